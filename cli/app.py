@@ -1,0 +1,83 @@
+"""The command line. Its commands import what they need when they run, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from typing import Annotated, NoReturn
+
+import typer
+
+from impasto import __version__
+from impasto.cli.demo import demo
+from impasto.cli.export import export
+from impasto.cli.info import info
+from impasto.cli.stylize import stylize
+
+FAILED, REFUSED = 1, 2
+
+app = typer.Typer(
+    help="Repaint a photograph in the manner of a painting.",
+    epilog="Exit codes: 0 done, 1 failed or interrupted while running, 2 wrong arguments or input.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help appears in half the time
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"impasto {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback when something goes wrong; may stand anywhere.")
+    ] = False,
+) -> None:
+    """Declare what every command takes."""
+
+
+for command in (export, stylize, info, demo):
+    app.command()(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; what goes wrong is one line on standard error, and an exit code."""
+    debug = "--debug" in sys.argv
+    warnings.showwarning = _show_warning
+    try:
+        code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", FAILED)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _fail(*_explain(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return what to say of an error, and the exit code."""
+    from impasto.runtime.errors import ImpastoError, InputError
+
+    if isinstance(error, ImpastoError):
+        return str(error), REFUSED if isinstance(error, InputError) else FAILED
+    if hasattr(error, "format_message"):  # typer's own errors: wrong usage
+        return error.format_message(), getattr(error, "exit_code", REFUSED)
+    return f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints", FAILED
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)

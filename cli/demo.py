@@ -1,0 +1,53 @@
+"""``impasto demo``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from impasto.cli import options
+from impasto.cli.export import run as export
+from impasto.cli.stylize import save, transfer_with_progress
+from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The triptych to write.")] = Path("impasto-demo.png"),
+    model: options.Model = DEFAULT_MODEL,
+    size: options.Size = None,
+    evaluations: options.Evaluations = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    force: options.Force = False,
+) -> None:
+    """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
+    from impasto.cli.samples import draw_content, draw_style
+    from impasto.runtime import pictures, transfer
+
+    if output.parent != Path():
+        output.parent.mkdir(parents=True, exist_ok=True)
+    pictures.check_output(output, force=force)
+    if not model.exists():
+        print(f"exporting a model to {model}", file=sys.stderr)
+        export(None, model)
+    content, style = draw_content(), draw_style()
+    result, interrupted = transfer_with_progress(
+        lambda report: transfer.stylize(
+            content,
+            [style],
+            model=model,
+            recipe=DEFAULT_RECIPE,
+            size=size if size is not None else max(content.size),
+            evaluations=evaluations,
+            device=device,
+            threads=threads,
+            callback=report,
+        )
+    )
+    save(result, content, [style], None, output)
+    print(output)
+    if interrupted:
+        raise typer.Exit(1)

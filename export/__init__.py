@@ -1,0 +1,1 @@
+"""The exporter: weights and recipes -> a model folder of ONNX graphs. Needs onnx; the runtime does not."""

@@ -1,0 +1,263 @@
+"""Weights and recipes -> a model folder: graphs are built, checked, tried out, and only then put in place."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+import impasto
+from impasto.export import losses
+from impasto.export.direct import direct
+from impasto.export.graph import Var
+from impasto.export.lowering import Lowering, Tensors
+from impasto.export.networks import NETWORKS, Network
+from impasto.export.parameters import tensors
+from impasto.export.selfcheck import SelfCheck, self_check
+from impasto.export.weights import Provenance, Weights
+from impasto.runtime.errors import ExportError, ModelError, OutputError, RecipeError
+from impasto.runtime.model import (
+    METADATA_KEY,
+    NOTICE_FILE,
+    OBJECTIVE,
+    STATISTICS,
+    WEIGHTS_FILE,
+    Layer,
+    Metadata,
+    ModelFolder,
+    graph_file,
+)
+from impasto.runtime.recipe import Recipe
+from impasto.runtime.session import read_metadata
+
+LOWERINGS: tuple[Lowering, ...] = (direct,)
+
+_GRAPHS: Mapping[str, Callable[..., dict[str, Var]]] = {
+    OBJECTIVE: losses.objective,
+    STATISTICS: losses.statistics,
+}
+
+#: External data starts on page boundaries, so that a runtime can map the file into memory.
+_PAGE = 4096
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The weights as written: their tensors as references into the file, its length and its hash."""
+
+    tensors: Tensors
+    size: int
+    sha256: str
+
+
+def export_model(
+    folder: str | Path,
+    recipes: Sequence[Recipe],
+    weights: Weights,
+    *,
+    force: bool = False,
+    notify: Callable[[str], None] | None = None,
+) -> list[SelfCheck]:
+    """Write a model folder, or add recipes to one that holds the same weights.
+
+    Everything is built in a folder beside, checked there, and renamed; whatever goes wrong before that leaves what
+    was there untouched. Files in the folder that are not the exporter's are kept.
+
+    Parameters
+    ----------
+    force
+        Replace recipes that the folder has, or the weights it holds with all recipes over them.
+    notify
+        Called with a line of progress now and then.
+
+    Returns
+    -------
+    list of SelfCheck
+        Each recipe's finite difference against its gradient.
+
+    Raises
+    ------
+    RecipeError, OutputError
+        Before any work: when a recipe names a layer that the network lacks, or the folder cannot be written to.
+    ExportError
+        When a graph fails its checks.
+    """
+    folder, notify = Path(folder), notify or (lambda line: None)
+    network = NETWORKS[weights.network]
+    _check_recipes(recipes, network)
+    _check_folder(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+            staging = Path(beside) / folder.name
+            staging.mkdir()
+            file = write_weights(weights, staging / WEIGHTS_FILE)
+            (staging / NOTICE_FILE).write_text(notice(weights.provenance), "utf-8")
+            kept = _kept_graphs(folder, recipes, file, force=force)
+            checks = [_export_recipe(staging, recipe, network, weights, file, notify) for recipe in recipes]
+            _carry_over(folder, staging, kept)
+            _put_in_place(staging, folder, Path(beside) / "previous")
+    except OSError as error:
+        raise OutputError(f"model {folder}: cannot be written ({error.strerror or error}); choose another folder") from None
+    return checks
+
+
+def _check_recipes(recipes: Sequence[Recipe], network: Network) -> None:
+    known = {layer.name for layer in network.layers}
+    names = [recipe.name for recipe in recipes]
+    for recipe in recipes:
+        if names.count(recipe.name) > 1:
+            raise RecipeError(f"recipe {recipe.name!r} is given twice; give each its own name")
+        for layer in recipe.layers:
+            if layer not in known:
+                raise RecipeError(f"recipe {recipe.name!r}: {network.name} has no layer {layer}; choose one it has")
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to touch what is no model folder, with or without force."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"model {folder}: is a file; expected a folder, or a name that is free")
+    if folder.is_dir() and any(folder.iterdir()):
+        try:
+            ModelFolder.open(folder)
+        except ModelError:
+            raise OutputError(f"model {folder}: holds something else; choose a new or empty folder") from None
+
+
+# --- weights --------------------------------------------------------------------------------------------------
+
+
+def write_weights(weights: Weights, path: Path) -> WeightsFile:
+    """Write every tensor once, each from a page boundary on, as ONNX external data."""
+    references: dict[str, TensorProto] = {}
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("wb") as file:
+        for name, values in tensors(weights).items():
+            data = np.ascontiguousarray(values).tobytes()
+            references[name] = _reference(name, values.dtype, values.shape, size, len(data))
+            padded = data + bytes(-len(data) % _PAGE)
+            digest.update(padded)
+            size += file.write(padded)
+    return WeightsFile(references, size, digest.hexdigest())
+
+
+def _reference(name: str, dtype: np.dtype, shape: tuple[int, ...], offset: int, length: int) -> TensorProto:
+    tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(dtype), dims=shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def notice(provenance: Provenance) -> str:
+    """Return the text that goes with the weights: what they are, from whom, under which licence."""
+    rows = "\n".join(f"{key + ':':15}{value}" for key, value in asdict(provenance).items())
+    return f"The network weights in {WEIGHTS_FILE}\n\n{rows}\n"
+
+
+# --- graphs ---------------------------------------------------------------------------------------------------
+
+
+def _export_recipe(
+    staging: Path,
+    recipe: Recipe,
+    network: Network,
+    weights: Weights,
+    file: WeightsFile,
+    notify: Callable[[str], None],
+) -> SelfCheck:
+    for kind, make in _GRAPHS.items():
+        graph = make(recipe, network, weights.preprocessing)
+        for lowering in LOWERINGS:
+            path = staging / graph_file(recipe.name, lowering.name, kind)
+            model = lowering.lower(f"{network.name} {recipe.name} {kind}", graph, file.tensors)
+            metadata = _metadata(recipe, network, weights.provenance, file, lowering.name, kind)
+            helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+            onnx.save(model, path)
+            try:
+                onnx.checker.check_model(str(path), full_check=True)
+            except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+                raise ExportError(f"{path.name} fails onnx.checker ({error}); this is a bug, please report it") from error
+    check = self_check(ModelFolder(staging), recipe.name)
+    notify(str(check))
+    return check
+
+
+def _metadata(
+    recipe: Recipe, network: Network, provenance: Provenance, file: WeightsFile, lowering: str, kind: str
+) -> Metadata:
+    return Metadata(
+        network=network.name,
+        lowering=lowering,
+        kind=kind,
+        recipe=recipe,
+        layers=tuple(Layer(x.name, x.outputs, x.level) for x in network.layers if x.name in recipe.layers),
+        weights=asdict(provenance),
+        weights_size=file.size,
+        weights_sha256=file.sha256,
+        exporter=f"impasto {impasto.__version__}",
+    )
+
+
+# --- putting it in place --------------------------------------------------------------------------------------
+
+
+def _kept_graphs(folder: Path, recipes: Sequence[Recipe], file: WeightsFile, *, force: bool) -> tuple[str, ...]:
+    """Return the recipes of an existing folder that stay, or refuse to replace what was not to be replaced."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return ()
+    existing = ModelFolder.open(folder)
+    new = {recipe.name for recipe in recipes}
+    replaced = sorted(new.intersection(existing.recipes()))
+    same_weights = _holds(existing, file)
+    if not force and not same_weights:
+        raise OutputError(f"model {folder}: exists, over other weights; choose another folder, or replace it with --force")
+    if not force and replaced:
+        raise OutputError(
+            f"model {folder}: has {', '.join(replaced)} already; name other recipes, or replace them with --force"
+        )
+    return tuple(name for name in existing.recipes() if name not in new) if same_weights else ()
+
+
+def _holds(existing: ModelFolder, file: WeightsFile) -> bool:
+    """Tell whether a folder was exported, by this format, over the weights in `file`."""
+    try:
+        metadata = read_metadata(existing, existing.recipes()[0], OBJECTIVE)
+    except ModelError:
+        return False
+    return metadata.weights_sha256 == file.sha256
+
+
+def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
+    """Copy the graphs that stay, and whatever else somebody put there, into the new folder."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        is_graph = path.suffix == ".onnx"
+        if (staging / path.name).exists() or (is_graph and path.name.partition(".")[0] not in kept):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, staging / path.name)
+        else:
+            shutil.copy2(path, staging / path.name)
+
+
+def _put_in_place(staging: Path, folder: Path, previous: Path) -> None:
+    """Swap the new folder for the old one by renaming; if that fails half-way the old one is put back."""
+    if not folder.is_dir():
+        staging.rename(folder)
+        return
+    folder.rename(previous)
+    try:
+        staging.rename(folder)
+    except BaseException:
+        previous.rename(folder)
+        raise

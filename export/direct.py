@@ -1,0 +1,239 @@
+"""The lowering `direct`: activations are [1, C, H, W], every operator nearly one ONNX node.
+
+It runs wherever ONNX runs, and is what a GPU wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from impasto.export import ops
+from impasto.export.graph import Map, Matrix, Type
+from impasto.export.lowering import Builder, Lowering
+from impasto.export.parameters import bias, kernel
+
+
+def describe(type_: Type) -> Sequence[int | str]:
+    """Return the shape of a value as this lowering lays it out; H and W are the picture's."""
+    match type_:
+        case Map(channels, level, trim):
+            suffix = (f"/{2**level}" if level else "") + (f"-{trim}" if trim else "")
+            return [1, channels, f"H{suffix}", f"W{suffix}"]
+        case Matrix(size):
+            return [size, size]
+        case _:
+            return []
+
+
+direct = Lowering("direct", describe)
+lowers = direct.lowers
+
+# --- arithmetic -----------------------------------------------------------------------------------------------
+
+
+@lowers(ops.Constant)
+def _constant(b: Builder, op: ops.Constant) -> str:
+    return b.number(op.value)
+
+
+@lowers(ops.Add)
+def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
+    return b.node("Add", x, y)
+
+
+@lowers(ops.Subtract)
+def _subtract(b: Builder, op: ops.Subtract, x: str, y: str) -> str:
+    return b.node("Sub", x, y)
+
+
+@lowers(ops.Multiply)
+@lowers(ops.Scale)
+def _multiply(b: Builder, op: ops.Multiply | ops.Scale, x: str, y: str) -> str:
+    return b.node("Mul", x, y)
+
+
+@lowers(ops.Power)
+def _power(b: Builder, op: ops.Power, x: str) -> str:
+    if op.exponent == 0.25:  # the seed's total variation; two square roots cost a fraction of Pow
+        return b.node("Sqrt", b.node("Sqrt", x))
+    if op.exponent == 1.25:
+        return b.node("Mul", x, _power(b, ops.Power(0.25), x))
+    return b.node("Pow", x, b.number(op.exponent))
+
+
+# --- sums and means -------------------------------------------------------------------------------------------
+
+
+def _count(b: Builder, x: str) -> str:
+    """Return the number of elements of x, as a float."""
+    return b.once(("count", x), lambda: b.node("Cast", b.node("Size", x), to=1))
+
+
+def _sum(b: Builder, x: str, reduce: str = "ReduceSum") -> str:
+    """Sum x, row by row first: a float32 sum of millions of terms loses digits, a sum of sums does not."""
+    return b.node("ReduceSum", b.node(reduce, x, b.ints(-1), keepdims=0), keepdims=0)
+
+
+@lowers(ops.Inner)
+def _inner(b: Builder, op: ops.Inner, x: str, y: str) -> str:
+    return _sum(b, b.node("Mul", x, y))
+
+
+@lowers(ops.Mean)
+def _mean(b: Builder, op: ops.Mean, x: str) -> str:
+    return b.node("Div", _sum(b, x), _count(b, x))
+
+
+@lowers(ops.MeanSquare)
+def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
+    return b.node("Div", _sum(b, x, "ReduceSumSquare"), _count(b, x))
+
+
+@lowers(ops.Share)
+def _share(b: Builder, op: ops.Share, s: str, x: str) -> str:
+    return b.node("Mul", b.node("Div", s, _count(b, x)), x)
+
+
+@lowers(ops.Spread)
+def _spread(b: Builder, op: ops.Spread, s: str, x: str) -> str:
+    return b.node("Expand", b.node("Div", s, _count(b, x)), b.node("Shape", x))
+
+
+# --- pictures -------------------------------------------------------------------------------------------------
+
+
+@lowers(ops.Normalize)
+def _normalize(b: Builder, op: ops.Normalize, x: str) -> str:
+    mean, scale = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (op.mean, op.scale))
+    if mean.any():
+        x = b.node("Sub", x, b.array(mean))
+    if (scale != 1).any():
+        x = b.node("Mul", x, b.array(scale))
+    return x
+
+
+_BEGIN, _END = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+
+
+def _crop(b: Builder, x: str, starts: tuple[int, int], ends: tuple[int, int]) -> str:
+    return b.node("Slice", x, b.ints(*starts), b.ints(*ends), b.ints(2, 3))
+
+
+@lowers(ops.Difference)
+def _difference(b: Builder, op: ops.Difference, x: str) -> str:
+    here = b.once(("here", x), lambda: _crop(b, x, (0, 0), (-1, -1)))
+    there = _crop(b, x, (1, 0), (_END, -1)) if op.axis == "y" else _crop(b, x, (0, 1), (-1, _END))
+    return b.node("Sub", here, there)
+
+
+@lowers(ops.DifferenceAdjoint)
+def _difference_adjoint(b: Builder, op: ops.DifferenceAdjoint, g: str) -> str:
+    here = b.node("Pad", g, b.ints(0, 0, 0, 0, 0, 0, 1, 1))
+    there = b.ints(0, 0, 1, 0, 0, 0, 0, 1) if op.axis == "y" else b.ints(0, 0, 0, 1, 0, 0, 1, 0)
+    return b.node("Sub", here, b.node("Pad", g, there))
+
+
+# --- the network ----------------------------------------------------------------------------------------------
+
+
+@lowers(ops.Conv)
+def _conv(b: Builder, op: ops.Conv, x: str) -> str:
+    biases = [bias(b, op.layer)] if op.bias else []
+    return b.node("Conv", x, kernel(b, op.layer), *biases, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+
+@lowers(ops.ConvAdjoint)
+def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
+    """Convolve again, with the kernel flipped and its channels swapped; folded when a session is created."""
+    swapped = b.node("Transpose", kernel(b, op.layer), perm=[1, 0, 2, 3])
+    flipped = b.node("Slice", swapped, b.ints(-1, -1), b.ints(_BEGIN, _BEGIN), b.ints(2, 3), b.ints(-1, -1))
+    return b.node("Conv", g, flipped, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+
+@lowers(ops.Relu)
+def _relu(b: Builder, op: ops.Relu, x: str) -> str:
+    return b.node("Relu", x)
+
+
+@lowers(ops.Gate)
+def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+    """Multiply by [y > 0], for y >= 0; a HardSigmoid this steep is that step, and the fastest way to compute it."""
+    step = b.once(("step", y), lambda: b.node("HardSigmoid", y, alpha=3e38, beta=0.0))
+    return b.node("Mul", g, step)
+
+
+@lowers(ops.MaxPool)
+def _max_pool(b: Builder, op: ops.MaxPool, x: str) -> str:
+    return b.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+
+@lowers(ops.AveragePool)
+def _average_pool(b: Builder, op: ops.AveragePool, x: str) -> str:
+    return b.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def _windows(b: Builder, y: str) -> str:
+    """Return the extent [2h, 2w] that the windows of pooled y [1, C, h, w] cover."""
+    return b.node("Mul", b.node("Shape", y, start=2), b.ints(2, 2))
+
+
+def _unpad(b: Builder, x: str, like: str) -> str:
+    """Give x [1, C, 2h, 2w] the extent of `like`: an odd last row or column was in no window and gets zeros."""
+    missing = b.node("Sub", b.node("Shape", like, start=2), b.node("Shape", x, start=2))
+    return b.node("Pad", x, b.node("Concat", b.ints(0, 0, 0, 0, 0, 0), missing, axis=0))
+
+
+@lowers(ops.MaxUnpool)
+def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
+    """Compare the four phases of x with y, and share g out among those that are equal to it.
+
+    ONNX's MaxUnpool would do for windows without ties, but has no CUDA kernel in onnxruntime.
+    """
+    covered = b.node("Slice", x, b.ints(0, 0), _windows(b, y), b.ints(2, 3))
+    phases = b.node("SpaceToDepth", covered, blocksize=2)  # [1, 4C, h, w], the phase outermost
+    stacked = b.node("Concat", b.ints(4), b.node("Shape", y, start=1), axis=0)  # [4, C, h, w]
+    is_max = b.node("Cast", b.node("Equal", b.node("Reshape", phases, stacked), y), to=1)
+    ties = b.node("ReduceSum", is_max, b.ints(0), keepdims=1)
+    shares = b.node("Mul", is_max, b.node("Div", g, ties))
+    back = b.node("DepthToSpace", b.node("Reshape", shares, b.node("Shape", phases)), blocksize=2)
+    return _unpad(b, back, x)
+
+
+@lowers(ops.AverageUnpool)
+def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
+    quarter = b.node("Mul", g, b.number(0.25))
+    back = b.node("DepthToSpace", b.node("Concat", *[quarter] * 4, axis=1), blocksize=2)
+    return _unpad(b, back, x)
+
+
+# --- Gram matrices --------------------------------------------------------------------------------------------
+
+
+def _positions(b: Builder, x: str) -> str:
+    """Return M = H * W of x [1, C, H, W], as a float."""
+    size = b.node("ReduceProd", b.node("Shape", x, start=2), keepdims=0)
+    return b.node("Cast", size, to=1)
+
+
+def _rows(b: Builder, x: str) -> str:
+    """Return x [1, C, H, W] as a matrix [C, M]."""
+    return b.once(("rows", x), lambda: b.node("Flatten", x, axis=2))
+
+
+@lowers(ops.Gram)
+def _gram(b: Builder, op: ops.Gram, x: str) -> str:
+    rows = _rows(b, x)
+    return b.node("Div", b.node("Gemm", rows, rows, transB=1), _positions(b, x))
+
+
+@lowers(ops.Mix)
+def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
+    mixed = b.node("MatMul", b.node("Div", a, _positions(b, x)), _rows(b, x))
+    return b.node("Reshape", mixed, b.node("Shape", x))
+
+
+@lowers(ops.Transpose)
+def _transpose(b: Builder, op: ops.Transpose, a: str) -> str:
+    return b.node("Transpose", a, perm=[1, 0])

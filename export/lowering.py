@@ -1,0 +1,159 @@
+"""The seam between the mathematics and ONNX: what a lowering is, and the builder it writes nodes with.
+
+A lowering is a table from operators of the logical graph to functions that emit ONNX nodes, for one layout of
+activations in memory. Whatever knows about layouts stands behind this seam.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from impasto.export import ops
+from impasto.export.graph import GraphError, Op, Type, Var, topological
+
+T = TypeVar("T")
+
+OPSET = 18
+
+#: Written into the files: the oldest IR version with everything that is used, for the widest choice of runtimes.
+IR_VERSION = 8
+
+Tensors = Mapping[str, TensorProto]
+
+
+@dataclass
+class Builder:
+    """An ONNX graph in the making. Values are known by their names."""
+
+    parameters: Tensors
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, TensorProto] = field(default_factory=dict)
+    _count: Counter[str] = field(default_factory=Counter)
+    _memo: dict[Hashable, Any] = field(default_factory=dict)
+
+    def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Emit a node with one output and return the output's name."""
+        return self.split(op_type, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def split(self, op_type: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Emit a node with several outputs and return their names."""
+        name = self._fresh(op_type)
+        names = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, inputs, names, name=name, domain=domain, **attributes))
+        return names
+
+    def array(self, values: NDArray[Any]) -> str:
+        """Return the name of a constant tensor; equal constants are written once."""
+        key = ("array", values.dtype.str, values.shape, values.tobytes())
+        return self.once(key, lambda: self._initializer(values))
+
+    def ints(self, *values: int) -> str:
+        """Return a constant int64 vector."""
+        return self.array(np.array(values, np.int64))
+
+    def number(self, value: float) -> str:
+        """Return a constant float32 scalar."""
+        return self.array(np.array(value, np.float32))
+
+    def parameter(self, name: str) -> str:
+        """Return a tensor of the network's weights by its name."""
+        self.initializers[name] = self.parameters[name]
+        return name
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned the first time that it was asked for under `key`."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]  # type: ignore[no-any-return]
+
+    def _initializer(self, values: NDArray[Any]) -> str:
+        name = self._fresh("constant")
+        self.initializers[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def _fresh(self, stem: str) -> str:
+        self._count[stem] += 1
+        return f"{stem}_{self._count[stem]}"
+
+
+Emit = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """How each operator becomes ONNX nodes in one layout.
+
+    Attributes
+    ----------
+    name
+        What the lowering is called in file names and on the command line.
+    describe
+        Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
+    """
+
+    name: str
+    describe: Callable[[Type], Sequence[int | str]]
+    rules: dict[type[Op], Emit] = field(default_factory=dict)
+
+    def lowers(self, op: type[Op]) -> Callable[[Emit], Emit]:
+        """Register how `op` is emitted: a function (builder, op, *names of the inputs) -> name of the result."""
+
+        def register(emit: Emit) -> Emit:
+            if op in self.rules:
+                raise ValueError(f"{op.__name__} is lowered already in {self.name}")
+            self.rules[op] = emit
+            return emit
+
+        return register
+
+    def lower(self, name: str, outputs: Mapping[str, Var], parameters: Tensors) -> onnx.ModelProto:
+        """Write a logical graph as an ONNX model.
+
+        Parameters
+        ----------
+        outputs
+            The graph's results by the names they shall have.
+        parameters
+            The tensors of the network's weights by name; only those used end up in the model.
+        """
+        builder = Builder(parameters)
+        values: dict[Var, str] = {}
+        inputs: dict[str, Type] = {}
+        for var in topological(outputs.values()):
+            if isinstance(var.op, ops.Input):
+                values[var] = var.op.name
+                inputs[var.op.name] = var.type
+            else:
+                values[var] = self._emit(builder, var, [values[x] for x in var.inputs])
+        for output, var in outputs.items():
+            builder.nodes.append(helper.make_node("Identity", [values[var]], [output], name=output))
+        graph = helper.make_graph(
+            builder.nodes,
+            name,
+            [self._value_info(key, type_) for key, type_ in inputs.items()],
+            [self._value_info(key, var.type) for key, var in outputs.items()],
+            list(builder.initializers.values()),
+        )
+        opsets = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in _domains(builder.nodes)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="impasto")
+
+    def _emit(self, builder: Builder, var: Var, inputs: list[str]) -> str:
+        rule = self.rules.get(type(var.op))
+        if rule is None:
+            raise GraphError(f"{var} is not lowered in {self.name}")
+        return rule(builder, var.op, *inputs)
+
+    def _value_info(self, name: str, type_: Type) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, self.describe(type_))
+
+
+def _domains(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    return sorted({"", *(node.domain for node in nodes)})

@@ -1,0 +1,58 @@
+"""The VGG networks of Simonyan and Zisserman (2014), as data.
+
+Both are chains of 3x3 convolutions (stride 1, zero padding 1), each followed by a ReLU, in five blocks with a 2x2
+pooling of stride 2 between them. A layer is named as Keras names it, ``block4_conv2``, and its name means the
+activation *after* the ReLU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """One 3x3 convolution: `inputs` -> `outputs` channels, after `level` poolings."""
+
+    name: str
+    inputs: int
+    outputs: int
+    level: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """A VGG network: for each block, the number of convolutions."""
+
+    name: str
+    depths: tuple[int, ...]
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+
+    @property
+    def layers(self) -> tuple[ConvLayer, ...]:
+        """The convolutions, in order."""
+        found: list[ConvLayer] = []
+        inputs = 3
+        for level, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
+            for number in range(1, depth + 1):
+                found.append(ConvLayer(f"block{level + 1}_conv{number}", inputs, width, level))
+                inputs = width
+        return tuple(found)
+
+    def up_to(self, names: set[str]) -> tuple[ConvLayer, ...]:
+        """Return the convolutions needed to reach every layer of `names`, in order.
+
+        Raises
+        ------
+        KeyError
+            When the network has no layer of that name.
+        """
+        layers = self.layers
+        position = {layer.name: index for index, layer in enumerate(layers)}
+        return layers[: 1 + max(position[name] for name in names)]
+
+
+NETWORKS = {
+    network.name: network
+    for network in (Network("vgg16", (2, 2, 3, 3, 3)), Network("vgg19", (2, 2, 4, 4, 4)))
+}

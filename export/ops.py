@@ -1,0 +1,415 @@
+"""The operators of the logical graph.
+
+Each is a frozen dataclass (its type rule) and a function that applies it (its name in formulas). Activations are written
+[C, H, W]; M is a map's number of positions, H * W. How an operator becomes ONNX nodes is the business of a lowering.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from impasto.export.graph import Map, Matrix, Op, Scalar, Type, Var, apply
+
+Axis = Literal["y", "x"]
+
+# --- leaves ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Input(Op):
+    """A named input of the finished graph."""
+
+    name: str
+    type: Type
+
+    def infer(self, *types: Type) -> Type:
+        return self.type
+
+
+@dataclass(frozen=True)
+class Constant(Op):
+    """A number known when the graph is written."""
+
+    value: float
+
+    def infer(self, *types: Type) -> Type:
+        return Scalar()
+
+
+def graph_input(name: str, type_: Type) -> Var:
+    """Return a named input of the graph."""
+    return apply(Input(name, type_))
+
+
+def constant(value: float) -> Var:
+    """Return a constant scalar."""
+    return apply(Constant(value))
+
+
+# --- arithmetic -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Elementwise(Op):
+    def infer(self, *types: Type) -> Type:
+        if len(types) != 2 or types[0] != types[1]:
+            raise self.reject("two values of one type", *types)
+        return types[0]
+
+
+class Add(_Elementwise):
+    """a + b."""
+
+
+class Subtract(_Elementwise):
+    """a - b."""
+
+
+class Multiply(_Elementwise):
+    """a * b, element by element."""
+
+
+@dataclass(frozen=True)
+class Scale(Op):
+    """s * x, for a scalar s and any x."""
+
+    def infer(self, *types: Type) -> Type:
+        if len(types) != 2 or types[0] != Scalar():
+            raise self.reject("a scalar and a value", *types)
+        return types[1]
+
+
+@dataclass(frozen=True)
+class Power(Op):
+    """x ** exponent, element by element, for x >= 0."""
+
+    exponent: float
+
+    def infer(self, *types: Type) -> Type:
+        return types[0]
+
+
+def add(a: Var, b: Var) -> Var:
+    """a + b."""
+    return apply(Add(), a, b)
+
+
+def subtract(a: Var, b: Var) -> Var:
+    """a - b."""
+    return apply(Subtract(), a, b)
+
+
+def multiply(a: Var, b: Var) -> Var:
+    """a * b, element by element."""
+    return apply(Multiply(), a, b)
+
+
+def scale(s: Var | float, x: Var) -> Var:
+    """s * x; multiplying by the constant one leaves no trace."""
+    s = s if isinstance(s, Var) else constant(s)
+    for factor, other in ((s, x), (x, s)):
+        if factor.op == Constant(1.0):
+            return other
+    return apply(Scale(), s, x)
+
+
+def power(x: Var, exponent: float) -> Var:
+    """x ** exponent, element by element, for x >= 0."""
+    return x if exponent == 1 else apply(Power(exponent), x)
+
+
+# --- sums and means -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mean(Op):
+    """The mean of all elements."""
+
+    def infer(self, *types: Type) -> Type:
+        return Scalar()
+
+
+@dataclass(frozen=True)
+class MeanSquare(Op):
+    """The mean of all squared elements."""
+
+    def infer(self, *types: Type) -> Type:
+        return Scalar()
+
+
+@dataclass(frozen=True)
+class Share(Op):
+    """s * x / N, N the number of elements of x."""
+
+    def infer(self, *types: Type) -> Type:
+        return Scale().infer(*types)
+
+
+@dataclass(frozen=True)
+class Spread(Op):
+    """s / N at each of the N elements of something like x."""
+
+    def infer(self, *types: Type) -> Type:
+        return Scale().infer(*types)
+
+
+@dataclass(frozen=True)
+class Inner(Op):
+    """The sum of a * b over all elements."""
+
+    def infer(self, *types: Type) -> Type:
+        _Elementwise.infer(Multiply(), *types)
+        return Scalar()
+
+
+def inner(a: Var, b: Var) -> Var:
+    """Return the sum of a * b over all elements."""
+    return apply(Inner(), a, b)
+
+
+def mean(x: Var) -> Var:
+    """Return the mean of all elements of x."""
+    return apply(Mean(), x)
+
+
+def mean_square(x: Var) -> Var:
+    """Return the mean of all squared elements of x."""
+    return apply(MeanSquare(), x)
+
+
+def share(s: Var, x: Var) -> Var:
+    """s * x / N, N the number of elements of x."""
+    return apply(Share(), s, x)
+
+
+def spread(s: Var, like: Var) -> Var:
+    """s / N at each of the N elements of something like `like`."""
+    return apply(Spread(), s, like)
+
+
+# --- pictures -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Normalize(Op):
+    """(x - mean) * scale, channel by channel: what a network was trained to see, from RGB levels 0..255."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map) or not x.channels == len(self.mean) == len(self.scale):
+            raise self.reject(f"a map of {len(self.mean)} channels", *types)
+        return x
+
+
+@dataclass(frozen=True)
+class Difference(Op):
+    """x[i, j] - x[i+1, j] (axis y) or x[i, j] - x[i, j+1] (axis x), for i < H-1 and j < W-1."""
+
+    axis: Axis
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map):
+            raise self.reject("a map", *types)
+        return Map(x.channels, x.level, x.trim + 1)
+
+
+@dataclass(frozen=True)
+class DifferenceAdjoint(Op):
+    """The transpose of `Difference`."""
+
+    axis: Axis
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map) or x.trim < 1:
+            raise self.reject("a map of differences", *types)
+        return Map(x.channels, x.level, x.trim - 1)
+
+
+def normalize(x: Var, mean: tuple[float, ...], scale: tuple[float, ...]) -> Var:
+    """(x - mean) * scale, channel by channel."""
+    return apply(Normalize(mean, scale), x)
+
+
+def difference(x: Var, axis: Axis) -> Var:
+    """Subtract from each pixel its neighbour below (axis y) or to the right (axis x)."""
+    return apply(Difference(axis), x)
+
+
+def difference_adjoint(x: Var, axis: Axis) -> Var:
+    """Apply the transpose of `difference`."""
+    return apply(DifferenceAdjoint(axis), x)
+
+
+# --- the network ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """The 3x3 convolution `layer`, stride 1, zero padding 1, plus its bias unless `bias` is False."""
+
+    layer: str
+    inputs: int
+    outputs: int
+    bias: bool = True
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map) or x.channels != self.inputs:
+            raise self.reject(f"a map of {self.inputs} channels", *types)
+        return Map(self.outputs, x.level)
+
+
+@dataclass(frozen=True)
+class ConvAdjoint(Op):
+    """The transpose of the linear part of `Conv`: `outputs` channels in, `inputs` channels out."""
+
+    layer: str
+    inputs: int
+    outputs: int
+
+    def infer(self, *types: Type) -> Type:
+        (g,) = types
+        if not isinstance(g, Map) or g.channels != self.outputs:
+            raise self.reject(f"a map of {self.outputs} channels", *types)
+        return Map(self.inputs, g.level)
+
+
+@dataclass(frozen=True)
+class Relu(Op):
+    """max(x, 0)."""
+
+    def infer(self, *types: Type) -> Type:
+        return types[0]
+
+
+class Gate(_Elementwise):
+    """g where y > 0, else 0."""
+
+
+@dataclass(frozen=True)
+class _Pool(Op):
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map) or x.trim:
+            raise self.reject("an activation", *types)
+        return Map(x.channels, x.level + 1)
+
+
+class MaxPool(_Pool):
+    """The maximum of each 2x2 window, stride 2; an odd last row or column is left out."""
+
+
+class AveragePool(_Pool):
+    """The mean of each 2x2 window, stride 2; an odd last row or column is left out."""
+
+
+@dataclass(frozen=True)
+class _Unpool(Op):
+    def infer(self, *types: Type) -> Type:
+        g, x = types[0], types[1]
+        if not isinstance(x, Map) or any(small != _Pool().infer(x) for small in (g, *types[2:])):
+            raise self.reject("pooled values after what was pooled", *types)
+        return x
+
+
+class MaxUnpool(_Unpool):
+    """(g, x, y = maxpool(x)) -> g of each window at its maximum, in equal shares where several elements are."""
+
+
+class AverageUnpool(_Unpool):
+    """(g, x) -> a quarter of each window's g at each of its elements; x gives the extent only."""
+
+
+def conv(x: Var, layer: str, inputs: int, outputs: int, *, bias: bool = True) -> Var:
+    """Convolve x with the kernels of `layer`."""
+    return apply(Conv(layer, inputs, outputs, bias), x)
+
+
+def conv_adjoint(g: Var, layer: str, inputs: int, outputs: int) -> Var:
+    """Apply the transpose of the convolution `layer`."""
+    return apply(ConvAdjoint(layer, inputs, outputs), g)
+
+
+def relu(x: Var) -> Var:
+    """max(x, 0)."""
+    return apply(Relu(), x)
+
+
+def gate(g: Var, y: Var) -> Var:
+    """G where y > 0, else 0."""
+    return apply(Gate(), g, y)
+
+
+def max_pool(x: Var) -> Var:
+    """Take the maximum of each 2x2 window."""
+    return apply(MaxPool(), x)
+
+
+def average_pool(x: Var) -> Var:
+    """Take the mean of each 2x2 window."""
+    return apply(AveragePool(), x)
+
+
+def max_unpool(g: Var, x: Var, y: Var) -> Var:
+    """Send each window's g back to where its maximum was."""
+    return apply(MaxUnpool(), g, x, y)
+
+
+def average_unpool(g: Var, x: Var) -> Var:
+    """Send a quarter of each window's g back to each of its elements."""
+    return apply(AverageUnpool(), g, x)
+
+
+# --- Gram matrices --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gram(Op):
+    """X X^T / M, for X = x as a matrix [C, M]."""
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map):
+            raise self.reject("a map", *types)
+        return Matrix(x.channels)
+
+
+@dataclass(frozen=True)
+class Mix(Op):
+    """A X / M, for A [C, C] and X = x as a matrix [C, M]: each position's channels, mixed."""
+
+    def infer(self, *types: Type) -> Type:
+        if len(types) != 2 or not isinstance(types[1], Map) or types[0] != Matrix(types[1].channels):
+            raise self.reject("a matrix and a map of as many channels", *types)
+        return types[1]
+
+
+@dataclass(frozen=True)
+class Transpose(Op):
+    """A^T."""
+
+    def infer(self, *types: Type) -> Type:
+        if not isinstance(types[0], Matrix):
+            raise self.reject("a matrix", *types)
+        return types[0]
+
+
+def gram(x: Var) -> Var:
+    """X X^T / M."""
+    return apply(Gram(), x)
+
+
+def mix(a: Var, x: Var) -> Var:
+    """A X / M."""
+    return apply(Mix(), a, x)
+
+
+def transpose(a: Var) -> Var:
+    """A^T."""
+    return apply(Transpose(), a)

@@ -1,0 +1,42 @@
+"""The network's weights as tensors of a graph: what they are called, and how 8-bit ones are looked up."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.export.lowering import Builder
+from impasto.export.weights import Palette, Weights
+
+
+def tensors(weights: Weights) -> dict[str, NDArray[np.float32] | NDArray[np.uint8]]:
+    """Return every tensor of the weights by the name it has in the graphs; 8-bit weights stay 8-bit."""
+    found: dict[str, NDArray[np.float32] | NDArray[np.uint8]] = {}
+    for name, layer in weights.layers.items():
+        if isinstance(layer.kernel, Palette):
+            found[f"{name}.codes"] = layer.kernel.codes
+            found[f"{name}.table"] = layer.kernel.table
+        else:
+            found[f"{name}.kernel"] = layer.kernel
+        found[f"{name}.bias"] = layer.bias
+    return found
+
+
+def kernel(b: Builder, layer: str) -> str:
+    """Return a layer's kernels, float32 [out, in, 3, 3].
+
+    8-bit kernels are looked up in their table by two nodes, which onnxruntime folds when it creates a session.
+    """
+    if f"{layer}.kernel" in b.parameters:
+        return b.parameter(f"{layer}.kernel")
+
+    def look_up() -> str:
+        codes = b.node("Cast", b.parameter(f"{layer}.codes"), to=6)  # Gather takes no 8-bit indices
+        return b.node("Gather", b.parameter(f"{layer}.table"), codes)
+
+    return b.once(("kernel", layer), look_up)
+
+
+def bias(b: Builder, layer: str) -> str:
+    """Return a layer's biases, float32 [out]."""
+    return b.parameter(f"{layer}.bias")

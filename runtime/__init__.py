@@ -1,0 +1,38 @@
+"""The runtime: evaluates exported graphs with onnxruntime and lets SciPy update the picture.
+
+Needs numpy, scipy, pillow and onnxruntime, nothing else.
+"""
+
+from impasto.runtime.errors import (
+    DeviceError,
+    ExportError,
+    ImpastoError,
+    InputError,
+    ModelError,
+    OutputError,
+    PictureError,
+    RecipeError,
+    TransferError,
+    WeightsError,
+)
+from impasto.runtime.objective import Objective
+from impasto.runtime.optimize import StopOptimization
+from impasto.runtime.transfer import Result, Step, stylize
+
+__all__ = [
+    "DeviceError",
+    "ExportError",
+    "ImpastoError",
+    "InputError",
+    "ModelError",
+    "Objective",
+    "OutputError",
+    "PictureError",
+    "RecipeError",
+    "Result",
+    "Step",
+    "StopOptimization",
+    "TransferError",
+    "WeightsError",
+    "stylize",
+]

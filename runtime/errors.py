@@ -1,0 +1,55 @@
+"""Every error a user can meet, as one hierarchy.
+
+ImpastoError
+├── InputError            refused before any work starts (the command line exits with 2)
+│   ├── PictureError      a picture that cannot be read or used
+│   ├── OutputError       a result that could not be written where it was asked for
+│   ├── RecipeError       a recipe that does not exist or does not hold together
+│   ├── ModelError        a model folder that is missing, damaged or of another format
+│   ├── DeviceError       a device that was asked for and cannot be had
+│   └── WeightsError      network weights that cannot be found, trusted or read
+├── TransferError         failed while optimising (exit 1)
+└── ExportError           failed while exporting (exit 1)
+
+The text of each is one line: what is wrong, where, and what to do about it.
+"""
+
+
+class ImpastoError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InputError(ImpastoError):
+    """Refused before any work started."""
+
+
+class PictureError(InputError):
+    """A picture cannot be read or used."""
+
+
+class OutputError(InputError):
+    """A result cannot be written where it was asked for."""
+
+
+class RecipeError(InputError):
+    """A recipe does not exist or does not hold together."""
+
+
+class ModelError(InputError):
+    """A model folder is missing, damaged or of another format."""
+
+
+class DeviceError(InputError):
+    """A device was asked for and cannot be had."""
+
+
+class WeightsError(InputError):
+    """Network weights cannot be found, trusted or read."""
+
+
+class TransferError(ImpastoError):
+    """The optimisation failed."""
+
+
+class ExportError(ImpastoError):
+    """The export failed after it had started."""

@@ -1,0 +1,176 @@
+"""A model folder: what an export leaves behind, and the metadata inside its graphs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from impasto.runtime.errors import ModelError
+from impasto.runtime.recipe import Recipe
+from impasto.runtime.terms import LayerSize
+
+#: Raised whenever a reader of older folders would be misled.
+FORMAT = 1
+
+#: The key of a graph's `metadata_props` that holds all of its metadata, as JSON.
+METADATA_KEY = "impasto"
+
+#: The one file with every convolution's weights, shared by all graphs of a folder.
+WEIGHTS_FILE = "weights.data"
+
+#: Who made the weights and under which licence they are: a text for people.
+NOTICE_FILE = "NOTICE.txt"
+
+DIRECT = "direct"
+OBJECTIVE, STATISTICS = "objective", "statistics"
+KINDS = (OBJECTIVE, STATISTICS)
+
+_EXPORT_HINT = "make one with: impasto export"
+
+
+def graph_file(recipe: str, lowering: str, kind: str) -> str:
+    """Name the file of a graph: ``seed.direct.objective.onnx``."""
+    return f"{recipe}.{lowering}.{kind}.onnx"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that a recipe names: its channels, and how many poolings lie before it."""
+
+    name: str
+    channels: int
+    level: int
+
+    def size(self, height: int, width: int) -> LayerSize:
+        """Return the extent of the layer's activations for a picture of height x width pixels."""
+        return LayerSize(self.channels, (height >> self.level) * (width >> self.level))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What every graph says of itself.
+
+    Attributes
+    ----------
+    weights
+        Where the weights came from: source, name, sha256, licence, attribution, preprocessing.
+    weights_size, weights_sha256
+        The length in bytes and the hash of the folder's ``weights.data``.
+    """
+
+    network: str
+    lowering: str
+    kind: str
+    recipe: Recipe
+    layers: tuple[Layer, ...]
+    weights: Mapping[str, str]
+    weights_size: int
+    weights_sha256: str
+    exporter: str
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the weights are noise: good for tests, useless for pictures."""
+        return self.weights["source"] == "random"
+
+    def sizes(self, height: int, width: int) -> dict[str, LayerSize]:
+        """Return the extent of each layer for a picture of height x width pixels."""
+        return {layer.name: layer.size(height, width) for layer in self.layers}
+
+    def to_json(self) -> str:
+        """Return the metadata as the JSON text that is kept in a graph."""
+        data = {"format": FORMAT, **vars(self)}
+        data |= {"recipe": self.recipe.to_mapping(), "layers": [asdict(layer) for layer in self.layers]}
+        return json.dumps(data)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Metadata:
+        """Read the JSON text kept in a graph.
+
+        Raises
+        ------
+        ModelError
+            When the text is of another format version, or is not what an exporter writes.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            version = data.pop("format")
+            if version != FORMAT:
+                raise ModelError(
+                    f"{where}: model format {version}, but this version of impasto reads format {FORMAT}; "
+                    "export it again with: impasto export --force"
+                )
+            recipe = Recipe.from_mapping(data.pop("recipe"), where)
+            layers = tuple(Layer(**layer) for layer in data.pop("layers"))
+            return cls(recipe=recipe, layers=layers, **data)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(f"{where}: damaged metadata; export it again with: impasto export --force") from None
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder of exported graphs."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> ModelFolder:
+        """Find a model folder.
+
+        Raises
+        ------
+        ModelError
+            When there is no such folder, or it holds no graphs or no weights.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise ModelError(f"model {path}: no such folder; {_EXPORT_HINT}")
+        if not path.is_dir():
+            raise ModelError(f"model {path}: expected a folder, not a file; {_EXPORT_HINT}")
+        folder = cls(path)
+        if not folder.recipes():
+            raise ModelError(f"model {path}: holds no exported graphs; {_EXPORT_HINT}")
+        if not (path / WEIGHTS_FILE).is_file():
+            raise ModelError(f"model {path}: {WEIGHTS_FILE} is missing; copy the whole folder, or export it again")
+        return folder
+
+    def recipes(self) -> tuple[str, ...]:
+        """Return the names of the recipes that were exported into this folder."""
+        suffix = graph_file("", DIRECT, OBJECTIVE)
+        return tuple(sorted(p.name.removesuffix(suffix) for p in self.path.glob(f"*{suffix}")))
+
+    def graph(self, recipe: str, kind: str, lowering: str = DIRECT) -> Path:
+        """Return the path of a graph.
+
+        Raises
+        ------
+        ModelError
+            When the folder has no such recipe, or the file is missing.
+        """
+        if recipe not in self.recipes():
+            raise ModelError(
+                f"model {self.path} has no recipe {recipe!r}; it has {', '.join(self.recipes())}; "
+                f"add it with: impasto export --recipe {recipe}"
+            )
+        path = self.path / graph_file(recipe, lowering, kind)
+        if not path.is_file():
+            raise ModelError(f"model {self.path}: {path.name} is missing; export it again with: impasto export --force")
+        return path
+
+    def check_weights(self, metadata: Metadata) -> None:
+        """Refuse a weights file of the wrong length; onnxruntime would read past its end.
+
+        Raises
+        ------
+        ModelError
+            When the file is shorter or longer than what was exported.
+        """
+        found = (self.path / WEIGHTS_FILE).stat().st_size
+        if found != metadata.weights_size:
+            raise ModelError(
+                f"model {self.path}: {WEIGHTS_FILE} has {found} bytes, expected {metadata.weights_size}; "
+                "copy the whole folder again, or export it again with: impasto export --force"
+            )

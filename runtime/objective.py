@@ -1,0 +1,164 @@
+"""The objective: an exported graph with its targets and weights in place, as a function picture -> loss, gradient."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.defaults import REFERENCE_RECIPE
+from impasto.runtime.errors import InputError
+from impasto.runtime.model import OBJECTIVE, STATISTICS, Metadata, ModelFolder
+from impasto.runtime.pictures import Picture, Planes, to_planes
+from impasto.runtime.recipe import LayersTerm, Recipe, TotalVariation
+from impasto.runtime.session import Session, open_session
+from impasto.runtime.terms import (
+    GRADIENT,
+    IMAGE,
+    LOSS,
+    content_term,
+    effective_weights,
+    style_term,
+    target_of,
+    weight_of,
+)
+
+
+class Objective:
+    """The loss of a picture and its gradient, against one content picture and some styles.
+
+    Attributes
+    ----------
+    recipe
+        The recipe in force, with the weights the caller has set.
+    shape
+        (H, W) of the pictures it takes: the content picture's.
+    terms
+        The last call's weighted terms by name; they sum to the loss.
+    metadata
+        What the graph says of itself.
+    device
+        Where it runs: ``cpu`` or ``cuda:N``.
+    """
+
+    def __init__(
+        self, session: Session, recipe: Recipe, shape: tuple[int, int], feeds: Mapping[str, NDArray[np.float32]]
+    ) -> None:
+        self._session = session
+        self._feeds = dict(feeds)
+        self._term_names = tuple(name for name in session.outputs if name not in (LOSS, GRADIENT))
+        self.recipe = recipe
+        self.shape = shape
+        self.terms: dict[str, float] = {}
+        self.metadata: Metadata = session.metadata
+        self.device: str = session.device
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path,
+        recipe: str = REFERENCE_RECIPE,
+        *,
+        content: Picture,
+        styles: Sequence[Picture],
+        device: str = "auto",
+        threads: int | None = None,
+        content_weight: float | None = None,
+        style_weight: float | None = None,
+        tv_weight: float | None = None,
+    ) -> Objective:
+        """Open a model folder's recipe and measure the targets.
+
+        Parameters
+        ----------
+        content
+            The content picture, an image or an (H, W, 3) array, RGB, 0..255; it fixes H and W.
+        styles
+            One style picture or more, of any size; the targets of several are averaged.
+        content_weight, style_weight, tv_weight
+            Instead of the recipe's own weight, in the recipe's convention.
+
+        Raises
+        ------
+        InputError
+            When the model, the device, a picture or a weight will not do; each has its subclass.
+        """
+        if not styles:
+            raise InputError("styles: none given; expected one style picture or more")
+        content_planes = to_planes(content, "content")
+        style_planes = [to_planes(style, f"style {k}") for k, style in enumerate(styles, 1)]
+        folder = ModelFolder.open(model)
+        targets, device = _measure(folder, recipe, content_planes, style_planes, device, threads)
+        session = open_session(folder, recipe, OBJECTIVE, device=device, threads=threads)
+        if session.metadata.random_weights:
+            warnings.warn(
+                f"model {folder.path} has random weights: good for tests, useless for pictures",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        chosen = _with_weights(session.metadata.recipe, content_weight, style_weight, tv_weight)
+        height, width = content_planes.shape[2:]
+        effective = effective_weights(chosen, session.metadata.sizes(height, width), height, width)
+        weights = {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
+        return cls(session, chosen, (height, width), {**targets, **weights})
+
+    def __call__(self, image: NDArray[np.floating] | Picture) -> tuple[float, NDArray[np.float32]]:
+        """Return the loss of a picture (H, W, 3), RGB, 0..255, and its gradient, shaped like the picture.
+
+        Raises
+        ------
+        PictureError
+            When the picture is not of the content's size, or not finite.
+        """
+        planes = to_planes(image, "image")
+        if planes.shape[2:] != self.shape:
+            height, width = self.shape
+            raise InputError(f"image: {planes.shape[3]}x{planes.shape[2]} pixels; expected {width}x{height}, the content's")
+        loss, gradient = self.evaluate(planes)
+        return loss, np.ascontiguousarray(gradient[0].transpose(1, 2, 0))
+
+    def evaluate(self, planes: Planes) -> tuple[float, Planes]:
+        """Return loss and gradient of a picture as the graph takes it, float32 [1, 3, H, W]; nothing is checked."""
+        results = self._session.run({IMAGE: planes, **self._feeds})
+        self.terms = {name: float(results[name]) for name in self._term_names}
+        return float(results[LOSS]), results[GRADIENT]
+
+
+def _measure(
+    folder: ModelFolder,
+    recipe: str,
+    content: Planes,
+    styles: Sequence[Planes],
+    device: str,
+    threads: int | None,
+) -> tuple[dict[str, NDArray[np.float32]], str]:
+    """Return the targets of the content picture and the average targets of the styles, and the device they ran on.
+
+    The session is given up on return: its weights are not kept twice.
+    """
+    session = open_session(folder, recipe, STATISTICS, device=device, threads=threads)
+    layers = session.metadata.recipe
+    content_targets = [target_of(content_term(name)) for name in layers.content.layers]
+    style_targets = [target_of(style_term(name)) for name in layers.style.layers]
+    targets = session.run({IMAGE: content}, content_targets)
+    measured = [session.run({IMAGE: style}, style_targets) for style in styles]
+    targets |= {name: np.mean([m[name] for m in measured], axis=0, dtype=np.float32) for name in style_targets}
+    return targets, session.device
+
+
+def _with_weights(
+    recipe: Recipe, content_weight: float | None, style_weight: float | None, tv_weight: float | None
+) -> Recipe:
+    content: LayersTerm = recipe.content
+    style: LayersTerm = recipe.style
+    tv: TotalVariation = recipe.tv
+    return replace(
+        recipe,
+        content=content if content_weight is None else replace(content, weight=content_weight),
+        style=style if style_weight is None else replace(style, weight=style_weight),
+        tv=tv if tv_weight is None else replace(tv, weight=tv_weight),
+    )

