@@ -24,7 +24,9 @@ def export(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The model folder to write.  [default: models/NETWORK]", show_default=False),
+        typer.Option(
+            "--output", "-o", help="The model folder to write.  [default: models/NETWORK]", show_default=False
+        ),
     ] = None,
     weights: Annotated[
         str,

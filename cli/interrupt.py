@@ -36,9 +36,16 @@ def run_interruptibly(work: Callable[[Callable[[], None]], T]) -> tuple[T, bool]
 
     def on_interrupt(*_: object) -> None:
         if stop.is_set() or not started.is_set():
-            _leave("left at once; nothing was written" if stop.is_set() else "interrupted before the first evaluation; nothing was written")
+            _leave(
+                "left at once; nothing was written"
+                if stop.is_set()
+                else "interrupted before the first evaluation; nothing was written"
+            )
         stop.set()
-        print("\nstopping after this evaluation, to keep the best picture; Ctrl-C again leaves at once", file=sys.stderr)
+        print(
+            "\nstopping after this evaluation, to keep the best picture; Ctrl-C again leaves at once",
+            file=sys.stderr,
+        )
 
     previous = signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -17,13 +17,19 @@ Threads = Annotated[
 Evaluations = Annotated[
     int | None,
     typer.Option(
-        "--evaluations", "-e", help="How often the loss is evaluated.  [default: the recipe's]", show_default=False
+        "--evaluations",
+        "-e",
+        help="How often the loss is evaluated.  [default: the recipe's]",
+        show_default=False,
     ),
 ]
 Size = Annotated[
     str | None,
     typer.Option(
-        "--size", "-s", help="Long side in pixels, or WIDTHxHEIGHT.  [default: the recipe's]", show_default=False
+        "--size",
+        "-s",
+        help="Long side in pixels, or WIDTHxHEIGHT.  [default: the recipe's]",
+        show_default=False,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")]

@@ -41,7 +41,11 @@ class Progress:
         if self._live:
             self._show_live(step)
         elif step.improved and step.evaluation >= self._next_line:
-            print(f"evaluation {step.evaluation}/{step.evaluations}  {_figures(step, self._best)}", file=self._stream, flush=True)
+            print(
+                f"evaluation {step.evaluation}/{step.evaluations}  {_figures(step, self._best)}",
+                file=self._stream,
+                flush=True,
+            )
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
 
     def _show_live(self, step: Step) -> None:

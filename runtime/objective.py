@@ -46,7 +46,11 @@ class Objective:
     """
 
     def __init__(
-        self, session: Session, recipe: Recipe, shape: tuple[int, int], feeds: Mapping[str, NDArray[np.float32]]
+        self,
+        session: Session,
+        recipe: Recipe,
+        shape: tuple[int, int],
+        feeds: Mapping[str, NDArray[np.float32]],
     ) -> None:
         self._session = session
         self._feeds = dict(feeds)
@@ -117,7 +121,9 @@ class Objective:
         planes = to_planes(image, "image")
         if planes.shape[2:] != self.shape:
             height, width = self.shape
-            raise InputError(f"image: {planes.shape[3]}x{planes.shape[2]} pixels; expected {width}x{height}, the content's")
+            raise InputError(
+                f"image: {planes.shape[3]}x{planes.shape[2]} pixels; expected {width}x{height}, the content's"
+            )
         loss, gradient = self.evaluate(planes)
         return loss, np.ascontiguousarray(gradient[0].transpose(1, 2, 0))
 

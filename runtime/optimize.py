@@ -1,8 +1,8 @@
 """The optimisation loop: SciPy's L-BFGS-B on a float32 objective, made safe.
 
-SciPy's own stopping tests compare the loss with float64's precision or with numbers of order one; a float32 loss, or one
-of 1e12, meets them by accident. Here the objective is rescaled to order one (by a power of two, so that no digit changes),
-the tests are switched off, and the loop ends for reasons it can name.
+SciPy's own stopping tests compare the loss with float64's precision or with numbers of order one; a float32 loss, or
+one of 1e12, meets them by accident. Here the objective is rescaled to order one (by a power of two, so that no digit
+changes), the tests are switched off, and the loop ends for reasons it can name.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Minimum:
     reason: str
 
 
+def _power_of_two(value: float) -> float:
+    """Return the power of two nearest a positive value: multiplying by it changes no digit."""
+    return 2.0 ** round(math.log2(value))
+
+
 class _Finished(Exception):
     """The search is over, for the reason given."""
 
@@ -67,9 +72,10 @@ class _Search:
         function: Function,
         shape: tuple[int, ...],
         evaluations: int,
+        unit: float,
         callback: Callable[[Evaluation], None] | None,
     ) -> None:
-        self.function, self.shape, self.callback = function, shape, callback
+        self.function, self.shape, self.unit, self.callback = function, shape, unit, callback
         self.allowed, self.done = evaluations, 0
         self.best_loss = math.inf
         self.best_point = np.zeros(shape, np.float32)
@@ -78,13 +84,13 @@ class _Search:
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         if self.done == self.allowed:
             raise _Finished(f"all {self.allowed} evaluations were made")
-        point = x.astype(np.float32).reshape(self.shape)
+        point = (x * self.unit).astype(np.float32).reshape(self.shape)
         loss, gradient = self.function(point)
         self.done += 1
         finite = math.isfinite(loss) and bool(np.isfinite(gradient).all())
         improved = finite and loss < self.best_loss
         if self.done == 1 and finite and loss:
-            self.scale = 2.0 ** -round(math.log2(abs(loss)))
+            self.scale = _power_of_two(1 / abs(loss))
         if improved:
             self.best_loss, self.best_point = loss, point
         if self.callback:
@@ -94,7 +100,7 @@ class _Search:
                 raise _Finished(str(stop) or "stopped by the callback") from None
         if not finite:
             raise _Finished(f"loss or gradient was not finite at evaluation {self.done}")
-        return loss * self.scale, gradient.astype(np.float64).ravel() * self.scale
+        return loss * self.scale, gradient.astype(np.float64).ravel() * (self.scale * self.unit)
 
 
 def minimize(
@@ -102,6 +108,7 @@ def minimize(
     start: NDArray[np.float32],
     *,
     evaluations: int,
+    first_step: float = 1.0,
     restart_every: int | None = None,
     callback: Callable[[Evaluation], None] | None = None,
 ) -> Minimum:
@@ -111,6 +118,9 @@ def minimize(
     ----------
     function
         Point -> (loss, gradient), the gradient shaped like the point.
+    first_step
+        Length (Euclidean norm) of the first step that is tried, about: it is rounded to a power of two. SciPy's own
+        is 1, which for a picture is nothing, and evaluations are spent on growing it.
     restart_every
         Start SciPy anew (`maxfun`, which lets an iteration finish) after this many evaluations, as the reference
         algorithm does with 20. It throws away the curvature that has been learnt: for parity only.
@@ -122,9 +132,10 @@ def minimize(
     TransferError
         When not even the start has a finite loss and gradient.
     """
-    search = _Search(function, start.shape, evaluations, callback)
+    unit = _power_of_two(first_step)  # what SciPy takes for a step of 1
+    search = _Search(function, start.shape, evaluations, unit, callback)
     try:
-        reason = _search(search, start.astype(np.float64).ravel(), restart_every)
+        reason = _search(search, start.astype(np.float64).ravel() / unit, restart_every)
     except _Finished as finished:
         reason = str(finished)
     if math.isinf(search.best_loss):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from impasto.runtime.errors import OutputError, PictureError
 
@@ -51,7 +51,7 @@ def read_picture(path: str | Path) -> Image.Image:
         raise PictureError(f"picture {path}: no such file; check the path") from None
     except PermissionError:
         raise PictureError(f"picture {path}: may not be read; check its permissions") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise PictureError(f"picture {path}: not a picture in a format that Pillow reads; use PNG or JPEG") from None
     except Image.DecompressionBombError as error:
         reason = str(error).partition(",")[0]
@@ -95,10 +95,7 @@ def as_image(picture: Picture, what: str) -> Image.Image:
     PictureError
         When it is neither an image nor such an array, or too small; `what` names it in the text.
     """
-    if isinstance(picture, Image.Image):
-        image = to_rgb(picture)
-    else:
-        image = to_image(to_planes(picture, what))
+    image = to_rgb(picture) if isinstance(picture, Image.Image) else to_image(to_planes(picture, what))
     check_sides(what, image.width, image.height)
     return image
 
@@ -187,7 +184,9 @@ def check_output(path: str | Path, *, force: bool = False, inputs: Sequence[str 
     """
     path = Path(path)
     if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"output {path}: unknown format {path.suffix!r}; expected a name ending in {', '.join(_FORMATS)}")
+        raise OutputError(
+            f"output {path}: unknown format {path.suffix!r}; expected a name ending in {', '.join(_FORMATS)}"
+        )
     if path.is_dir():
         raise OutputError(f"output {path}: is a folder; expected a file name")
     if not path.parent.is_dir():

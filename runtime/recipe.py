@@ -132,8 +132,8 @@ class Recipe:
             raise RecipeError(f"recipe {self.name!r}: {refused}") from None
 
     def _check(self) -> None:
-        ok = isinstance(self.name, str) and _NAME.fullmatch(self.name)
-        _expect(bool(ok), "name: expected lower-case letters, digits, - and _")
+        ok = isinstance(self.name, str) and bool(_NAME.fullmatch(self.name))
+        _expect(ok, f"name is {self.name!r}; expected lower-case letters, digits, - and _")
         _expect(isinstance(self.description, str), "description: expected text")
         self.content.check("content", CONTENT_CONVENTIONS)
         self.style.check("style", STYLE_CONVENTIONS)
@@ -142,8 +142,7 @@ class Recipe:
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("style_fit", self.style_fit, FITS)
         _check_choice("init", self.init, INITS)
-        _expect(isinstance(self.size, str), f'size is {self.size!r}; expected text, "512" or "300x300"')
-        parse_size(self.size)
+        parse_size(str(self.size))
         count = self.evaluations
         ok = isinstance(count, int) and not isinstance(count, bool) and count >= 1
         _expect(ok, f"evaluations is {count!r}; expected a whole number, 1 or more")

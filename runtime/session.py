@@ -17,7 +17,7 @@ from impasto.runtime.model import METADATA_KEY, Metadata, ModelFolder
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
-_INSTALL = "pip install 'impasto[cpu]' (CPU) or pip install 'impasto[gpu]' (NVIDIA GPU); install one of the two, not both"
+_INSTALL = "pip install 'impasto[cpu]' or, with an NVIDIA GPU, pip install 'impasto[gpu]'; one of the two, not both"
 _QUIET, _FATAL = 3, 4  # onnxruntime's log levels: errors and worse; nothing but the fatal
 
 

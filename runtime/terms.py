@@ -6,8 +6,8 @@ Inside a graph every term is a mean, so that its value depends neither on the pi
 - style, layer l: the mean of (G - A)^2 over the C x C entries of the Gram matrices G = F F^T / M;
 - total variation: the mean of (a + b)^p over the 3 x (H-1) x (W-1) differences.
 
-Recipes are written in the conventions of their sources (sums, the paper's 1 / (4 N^2 M^2), ...). The functions here turn
-a convention into the number that multiplies the mean: the term's *effective weight*.
+Recipes are written in the conventions of their sources (sums, the paper's 1 / (4 N^2 M^2), ...). The functions here
+turn a convention into the number that multiplies the mean: the term's *effective weight*.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ TV_CONVENTIONS: Mapping[str, Callable[[int], float]] = {
 }
 
 
-def effective_weights(
-    recipe: Recipe, layers: Mapping[str, LayerSize], height: int, width: int
-) -> dict[str, float]:
+def effective_weights(recipe: Recipe, layers: Mapping[str, LayerSize], height: int, width: int) -> dict[str, float]:
     """Return the number that multiplies each term's mean, for a picture of height x width pixels.
 
     Parameters

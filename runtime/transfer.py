@@ -15,9 +15,21 @@ from impasto.runtime.errors import InputError
 from impasto.runtime.model import OBJECTIVE, ModelFolder
 from impasto.runtime.objective import Objective
 from impasto.runtime.optimize import Evaluation, minimize
-from impasto.runtime.pictures import Picture, Planes, as_image, fit_style, resize, result_size, to_image, to_planes
+from impasto.runtime.pictures import (
+    Picture,
+    Planes,
+    as_image,
+    fit_style,
+    resize,
+    result_size,
+    to_image,
+    to_planes,
+)
 from impasto.runtime.recipe import INITS, Noise, parse_size
 from impasto.runtime.session import read_metadata
+
+#: The first step that the line search tries changes pixels by so many levels (root mean square).
+FIRST_STEP = 4.0
 
 
 @dataclass(frozen=True)
@@ -127,16 +139,16 @@ def stylize(
     for name, number in (("evaluations", count), ("restart_every", restart_every), ("threads", threads)):
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}; expected 1 or more")
-    content = as_image(content, "content")
-    styles = [as_image(style, f"style {k}") for k, style in enumerate(styles, 1)]
-    width, height = result_size(_size(plan.size if size is None else size), content)
-    content = resize(content, width, height)
-    start = _start(plan.init if init is None else init, plan.noise, content, styles, seed)
+    photograph = as_image(content, "content")
+    paintings = [as_image(style, f"style {k}") for k, style in enumerate(styles, 1)]
+    width, height = result_size(_size(plan.size if size is None else size), photograph)
+    photograph = resize(photograph, width, height)
+    start = _start(plan.init if init is None else init, plan.noise, photograph, paintings, seed)
     objective = Objective.open(
         model,
         recipe,
-        content=content,
-        styles=[fit_style(style, plan.style_fit, width, height) for style in styles],
+        content=photograph,
+        styles=[fit_style(painting, plan.style_fit, width, height) for painting in paintings],
         device=device,
         threads=threads,
         content_weight=content_weight,
@@ -162,8 +174,14 @@ def _optimize(
         if callback:
             callback(history[-1])
 
+    parity = restart_every is not None  # then SciPy does all exactly as the reference algorithm has it
     best = minimize(
-        objective.evaluate, start, evaluations=evaluations, restart_every=restart_every, callback=record
+        objective.evaluate,
+        start,
+        evaluations=evaluations,
+        first_step=1.0 if parity else FIRST_STEP * start.size**0.5,
+        restart_every=restart_every,
+        callback=record,
     )
     return Result(
         image=to_image(best.point),
@@ -181,9 +199,7 @@ def _size(size: int | tuple[int, int] | str) -> int | tuple[int, int]:
     return parse_size(size) if isinstance(size, str) else size
 
 
-def _start(
-    init: str | Picture, noise: Noise, content: Image.Image, styles: Sequence[Image.Image], seed: int
-) -> Planes:
+def _start(init: str | Picture, noise: Noise, content: Image.Image, styles: Sequence[Image.Image], seed: int) -> Planes:
     """Return what the optimisation starts from, of the (resized) content's size."""
     if not isinstance(init, str):
         return to_planes(resize(as_image(init, "init"), *content.size), "init")

