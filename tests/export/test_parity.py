@@ -1,0 +1,136 @@
+"""Our graphs against PyTorch: activations, losses and gradients, with the real weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from reference import Reference
+from running import run
+
+from impasto.export import ops
+from impasto.export.build import export_model, write_weights
+from impasto.export.direct import direct
+from impasto.export.graph import Map
+from impasto.export.losses import activations
+from impasto.export.networks import NETWORKS
+from impasto.export.sources import load_weights
+from impasto.export.weights import TORCHVISION, Weights
+from impasto.runtime.objective import Objective
+from impasto.runtime.recipe import load_recipe
+
+Rgb = NDArray[np.float32]
+Noise = Callable[..., Rgb]
+
+SIZES = [(96, 128), (75, 101), (300, 300)]
+
+
+@pytest.fixture(scope="module")
+def average_model(tmp_path_factory: pytest.TempPathFactory, real_weights: Weights) -> Path:
+    """The same recipes with average pooling."""
+    folder = tmp_path_factory.mktemp("models") / "average"
+    recipes = [replace(load_recipe(name), pooling="average") for name in ("seed", "gatys")]
+    export_model(folder, recipes, real_weights)
+    return folder
+
+
+def relative(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def smooth(picture: Rgb) -> Rgb:
+    """Blur noise, so that a picture has structure at the scale the network sees."""
+    for axis in (0, 1):
+        picture = sum(np.roll(picture, k, axis) for k in range(-3, 4)) / 7  # type: ignore[assignment]
+    return ((picture - picture.min()) / np.ptp(picture) * 255).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+@pytest.mark.parametrize("pooling", ["max", "average"])
+@pytest.mark.parametrize("recipe", ["seed", "gatys"])
+def test_loss_and_gradient_agree_with_autograd(
+    recipe: str,
+    pooling: str,
+    size: tuple[int, int],
+    real_model: Path,
+    average_model: Path,
+    real_weights: Weights,
+    noise: Noise,
+) -> None:
+    content, style = smooth(noise(*size, 1)), smooth(noise(*size, 2))
+    image = 0.7 * content + 0.3 * noise(*size, 3)
+    model = real_model if pooling == "max" else average_model
+    objective = Objective.open(model, recipe, content=content, styles=[style], device="cpu")
+    loss, gradient = objective(image)
+    reference = Reference(real_weights, objective.recipe, content, style)
+    expected_loss, expected_gradient = reference.loss_and_gradient(image)
+    assert objective.recipe.pooling == pooling
+    assert abs(loss - expected_loss) <= 1e-5 * expected_loss
+    assert relative(gradient, expected_gradient) <= 1e-3
+
+
+def test_torchvision_preprocessing_is_part_of_the_graph(tmp_path: Path, noise: Noise) -> None:
+    weights = replace(load_weights("random", "vgg19", seed=3), preprocessing=TORCHVISION)
+    export_model(tmp_path / "model", [load_recipe("gatys")], weights)
+    content, style, image = (noise(40, 48, k) for k in range(3))
+    objective = Objective.open(tmp_path / "model", "gatys", content=content, styles=[style], device="cpu")
+    loss, gradient = objective(image)
+    expected_loss, expected_gradient = Reference(weights, objective.recipe, content, style).loss_and_gradient(image)
+    assert abs(loss - expected_loss) <= 1e-5 * expected_loss
+    assert relative(gradient, expected_gradient) <= 1e-3
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47)], ids=lambda s: f"{s[0]}x{s[1]}")
+def test_smallest_and_odd_sizes_agree_with_autograd(
+    size: tuple[int, int], real_model: Path, real_weights: Weights, noise: Noise
+) -> None:
+    content, style, image = (noise(*size, k) for k in range(3))
+    objective = Objective.open(real_model, "seed", content=content, styles=[style], device="cpu")
+    loss, gradient = objective(image)
+    expected_loss, expected = Reference(real_weights, objective.recipe, content, style).loss_and_gradient(image)
+    assert abs(loss - expected_loss) <= 1e-5 * expected_loss
+    assert relative(gradient, expected) <= 1e-3
+
+
+def test_ties_in_max_pooling_share_the_gradient(real_model: Path, real_weights: Weights, noise: Noise) -> None:
+    """In a flat picture whole windows are equal; like PyTorch's amax (not max_pool2d), all of them get a share."""
+    x = ops.graph_input("x", Map(2))
+    y = ops.max_pool(x)
+    g = ops.graph_input("g", y.type)
+    value = np.round(noise(7, 9)[None, :, :, :2].transpose(0, 3, 1, 2) / 64).astype(np.float32)
+    upstream = np.random.default_rng(0).normal(size=(1, 2, 3, 4)).astype(np.float32)
+    got = run({"u": ops.max_unpool(g, x, y)}, {"x": value, "g": upstream})["u"]
+    t = torch.tensor(value, requires_grad=True)
+    windows = t[:, :, :6, :8].reshape(1, 2, 3, 2, 4, 2)
+    (windows.amax((3, 5)) * torch.tensor(upstream)).sum().backward()
+    assert t.grad is not None
+    np.testing.assert_allclose(got, t.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_activations_of_every_layer_agree_with_pytorch(
+    pooling: str, real_weights: Weights, tmp_path: Path, noise: Noise
+) -> None:
+    network = NETWORKS["vgg19"]
+    names = [layer.name for layer in network.layers]
+    image = ops.graph_input("image", Map(3))
+    graph = activations(image, network, real_weights.preprocessing, pooling, names)
+    file = write_weights(real_weights, tmp_path / "weights.data")
+    onnx.save(direct.lower("activations", graph, file.tensors), tmp_path / "activations.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "activations.onnx", providers=["CPUExecutionProvider"])
+    picture = noise(75, 101)
+    ours = dict(zip(names, session.run(names, {"image": picture.transpose(2, 0, 1)[None]}), strict=True))
+    recipe = replace(load_recipe("seed"), pooling=pooling)
+    reference = Reference(real_weights, recipe, picture, picture)
+    with torch.no_grad():
+        theirs = reference.activations(reference.tensor(picture), names)
+    for name in names:
+        assert ours[name].shape == tuple(theirs[name].shape)
+        assert relative(ours[name], theirs[name].numpy()) < 1e-5, name
