@@ -17,11 +17,13 @@ from impasto.cli.stylize import stylize
 
 FAILED, REFUSED = 1, 2
 
+#: What typer returns after Ctrl-C; older ones raise `typer.Abort`.
+_INTERRUPTED = 130
+
 app = typer.Typer(
     help="Repaint a photograph in the manner of a painting.",
     epilog="Exit codes: 0 done, 1 failed or interrupted while running, 2 wrong arguments or input.",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,  # plain help appears in half the time
 )
 
@@ -54,13 +56,16 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
     try:
-        code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", FAILED)
+        arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+        code = app(arguments or ["--help"], standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
     except Exception as error:
         if debug:
             traceback.print_exc()
         _fail(*_explain(error))
+    if code == _INTERRUPTED:
+        _fail("interrupted; nothing was written", FAILED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

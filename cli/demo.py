@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +14,17 @@ from impasto.cli.export import run as export
 from impasto.cli.stylize import save, transfer_with_progress
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
+#: Enough for a first impression: a few minutes on a laptop.
+_EVALUATIONS = 100
+
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The triptych to write.")] = Path("impasto-demo.png"),
     model: options.Model = DEFAULT_MODEL,
     size: options.Size = None,
-    evaluations: options.Evaluations = None,
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", "-e", help="How often the loss is evaluated.")
+    ] = _EVALUATIONS,
     device: options.Device = "auto",
     threads: options.Threads = None,
     force: options.Force = False,
@@ -27,7 +33,7 @@ def demo(
     from impasto.cli.samples import draw_content, draw_style
     from impasto.runtime import pictures, transfer
 
-    if output.parent != Path():
+    with contextlib.suppress(OSError):  # the check says what is wrong
         output.parent.mkdir(parents=True, exist_ok=True)
     pictures.check_output(output, force=force)
     if not model.exists():

@@ -42,7 +42,7 @@ def export(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of random weights.")] = 0,
     force: options.Force = False,
 ) -> None:
     """Write a network's loss and gradient to ONNX, once. Recipes are added to a folder over the same weights."""
@@ -64,7 +64,7 @@ def run(
     force: bool = False,
 ) -> list[str]:
     """Export, telling on standard error what happens; return the recipes' names."""
-    from impasto.export.build import export_model
+    from impasto.export.build import check_folder, export_model
     from impasto.export.sources import load_weights
     from impasto.runtime.recipe import builtin_recipes, load_recipe
 
@@ -72,8 +72,9 @@ def run(
         print(line, file=sys.stderr)
 
     chosen = [load_recipe(name) for name in recipes or builtin_recipes()]
+    check_folder(folder)  # before weights are fetched
     loaded = load_weights(weights, network, preprocessing=preprocessing, seed=seed, notify=notify)
+    export_model(folder, chosen, loaded, force=force, notify=notify)
     if loaded.provenance.random:
         notify("warning: random weights: good for tests, useless for pictures")
-    export_model(folder, chosen, loaded, force=force, notify=notify)
     return [recipe.name for recipe in chosen]

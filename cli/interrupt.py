@@ -14,7 +14,7 @@ T = TypeVar("T")
 _EXIT = 1
 
 
-def run_interruptibly(work: Callable[[Callable[[], None]], T]) -> tuple[T, bool]:
+def run_interruptibly(work: Callable[[Callable[[], None]], T], before_leaving: Callable[[], None]) -> tuple[T, bool]:
     """Run `work` and return its result and whether Ctrl-C was pressed.
 
     The work runs in a thread of its own: an evaluation may take a minute inside onnxruntime, where no signal reaches
@@ -24,6 +24,8 @@ def run_interruptibly(work: Callable[[Callable[[], None]], T]) -> tuple[T, bool]
     ----------
     work
         Takes a function to be called after every evaluation; it raises `StopOptimization` after Ctrl-C.
+    before_leaving
+        Called before the process ends at once: no `with` block is left in order then.
     """
     from impasto.runtime import StopOptimization
 
@@ -36,6 +38,7 @@ def run_interruptibly(work: Callable[[Callable[[], None]], T]) -> tuple[T, bool]
 
     def on_interrupt(*_: object) -> None:
         if stop.is_set() or not started.is_set():
+            before_leaving()
             _leave(
                 "left at once; nothing was written"
                 if stop.is_set()

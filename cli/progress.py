@@ -31,6 +31,10 @@ class Progress:
     def __exit__(
         self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back as it was."""
         if self._live:
             self._live.stop()
 

@@ -36,7 +36,7 @@ def stylize(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random start.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random start.")] = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
     content_weight: Annotated[float | None, typer.Option(help=_WEIGHT_HELP, show_default=False)] = None,
@@ -106,12 +106,12 @@ def transfer_with_progress(work: Callable[[Callable[[Step], None]], Result]) -> 
 
         def watched(check: Callable[[], None]) -> Result:
             def report(step: Step) -> None:
-                progress.show(step)
                 check()
+                progress.show(step)
 
             return work(report)
 
-        result, interrupted = run_interruptibly(watched)
+        result, interrupted = run_interruptibly(watched, progress.stop)
     minutes, seconds = divmod(round(result.seconds), 60)
     print(
         f"loss {result.loss:.4g} after {result.evaluations} evaluations in {minutes}:{seconds:02d} "

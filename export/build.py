@@ -92,7 +92,7 @@ def export_model(
     folder, notify = Path(folder), notify or (lambda line: None)
     network = NETWORKS[weights.network]
     _check_recipes(recipes, network)
-    _check_folder(folder)
+    check_folder(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
@@ -122,15 +122,18 @@ def _check_recipes(recipes: Sequence[Recipe], network: Network) -> None:
                 raise RecipeError(f"recipe {recipe.name!r}: {network.name} has no layer {layer}; choose one it has")
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse to touch what is no model folder, with or without force."""
+def check_folder(folder: Path) -> None:
+    """Refuse to touch what is no model folder, with or without force.
+
+    Raises
+    ------
+    OutputError
+        When it is a file, or a folder that holds other things but no graphs.
+    """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"model {folder}: is a file; expected a folder, or a name that is free")
-    if folder.is_dir() and any(folder.iterdir()):
-        try:
-            ModelFolder.open(folder)
-        except ModelError:
-            raise OutputError(f"model {folder}: holds something else; choose a new or empty folder") from None
+    if folder.is_dir() and any(folder.iterdir()) and not ModelFolder(folder).recipes():
+        raise OutputError(f"model {folder}: holds something else; choose a new or empty folder")
 
 
 # --- weights --------------------------------------------------------------------------------------------------
@@ -218,7 +221,7 @@ def _kept_graphs(folder: Path, recipes: Sequence[Recipe], file: WeightsFile, *, 
     """Return the recipes of an existing folder that stay, or refuse to replace what was not to be replaced."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return ()
-    existing = ModelFolder.open(folder)
+    existing = ModelFolder(folder)  # damaged perhaps: this is how to repair it
     new = {recipe.name for recipe in recipes}
     replaced = sorted(new.intersection(existing.recipes()))
     same_weights = _holds(existing, file)

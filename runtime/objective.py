@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.defaults import REFERENCE_RECIPE
-from impasto.runtime.errors import InputError
+from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.model import OBJECTIVE, STATISTICS, Metadata, ModelFolder
 from impasto.runtime.pictures import Picture, Planes, to_planes
-from impasto.runtime.recipe import LayersTerm, Recipe, TotalVariation
+from impasto.runtime.recipe import Recipe
 from impasto.runtime.session import Session, open_session
 from impasto.runtime.terms import (
     GRADIENT,
@@ -98,13 +97,13 @@ class Objective:
         folder = ModelFolder.open(model)
         targets, device = _measure(folder, recipe, content_planes, style_planes, device, threads)
         session = open_session(folder, recipe, OBJECTIVE, device=device, threads=threads)
+        chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
         if session.metadata.random_weights:
             warnings.warn(
                 f"model {folder.path} has random weights: good for tests, useless for pictures",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        chosen = _with_weights(session.metadata.recipe, content_weight, style_weight, tv_weight)
         height, width = content_planes.shape[2:]
         effective = effective_weights(chosen, session.metadata.sizes(height, width), height, width)
         weights = {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
@@ -121,7 +120,7 @@ class Objective:
         planes = to_planes(image, "image")
         if planes.shape[2:] != self.shape:
             height, width = self.shape
-            raise InputError(
+            raise PictureError(
                 f"image: {planes.shape[3]}x{planes.shape[2]} pixels; expected {width}x{height}, the content's"
             )
         loss, gradient = self.evaluate(planes)
@@ -154,17 +153,3 @@ def _measure(
     measured = [session.run({IMAGE: style}, style_targets) for style in styles]
     targets |= {name: np.mean([m[name] for m in measured], axis=0, dtype=np.float32) for name in style_targets}
     return targets, session.device
-
-
-def _with_weights(
-    recipe: Recipe, content_weight: float | None, style_weight: float | None, tv_weight: float | None
-) -> Recipe:
-    content: LayersTerm = recipe.content
-    style: LayersTerm = recipe.style
-    tv: TotalVariation = recipe.tv
-    return replace(
-        recipe,
-        content=content if content_weight is None else replace(content, weight=content_weight),
-        style=style if style_weight is None else replace(style, weight=style_weight),
-        tv=tv if tv_weight is None else replace(tv, weight=tv_weight),
-    )

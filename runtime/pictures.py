@@ -40,32 +40,42 @@ def read_picture(path: str | Path) -> Image.Image:
         When it is missing, a folder, no picture, truncated, absurdly large or smaller than 32 x 32 pixels.
     """
     path = Path(path)
-    if path.is_dir():
-        raise PictureError(f"picture {path}: is a folder; expected a file such as photo.jpg")
     try:
+        if path.is_dir():
+            raise IsADirectoryError
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice that is refused as a bomb
             with Image.open(path) as image:
                 picture = to_rgb(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise PictureError(f"picture {path}: no such file; check the path") from None
-    except PermissionError:
-        raise PictureError(f"picture {path}: may not be read; check its permissions") from None
-    except UnidentifiedImageError:
-        raise PictureError(f"picture {path}: not a picture in a format that Pillow reads; use PNG or JPEG") from None
-    except Image.DecompressionBombError as error:
-        reason = str(error).partition(",")[0]
-        raise PictureError(f"picture {path}: refused as a decompression bomb ({reason}); make it smaller") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what Pillow's decoders raise
-        raise PictureError(f"picture {path}: truncated or damaged ({error}); get a whole copy") from None
+    except Exception as error:  # damaged files make Pillow's decoders raise almost anything
+        raise PictureError(f"picture {path}: {_why_unreadable(error)}") from None
     check_sides(f"picture {path}", picture.width, picture.height)
     return picture
+
+
+def _why_unreadable(error: Exception) -> str:
+    match error:
+        case FileNotFoundError():
+            return "no such file; check the path"
+        case IsADirectoryError():
+            return "is a folder; expected a file such as photo.jpg"
+        case PermissionError():
+            return "may not be read; check its permissions"
+        case UnidentifiedImageError():
+            return "not a picture in a format that Pillow reads; use PNG or JPEG"
+        case Image.DecompressionBombError():
+            return f"refused as a decompression bomb ({str(error).partition(',')[0]}); make it smaller"
+        case OSError(strerror=str(reason)):
+            return f"cannot be read ({reason}); check the path"
+    return f"truncated or damaged ({error}); get a whole copy"
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a picture of any mode as 8-bit RGB; what is transparent becomes white."""
     if image.mode in _SIXTEEN_BIT:
-        levels = np.asarray(image, np.float64)
+        levels = np.array(image, np.float64)
+        if "transparency" in image.info:
+            levels[levels == image.info["transparency"]] = 65535
         image = Image.fromarray((levels / 257).clip(0, 255).round().astype(np.uint8))
     elif image.mode == "F":
         image = Image.fromarray(np.nan_to_num(np.asarray(image)).clip(0, 255).round().astype(np.uint8))
@@ -187,6 +197,14 @@ def check_output(path: str | Path, *, force: bool = False, inputs: Sequence[str 
         raise OutputError(
             f"output {path}: unknown format {path.suffix!r}; expected a name ending in {', '.join(_FORMATS)}"
         )
+    try:
+        _check_place(path, force, inputs)
+    except OSError as error:
+        raise OutputError(f"output {path}: cannot be written ({error.strerror}); choose another place") from None
+    return path
+
+
+def _check_place(path: Path, force: bool, inputs: Sequence[str | Path]) -> None:
     if path.is_dir():
         raise OutputError(f"output {path}: is a folder; expected a file name")
     if not path.parent.is_dir():
@@ -196,12 +214,8 @@ def check_output(path: str | Path, *, force: bool = False, inputs: Sequence[str 
             raise OutputError(f"output {path}: is one of the pictures to be read; choose another name")
     if path.exists() and not force:
         raise OutputError(f"output {path}: exists already; choose another name, or replace it with --force")
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-            pass
-    except OSError as error:
-        raise OutputError(f"output {path}: cannot be written ({error.strerror}); choose another folder") from None
-    return path
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+        pass
 
 
 def write_picture(image: Image.Image, path: str | Path) -> None:

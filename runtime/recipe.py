@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ FITS = ("stretch", "area")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LAYER = re.compile(r"block[1-5]_conv[1-4]")
-_SIZE = re.compile(r"(\d+)(?:x(\d+))?")
+_SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
 class _Refused(Exception):
@@ -33,7 +33,7 @@ def _expect(condition: bool, what: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
@@ -92,6 +92,8 @@ class Noise:
         for key, value in (("noise.low", self.low), ("noise.high", self.high)):
             ok = isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
             _expect(ok, f"{key} is {value!r}; expected three numbers")
+        ok = all(low <= high for low, high in zip(self.low, self.high, strict=True))
+        _expect(ok, f"noise.low is {self.low!r}; expected no more than noise.high, {self.high!r}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Recipe:
     def __post_init__(self) -> None:
         try:
             self._check()
-        except _Refused as refused:
+        except (_Refused, RecipeError) as refused:  # the latter from `parse_size`
             raise RecipeError(f"recipe {self.name!r}: {refused}") from None
 
     def _check(self) -> None:
@@ -151,6 +153,23 @@ class Recipe:
     def layers(self) -> tuple[str, ...]:
         """Every layer that the recipe names, once."""
         return tuple(dict.fromkeys((*self.content.layers, *self.style.layers)))
+
+    def with_weights(
+        self, content: float | None = None, style: float | None = None, tv: float | None = None
+    ) -> Recipe:
+        """Return the recipe with other weights for its terms, where given.
+
+        Raises
+        ------
+        RecipeError
+            When a weight is negative or not finite.
+        """
+        return replace(
+            self,
+            content=self.content if content is None else replace(self.content, weight=content),
+            style=self.style if style is None else replace(self.style, weight=style),
+            tv=self.tv if tv is None else replace(self.tv, weight=tv),
+        )
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], where: str) -> Recipe:

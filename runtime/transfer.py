@@ -135,10 +135,13 @@ def stylize(
         When not even the start has a finite loss.
     """
     plan = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE).recipe
+    plan.with_weights(content_weight, style_weight, tv_weight)  # refused here rather than after some work
     count = plan.evaluations if evaluations is None else evaluations
     for name, number in (("evaluations", count), ("restart_every", restart_every), ("threads", threads)):
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}; expected 1 or more")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or more")
     photograph = as_image(content, "content")
     paintings = [as_image(style, f"style {k}") for k, style in enumerate(styles, 1)]
     width, height = result_size(_size(plan.size if size is None else size), photograph)
