@@ -11,6 +11,7 @@ Model = Annotated[
     Path, typer.Option("--model", "-m", envvar="IMPASTO_MODEL", help="The model folder that an export wrote.")
 ]
 Device = Annotated[str, typer.Option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.")]
+Lowering = Annotated[str, typer.Option(help="auto (the faster on the device), direct or winograd.")]
 Threads = Annotated[
     int | None, typer.Option(help="Threads of the CPU.  [default: the physical cores]", show_default=False)
 ]

@@ -22,6 +22,7 @@ from impasto.export.networks import NETWORKS, Network
 from impasto.export.parameters import tensors
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights import Provenance, Weights
+from impasto.export.winograd import winograd
 from impasto.runtime.errors import ExportError, ModelError, OutputError, RecipeError
 from impasto.runtime.model import (
     METADATA_KEY,
@@ -37,7 +38,7 @@ from impasto.runtime.model import (
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.session import read_metadata
 
-LOWERINGS: tuple[Lowering, ...] = (direct,)
+LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
 _GRAPHS: Mapping[str, Callable[..., dict[str, Var]]] = {
     OBJECTIVE: losses.objective,
@@ -80,7 +81,7 @@ def export_model(
     Returns
     -------
     list of SelfCheck
-        Each recipe's finite difference against its gradient.
+        Finite difference against gradient, for each recipe and lowering.
 
     Raises
     ------
@@ -101,7 +102,9 @@ def export_model(
             file = write_weights(weights, staging / WEIGHTS_FILE)
             (staging / NOTICE_FILE).write_text(notice(weights.provenance), "utf-8")
             kept = _kept_graphs(folder, recipes, file, force=force)
-            checks = [_export_recipe(staging, recipe, network, weights, file, notify) for recipe in recipes]
+            for recipe in recipes:
+                _write_graphs(staging, recipe, network, weights, file)
+            checks = [_check(staging, recipe, lowering, notify) for recipe in recipes for lowering in LOWERINGS]
             _carry_over(folder, staging, kept)
             _put_in_place(staging, folder, Path(beside) / "previous")
     except OSError as error:
@@ -171,14 +174,7 @@ def notice(provenance: Provenance) -> str:
 # --- graphs ---------------------------------------------------------------------------------------------------
 
 
-def _export_recipe(
-    staging: Path,
-    recipe: Recipe,
-    network: Network,
-    weights: Weights,
-    file: WeightsFile,
-    notify: Callable[[str], None],
-) -> SelfCheck:
+def _write_graphs(staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile) -> None:
     for kind, make in _GRAPHS.items():
         graph = make(recipe, network, weights.preprocessing)
         for lowering in LOWERINGS:
@@ -193,7 +189,10 @@ def _export_recipe(
                 raise ExportError(
                     f"{path.name} fails onnx.checker ({error}); this is a bug, please report it"
                 ) from error
-    check = self_check(ModelFolder(staging), recipe.name)
+
+
+def _check(staging: Path, recipe: Recipe, lowering: Lowering, notify: Callable[[str], None]) -> SelfCheck:
+    check = self_check(ModelFolder(staging), recipe.name, lowering.name)
     notify(str(check))
     return check
 

@@ -13,6 +13,7 @@ from impasto.export import ops
 from impasto.export.graph import Map, Matrix, Type
 from impasto.export.lowering import Builder, Lowering
 from impasto.export.parameters import bias, kernel
+from impasto.runtime.model import DIRECT
 
 
 def describe(type_: Type) -> Sequence[int | str]:
@@ -27,7 +28,7 @@ def describe(type_: Type) -> Sequence[int | str]:
             return []
 
 
-direct = Lowering("direct", describe)
+direct = Lowering(DIRECT, describe)
 lowers = direct.lowers
 
 # --- arithmetic -----------------------------------------------------------------------------------------------
@@ -71,24 +72,24 @@ def _count(b: Builder, x: str) -> str:
     return b.once(("count", x), lambda: b.node("Cast", b.node("Size", x), to=1))
 
 
-def _sum(b: Builder, x: str, reduce: str = "ReduceSum") -> str:
+def total(b: Builder, x: str, reduce: str = "ReduceSum") -> str:
     """Sum x, row by row first: a float32 sum of millions of terms loses digits, a sum of sums does not."""
     return b.node("ReduceSum", b.node(reduce, x, b.ints(-1), keepdims=0), keepdims=0)
 
 
 @lowers(ops.Inner)
 def _inner(b: Builder, op: ops.Inner, x: str, y: str) -> str:
-    return _sum(b, b.node("Mul", x, y))
+    return total(b, b.node("Mul", x, y))
 
 
 @lowers(ops.Mean)
 def _mean(b: Builder, op: ops.Mean, x: str) -> str:
-    return b.node("Div", _sum(b, x), _count(b, x))
+    return b.node("Div", total(b, x), _count(b, x))
 
 
 @lowers(ops.MeanSquare)
 def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
-    return b.node("Div", _sum(b, x, "ReduceSumSquare"), _count(b, x))
+    return b.node("Div", total(b, x, "ReduceSumSquare"), _count(b, x))
 
 
 @lowers(ops.Share)

@@ -7,7 +7,7 @@ activations in memory. Whatever knows about layouts stands behind this seam.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,11 +31,22 @@ Tensors = Mapping[str, TensorProto]
 
 @dataclass
 class Builder:
-    """An ONNX graph in the making. Values are known by their names."""
+    """An ONNX graph in the making. Values are known by their names.
+
+    Attributes
+    ----------
+    parameters
+        The tensors of the network's weights by name.
+    values, origin
+        The name of the value that each logical one was lowered to, and the other way round.
+    """
 
     parameters: Tensors
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
+    values: dict[Var, str] = field(default_factory=dict)
+    origin: dict[str, Var] = field(default_factory=dict)
+    _pieces: dict[str, list[str]] = field(default_factory=dict)
     _count: Counter[str] = field(default_factory=Counter)
     _memo: dict[Hashable, Any] = field(default_factory=dict)
 
@@ -49,6 +60,18 @@ class Builder:
         names = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
         self.nodes.append(helper.make_node(op_type, inputs, names, name=name, domain=domain, **attributes))
         return names
+
+    def join(self, pieces: Sequence[str], axis: int) -> str:
+        """Concatenate values; `pieces` tells what a value was joined from."""
+        if len(pieces) == 1:
+            return pieces[0]
+        name = self.node("Concat", *pieces, axis=axis)
+        self._pieces[name] = list(pieces)
+        return name
+
+    def pieces(self, name: str) -> list[str]:
+        """Return what a value was joined from, or the value alone."""
+        return self._pieces.get(name, [name])
 
     def array(self, values: NDArray[Any]) -> str:
         """Return the name of a constant tensor; equal constants are written once."""
@@ -125,24 +148,27 @@ class Lowering:
             The tensors of the network's weights by name; only those used end up in the model.
         """
         builder = Builder(parameters)
-        values: dict[Var, str] = {}
-        inputs: dict[str, Type] = {}
+        inputs: list[onnx.ValueInfoProto] = []
         for var in topological(outputs.values()):
             if isinstance(var.op, ops.Input):
-                values[var] = var.op.name
-                inputs[var.op.name] = var.type
+                value = var.op.name
+                inputs.append(self._value_info(value, var.type))
             else:
-                values[var] = self._emit(builder, var, [values[x] for x in var.inputs])
+                value = self._emit(builder, var, [builder.values[x] for x in var.inputs])
+            builder.values[var] = value
+            builder.origin[value] = var
         for output, var in outputs.items():
-            builder.nodes.append(helper.make_node("Identity", [values[var]], [output], name=output))
+            builder.nodes.append(helper.make_node("Identity", [builder.values[var]], [output], name=output))
+        nodes = _needed(builder.nodes, outputs)
+        used = {name for node in nodes for name in node.input}
         graph = helper.make_graph(
-            builder.nodes,
+            nodes,
             name,
-            [self._value_info(key, type_) for key, type_ in inputs.items()],
+            inputs,
             [self._value_info(key, var.type) for key, var in outputs.items()],
-            list(builder.initializers.values()),
+            [tensor for key, tensor in builder.initializers.items() if key in used],
         )
-        opsets = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in _domains(builder.nodes)]
+        opsets = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in _domains(nodes)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="impasto")
 
     def _emit(self, builder: Builder, var: Var, inputs: list[str]) -> str:
@@ -153,6 +179,17 @@ class Lowering:
 
     def _value_info(self, name: str, type_: Type) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, self.describe(type_))
+
+
+def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """Return the nodes that the outputs depend on; a rule may have found something better than what it was given."""
+    wanted = set(outputs)
+    needed: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(node.input)
+            needed.append(node)
+    return needed[::-1]
 
 
 def _domains(nodes: Sequence[onnx.NodeProto]) -> list[str]:

@@ -33,6 +33,7 @@ class SelfCheck:
     """
 
     recipe: str
+    lowering: str
     loss: float
     finite_difference: float
     gradient: float
@@ -44,12 +45,12 @@ class SelfCheck:
 
     def __str__(self) -> str:
         return (
-            f"{self.recipe}: loss {self.loss:.6g}, slope by finite difference {self.finite_difference:.6g}, "
+            f"{self.recipe} ({self.lowering}): slope by finite difference {self.finite_difference:.6g}, "
             f"by gradient {self.gradient:.6g}, relative difference {self.error:.1e}"
         )
 
 
-def self_check(folder: ModelFolder, recipe: str) -> SelfCheck:
+def self_check(folder: ModelFolder, recipe: str, lowering: str) -> SelfCheck:
     """Compare a recipe's gradient with a directional finite difference of its loss, through onnxruntime.
 
     Raises
@@ -59,7 +60,7 @@ def self_check(folder: ModelFolder, recipe: str) -> SelfCheck:
     """
     rng = np.random.default_rng(0)
     image, target, noise = rng.uniform(0, 255, (3, 1, 3, _HEIGHT, _WIDTH)).astype(np.float32)
-    loss_and_gradient = _objective(folder, recipe, image, target)
+    loss_and_gradient = _objective(folder, recipe, lowering, image, target)
     loss, gradient = loss_and_gradient(image)
     # Weighting the gradient itself by noise gives a direction of strong change that is yet not the gradient's own.
     direction = (noise * gradient).astype(np.float64)
@@ -67,7 +68,7 @@ def self_check(folder: ModelFolder, recipe: str) -> SelfCheck:
     slope = float(np.vdot(gradient, direction))
     step = 2e-3 * loss / slope
     ahead, behind = (loss_and_gradient((image + s * direction).astype(np.float32))[0] for s in (step, -step))
-    check = SelfCheck(recipe, loss, (ahead - behind) / (2 * step), slope)
+    check = SelfCheck(recipe, lowering, loss, (ahead - behind) / (2 * step), slope)
     if not check.error <= TOLERANCE:
         raise ExportError(f"self-check failed: {check}; this is a bug, please report it")
     return check
@@ -76,13 +77,15 @@ def self_check(folder: ModelFolder, recipe: str) -> SelfCheck:
 Objective = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 
-def _objective(folder: ModelFolder, recipe: str, image: NDArray[np.float32], target: NDArray[np.float32]) -> Objective:
+def _objective(
+    folder: ModelFolder, recipe: str, lowering: str, image: NDArray[np.float32], target: NDArray[np.float32]
+) -> Objective:
     """Open a recipe's graphs, with `target` for content and style, and every term worth 1 at `image`.
 
     A recipe's own weights would let its strongest term hide a mistake in the others.
     """
-    measure = open_session(folder, recipe, STATISTICS, device="cpu")
-    evaluate = open_session(folder, recipe, OBJECTIVE, device="cpu")
+    measure = open_session(folder, recipe, STATISTICS, device="cpu", lowering=lowering)
+    evaluate = open_session(folder, recipe, OBJECTIVE, device="cpu", lowering=lowering)
     terms = [name for name in evaluate.outputs if name not in (LOSS, GRADIENT)]
     feeds = {**measure.run({IMAGE: target}), **{weight_of(term): np.ones((), np.float32) for term in terms}}
     means = evaluate.run({IMAGE: image, **feeds}, terms)

@@ -24,7 +24,9 @@ WEIGHTS_FILE = "weights.data"
 #: Who made the weights and under which licence they are: a text for people.
 NOTICE_FILE = "NOTICE.txt"
 
-DIRECT = "direct"
+#: The lowerings a folder holds of every graph: `direct` runs everywhere, `winograd` is the fastest on a CPU.
+DIRECT, WINOGRAD = "direct", "winograd"
+LOWERINGS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
 KINDS = (OBJECTIVE, STATISTICS)
 
@@ -150,6 +152,8 @@ class ModelFolder:
         ModelError
             When the folder has no such recipe, or the file is missing.
         """
+        if lowering not in LOWERINGS:
+            raise ModelError(f"lowering {lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
         if recipe not in self.recipes():
             raise ModelError(
                 f"model {self.path} has no recipe {recipe!r}; it has {', '.join(self.recipes())}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,7 @@ class Objective:
         content: Picture,
         styles: Sequence[Picture],
         device: str = "auto",
+        lowering: str = "auto",
         threads: int | None = None,
         content_weight: float | None = None,
         style_weight: float | None = None,
@@ -82,6 +84,8 @@ class Objective:
             The content picture, an image or an (H, W, 3) array, RGB, 0..255; it fixes H and W.
         styles
             One style picture or more, of any size; the targets of several are averaged.
+        lowering
+            ``auto`` (the faster on the device), ``direct`` or ``winograd``.
         content_weight, style_weight, tv_weight
             Instead of the recipe's own weight, in the recipe's convention.
 
@@ -95,8 +99,9 @@ class Objective:
         content_planes = to_planes(content, "content")
         style_planes = [to_planes(style, f"style {k}") for k, style in enumerate(styles, 1)]
         folder = ModelFolder.open(model)
-        targets, device = _measure(folder, recipe, content_planes, style_planes, device, threads)
-        session = open_session(folder, recipe, OBJECTIVE, device=device, threads=threads)
+        open_graph = partial(open_session, folder, recipe, device=device, lowering=lowering, threads=threads)
+        targets = _measure(open_graph(STATISTICS), content_planes, style_planes)
+        session = open_graph(OBJECTIVE)
         chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
         if session.metadata.random_weights:
             warnings.warn(
@@ -106,7 +111,8 @@ class Objective:
             )
         height, width = content_planes.shape[2:]
         effective = effective_weights(chosen, session.metadata.sizes(height, width), height, width)
-        weights = {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
+        with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
+            weights = {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
         return cls(session, chosen, (height, width), {**targets, **weights})
 
     def __call__(self, image: NDArray[np.floating] | Picture) -> tuple[float, NDArray[np.float32]]:
@@ -133,23 +139,13 @@ class Objective:
         return float(results[LOSS]), results[GRADIENT]
 
 
-def _measure(
-    folder: ModelFolder,
-    recipe: str,
-    content: Planes,
-    styles: Sequence[Planes],
-    device: str,
-    threads: int | None,
-) -> tuple[dict[str, NDArray[np.float32]], str]:
-    """Return the targets of the content picture and the average targets of the styles, and the device they ran on.
-
-    The session is given up on return: its weights are not kept twice.
-    """
-    session = open_session(folder, recipe, STATISTICS, device=device, threads=threads)
-    layers = session.metadata.recipe
-    content_targets = [target_of(content_term(name)) for name in layers.content.layers]
-    style_targets = [target_of(style_term(name)) for name in layers.style.layers]
+def _measure(session: Session, content: Planes, styles: Sequence[Planes]) -> dict[str, NDArray[np.float32]]:
+    """Return the targets of the content picture and the average targets of the styles, by a statistics graph."""
+    recipe = session.metadata.recipe
+    content_targets = [target_of(content_term(name)) for name in recipe.content.layers]
+    style_targets = [target_of(style_term(name)) for name in recipe.style.layers]
     targets = session.run({IMAGE: content}, content_targets)
     measured = [session.run({IMAGE: style}, style_targets) for style in styles]
-    targets |= {name: np.mean([m[name] for m in measured], axis=0, dtype=np.float32) for name in style_targets}
-    return targets, session.device
+    for name in style_targets:
+        targets[name] = np.stack([m[name] for m in measured]).mean(0)
+    return targets

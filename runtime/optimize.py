@@ -73,9 +73,11 @@ class _Search:
         shape: tuple[int, ...],
         evaluations: int,
         unit: float,
+        rescale: bool,
         callback: Callable[[Evaluation], None] | None,
     ) -> None:
         self.function, self.shape, self.unit, self.callback = function, shape, unit, callback
+        self.rescale = rescale
         self.allowed, self.done = evaluations, 0
         self.best_loss = math.inf
         self.best_point = np.zeros(shape, np.float32)
@@ -89,7 +91,7 @@ class _Search:
         self.done += 1
         finite = math.isfinite(loss) and bool(np.isfinite(gradient).all())
         improved = finite and loss < self.best_loss
-        if self.done == 1 and finite and loss:
+        if self.done == 1 and finite and loss and self.rescale:
             self.scale = _power_of_two(1 / abs(loss))
         if improved:
             self.best_loss, self.best_point = loss, point
@@ -133,7 +135,8 @@ def minimize(
         When not even the start has a finite loss and gradient.
     """
     unit = _power_of_two(first_step)  # what SciPy takes for a step of 1
-    search = _Search(function, start.shape, evaluations, unit, callback)
+    rescale = restart_every is None  # parity is with an objective as it is: SciPy has a longest first step of 1e10
+    search = _Search(function, start.shape, evaluations, unit, rescale, callback)
     try:
         reason = _search(search, start.astype(np.float64).ravel() / unit, restart_every)
     except _Finished as finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import warnings
@@ -228,11 +229,13 @@ def write_picture(image: Image.Image, path: str | Path) -> None:
     """
     path = Path(path)
     format_, options = _FORMATS[path.suffix.lower()]
+    encoded = io.BytesIO()  # writing to a full disk itself, Pillow's JPEG encoder notices nothing
+    image.save(encoded, format_, **options)
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            image.save(file, format_, **options)
+            file.write(encoded.getbuffer())
         temporary.chmod(0o666 & ~_umask())  # temporary files are private; a result is not
         temporary.replace(path)
     except OSError as error:

@@ -154,9 +154,7 @@ class Recipe:
         """Every layer that the recipe names, once."""
         return tuple(dict.fromkeys((*self.content.layers, *self.style.layers)))
 
-    def with_weights(
-        self, content: float | None = None, style: float | None = None, tv: float | None = None
-    ) -> Recipe:
+    def with_weights(self, content: float | None = None, style: float | None = None, tv: float | None = None) -> Recipe:
         """Return the recipe with other weights for its terms, where given.
 
         Raises

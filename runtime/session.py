@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.errors import DeviceError, ModelError
-from impasto.runtime.model import METADATA_KEY, Metadata, ModelFolder
+from impasto.runtime.errors import DeviceError, InputError, ModelError
+from impasto.runtime.model import DIRECT, METADATA_KEY, WINOGRAD, Metadata, ModelFolder
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -69,19 +69,23 @@ class Session:
         self.device = device
         self.inputs: tuple[str, ...] = tuple(x.name for x in inference.get_inputs())
         self.outputs: tuple[str, ...] = tuple(x.name for x in inference.get_outputs())
-        self._options = import_onnxruntime().RunOptions()
-        self._options.only_execute_path_to_fetches = True
 
     def run(
         self, feeds: Mapping[str, NDArray[np.float32]], outputs: Iterable[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """Evaluate the graph; only what the wanted outputs need is computed."""
+        """Evaluate the graph and return the wanted outputs. All of it is computed: onnxruntime has no other way."""
         names = self.outputs if outputs is None else tuple(outputs)
-        return dict(zip(names, self._inference.run(names, feeds, self._options), strict=True))
+        return dict(zip(names, self._inference.run(names, feeds), strict=True))
 
 
 def open_session(
-    folder: ModelFolder, recipe: str, kind: str, *, device: str = "auto", threads: int | None = None
+    folder: ModelFolder,
+    recipe: str,
+    kind: str,
+    *,
+    device: str = "auto",
+    lowering: str = "auto",
+    threads: int | None = None,
 ) -> Session:
     """Open one of a model folder's graphs on a device.
 
@@ -89,47 +93,53 @@ def open_session(
     ----------
     device
         ``auto`` (CUDA where it really works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    lowering
+        ``auto`` (the faster on that device), ``direct`` or ``winograd``.
     threads
         Threads of the CPU; onnxruntime's choice, the physical cores, by default.
 
     Raises
     ------
+    InputError
+        When `threads` is below 1.
     DeviceError
         When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
     ModelError
         When the graph is missing, damaged, or of another format.
     """
-    path = folder.graph(recipe, kind)
     check_device(device)
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}; expected 1 or more")
     ort = import_onnxruntime()
-    if device == "auto":
-        inference, device = _open_auto(ort, path, threads)
-    elif device == "cpu":
-        inference = _create(ort, path, [CPU], threads)
-    else:
-        device = device if ":" in device else "cuda:0"
-        inference = _open_cuda(ort, path, threads, device)
-    text = inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
-    metadata = Metadata.from_json(text, str(path))
-    folder.check_weights(metadata)
-    return Session(inference, metadata, device)
+    if device == "auto" and CUDA in ort.get_available_providers():
+        try:
+            return _open(ort, folder, recipe, kind, "cuda:0", lowering, threads)
+        except DeviceError as error:
+            warnings.warn(f"{error}; using the CPU", RuntimeWarning, stacklevel=2)
+    device = {"auto": "cpu", "cuda": "cuda:0"}.get(device, device)
+    return _open(ort, folder, recipe, kind, device, lowering, threads)
 
 
 def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
     """Return what a graph says of itself, as fast as onnxruntime can load it."""
     path = folder.graph(recipe, kind)
-    ort = import_onnxruntime()
-    inference = _create(ort, path, [CPU], 1, optimize=False)
+    return _metadata(_create(import_onnxruntime(), path, [CPU], 1, optimize=False), path)
+
+
+def _open(
+    ort: Any, folder: ModelFolder, recipe: str, kind: str, device: str, lowering: str, threads: int | None
+) -> Session:
+    if lowering == "auto":
+        lowering = WINOGRAD if device == "cpu" else DIRECT  # on a GPU, cuDNN chooses its own algorithms
+    path = folder.graph(recipe, kind, lowering)
+    opened = _create(ort, path, [CPU], threads) if device == "cpu" else _open_cuda(ort, path, threads, device)
+    metadata = _metadata(opened, path)
+    folder.check_weights(metadata)
+    return Session(opened, metadata, device)
+
+
+def _metadata(inference: Any, path: Path) -> Metadata:
     return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
-
-
-def _open_auto(ort: Any, path: Path, threads: int | None) -> tuple[Any, str]:
-    if CUDA in ort.get_available_providers():
-        try:
-            return _open_cuda(ort, path, threads, "cuda:0"), "cuda:0"
-        except DeviceError as error:
-            warnings.warn(f"{error}; using the CPU", RuntimeWarning, stacklevel=2)
-    return _create(ort, path, [CPU], threads), "cpu"
 
 
 def _open_cuda(ort: Any, path: Path, threads: int | None, device: str) -> Any:

@@ -97,6 +97,7 @@ def stylize(
     init: str | Picture | None = None,
     seed: int = 0,
     device: str = "auto",
+    lowering: str = "auto",
     threads: int | None = None,
     content_weight: float | None = None,
     style_weight: float | None = None,
@@ -120,6 +121,8 @@ def stylize(
         ``random``, ``content``, ``style``, or a picture to start from; the recipe's by default.
     seed
         Of the noise that ``random`` starts from.
+    device, lowering, threads
+        Where and how it runs; see `impasto.runtime.session.open_session`.
     content_weight, style_weight, tv_weight
         Instead of the recipe's own, in its convention.
     restart_every
@@ -153,6 +156,7 @@ def stylize(
         content=photograph,
         styles=[fit_style(painting, plan.style_fit, width, height) for painting in paintings],
         device=device,
+        lowering=lowering,
         threads=threads,
         content_weight=content_weight,
         style_weight=style_weight,

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from impasto.export.build import export_model
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
 from impasto.runtime.recipe import builtin_recipes, load_recipe
+
+settings.register_profile("impasto", deadline=None)  # machines differ
+settings.load_profile("impasto")
 
 Rgb = NDArray[np.float32]
 

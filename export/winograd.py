@@ -1,0 +1,285 @@
+"""The lowering `winograd`: activations in tiles, convolutions by minimal filtering. The fastest on a CPU.
+
+A direct convolution already runs at the processor's peak; only fewer multiplications make it faster. `filtering` holds
+the mathematics, `tiles` the layout; here each operator is put together from gathers and matrix products. Whatever
+knows nothing of activations (scalars, Gram matrices, pictures) is lowered as in `direct`.
+
+A map of C channels is [m * m, P + 1, C] (see `tiles`). After pooling it is [(m/2)^2, P + 1, C] on the tiles of the
+level above, and the next convolution gathers straight from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from impasto.export import ops, tiles
+from impasto.export.direct import direct, total
+from impasto.export.filtering import TILES, Filtering, Matrix, as_array
+from impasto.export.graph import Map, Op, Type
+from impasto.export.lowering import Builder, Lowering
+from impasto.export.parameters import bias, kernel
+from impasto.export.tiles import TILE
+from impasto.runtime.model import WINOGRAD
+
+#: Added to what does not exist, so that the ReLU behind makes it zero.
+_NEVER = -1e30
+
+_RGB = 3
+
+#: onnxruntime's own operators; `FusedMatMul` reads a matrix transposed where it lies.
+_CONTRIB = "com.microsoft"
+
+
+def describe(type_: Type) -> Sequence[int | str]:
+    """Return the shape of a value as this lowering lays it out."""
+    match type_:
+        case Map(channels, level, 0) if channels != _RGB:
+            return [TILE[level] ** 2, f"tiles{level}", channels]
+        case _:
+            return direct.describe(type_)
+
+
+#: Operators that never meet an activation, or treat every element alike.
+_AS_DIRECT: tuple[type[Op], ...] = (
+    ops.Constant,
+    ops.Add,
+    ops.Subtract,
+    ops.Multiply,
+    ops.Scale,
+    ops.Power,
+    ops.Inner,
+    ops.Mean,
+    ops.Spread,
+    ops.Normalize,
+    ops.Difference,
+    ops.DifferenceAdjoint,
+    ops.Transpose,
+)
+
+winograd = Lowering(WINOGRAD, describe, {op: direct.rules[op] for op in _AS_DIRECT})
+lowers = winograd.lowers
+
+
+# --- convolutions ---------------------------------------------------------------------------------------------
+
+
+@lowers(ops.Conv)
+def _conv(b: Builder, op: ops.Conv, x: str) -> str:
+    level = _map(b, x).level
+    if isinstance(b.origin[x].op, ops.MaxPool | ops.AveragePool):
+        source = tiles.pooled(b, level)
+    elif _is_picture(_map(b, x)):
+        x, source = _pixel_rows(b, x), tiles.picture(b)
+    else:
+        source = tiles.tiles(b, level)
+    method = TILES[TILE[level]]
+    strips = []
+    shift = tiles.strips(b, level, tiles.padding_only(b, level, _NEVER), 0) if op.bias else []
+    for k, table in enumerate(tiles.strips(b, level, tiles.windows(b, level, source), 1)):
+        values = _to_products(b, _rows(b, x, op.inputs), table, method, op.inputs)
+        y = _from_products(b, b.node("MatMul", values, _transformed(b, op, level)), method, op.outputs)
+        if op.bias:  # it would fill the padding, too, were it not shifted below what the ReLU lets through
+            y = b.node("Add", y, b.node("Add", shift[k], bias(b, op.layer)))
+        strips.append(y)
+    return b.join(strips, axis=1)
+
+
+@lowers(ops.ConvAdjoint)
+def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
+    """Filter with the kernel reversed and its channels swapped: the same transformed kernel serves."""
+    level = _map(b, g).level
+    method = TILES[TILE[level]].reversed()
+    strips = []
+    for table in tiles.strips(b, level, tiles.windows(b, level, tiles.tiles(b, level)), 1):
+        values = _to_products(b, _rows(b, g, op.outputs), table, method, op.outputs)
+        products = b.node("FusedMatMul", values, _transformed(b, op, level), domain=_CONTRIB, transB=1)
+        strips.append(_from_products(b, products, method, op.inputs))
+    x = b.join(strips, axis=1)
+    return _planes(b, x) if op.inputs == _RGB else x
+
+
+def _to_products(b: Builder, rows: str, table: str, method: Filtering, channels: int) -> str:
+    """Gather tiles with what is around them and transform them: [rows, C] -> [n * n, tiles, C]."""
+    n = method.inputs
+    gathered = b.node("Gather", rows, table, axis=0)
+    transformed = _both_ways(b, gathered, method.input)
+    return b.node("Reshape", transformed, b.ints(n * n, -1, channels))
+
+
+def _from_products(b: Builder, products: str, method: Filtering, channels: int) -> str:
+    """Transform products back to tiles: [n * n, tiles, K] -> [m * m, tiles, K]."""
+    m = method.outputs
+    return b.node("Reshape", _both_ways(b, products, method.output), b.ints(m * m, -1, channels))
+
+
+def _both_ways(b: Builder, x: str, matrix: Matrix) -> str:
+    """Apply A [p, q] to x [q, q, ...], the first two axes being one: sum over i and j of A[k, i] A[l, j] x[i, j]."""
+    factor = b.array(as_array(matrix).astype(np.float32))
+    p, q = len(matrix), len(matrix[0])
+    rows = b.node("MatMul", factor, b.node("Reshape", x, b.ints(q, -1)))
+    return b.node("MatMul", factor, b.node("Reshape", rows, b.ints(p, q, -1)))
+
+
+def _transformed(b: Builder, op: ops.Conv | ops.ConvAdjoint, level: int) -> str:
+    """Return G K G^T for all kernels K of a layer, [n * n, in, out]; folded when a session is created."""
+
+    def make() -> str:
+        g = as_array(TILES[TILE[level]].kernel)
+        taps = b.node("Transpose", kernel(b, op.layer), perm=[2, 3, 1, 0])  # [3, 3, in, out]
+        products = b.node("MatMul", b.array(np.kron(g, g).astype(np.float32)), b.node("Reshape", taps, b.ints(9, -1)))
+        return b.node("Reshape", products, b.ints(len(g) ** 2, op.inputs, op.outputs))
+
+    return b.once(("transformed", op.layer), make)
+
+
+# --- between pictures, rows and planes ------------------------------------------------------------------------
+
+
+def _map(b: Builder, x: str) -> Map:
+    type_ = b.origin[x].type
+    assert isinstance(type_, Map)
+    return type_
+
+
+def _is_picture(type_: Map) -> bool:
+    return type_.channels == _RGB
+
+
+def _rows(b: Builder, x: str, channels: int) -> str:
+    return b.once(("rows", x), lambda: b.node("Reshape", x, b.ints(-1, channels)))
+
+
+def _pixel_rows(b: Builder, picture: str) -> str:
+    """Return a picture [1, 3, H, W] as rows of pixels, [H W + 1, 3], the last one zero."""
+    pixels = b.node("Transpose", b.node("Reshape", picture, b.ints(_RGB, -1)), perm=[1, 0])
+    return b.node("Concat", pixels, b.array(np.zeros((1, _RGB), np.float32)), axis=0)
+
+
+def _planes(b: Builder, x: str) -> str:
+    """Return a picture in tiles, [m * m, P + 1, 3], as [1, 3, H, W]."""
+    pixels = b.node("Gather", b.node("Reshape", x, b.ints(-1, _RGB)), tiles.pixels(b, 0), axis=0)
+    size = tiles.extent(b, 0)
+    shape = b.node("Concat", b.ints(1, _RGB), size.height, size.width, axis=0)
+    return b.node("Reshape", b.node("Transpose", pixels, perm=[1, 0]), shape)
+
+
+# --- activations and poolings ---------------------------------------------------------------------------------
+
+
+@lowers(ops.Relu)
+def _relu(b: Builder, op: ops.Relu, x: str) -> str:
+    return b.join([b.node("Relu", piece) for piece in b.pieces(x)], axis=1)
+
+
+@lowers(ops.Gate)
+def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+    unpooling = b.origin[g]
+    if isinstance(unpooling.op, ops.MaxUnpool) and unpooling.inputs[1] is b.origin[y]:
+        # What was pooled is positive where its maximum is: gate before unpooling, a quarter of the size.
+        return _max_unpool(b, unpooling.op, *(b.values[x] for x in unpooling.inputs), gated=True)
+    return direct.rules[ops.Gate](b, op, g, y)
+
+
+def _places(b: Builder, x: str) -> str:
+    """Return a map as [m/2, 2, m/2, 2, tiles * C]: the places of a tile, by the window that they are pooled in."""
+    half = TILE[_map(b, x).level] // 2
+    return b.node("Reshape", x, b.ints(half, 2, half, 2, -1))
+
+
+def _windows(b: Builder, y: str, level: int) -> str:
+    """Return what a level was pooled to, one value a window, as [m/2, 1, m/2, 1, tiles * C]."""
+    half = TILE[level] // 2
+    return b.node("Reshape", y, b.ints(half, 1, half, 1, -1))
+
+
+@lowers(ops.MaxPool)
+def _max_pool(b: Builder, op: ops.MaxPool, x: str) -> str:
+    return _pool(b, x, "ReduceMax")
+
+
+@lowers(ops.AveragePool)
+def _average_pool(b: Builder, op: ops.AveragePool, x: str) -> str:
+    return _pool(b, x, "ReduceMean")
+
+
+def _pool(b: Builder, x: str, reduce: str) -> str:
+    type_ = _map(b, x)
+    both = b.node(reduce, b.node(reduce, _places(b, x), b.ints(3)), b.ints(1))  # one axis at a time is twice as fast
+    return b.node("Reshape", both, b.ints((TILE[type_.level] // 2) ** 2, -1, type_.channels))
+
+
+def _gather_pooled(b: Builder, g: str, x: str) -> str:
+    """Bring g from the tiles of its own level to the windows of x, the level above."""
+    type_ = _map(b, x)
+    gathered = b.node("Gather", _rows(b, g, type_.channels), tiles.unpooled(b, type_.level), axis=0)
+    return _windows(b, gathered, type_.level)
+
+
+def _as_tiles(b: Builder, places: str, like: str) -> str:
+    type_ = _map(b, like)
+    return b.node("Reshape", places, b.ints(TILE[type_.level] ** 2, -1, type_.channels))
+
+
+@lowers(ops.MaxUnpool)
+def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str, *, gated: bool = False) -> str:
+    """Share g out among the places of each window that equal its maximum."""
+    maximum = _windows(b, y, _map(b, x).level)
+    is_max = b.node("Cast", b.node("Equal", _places(b, x), maximum), to=1)
+    ties = b.node("ReduceSum", b.node("ReduceSum", is_max, b.ints(3)), b.ints(1))
+    share = _gather_pooled(b, g, x)
+    if gated:
+        share = direct.rules[ops.Gate](b, ops.Gate(), share, maximum)
+    return _as_tiles(b, b.node("Mul", is_max, b.node("Div", share, ties)), x)
+
+
+@lowers(ops.AverageUnpool)
+def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
+    quarters = b.array(np.full((1, 2, 1, 2, 1), 0.25, np.float32))
+    return _as_tiles(b, b.node("Mul", _gather_pooled(b, g, x), quarters), x)
+
+
+# --- means and Gram matrices ----------------------------------------------------------------------------------
+
+
+def _overhanging(b: Builder, x: str) -> str:
+    """Return the rows of x that are no pixels, [any, C]: what a sum over all rows has too much."""
+    type_ = _map(b, x)
+    return b.node("Gather", _rows(b, x, type_.channels), tiles.overhang(b, type_.level), axis=0)
+
+
+def _count(b: Builder, x: str) -> str:
+    """Return the number of elements of x, as a float."""
+    type_ = _map(b, x)
+    return b.node("Mul", tiles.positions(b, type_.level), b.number(type_.channels))
+
+
+@lowers(ops.MeanSquare)
+def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
+    if not isinstance(b.origin[x].type, Map):
+        return direct.rules[ops.MeanSquare](b, op, x)
+    too_much = total(b, _overhanging(b, x), "ReduceSumSquare")
+    return b.node("Div", b.node("Sub", total(b, x, "ReduceSumSquare"), too_much), _count(b, x))
+
+
+@lowers(ops.Share)
+def _share(b: Builder, op: ops.Share, s: str, x: str) -> str:
+    if not isinstance(b.origin[x].type, Map):
+        return direct.rules[ops.Share](b, op, s, x)
+    return b.node("Mul", b.node("Div", s, _count(b, x)), x)
+
+
+@lowers(ops.Gram)
+def _gram(b: Builder, op: ops.Gram, x: str) -> str:
+    type_ = _map(b, x)
+    everything, too_much = _rows(b, x, type_.channels), _overhanging(b, x)
+    products = (b.node("Gemm", rows, rows, transA=1) for rows in (everything, too_much))
+    return b.node("Div", b.node("Sub", *products), tiles.positions(b, type_.level))
+
+
+@lowers(ops.Mix)
+def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
+    type_ = _map(b, x)
+    factor = b.node("Div", b.node("Transpose", a, perm=[1, 0]), tiles.positions(b, type_.level))
+    return _as_tiles(b, b.node("MatMul", _rows(b, x, type_.channels), factor), x)

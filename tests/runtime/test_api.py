@@ -1,0 +1,369 @@
+"""The Python API: what it is called, what it takes, what comes out; and that it stays light."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import impasto.runtime
+from impasto.runtime import (
+    DeviceError,
+    ImpastoError,
+    InputError,
+    ModelError,
+    Objective,
+    PictureError,
+    RecipeError,
+    Result,
+    Step,
+    StopOptimization,
+    TransferError,
+    errors,
+    stylize,
+)
+from impasto.runtime.recipe import builtin_recipes
+
+Rgb = NDArray[np.float32]
+Noise = Callable[..., Rgb]
+
+HEIGHT, WIDTH = 40, 48
+
+
+def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Rgb:
+    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
+
+
+# --- the contract ---------------------------------------------------------------------------------------------
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(impasto.runtime.__all__) == {
+        "DeviceError", "ExportError", "ImpastoError", "InputError", "ModelError", "Objective", "OutputError",
+        "PictureError", "RecipeError", "Result", "Step", "StopOptimization", "TransferError", "WeightsError", "stylize",
+    }  # fmt: skip
+    assert all(hasattr(impasto.runtime, name) for name in impasto.runtime.__all__)
+
+
+def test_all_errors_share_one_base() -> None:
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
+    assert len(kinds) == 10
+    assert all(issubclass(kind, ImpastoError) for kind in kinds)
+    assert {kind for kind in kinds if not issubclass(kind, InputError)} == {
+        ImpastoError, TransferError, errors.ExportError,
+    }  # fmt: skip
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)
+
+
+def test_objective_open_takes_what_the_design_says() -> None:
+    found = parameters(Objective.open)
+    assert list(found)[:2] == ["model", "recipe"]
+    assert found["recipe"].default == "seed"
+    assert found["device"].default == "auto"
+    for name in ("content", "styles"):
+        assert found[name].default is inspect.Parameter.empty
+        assert found[name].kind is inspect.Parameter.KEYWORD_ONLY
+    required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
+    assert required == ["model", "content", "styles"]
+
+
+def test_stylize_takes_what_the_design_says() -> None:
+    found = parameters(stylize)
+    assert list(found)[:2] == ["content", "styles"]
+    required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
+    assert required == ["content", "styles", "model"]
+    defaults = {"recipe": "seed", "size": None, "evaluations": None, "seed": 0, "device": "auto", "callback": None}
+    assert {name: found[name].default for name in defaults} == defaults
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for name, p in found.items() if name in defaults)
+
+
+def test_results_and_steps_have_what_the_design_says() -> None:
+    assert {"image", "loss", "terms", "evaluations", "reason", "history"} <= set(Result.__dataclass_fields__)
+    assert {"evaluation", "evaluations", "loss", "terms", "improved"} <= set(Step.__dataclass_fields__)
+
+
+HEAVY = ("onnx", "torch", "torchvision", "typer", "impasto.export", "impasto.cli", "h5py", "safetensors", "rich")
+
+LOADED = f"""
+import json, sys
+print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
+"""
+
+
+def test_importing_the_runtime_loads_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import impasto.runtime\n{LOADED}"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == []
+
+
+def test_a_whole_transfer_loads_nothing_heavy(model: Path) -> None:
+    code = f"""
+import warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from impasto.runtime import stylize
+picture = np.random.default_rng(0).uniform(0, 255, (32, 32, 3))
+stylize(picture, [picture], model={str(model)!r}, recipe="gatys", size=32, evaluations=1, device="cpu")
+{LOADED}"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+# --- the objective --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=builtin_recipes())
+def opened(request: pytest.FixtureRequest, model: Path) -> Iterator[Callable[..., Objective]]:
+    """Return `Objective.open` for one recipe, with a content picture, remembering what was opened."""
+    cache: dict[tuple[int, ...], Objective] = {}
+
+    def open_with(*seeds: int) -> Objective:
+        if seeds not in cache:
+            styles = [picture(seed) for seed in seeds]
+            cache[seeds] = Objective.open(
+                model, request.param, content=picture(0), styles=styles, device="cpu", lowering="direct"
+            )
+        return cache[seeds]
+
+    yield open_with
+    cache.clear()
+
+
+def test_loss_terms_and_gradient_fit_together(opened: Callable[..., Objective]) -> None:
+    objective = opened(1)
+    assert objective.terms == {}
+    loss, gradient = objective(picture(5))
+    assert isinstance(loss, float)
+    assert loss > 0
+    assert gradient.shape == (HEIGHT, WIDTH, 3)
+    assert gradient.dtype == np.float32
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0
+    names = {f"content/{layer}" for layer in objective.recipe.content.layers}
+    names |= {f"style/{layer}" for layer in objective.recipe.style.layers} | {"tv"}
+    assert set(objective.terms) == names
+    assert sum(objective.terms.values()) == pytest.approx(loss, rel=1e-5)
+    assert objective.shape == (HEIGHT, WIDTH)
+    assert objective.device == "cpu"
+
+
+def test_the_gradient_is_the_slope_of_the_loss(opened: Callable[..., Objective]) -> None:
+    objective = opened(1)
+    image = picture(5)
+    _, gradient = objective(image)
+    direction = gradient / np.linalg.norm(gradient)
+    ahead, behind = (objective(image + np.float32(s) * direction)[0] for s in (2.0, -2.0))
+    assert (ahead - behind) / 4 == pytest.approx(np.linalg.norm(gradient), rel=2e-2)
+
+
+def test_a_picture_costs_nothing_against_itself(opened: Callable[..., Objective]) -> None:
+    objective = opened(0)
+    objective(picture(0))
+    costs = {name: value for name, value in objective.terms.items() if name != "tv"}
+    objective(picture(5))
+    assert all(value <= 1e-6 * objective.terms[name] for name, value in costs.items())
+
+
+def test_several_styles_count_as_their_average(opened: Callable[..., Objective]) -> None:
+    """|G - (A + B) / 2|^2 = (|G - A|^2 + |G - B|^2) / 2 - |B - A|^2 / 4, for each layer's Gram matrices."""
+
+    def terms(objective: Objective, image: Rgb) -> dict[str, float]:
+        objective(image)
+        return objective.terms
+
+    image = picture(5)
+    both, a, b = terms(opened(1, 2), image), terms(opened(1), image), terms(opened(2), image)
+    apart = terms(opened(1), picture(2))
+    for name in both:
+        expected = (a[name] + b[name]) / 2 - (apart[name] / 4 if name.startswith("style/") else 0)
+        assert both[name] == pytest.approx(expected, rel=1e-3)
+
+
+def test_arrays_and_images_are_the_same(opened: Callable[..., Objective]) -> None:
+    objective = opened(1)
+    levels = picture(5).round().astype(np.uint8)
+    expected, slope = objective(levels)
+    for same in (Image.fromarray(levels), levels.astype(np.float64), levels.astype(np.int32)):
+        loss, gradient = objective(same)
+        assert loss == expected
+        np.testing.assert_array_equal(gradient, slope)
+
+
+def test_pictures_of_another_size_are_refused(opened: Callable[..., Objective]) -> None:
+    for height, width in ((HEIGHT + 1, WIDTH), (WIDTH, HEIGHT)):
+        with pytest.raises(PictureError, match=f"{width}x{height} pixels; expected {WIDTH}x{HEIGHT}"):
+            opened(1)(picture(5, height, width))
+
+
+def test_styles_may_have_any_size(model: Path) -> None:
+    styles = [picture(1, 32, 32), picture(2, 33, 71), picture(3, 64, 35)]
+    objective = Objective.open(model, "gatys", content=picture(0, 37, 45), styles=styles, device="cpu")
+    loss, gradient = objective(picture(5, 37, 45))
+    assert np.isfinite(loss)
+    assert gradient.shape == (37, 45, 3)
+
+
+def test_weights_given_replace_the_recipes(model: Path, opened: Callable[..., Objective]) -> None:
+    plain = opened(1)
+    recipe = plain.recipe
+    plain(picture(5))
+    objective = Objective.open(
+        model,
+        recipe.name,
+        content=picture(0),
+        styles=[picture(1)],
+        device="cpu",
+        lowering="direct",
+        content_weight=3 * recipe.content.weight,
+        style_weight=0,
+        tv_weight=2,
+    )
+    objective(picture(5))
+    for name, value in objective.terms.items():
+        if name.startswith("content/"):
+            assert value == pytest.approx(3 * plain.terms[name], rel=1e-5)
+        assert (value == 0) == name.startswith("style/")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "reason"),
+    [
+        ({"styles": []}, InputError, "styles: none given"),
+        ({"content": np.zeros((31, 40, 3))}, PictureError, "content: 40x31"),
+        ({"styles": [np.zeros((40, 40, 3)), np.zeros((40, 31, 3))]}, PictureError, "style 2: 31x40"),
+        ({"content": np.full((40, 40, 3), np.nan)}, PictureError, "not finite"),
+        ({"recipe": "monet"}, ModelError, "no recipe 'monet'"),
+        ({"device": "tpu"}, DeviceError, "device 'tpu'"),
+        ({"style_weight": -1.0}, RecipeError, r"style\.weight is -1"),
+        ({"tv_weight": float("nan")}, RecipeError, r"tv\.weight is nan"),
+        ({"model": "/nowhere"}, ModelError, "no such folder"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    model: Path, options: dict[str, Any], error: type[ImpastoError], reason: str
+) -> None:
+    good: dict[str, Any] = {"model": model, "content": picture(0), "styles": [picture(1)], "device": "cpu"}
+    good["lowering"] = "direct"
+    with pytest.raises(error, match=reason):
+        Objective.open(**{**good, **options})
+    with pytest.raises(error, match=reason):
+        stylize(**{**good, **options}, size=(40, 40), evaluations=1)
+
+
+def test_random_weights_are_warned_about(model: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="has random weights: good for tests, useless for pictures"):
+        Objective.open(model, content=picture(0), styles=[picture(1)], device="cpu")
+
+
+# --- a transfer -----------------------------------------------------------------------------------------------
+
+
+def run(model: Path, **options: Any) -> Result:
+    good: dict[str, Any] = {"model": model, "recipe": "gatys", "size": 40, "evaluations": 4}
+    good |= {"device": "cpu", "lowering": "direct"}  # the quickest to open
+    return stylize(picture(0), [picture(1, 64, 40)], **{**good, **options})
+
+
+def test_a_transfer_says_how_it_came_about(model: Path) -> None:
+    seen: list[Step] = []
+    result = run(model, callback=seen.append)
+    assert result.image.size == (40, 33)
+    assert result.image.mode == "RGB"
+    assert result.evaluations == 4
+    assert result.reason == "all 4 evaluations were made"
+    assert result.history == tuple(seen)
+    assert [step.evaluation for step in seen] == [1, 2, 3, 4]
+    assert {step.evaluations for step in seen} == {4}
+    best = min(seen, key=lambda step: step.loss)
+    assert (result.loss, result.terms) == (best.loss, best.terms)
+    assert result.loss < seen[0].loss
+    assert [step.seconds for step in seen] == sorted(step.seconds for step in seen)
+    for step in seen:
+        assert sum(step.terms.values()) == pytest.approx(step.loss, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_start(model: Path) -> None:
+    start = {seed: np.asarray(run(model, init="random", seed=seed, evaluations=1).image) for seed in (0, 1)}
+    again = np.asarray(run(model, init="random", seed=1, evaluations=1).image)
+    np.testing.assert_array_equal(start[1], again)
+    assert not np.array_equal(start[0], start[1])
+
+
+def test_noise_stays_in_the_recipes_range(model: Path) -> None:
+    image = np.asarray(run(model, recipe="seed", evaluations=1, size=(64, 64)).image, int)
+    assert image.min(axis=(0, 1)).tolist() == [0, 0, 0]
+    assert image.max(axis=(0, 1)) == pytest.approx([250.68, 243.779, 230.939], abs=3)
+
+
+@pytest.mark.parametrize("init", ["content", "style", "picture"])
+def test_the_start_is_the_picture_asked_for(model: Path, init: str) -> None:
+    levels = {"content": picture(0, 33, 40), "style": picture(1, 33, 40), "picture": picture(2, 33, 40)}
+    levels = {name: array.round().astype(np.uint8) for name, array in levels.items()}
+    result = stylize(
+        levels["content"],
+        [levels["style"]],
+        model=model,
+        recipe="gatys",
+        size=(40, 33),
+        evaluations=1,
+        device="cpu",
+        lowering="direct",
+        init=levels["picture"] if init == "picture" else init,
+    )
+    np.testing.assert_array_equal(result.image, levels[init])
+
+
+@pytest.mark.parametrize(("size", "expected"), [(64, (64, 53)), ("64", (64, 53)), ("35x50", (35, 50))])
+def test_the_result_has_the_size_asked_for(model: Path, size: Any, expected: tuple[int, int]) -> None:
+    assert run(model, size=size, evaluations=1).image.size == expected
+
+
+def test_a_callback_ends_a_transfer_with_the_best_picture_so_far(model: Path) -> None:
+    def stop(step: Step) -> None:
+        if step.evaluation == 2:
+            raise StopOptimization("enough")
+
+    result = run(model, callback=stop, evaluations=50)
+    assert (result.evaluations, result.reason) == (2, "enough")
+    assert result.loss == min(step.loss for step in result.history)
+
+
+def test_restarts_count_every_evaluation(model: Path) -> None:
+    assert run(model, restart_every=2, evaluations=5).evaluations == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "reason"),
+    [
+        ({"evaluations": 0}, InputError, "evaluations is 0; expected 1 or more"),
+        ({"restart_every": 0}, InputError, "restart_every is 0"),
+        ({"threads": 0}, InputError, "threads is 0"),
+        ({"seed": -1}, InputError, "seed is -1; expected 0 or more"),
+        ({"size": 31}, PictureError, "the result: 31x"),
+        ({"size": (40, 20)}, PictureError, "the result: 40x20"),
+        ({"size": "wide"}, RecipeError, "size 'wide'"),
+        ({"init": "noise"}, InputError, "init 'noise': expected one of random, content, style"),
+        ({"init": np.zeros((3, 3, 3))}, PictureError, "init: 3x3"),
+    ],
+)
+def test_bad_wishes_are_refused(model: Path, options: dict[str, Any], error: type[ImpastoError], reason: str) -> None:
+    with pytest.raises(error, match=reason):
+        run(model, **options)
+
+
+def test_weights_beyond_float32_end_in_an_error_not_a_picture(model: Path) -> None:
+    with pytest.raises(ImpastoError, match="weight"):
+        run(model, content_weight=1e300)

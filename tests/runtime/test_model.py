@@ -1,0 +1,207 @@
+"""A model folder is opened whole or refused, with a word on what is wrong and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from impasto.runtime.errors import ModelError, RecipeError
+from impasto.runtime.model import (
+    FORMAT,
+    METADATA_KEY,
+    OBJECTIVE,
+    STATISTICS,
+    WEIGHTS_FILE,
+    Layer,
+    Metadata,
+    ModelFolder,
+)
+from impasto.runtime.session import open_session, read_metadata
+from impasto.runtime.terms import LayerSize
+
+
+@pytest.fixture
+def copy(model: Path, tmp_path: Path) -> Path:
+    """Return a copy of the model folder to be damaged: its files must be replaced, never written into."""
+    return Path(shutil.copytree(model, tmp_path / "model", copy_function=os.link))
+
+
+def replace(path: Path, data: bytes) -> None:
+    path.unlink()
+    path.write_bytes(data)
+
+
+def graphs(folder: Path, kind: str = "") -> list[Path]:
+    return sorted(folder.glob(f"seed.*{kind}.onnx"))
+
+
+def edit_metadata(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Change what the seed recipe's graphs say of themselves."""
+    for path in graphs(folder):
+        graph = onnx.load(path, load_external_data=False)
+        properties = {p.key: p.value for p in graph.metadata_props}
+        data = json.loads(properties[METADATA_KEY])
+        edit(data)
+        onnx.helper.set_model_props(graph, {**properties, METADATA_KEY: json.dumps(data)})
+        replace(path, graph.SerializeToString())
+
+
+# --- whole folders --------------------------------------------------------------------------------------------
+
+
+def test_a_folder_lists_its_recipes(model: Path) -> None:
+    assert set(ModelFolder.open(model).recipes()) >= {"seed", "gatys"}
+
+
+def test_graphs_say_what_they_are(model: Path) -> None:
+    metadata = read_metadata(ModelFolder.open(model), "seed", OBJECTIVE)
+    assert metadata.network == "vgg19"
+    assert metadata.kind == OBJECTIVE
+    assert metadata.recipe.name == "seed"
+    assert metadata.random_weights
+    assert metadata.weights["preprocessing"] == "caffe"
+    assert metadata.weights_size == (model / WEIGHTS_FILE).stat().st_size
+    assert {layer.name for layer in metadata.layers} == set(metadata.recipe.layers)
+    sizes = metadata.sizes(75, 101)
+    assert sizes["block1_conv2"] == LayerSize(64, 75 * 101)
+    assert sizes["block3_conv3"] == LayerSize(256, 18 * 25)
+    assert sizes["block5_conv3"] == LayerSize(512, 4 * 6)
+
+
+def test_metadata_survives_the_way_through_json(model: Path) -> None:
+    metadata = read_metadata(ModelFolder.open(model), "gatys", STATISTICS)
+    assert Metadata.from_json(metadata.to_json(), "here") == metadata
+
+
+def test_layers_halve_the_picture_and_round_down() -> None:
+    assert Layer("block4_conv2", 512, 3).size(67, 53) == LayerSize(512, 8 * 6)
+
+
+# --- folders that will not do ---------------------------------------------------------------------------------
+
+
+def text_of(refused: pytest.ExceptionInfo[Exception]) -> str:
+    text = str(refused.value)
+    assert "\n" not in text
+    return text
+
+
+def test_what_is_no_model_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "photo.png").touch()
+    for name, reason in (
+        ("missing", "no such folder"),
+        ("file", "expected a folder, not a file"),
+        ("empty", "holds no exported graphs"),
+        ("other", "holds no exported graphs"),
+    ):
+        with pytest.raises(ModelError, match=reason) as refused:
+            ModelFolder.open(tmp_path / name)
+        assert "impasto export" in text_of(refused)
+
+
+def test_a_folder_without_its_weights_is_refused(copy: Path) -> None:
+    (copy / WEIGHTS_FILE).unlink()
+    with pytest.raises(ModelError, match=r"weights\.data is missing; copy the whole folder"):
+        ModelFolder.open(copy)
+
+
+def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(model: Path) -> None:
+    with pytest.raises(ModelError, match=r"no recipe 'monet'; it has .*gatys.*seed.*--recipe monet"):
+        ModelFolder.open(model).graph("monet", OBJECTIVE)
+
+
+def test_a_missing_graph_is_refused(copy: Path) -> None:
+    for path in graphs(copy, STATISTICS):
+        path.unlink()
+    with pytest.raises(ModelError, match=r"statistics\.onnx is missing; export it again"):
+        open_session(ModelFolder.open(copy), "seed", STATISTICS, device="cpu", lowering="direct")
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage" * 100, bytes(1000)])
+def test_graphs_that_are_none_are_refused(copy: Path, data: bytes) -> None:
+    for path in graphs(copy):
+        replace(path, data)
+    for read in (read_metadata, open_session):
+        with pytest.raises(ModelError, match="export it again") as refused:
+            read(ModelFolder.open(copy), "seed", OBJECTIVE)
+        assert str(copy) in text_of(refused)
+
+
+def test_a_truncated_graph_is_refused(copy: Path) -> None:
+    for path in graphs(copy):
+        replace(path, path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ModelError, match="export it again"):
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")
+
+
+@pytest.mark.parametrize("share", [0, 1_000_000])
+def test_truncated_weights_are_refused(copy: Path, share: int) -> None:
+    with (copy / WEIGHTS_FILE).open("rb") as file:
+        kept = file.read(share)
+    replace(copy / WEIGHTS_FILE, kept)
+    for kind in (OBJECTIVE, STATISTICS):
+        with pytest.raises(ModelError, match=r"export it again|weights\.data has") as refused:
+            open_session(ModelFolder.open(copy), "seed", kind, device="cpu", lowering="direct")
+        text_of(refused)
+
+
+def test_weights_of_another_length_are_refused(copy: Path) -> None:
+    data = (copy / WEIGHTS_FILE).read_bytes()
+    replace(copy / WEIGHTS_FILE, data + bytes(4096))
+    with pytest.raises(ModelError, match=rf"weights\.data has {len(data) + 4096} bytes, expected {len(data)}"):
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")
+
+
+def test_another_format_is_refused_with_what_to_do(copy: Path) -> None:
+    edit_metadata(copy, lambda data: data.update(format=FORMAT + 1))
+    with pytest.raises(ModelError, match=rf"model format {FORMAT + 1}.* reads format {FORMAT}; export it again"):
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")
+    assert open_session(ModelFolder.open(copy), "gatys", OBJECTIVE, device="cpu", lowering="direct").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda data: data.clear(),
+        lambda data: data.pop("format"),
+        lambda data: data.pop("layers"),
+        lambda data: data.pop("weights"),
+        lambda data: data.update(layers=[1]),
+        lambda data: data.update(more="than expected"),
+    ],
+)
+def test_damaged_metadata_is_refused(copy: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    edit_metadata(copy, edit)
+    with pytest.raises(ModelError, match="damaged metadata; export it again"):
+        read_metadata(ModelFolder.open(copy), "seed", OBJECTIVE)
+
+
+def test_a_bad_recipe_in_the_metadata_is_refused(copy: Path) -> None:
+    edit_metadata(copy, lambda data: data["recipe"].update(pooling="min"))
+    with pytest.raises(RecipeError, match="pooling is 'min'"):
+        read_metadata(ModelFolder.open(copy), "seed", OBJECTIVE)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"text"', '{"format": 1}', '{"format": "1"}'])
+def test_metadata_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match=r"here\.onnx: "):
+        Metadata.from_json(text, "here.onnx")
+
+
+def test_a_graph_from_elsewhere_is_refused(copy: Path) -> None:
+    for path in graphs(copy):
+        graph = onnx.load(path, load_external_data=False)
+        del graph.metadata_props[:]
+        replace(path, graph.SerializeToString())
+    with pytest.raises(ModelError, match="damaged metadata"):
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")

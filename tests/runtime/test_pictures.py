@@ -1,0 +1,483 @@
+"""Pictures of every kind come in as upright RGB, what is no picture is refused, and nothing is lost on the way out."""
+
+from __future__ import annotations
+
+import os
+import resource
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from impasto.runtime.errors import OutputError, PictureError
+from impasto.runtime.pictures import (
+    as_image,
+    check_output,
+    fit_style,
+    read_picture,
+    resize,
+    result_size,
+    to_image,
+    to_planes,
+    to_rgb,
+    triptych,
+    write_picture,
+)
+
+SIZE = (40, 36)
+Colour = tuple[int, int, int]
+
+
+def flat(mode: str, colour: Any) -> Image.Image:
+    return Image.new(mode, SIZE, colour)
+
+
+def sixteen_bit(level: int, mode: str) -> Image.Image:
+    return Image.fromarray(np.full(SIZE[::-1], level, {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[mode]))
+
+
+def palette(colour: Colour, transparency: int | bytes | None = None) -> Image.Image:
+    image = Image.new("P", SIZE, 1)
+    image.putpalette([9, 9, 9, *colour])
+    if transparency is not None:
+        image.info["transparency"] = transparency
+    return image
+
+
+def palette_alpha(colour: Colour, alpha: int) -> Image.Image:
+    image = Image.new("PA", SIZE, (1, alpha))
+    image.putpalette([9, 9, 9, *colour])
+    return image
+
+
+def with_colour_key(image: Image.Image, key: Any) -> Image.Image:
+    image.info["transparency"] = key
+    return image
+
+
+def save_png(path: Path, width: int = 48, height: int = 40, colour: Any = (10, 200, 30)) -> Path:
+    Image.new("RGB", (width, height), colour).save(path)
+    return path
+
+
+# --- modes ----------------------------------------------------------------------------------------------------
+
+WHITE = (255, 255, 255)
+
+MODES: dict[str, tuple[Callable[[], Image.Image], Colour]] = {
+    "1": (lambda: flat("1", 1), WHITE),
+    "L": (lambda: flat("L", 77), (77, 77, 77)),
+    "L, keyed out": (lambda: with_colour_key(flat("L", 77), 77), WHITE),
+    "P": (lambda: palette((200, 100, 50)), (200, 100, 50)),
+    "P, transparent": (lambda: palette((200, 100, 50), 1), WHITE),
+    "P, half transparent": (lambda: palette((200, 100, 50), bytes([255, 128])), (227, 177, 152)),
+    "P, another entry transparent": (lambda: palette((200, 100, 50), 0), (200, 100, 50)),
+    "PA": (lambda: palette_alpha((200, 100, 50), 255), (200, 100, 50)),
+    "PA, transparent": (lambda: palette_alpha((200, 100, 50), 0), WHITE),
+    "RGB": (lambda: flat("RGB", (10, 20, 30)), (10, 20, 30)),
+    "RGB, keyed out": (lambda: with_colour_key(flat("RGB", (10, 20, 30)), (10, 20, 30)), WHITE),
+    "RGBX": (lambda: flat("RGBX", (10, 20, 30, 40)), (10, 20, 30)),
+    "RGBA, opaque": (lambda: flat("RGBA", (10, 20, 30, 255)), (10, 20, 30)),
+    "RGBA, transparent": (lambda: flat("RGBA", (10, 20, 30, 0)), WHITE),
+    "RGBA, half transparent": (lambda: flat("RGBA", (0, 100, 200, 128)), (127, 177, 227)),
+    "RGBa": (lambda: flat("RGBA", (0, 0, 0, 0)).convert("RGBa"), WHITE),
+    "LA": (lambda: flat("LA", (77, 255)), (77, 77, 77)),
+    "LA, transparent": (lambda: flat("LA", (77, 0)), WHITE),
+    "La": (lambda: flat("LA", (77, 0)).convert("La"), WHITE),
+    "CMYK": (lambda: flat("CMYK", (255, 0, 0, 0)), (0, 255, 255)),
+    "CMYK, black": (lambda: flat("CMYK", (0, 0, 0, 255)), (0, 0, 0)),
+    "YCbCr": (lambda: flat("YCbCr", (100, 128, 128)), (100, 100, 100)),
+    "HSV": (lambda: flat("HSV", (85, 255, 255)), (0, 255, 0)),
+    "LAB": (lambda: flat("LAB", (255, 128, 128)), WHITE),
+    "I;16": (lambda: sixteen_bit(65535, "I;16"), WHITE),
+    "I;16, middle": (lambda: sixteen_bit(32896, "I;16"), (128, 128, 128)),
+    "I;16, keyed out": (lambda: with_colour_key(sixteen_bit(1234, "I;16"), 1234), WHITE),
+    "I;16B": (lambda: sixteen_bit(257 * 3, "I;16B"), (3, 3, 3)),
+    "I": (lambda: sixteen_bit(65535, "I"), WHITE),
+    "I, out of range": (lambda: sixteen_bit(-5, "I"), (0, 0, 0)),
+    "F": (lambda: flat("F", 99.6), (100, 100, 100)),
+    "F, out of range": (lambda: flat("F", 1e9), WHITE),
+    "F, not a number": (lambda: flat("F", float("nan")), (0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    make, expected = MODES[mode]
+    image = to_rgb(make())
+    assert image.mode == "RGB"
+    assert image.size == SIZE
+    assert np.abs(np.asarray(image, int) - expected).max() <= (2 if mode in ("YCbCr", "LAB") else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(f"{mode}.{extension}", mode) for extension, modes in
+     {"png": ("1", "L", "P, transparent", "RGB", "RGBA, transparent", "LA", "I;16", "RGB, keyed out",
+              "I;16, keyed out"),
+      "jpg": ("L", "RGB", "CMYK"), "gif": ("P", "P, transparent"), "tiff": ("F", "I", "LAB", "CMYK", "I;16B"),
+      "webp": ("RGBA, transparent",)}.items() for mode in modes],
+)  # fmt: skip
+def test_files_of_every_mode_are_read(tmp_path: Path, name: str, mode: str) -> None:
+    make, expected = MODES[mode]
+    image = make()
+    key = image.info.get("transparency")
+    image.save(tmp_path / name, **({} if key is None else {"transparency": key}))
+    found = np.asarray(read_picture(tmp_path / name), int)
+    assert found.shape == (*SIZE[::-1], 3)
+    assert np.abs(found - expected).max() <= 3
+
+
+def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
+    red, blue = Image.new("RGB", SIZE, "red"), Image.new("RGB", SIZE, "blue")
+    red.save(tmp_path / "film.gif", save_all=True, append_images=[blue])
+    assert read_picture(tmp_path / "film.gif").getpixel((5, 5)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, extension: str) -> None:
+    upright = np.zeros((40, 56, 3), np.uint8)
+    upright[:20, :28], upright[:20, 28:], upright[20:, :28] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    stored = {  # what a camera held that way would have stored: EXIF 2.3, tag 0x0112
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: upright.transpose(1, 0, 2)[::-1],
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: upright.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{extension}"
+    options = {"quality": 100, "subsampling": 0} if extension == "jpg" else {}
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **options)
+    found = np.asarray(read_picture(path), int)
+    assert found.shape == upright.shape
+    corners = (slice(4, None, 28), slice(4, None, 44))
+    assert np.abs(found[corners] - upright[corners]).max() < 30
+
+
+# --- refusals -------------------------------------------------------------------------------------------------
+
+
+def bomb(path: Path, side: int = 60_000) -> None:
+    """Write a PNG of a few bytes whose header claims side x side pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+    )
+
+
+def cut(path: Path, format_: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path, format_)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: None, "no such file"),
+    "folder": (Path.mkdir, "is a folder"),
+    "empty": (Path.touch, "not a picture"),
+    "text": (lambda path: path.write_text("not a picture at all\n" * 50), "not a picture"),
+    "truncated PNG": (lambda path: cut(path, "PNG"), "truncated or damaged"),
+    "truncated JPEG": (lambda path: cut(path, "JPEG"), "truncated or damaged"),
+    "truncated TIFF": (lambda path: cut(path, "TIFF"), "truncated or damaged"),
+    "bomb": (bomb, "decompression bomb"),
+    "too narrow": (lambda path: save_png(path, 31, 400), "31x400 pixels; expected 32 or more"),
+    "too low": (lambda path: save_png(path, 400, 31), "400x31 pixels; expected 32 or more"),
+    "loop": (link_to_itself, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_picture_is_refused(tmp_path: Path, kind: str) -> None:
+    make, reason = BAD[kind]
+    path = tmp_path / "photo.png"
+    make(path)
+    with pytest.raises(PictureError) as refused:
+        read_picture(path)
+    text = str(refused.value)
+    assert str(path) in text
+    assert reason in text
+    assert "\n" not in text
+
+
+def test_paths_below_a_file_and_endless_names_are_refused(tmp_path: Path) -> None:
+    file = save_png(tmp_path / "photo.png")
+    for path in (file / "photo.png", tmp_path / f"{'a' * 300}.png"):
+        with pytest.raises(PictureError, match="cannot be read"):
+            read_picture(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_unreadable_pictures_are_refused(tmp_path: Path) -> None:
+    path = save_png(tmp_path / "photo.png")
+    path.chmod(0)
+    with pytest.raises(PictureError, match="may not be read"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
+def test_damaged_files_are_read_or_refused_but_nothing_else(tmp_path: Path, format_: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+    path = tmp_path / "photo"
+    Image.fromarray(noise).save(path, format_)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, rng.choice([64, len(whole)]), 4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                assert read_picture(path).mode == "RGB"
+        except PictureError as refused:
+            assert "\n" not in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((40, 40)), "expected numbers"),
+        (np.zeros((40, 40, 4)), "expected numbers"),
+        (np.zeros((1, 40, 40, 3)), "expected numbers"),
+        (np.zeros((40, 40, 3), bool), "expected numbers"),
+        (np.full((40, 40, 3), "a"), "expected numbers"),
+        (np.full((40, 40, 3), np.nan), "not finite"),
+        (np.full((40, 40, 3), -np.inf), "not finite"),
+        (np.zeros((31, 40, 3)), "40x31 pixels"),
+        (np.zeros((0, 40, 3)), "40x0 pixels"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(array: np.ndarray[Any, Any], reason: str) -> None:
+    for take in (to_planes, as_image):
+        with pytest.raises(PictureError, match=f"^content: .*{reason}"):
+            take(array, "content")
+
+
+def test_small_images_are_refused() -> None:
+    for take in (to_planes, as_image):
+        with pytest.raises(PictureError, match="style 1: 31x40 pixels"):
+            take(Image.new("RGB", (31, 40)), "style 1")
+
+
+# --- planes ---------------------------------------------------------------------------------------------------
+
+
+def test_planes_hold_the_picture_unrounded() -> None:
+    array = np.random.default_rng(0).uniform(-20, 300, (33, 47, 3))
+    planes = to_planes(array, "image")
+    assert planes.shape == (1, 3, 33, 47)
+    assert planes.dtype == np.float32
+    assert planes.flags.c_contiguous
+    np.testing.assert_array_equal(planes[0, 2], array[:, :, 2].astype(np.float32))
+
+
+def test_images_survive_the_way_to_planes_and_back() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
+    np.testing.assert_array_equal(to_image(to_planes(Image.fromarray(array), "image")), array)
+
+
+def test_levels_are_rounded_and_clipped() -> None:
+    levels = np.array([-9.0, -0.4, 0.4, 0.6, 254.4, 254.6, 255.4, 999.0], np.float32)
+    image = to_image(np.broadcast_to(levels, (1, 3, 32, 8)))
+    assert np.asarray(image)[0, :, 0].tolist() == [0, 0, 0, 1, 254, 255, 255, 255]
+
+
+# --- geometry -------------------------------------------------------------------------------------------------
+
+sides = st.integers(32, 4000)
+
+
+@given(width=sides, height=sides, size=st.integers(1, 2000))
+def test_the_long_side_is_as_asked_and_proportions_are_kept(width: int, height: int, size: int) -> None:
+    content = blank(width, height)
+    short = size * min(width, height) / max(width, height)
+    if round(short) < 32:
+        with pytest.raises(PictureError, match="the result"):
+            result_size(size, content)
+        return
+    found = result_size(size, content)
+    assert max(found) == size
+    assert abs(min(found) - short) <= 0.5 + 1e-9
+    assert (found[0] >= found[1]) == (width >= height) or found[0] == found[1]
+
+
+@given(width=sides, height=sides)
+def test_a_size_given_in_full_is_taken_to_the_letter(width: int, height: int) -> None:
+    assert result_size((width, height), blank(100, 700)) == (width, height)
+
+
+@pytest.mark.parametrize("size", [0, -5, 31, (31, 500), (500, 31), (-40, 40)])
+def test_results_below_32_pixels_are_refused(size: int | tuple[int, int]) -> None:
+    with pytest.raises(PictureError, match=r"the result: .*expected 32 or more"):
+        result_size(size, Image.new("RGB", (64, 64)))
+
+
+@given(width=st.integers(32, 300), height=st.integers(32, 300), result=st.tuples(*[st.integers(64, 200)] * 2))
+def test_styles_are_fitted_by_area_or_stretched(width: int, height: int, result: tuple[int, int]) -> None:
+    style = Image.new("RGB", (width, height))
+    assert fit_style(style, "stretch", *result).size == result
+    fitted = fit_style(style, "area", *result)
+    factor = (result[0] * result[1] / (width * height)) ** 0.5
+    for found, side in zip(fitted.size, (width, height), strict=True):
+        assert abs(found - max(32, side * factor)) <= 0.5 + 1e-9
+
+
+def test_resizing_to_the_same_size_changes_nothing() -> None:
+    image = Image.new("RGB", SIZE)
+    assert resize(image, *SIZE) is image
+    assert resize(image, 50, 60).size == (50, 60)
+
+
+@given(
+    styles=st.lists(st.tuples(st.integers(32, 90), st.integers(32, 90)), min_size=1, max_size=3),
+    result=st.tuples(st.integers(32, 200), st.integers(32, 200)),
+)
+def test_the_panels_of_a_triptych_stand_side_by_side(styles: list[tuple[int, int]], result: tuple[int, int]) -> None:
+    width, height = result
+    images = [Image.new("RGB", size, "blue") for size in styles]
+    sheet = triptych(Image.new("RGB", (77, 55), "red"), images, Image.new("RGB", result, "lime"))
+    middle = [max(1, round(w * height / h)) for w, h in styles]
+    gap = sheet.width - 2 * width - sum(middle)
+    assert sheet.height == height
+    assert gap >= 2 * (len(styles) + 1)
+    row = np.asarray(sheet)[height // 2]
+    for colour, expected in (((255, 0, 0), width), ((0, 0, 255), sum(middle)), ((0, 255, 0), width)):
+        assert (row == colour).all(axis=1).sum() == expected
+    assert (row == WHITE).all(axis=1).sum() == gap
+    assert row[0].tolist() == [255, 0, 0]
+    assert row[-1].tolist() == [0, 255, 0]
+
+
+def blank(width: int, height: int) -> Image.Image:
+    """Return a picture of that size that takes next to no time to make."""
+    return Image.new("1", (width, height))
+
+
+# --- output ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.PNG", "out.jpg", "out.JPEG"])
+def test_free_names_of_known_formats_are_accepted(tmp_path: Path, name: str) -> None:
+    assert check_output(tmp_path / name) == tmp_path / name
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out", "out.gif", "out.tiff", ".png", "out.png.exe"])
+def test_unknown_formats_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"unknown format .*\.png, \.jpg, \.jpeg"):
+        check_output(tmp_path / name)
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    file = save_png(tmp_path / "file.png")
+    (tmp_path / "folder.png").mkdir()
+    for path, reason in (
+        (tmp_path / "folder.png", "is a folder"),
+        (tmp_path / "none" / "out.png", "does not exist"),
+        (file / "out.png", "does not exist"),
+        (tmp_path / f"{'a' * 300}.png", "cannot be written"),
+    ):
+        with pytest.raises(OutputError, match=reason) as refused:
+            check_output(path, force=True)
+        assert "\n" not in str(refused.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.png", "folder.png"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder where not even root can write")
+def test_folders_without_room_for_files_are_refused() -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_output("/proc/self/out.png")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_read_only_folders_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_output(folder / "out.png")
+
+
+def test_existing_files_are_replaced_with_force_only(tmp_path: Path) -> None:
+    path = save_png(tmp_path / "out.png")
+    with pytest.raises(OutputError, match=r"exists already.*--force"):
+        check_output(path)
+    assert check_output(path, force=True) == path
+
+
+def test_pictures_being_read_are_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = save_png(tmp_path / "photo.png")
+    (tmp_path / "symbolic.png").symlink_to(picture)
+    (tmp_path / "hard.png").hardlink_to(picture)
+    monkeypatch.chdir(tmp_path)
+    ways: list[str | Path] = [picture, "photo.png", "./../" + tmp_path.name + "/photo.png", "symbolic.png", "hard.png"]
+    for path in ways:
+        for read in ways:
+            with pytest.raises(OutputError, match="one of the pictures to be read"):
+                check_output(path, force=True, inputs=["missing.png", read])
+
+
+@pytest.mark.parametrize(("name", "format_"), [("out.png", "PNG"), ("out.JPG", "JPEG"), ("out.jpeg", "JPEG")])
+def test_the_extension_chooses_the_format(tmp_path: Path, name: str, format_: str) -> None:
+    write_picture(Image.new("RGB", SIZE, (200, 100, 50)), tmp_path / name)
+    with Image.open(tmp_path / name) as image:
+        assert image.format == format_
+        assert np.abs(np.asarray(image, int) - (200, 100, 50)).max() <= 3
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_written_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "any").touch()
+    write_picture(Image.new("RGB", SIZE), tmp_path / "out.png")
+    assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+@pytest.fixture
+def scarce_space() -> Iterator[None]:
+    """No file may grow beyond 200 bytes meanwhile."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, noise: Callable[..., Any], request: pytest.FixtureRequest, extension: str
+) -> None:
+    path = tmp_path / f"out.{extension}"
+    path.write_bytes(b"what was there")
+    request.getfixturevalue("scarce_space")
+    with pytest.raises(OutputError, match=f"output {path}: could not be written") as refused:
+        write_picture(as_image(noise(), "noise"), path)
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == b"what was there"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_place_that_vanished_is_an_output_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="could not be written"):
+        write_picture(Image.new("RGB", SIZE), tmp_path / "gone" / "out.png")

@@ -1,0 +1,280 @@
+"""Recipes load, say what is wrong with them in one line, and survive the way through JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from impasto.runtime.errors import RecipeError
+from impasto.runtime.recipe import (
+    FITS,
+    INITS,
+    POOLINGS,
+    LayersTerm,
+    Noise,
+    Recipe,
+    TotalVariation,
+    builtin_recipes,
+    load_recipe,
+    parse_size,
+)
+from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, TV_CONVENTIONS
+
+GOOD = """
+size = "64"
+evaluations = 3
+
+[content]
+weight = 2
+convention = "sum"
+layers.block4_conv2 = 1
+
+[style]
+weight = 3.5
+convention = "gatys"
+layers.block1_conv1 = 0.5
+layers.block2_conv1 = 0.5
+
+[tv]
+weight = 0.1
+convention = "mean"
+exponent = 1.5
+
+[noise]
+low = [0, 1, 2]
+high = [3, 4, 5]
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def refusal(path: Path | str) -> str:
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(path)
+    text = str(refused.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_recipes_of_the_issue_come_with_the_program() -> None:
+    assert {"seed", "gatys"} <= set(builtin_recipes())
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_builtin_recipes_load(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert recipe.evaluations >= 1
+
+
+def test_seed_is_the_reference_algorithm() -> None:
+    seed = load_recipe("seed")
+    assert (seed.pooling, seed.size, seed.style_fit, seed.init) == ("max", "300x300", "stretch", "random")
+    assert dict(seed.content.layers) == {"block2_conv2": 1}
+    assert list(seed.style.layers) == [
+        "block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3",
+    ]  # fmt: skip
+    assert (seed.tv.weight, seed.tv.exponent) == (0.995, 1.25)
+    means = (123.68, 116.779, 103.939)  # of R, G, B, which the network subtracts
+    assert seed.noise.low == pytest.approx([mean - 128 for mean in means])
+    assert seed.noise.high == pytest.approx([mean - 128 + 255 for mean in means])
+
+
+def test_gatys_has_the_layers_of_the_paper() -> None:
+    gatys = load_recipe("gatys")
+    assert dict(gatys.content.layers) == {"block4_conv2": 1}
+    assert dict(gatys.style.layers) == dict.fromkeys([f"block{k}_conv1" for k in range(1, 6)], 0.2)
+    assert gatys.tv.weight == 0
+    assert gatys.layers == ("block4_conv2", *(f"block{k}_conv1" for k in range(1, 6)))
+
+
+def test_a_recipe_of_ones_own_loads_under_its_files_name(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, GOOD))
+    assert recipe.name == "mine"
+    assert recipe.content == LayersTerm(2, "sum", {"block4_conv2": 1})
+    assert recipe.tv == TotalVariation(0.1, "mean", 1.5)
+    assert recipe.noise == Noise((0, 1, 2), (3, 4, 5))
+    assert load_recipe(write(tmp_path, 'name = "other"\n' + GOOD)).name == "other"
+
+
+BAD: dict[str, tuple[str, str, str]] = {
+    "unknown key": ('size = "64"', 'sise = "64"', "unknown key sise"),
+    "unknown key of a table": ("exponent = 1.5", "exponant = 1.5", "unknown key tv.exponant"),
+    "unknown table": ("[noise]", "[nose]", "unknown key nose"),
+    "missing table": ("[content]", "[tv.content]", "[content] is missing"),
+    "missing weight": ("weight = 2\n", "", "missing content.'weight'"),
+    "missing convention": ('convention = "gatys"\n', "", "missing style.'convention'"),
+    "missing layers": ("layers.block4_conv2 = 1\n", "", "missing content.'layers'"),
+    "table that is a number": ("[content]", "content = 3\n[tv.content]", "content is 3; expected a table"),
+    "weight that is text": ("weight = 2\n", 'weight = "2"\n', "content.weight is '2'"),
+    "weight that is true": ("weight = 2\n", "weight = true\n", "content.weight is True"),
+    "negative weight": ("weight = 2\n", "weight = -2\n", "content.weight is -2"),
+    "weight that is no number": ("weight = 3.5\n", "weight = nan\n", "style.weight is nan"),
+    "infinite weight": ("weight = 0.1\n", "weight = inf\n", "tv.weight is inf"),
+    "weight beyond all numbers": ("weight = 2\n", f"weight = 1{'0' * 400}\n", "content.weight is 1"),
+    "negative share": ("block4_conv2 = 1", "block4_conv2 = -1", "content.layers.block4_conv2 is -1"),
+    "share that is text": ("block4_conv2 = 1", 'block4_conv2 = "all"', "content.layers.block4_conv2 is 'all'"),
+    "share that is a table": ("block4_conv2 = 1", "block4_conv2.x = 1", "content.layers.block4_conv2 is {"),
+    "bad layer": ("block4_conv2", "conv4_2", "content.layers has 'conv4_2'"),
+    "layer of no block": ("block4_conv2", "block6_conv1", "content.layers has 'block6_conv1'"),
+    "no layers": ("layers.block4_conv2 = 1", "layers = {}", "content.layers is empty"),
+    "layers that are a list": ("layers.block4_conv2 = 1", 'layers = ["block4_conv2"]', "content.layers"),
+    "bad content convention": ('"sum"', '"gatys"', "content.convention is 'gatys'; expected one of mean, sum, half"),
+    "bad style convention": ('"gatys"', '"half-sum"', "style.convention is 'half-sum'; expected one of mean, gatys"),
+    "bad tv convention": ('"mean"', '"gatys"', "tv.convention is 'gatys'; expected one of mean, sum"),
+    "convention that is a list": ('"sum"', '["sum"]', "content.convention is ('sum',)"),
+    "bad exponent": ("exponent = 1.5", "exponent = 0.5", "tv.exponent is 0.5; expected a number from 1 to 2"),
+    "bad size": ('"64"', '"64 by 64"', "size '64 by 64'"),
+    "size that is no size": ('"64"', "6.4", "size '6.4'"),
+    "endless size": ('"64"', f'"{"9" * 5000}"', "size '999"),
+    "no evaluations": ("evaluations = 3", "evaluations = 0", "evaluations is 0"),
+    "part of an evaluation": ("evaluations = 3", "evaluations = 3.5", "evaluations is 3.5"),
+    "evaluations that are true": ("evaluations = 3", "evaluations = true", "evaluations is True"),
+    "bad pooling": ("evaluations = 3", 'pooling = "min"', "pooling is 'min'; expected one of max, average"),
+    "bad fit": ("evaluations = 3", 'style_fit = "crop"', "style_fit is 'crop'; expected one of stretch, area"),
+    "bad init": ("evaluations = 3", 'init = "noise"', "init is 'noise'; expected one of random, content, style"),
+    "bad name": ("evaluations = 3", 'name = "My recipe"', "name is 'My recipe'"),
+    "name that is a number": ("evaluations = 3", "name = 3", "name is 3"),
+    "name that leaves the folder": ("evaluations = 3", 'name = "../x"', "name is '../x'"),
+    "description that is a number": ("evaluations = 3", "description = 3", "description"),
+    "noise of two numbers": ("low = [0, 1, 2]", "low = [0, 1]", "noise.low is (0, 1)"),
+    "noise of text": ("low = [0, 1, 2]", 'low = ["a", "b", "c"]', "noise.low is"),
+    "noise upside down": ("low = [0, 1, 2]", "low = [9, 1, 2]", "noise.low is (9, 1, 2)"),
+    "noise that is infinite": ("high = [3, 4, 5]", "high = [3, 4, inf]", "noise.high is"),
+    "bad TOML": ("[content]", "[content", "not valid TOML"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_recipes_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    old, new, reason = BAD[kind]
+    assert old in GOOD
+    text = refusal(write(tmp_path, GOOD.replace(old, new)))
+    assert reason in text
+    assert "mine" in text or "name is" in text  # which recipe it is
+
+
+def test_recipes_that_are_no_text_files_are_refused(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(bytes(range(256)))
+    folder = tmp_path / "folder.toml"
+    folder.mkdir()
+    for path, reason in (
+        (binary, "not a text file"),
+        (folder, "Is a directory"),
+        (tmp_path / "missing.toml", "No such file"),
+        (binary / "below.toml", "Not a directory"),
+        (tmp_path / f"{'a' * 300}.toml", "File name too long"),
+    ):
+        text = refusal(path)
+        assert str(path) in text
+        assert reason in text
+
+
+def test_unknown_names_are_refused_with_those_there_are() -> None:
+    text = refusal("monet")
+    assert "'monet'" in text
+    assert all(name in text for name in builtin_recipes())
+
+
+# --- round trip -----------------------------------------------------------------------------------------------
+
+numbers = st.one_of(st.integers(0, 10**9), st.floats(0, 1e30))
+shares = st.dictionaries(st.from_regex(r"block[1-5]_conv[1-4]", fullmatch=True), numbers, min_size=1, max_size=5)
+levels = st.tuples(*[st.floats(-1e3, 1e3)] * 3)
+
+
+def layers_terms(conventions: Any) -> st.SearchStrategy[LayersTerm]:
+    return st.builds(LayersTerm, weight=numbers, convention=st.sampled_from(list(conventions)), layers=shares)
+
+
+recipes = st.builds(
+    Recipe,
+    name=st.from_regex(r"[a-z0-9][a-z0-9_-]*", fullmatch=True),
+    content=layers_terms(CONTENT_CONVENTIONS),
+    style=layers_terms(STYLE_CONVENTIONS),
+    tv=st.builds(
+        TotalVariation,
+        weight=numbers,
+        convention=st.sampled_from(list(TV_CONVENTIONS)),
+        exponent=st.floats(1, 2),
+    ),
+    description=st.text(),
+    pooling=st.sampled_from(POOLINGS),
+    size=st.one_of(st.integers(0, 9999).map(str), st.tuples(*[st.integers(0, 9999)] * 2).map("{0[0]}x{0[1]}".format)),
+    style_fit=st.sampled_from(FITS),
+    init=st.sampled_from(INITS),
+    noise=levels.map(lambda low: Noise(low, (low[0], low[1] + 1, low[2] + 2))),
+    evaluations=st.integers(1, 10**6),
+)
+
+
+@given(recipe=recipes)
+def test_recipes_survive_the_way_through_json(recipe: Recipe) -> None:
+    text = json.dumps(recipe.to_mapping())
+    assert Recipe.from_mapping(json.loads(text), "here") == recipe
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(recipe=recipes, data=st.data())
+def test_any_value_in_any_place_is_taken_or_refused_as_a_recipe_error(recipe: Recipe, data: st.DataObject) -> None:
+    mapping = recipe.to_mapping()
+    table, path = mapping, []
+    while True:
+        key = data.draw(st.sampled_from(sorted(table)))
+        path.append(key)
+        if not isinstance(table[key], dict) or not table[key] or data.draw(st.booleans()):
+            break
+        table = table[key]
+    table[key] = data.draw(json_values)
+    try:
+        Recipe.from_mapping(mapping, "here")
+    except RecipeError as refused:
+        assert "\n" not in str(refused)
+
+
+# --- weights and sizes ----------------------------------------------------------------------------------------
+
+
+def test_weights_are_replaced_where_given() -> None:
+    seed = load_recipe("seed")
+    changed = seed.with_weights(content=5, tv=0)
+    assert (changed.content.weight, changed.style.weight, changed.tv.weight) == (5, seed.style.weight, 0)
+    assert changed.content.layers == seed.content.layers
+    assert seed.with_weights() == seed
+
+
+@pytest.mark.parametrize("term", ["content", "style", "tv"])
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_weights_that_are_none_are_refused(term: str, weight: float) -> None:
+    with pytest.raises(RecipeError, match=rf"recipe 'seed': {term}\.weight is {weight}"):
+        load_recipe("seed").with_weights(**{term: weight})
+
+
+def test_sizes_are_a_long_side_or_width_by_height() -> None:
+    assert parse_size("512") == 512
+    assert parse_size("300x200") == (300, 200)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "512x", "x512", "-5", "5.5", "1e3", " 512", "512px", "1x2x3", "300X200", "9" * 5000]
+)
+def test_sizes_that_are_neither_are_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match="expected the long side in pixels"):
+        parse_size(text)
