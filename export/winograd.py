@@ -127,9 +127,8 @@ def _transformed(b: Builder, op: ops.Conv | ops.ConvAdjoint, level: int) -> str:
 
     def make() -> str:
         g = as_array(TILES[TILE[level]].kernel)
-        taps = b.node("Transpose", kernel(b, op.layer), perm=[2, 3, 1, 0])  # [3, 3, in, out]
-        products = b.node("MatMul", b.array(np.kron(g, g).astype(np.float32)), b.node("Reshape", taps, b.ints(9, -1)))
-        return b.node("Reshape", products, b.ints(len(g) ** 2, op.inputs, op.outputs))
+        both = np.einsum("ky,lx->klyx", g, g).reshape(-1, 3, 3).astype(np.float32)
+        return b.node("Einsum", b.array(both), kernel(b, op.layer), equation="pyx,oiyx->pio")
 
     return b.once(("transformed", op.layer), make)
 
@@ -179,7 +178,9 @@ def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
     if isinstance(unpooling.op, ops.MaxUnpool) and unpooling.inputs[1] is b.origin[y]:
         # What was pooled is positive where its maximum is: gate before unpooling, a quarter of the size.
         return _max_unpool(b, unpooling.op, *(b.values[x] for x in unpooling.inputs), gated=True)
-    return direct.rules[ops.Gate](b, op, g, y)
+    # A step that knows y alone would be computed as soon as y is, and kept until g comes: another map in memory.
+    later = b.node("Reshape", y, b.node("Shape", g))
+    return direct.rules[ops.Gate](b, op, g, later)
 
 
 def _places(b: Builder, x: str) -> str:

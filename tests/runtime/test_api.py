@@ -116,7 +116,7 @@ warnings.simplefilter("ignore")
 import numpy as np
 from impasto.runtime import stylize
 picture = np.random.default_rng(0).uniform(0, 255, (32, 32, 3))
-stylize(picture, [picture], model={str(model)!r}, recipe="gatys", size=32, evaluations=1, device="cpu")
+stylize(picture, [picture], model={str(model)!r}, recipe="gatys", size=32, evaluations=1)
 {LOADED}"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
@@ -265,7 +265,7 @@ def test_bad_arguments_are_refused(
 
 def test_random_weights_are_warned_about(model: Path) -> None:
     with pytest.warns(RuntimeWarning, match="has random weights: good for tests, useless for pictures"):
-        Objective.open(model, content=picture(0), styles=[picture(1)], device="cpu")
+        Objective.open(model, content=picture(0), styles=[picture(1)], device="cpu", lowering="direct")
 
 
 # --- a transfer -----------------------------------------------------------------------------------------------

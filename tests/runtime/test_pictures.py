@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import struct
@@ -453,9 +454,9 @@ def test_written_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> N
     assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def scarce_space() -> Iterator[None]:
-    """No file may grow beyond 200 bytes meanwhile."""
+    """No file of this process can grow beyond 200 bytes meanwhile, as if the disk were full."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
     try:
@@ -466,13 +467,13 @@ def scarce_space() -> Iterator[None]:
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, noise: Callable[..., Any], request: pytest.FixtureRequest, extension: str
+    tmp_path: Path, noise: Callable[..., Any], extension: str
 ) -> None:
     path = tmp_path / f"out.{extension}"
     path.write_bytes(b"what was there")
-    request.getfixturevalue("scarce_space")
-    with pytest.raises(OutputError, match=f"output {path}: could not be written") as refused:
-        write_picture(as_image(noise(), "noise"), path)
+    picture = as_image(noise(), "noise")
+    with pytest.raises(OutputError, match=f"output {path}: could not be written") as refused, scarce_space():
+        write_picture(picture, path)
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == b"what was there"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -1,0 +1,163 @@
+"""The benchmarks' own logic, and the conversation with contenders that need no environment of a peer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.bench import CONTENDERS, parse, run_measured
+from benchmarks.files import model_folder
+from benchmarks.machine import describe, slug
+from benchmarks.prepare import write_pictures, write_weights
+from benchmarks.problem import PROBLEMS
+from benchmarks.protocol import Answer, Contender, Job, Unavailable
+from benchmarks.report import (
+    Case,
+    Command,
+    Disagreement,
+    Startup,
+    check_agreement,
+    evaluation_table,
+    startup_table,
+    table,
+    transfer_table,
+)
+from impasto.export.weights import Weights
+
+SIZE = 48
+
+
+def answers(*seconds: float, loss: float = 5.0, peak: float = 100.0) -> list[Answer]:
+    return [Answer(s, loss, 2.0, peak) for s in seconds]
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_aligned() -> None:
+    assert table([("a", "ms"), ("long", "1.5")]) == "a      ms\n---------\nlong  1.5"
+
+
+def test_ratios_are_of_medians_and_the_claim_names_the_fastest_peer() -> None:
+    case = Case("seed", 64)
+    case.answers = {
+        "impasto": answers(0.1, 0.2, 0.9),
+        "impasto-direct": answers(0.3, 0.3, 0.3),
+        "torch": answers(0.8, 0.8, 0.8),
+        "keras": answers(0.5, 0.4, 0.3, peak=321),
+    }
+    case.unavailable = {"torch-compile": "no compiler"}
+    lines = evaluation_table(case).splitlines()
+    assert lines[0] == "One evaluation, seed, 64x64, 3 rounds"
+    assert lines[3].split() == ["impasto", "200.0", "100.0", "1.00", "100"]
+    assert lines[6].split() == ["keras", "400.0", "300.0", "2.00", "321"]
+    assert lines[-2:] == [
+        "torch-compile: left out, no compiler",
+        "fastest peer / impasto: 2.00 by medians (3.00 by minima), keras",
+    ]
+
+
+def test_impasto_alone_makes_no_claim() -> None:
+    text = evaluation_table(Case("seed", 64, {"impasto": answers(1), "impasto-direct": answers(2)}))
+    assert "fastest" not in text
+
+
+@pytest.mark.parametrize("loss", [5.01, 4.99, float("nan"), float("inf")])
+def test_no_table_of_contenders_that_disagree(loss: float) -> None:
+    case = Case("seed", 64, {"impasto": answers(1), "torch": answers(1), "keras": answers(1, loss=loss)})
+    with pytest.raises(Disagreement, match=r"^loss differs by more than 0.001: .*keras"):
+        evaluation_table(case)
+
+
+def test_float32_is_no_disagreement() -> None:
+    check_agreement({"impasto": answers(1, loss=5.0001), "keras": answers(1, loss=5.0)})
+
+
+def test_tables_of_starts_and_of_commands() -> None:
+    text = startup_table([Startup({"imports": 0.5, "sessions": 1.0}, [0.2, 0.3, 0.4], 1.0)], "seed", 64)
+    rows = {line.rpartition("  ")[0].strip(): line.split()[-1] for line in text.splitlines()[1:-1]}
+    assert rows["first result, in all"] == "1500.0"
+    assert rows["3 warm evaluations + 1.5 s"] == "2400.0"
+    assert text.endswith("share of the time: 10.0 %")
+    commands = {"impasto": [Command(2, 50), Command(3, 60)], "pastiche": [Command(10, 40)]}
+    assert transfer_table(commands, "gatys", 64, 5).endswith("impasto takes 0.25 times as long as pastiche")
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+
+def test_options(tmp_path: Path) -> None:
+    plan = parse(
+        ["--sizes", "64", "gatys:96", "--skip", "keras", "--python", "torch=/usr/bin/python3", "--rounds", "3"]
+    )
+    assert plan.cases == (("seed", 64), ("gatys", 96))
+    assert plan.contenders == tuple(name for name in CONTENDERS if name != "keras")
+    assert plan.pythons["torch"] == "/usr/bin/python3"
+    assert (plan.rounds, plan.threads, plan.evaluations) == (3, 2, 100)
+    assert parse([]).cases == (("seed", 300), ("seed", 512), ("seed", 1024), ("gatys", 512))
+
+
+@pytest.mark.parametrize("bad", [["--sizes", "vgg:64"], ["--rounds", "0"], ["--skip", "impasto"], ["--python", "x=y"]])
+def test_bad_options_are_refused(bad: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(bad)
+
+
+def test_the_machine_goes_without_a_name() -> None:
+    assert set(describe()) == {"cpu", "simd", "cores", "ram_gib", "system"}
+    assert slug({"cpu": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 2}) == "intel-xeon-2-cores"
+
+
+def test_a_command_is_measured(tmp_path: Path) -> None:
+    done = run_measured([sys.executable, "-c", "bytearray(200 << 20)"], tmp_path / "log", {})
+    assert done.seconds > 0
+    assert 200 < done.peak_mib < 2000
+
+
+# --- the conversation -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, model: Path, random_weights: Weights) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    model_folder(folder).symlink_to(model)
+    write_weights(folder, random_weights)
+    write_pictures(folder, [SIZE])
+    return folder
+
+
+def start(name: str, data: Path, recipe: str = "seed") -> Contender:
+    _, module, variant = CONTENDERS[name]
+    command = [sys.executable, "-m", f"benchmarks.{module}"]
+    return Contender(command, Job(str(data), recipe, SIZE, 1, variant), data / f"{name}.log")
+
+
+@pytest.mark.parametrize("recipe", sorted(PROBLEMS))
+def test_contenders_agree(data: Path, recipe: str) -> None:
+    found: dict[str, list[Answer]] = {}
+    for name in ("impasto", "torch"):
+        contender = start(name, data, recipe)
+        found[name] = [contender.evaluate()]
+        contender.close()
+    check_agreement(found)
+    assert all(a.seconds > 0 and a.peak_mib > 50 and np.isfinite(a.loss) for run in found.values() for a in run)
+
+
+def test_a_contender_that_fails_says_why(data: Path) -> None:
+    with pytest.raises(Unavailable, match=r"^ModelError: .*other"):
+        start("impasto", data, "other")
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["/no/such/python"], "^/no/such/python: No such file"),
+        ([sys.executable, "-c", "raise SystemExit(3)"], "ended with status 3; see .*log"),
+    ],
+)
+def test_a_contender_that_does_not_start(tmp_path: Path, command: list[str], reason: str) -> None:
+    with pytest.raises(Unavailable, match=reason):
+        Contender(command, Job("", "seed", SIZE, 1, ""), tmp_path / "log")
