@@ -12,6 +12,7 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.")]
 Lowering = Annotated[str, typer.Option(help="auto (the faster on the device), direct or winograd.")]
+LowMemory = Annotated[bool, typer.Option("--low-memory", help="Use less memory, and more time.")]
 Threads = Annotated[
     int | None, typer.Option(help="Threads of the CPU.  [default: the physical cores]", show_default=False)
 ]

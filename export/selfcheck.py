@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime.errors import ExportError
 from impasto.runtime.model import OBJECTIVE, STATISTICS, ModelFolder
-from impasto.runtime.session import open_session
+from impasto.runtime.session import Placement, open_session
 from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
 
 #: Float32 losses have seven digits; their difference over a step that is still straight has three.
@@ -84,8 +84,8 @@ def _objective(
 
     A recipe's own weights would let its strongest term hide a mistake in the others.
     """
-    measure = open_session(folder, recipe, STATISTICS, device="cpu", lowering=lowering)
-    evaluate = open_session(folder, recipe, OBJECTIVE, device="cpu", lowering=lowering)
+    measure = open_session(folder, recipe, STATISTICS, Placement("cpu", lowering))
+    evaluate = open_session(folder, recipe, OBJECTIVE, Placement("cpu", lowering))
     terms = [name for name in evaluate.outputs if name not in (LOSS, GRADIENT)]
     feeds = {**measure.run({IMAGE: target}), **{weight_of(term): np.ones((), np.float32) for term in terms}}
     means = evaluate.run({IMAGE: image, **feeds}, terms)

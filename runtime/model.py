@@ -152,8 +152,6 @@ class ModelFolder:
         ModelError
             When the folder has no such recipe, or the file is missing.
         """
-        if lowering not in LOWERINGS:
-            raise ModelError(f"lowering {lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
         if recipe not in self.recipes():
             raise ModelError(
                 f"model {self.path} has no recipe {recipe!r}; it has {', '.join(self.recipes())}; "

@@ -15,7 +15,7 @@ from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.model import OBJECTIVE, STATISTICS, Metadata, ModelFolder
 from impasto.runtime.pictures import Picture, Planes, to_planes
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import Session, open_session
+from impasto.runtime.session import Placement, Session, open_session
 from impasto.runtime.terms import (
     GRADIENT,
     IMAGE,
@@ -72,6 +72,7 @@ class Objective:
         device: str = "auto",
         lowering: str = "auto",
         threads: int | None = None,
+        low_memory: bool = False,
         content_weight: float | None = None,
         style_weight: float | None = None,
         tv_weight: float | None = None,
@@ -84,8 +85,8 @@ class Objective:
             The content picture, an image or an (H, W, 3) array, RGB, 0..255; it fixes H and W.
         styles
             One style picture or more, of any size; the targets of several are averaged.
-        lowering
-            ``auto`` (the faster on the device), ``direct`` or ``winograd``.
+        device, lowering, threads, low_memory
+            Where and how it runs; see `impasto.runtime.session.Placement`.
         content_weight, style_weight, tv_weight
             Instead of the recipe's own weight, in the recipe's convention.
 
@@ -99,7 +100,7 @@ class Objective:
         content_planes = to_planes(content, "content")
         style_planes = [to_planes(style, f"style {k}") for k, style in enumerate(styles, 1)]
         folder = ModelFolder.open(model)
-        open_graph = partial(open_session, folder, recipe, device=device, lowering=lowering, threads=threads)
+        open_graph = partial(open_session, folder, recipe, placement=Placement(device, lowering, threads, low_memory))
         targets = _measure(open_graph(STATISTICS), content_planes, style_planes)
         session = open_graph(OBJECTIVE)
         chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
@@ -144,8 +145,9 @@ def _measure(session: Session, content: Planes, styles: Sequence[Planes]) -> dic
     recipe = session.metadata.recipe
     content_targets = [target_of(content_term(name)) for name in recipe.content.layers]
     style_targets = [target_of(style_term(name)) for name in recipe.style.layers]
-    targets = session.run({IMAGE: content}, content_targets)
-    measured = [session.run({IMAGE: style}, style_targets) for style in styles]
+    measured = session.run({IMAGE: content}, content_targets)
+    targets = {name: value.copy() for name, value in measured.items()}  # the session's memory is not to be kept
+    measurements = [session.run({IMAGE: style}, style_targets) for style in styles]
     for name in style_targets:
-        targets[name] = np.stack([m[name] for m in measured]).mean(0)
+        targets[name] = np.stack([m[name] for m in measurements]).mean(0)
     return targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import DeviceError, InputError, ModelError
-from impasto.runtime.model import DIRECT, METADATA_KEY, WINOGRAD, Metadata, ModelFolder
+from impasto.runtime.model import DIRECT, LOWERINGS, METADATA_KEY, WINOGRAD, Metadata, ModelFolder
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -39,17 +40,39 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def check_device(device: str) -> str:
-    """Return a device's name if it is one.
+@dataclass(frozen=True)
+class Placement:
+    """Where and how graphs run.
+
+    Attributes
+    ----------
+    device
+        ``auto`` (CUDA where it really works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    lowering
+        ``auto`` (the faster on that device), ``direct`` or ``winograd``.
+    threads
+        Threads of the CPU; onnxruntime's choice, the physical cores, by default.
+    low_memory
+        Give memory back after every evaluation: less of it, for more time.
 
     Raises
     ------
-    DeviceError
-        When it is neither ``auto``, ``cpu``, ``cuda`` nor ``cuda:N``.
+    InputError
+        When the device, the lowering or the number of threads is none of these.
     """
-    if not _DEVICE.fullmatch(device):
-        raise DeviceError(f"device {device!r}: expected auto, cpu, cuda or cuda:N")
-    return device
+
+    device: str = "auto"
+    lowering: str = "auto"
+    threads: int | None = None
+    low_memory: bool = False
+
+    def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(self.device):
+            raise DeviceError(f"device {self.device!r}: expected auto, cpu, cuda or cuda:N")
+        if self.lowering not in ("auto", *LOWERINGS):
+            raise ModelError(f"lowering {self.lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads is {self.threads}; expected 1 or more")
 
 
 class Session:
@@ -63,87 +86,75 @@ class Session:
         Where it runs: ``cpu`` or ``cuda:N``.
     """
 
-    def __init__(self, inference: Any, metadata: Metadata, device: str) -> None:
+    def __init__(self, inference: Any, metadata: Metadata, placement: Placement) -> None:
         self._inference = inference
+        self._options = import_onnxruntime().RunOptions()
         self.metadata = metadata
-        self.device = device
+        self.device = placement.device
         self.inputs: tuple[str, ...] = tuple(x.name for x in inference.get_inputs())
         self.outputs: tuple[str, ...] = tuple(x.name for x in inference.get_outputs())
+        if placement.low_memory:
+            allocator = "cpu:0" if placement.device == "cpu" else placement.device.replace("cuda", "gpu")
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", allocator)
 
     def run(
         self, feeds: Mapping[str, NDArray[np.float32]], outputs: Iterable[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """Evaluate the graph and return the wanted outputs. All of it is computed: onnxruntime has no other way."""
+        """Evaluate the graph and return the wanted outputs. All of it is computed: onnxruntime has no other way.
+
+        The arrays lie in the session's own memory, which lives as long as any of them: copy what is to be kept.
+        """
         names = self.outputs if outputs is None else tuple(outputs)
-        return dict(zip(names, self._inference.run(names, feeds), strict=True))
+        return dict(zip(names, self._inference.run(names, feeds, self._options), strict=True))
 
 
-def open_session(
-    folder: ModelFolder,
-    recipe: str,
-    kind: str,
-    *,
-    device: str = "auto",
-    lowering: str = "auto",
-    threads: int | None = None,
-) -> Session:
-    """Open one of a model folder's graphs on a device.
+_ANYWHERE = Placement()
 
-    Parameters
-    ----------
-    device
-        ``auto`` (CUDA where it really works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-    lowering
-        ``auto`` (the faster on that device), ``direct`` or ``winograd``.
-    threads
-        Threads of the CPU; onnxruntime's choice, the physical cores, by default.
+
+def open_session(folder: ModelFolder, recipe: str, kind: str, placement: Placement = _ANYWHERE) -> Session:
+    """Open one of a model folder's graphs.
 
     Raises
     ------
-    InputError
-        When `threads` is below 1.
     DeviceError
         When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
     ModelError
         When the graph is missing, damaged, or of another format.
     """
-    check_device(device)
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}; expected 1 or more")
     ort = import_onnxruntime()
-    if device == "auto" and CUDA in ort.get_available_providers():
+    if placement.device == "auto" and CUDA in ort.get_available_providers():
         try:
-            return _open(ort, folder, recipe, kind, "cuda:0", lowering, threads)
+            return _open(ort, folder, recipe, kind, replace(placement, device="cuda:0"))
         except DeviceError as error:
             warnings.warn(f"{error}; using the CPU", RuntimeWarning, stacklevel=2)
-    device = {"auto": "cpu", "cuda": "cuda:0"}.get(device, device)
-    return _open(ort, folder, recipe, kind, device, lowering, threads)
+    device = {"auto": "cpu", "cuda": "cuda:0"}.get(placement.device, placement.device)
+    return _open(ort, folder, recipe, kind, replace(placement, device=device))
 
 
 def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
     """Return what a graph says of itself, as fast as onnxruntime can load it."""
     path = folder.graph(recipe, kind)
-    return _metadata(_create(import_onnxruntime(), path, [CPU], 1, optimize=False), path)
+    return _metadata(_create(import_onnxruntime(), path, [CPU], Placement(threads=1), optimize=False), path)
 
 
-def _open(
-    ort: Any, folder: ModelFolder, recipe: str, kind: str, device: str, lowering: str, threads: int | None
-) -> Session:
-    if lowering == "auto":
-        lowering = WINOGRAD if device == "cpu" else DIRECT  # on a GPU, cuDNN chooses its own algorithms
-    path = folder.graph(recipe, kind, lowering)
-    opened = _create(ort, path, [CPU], threads) if device == "cpu" else _open_cuda(ort, path, threads, device)
+def _open(ort: Any, folder: ModelFolder, recipe: str, kind: str, placement: Placement) -> Session:
+    """Open a graph on the one device that the placement names."""
+    on_cpu = placement.device == "cpu"
+    fastest = WINOGRAD if on_cpu else DIRECT  # on a GPU, cuDNN chooses its own algorithms
+    path = folder.graph(recipe, kind, fastest if placement.lowering == "auto" else placement.lowering)
+    opened = _create(ort, path, [CPU], placement) if on_cpu else _open_cuda(ort, path, placement)
     metadata = _metadata(opened, path)
     folder.check_weights(metadata)
-    return Session(opened, metadata, device)
+    return Session(opened, metadata, placement)
 
 
 def _metadata(inference: Any, path: Path) -> Metadata:
     return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
 
 
-def _open_cuda(ort: Any, path: Path, threads: int | None, device: str) -> Any:
+def _open_cuda(ort: Any, path: Path, placement: Placement) -> Any:
     """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
+    device = placement.device
     available = ort.get_available_providers()
     if CUDA not in available:
         raise DeviceError(
@@ -152,9 +163,9 @@ def _open_cuda(ort: Any, path: Path, threads: int | None, device: str) -> Any:
         )
     if hasattr(ort, "preload_dlls"):  # finds CUDA and cuDNN in the packages that impasto[gpu] installs
         ort.preload_dlls()
-    number = device.partition(":")[2]
+    provider = (CUDA, {"device_id": device.partition(":")[2]})
     try:
-        inference = _create(ort, path, [(CUDA, {"device_id": number}), CPU], threads, log_level=_FATAL)
+        inference = _create(ort, path, [provider, CPU], placement, log_level=_FATAL)
     except ModelError as error:
         raise DeviceError(f"device {device} does not work: {error}") from None
     if CUDA not in inference.get_providers():
@@ -169,17 +180,20 @@ def _create(
     ort: Any,
     path: Path,
     providers: list[Any],
-    threads: int | None,
+    placement: Placement,
     *,
     optimize: bool = True,
     log_level: int = _QUIET,
 ) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = log_level
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    if placement.threads is not None:
+        options.intra_op_num_threads = placement.threads
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without
+    # it the arena alone is smaller. Where the arena is given back after every evaluation, the block alone remains.
+    options.enable_mem_pattern = placement.low_memory
     try:
         return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exception types are not public

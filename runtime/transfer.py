@@ -99,6 +99,7 @@ def stylize(
     device: str = "auto",
     lowering: str = "auto",
     threads: int | None = None,
+    low_memory: bool = False,
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
@@ -121,8 +122,8 @@ def stylize(
         ``random``, ``content``, ``style``, or a picture to start from; the recipe's by default.
     seed
         Of the noise that ``random`` starts from.
-    device, lowering, threads
-        Where and how it runs; see `impasto.runtime.session.open_session`.
+    device, lowering, threads, low_memory
+        Where and how it runs; see `impasto.runtime.session.Placement`.
     content_weight, style_weight, tv_weight
         Instead of the recipe's own, in its convention.
     restart_every
@@ -140,7 +141,7 @@ def stylize(
     plan = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE).recipe
     plan.with_weights(content_weight, style_weight, tv_weight)  # refused here rather than after some work
     count = plan.evaluations if evaluations is None else evaluations
-    for name, number in (("evaluations", count), ("restart_every", restart_every), ("threads", threads)):
+    for name, number in (("evaluations", count), ("restart_every", restart_every)):
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}; expected 1 or more")
     if seed < 0:
@@ -158,6 +159,7 @@ def stylize(
         device=device,
         lowering=lowering,
         threads=threads,
+        low_memory=low_memory,
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,

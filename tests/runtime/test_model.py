@@ -23,7 +23,7 @@ from impasto.runtime.model import (
     Metadata,
     ModelFolder,
 )
-from impasto.runtime.session import open_session, read_metadata
+from impasto.runtime.session import Placement, open_session, read_metadata
 from impasto.runtime.terms import LayerSize
 
 
@@ -124,7 +124,7 @@ def test_a_missing_graph_is_refused(copy: Path) -> None:
     for path in graphs(copy, STATISTICS):
         path.unlink()
     with pytest.raises(ModelError, match=r"statistics\.onnx is missing; export it again"):
-        open_session(ModelFolder.open(copy), "seed", STATISTICS, device="cpu", lowering="direct")
+        open_session(ModelFolder.open(copy), "seed", STATISTICS, Placement(device="cpu", lowering="direct"))
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage" * 100, bytes(1000)])
@@ -141,7 +141,7 @@ def test_a_truncated_graph_is_refused(copy: Path) -> None:
     for path in graphs(copy):
         replace(path, path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ModelError, match="export it again"):
-        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, Placement(device="cpu", lowering="direct"))
 
 
 @pytest.mark.parametrize("share", [0, 1_000_000])
@@ -151,7 +151,7 @@ def test_truncated_weights_are_refused(copy: Path, share: int) -> None:
     replace(copy / WEIGHTS_FILE, kept)
     for kind in (OBJECTIVE, STATISTICS):
         with pytest.raises(ModelError, match=r"export it again|weights\.data has") as refused:
-            open_session(ModelFolder.open(copy), "seed", kind, device="cpu", lowering="direct")
+            open_session(ModelFolder.open(copy), "seed", kind, Placement(device="cpu", lowering="direct"))
         text_of(refused)
 
 
@@ -159,14 +159,17 @@ def test_weights_of_another_length_are_refused(copy: Path) -> None:
     data = (copy / WEIGHTS_FILE).read_bytes()
     replace(copy / WEIGHTS_FILE, data + bytes(4096))
     with pytest.raises(ModelError, match=rf"weights\.data has {len(data) + 4096} bytes, expected {len(data)}"):
-        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, Placement(device="cpu", lowering="direct"))
 
 
 def test_another_format_is_refused_with_what_to_do(copy: Path) -> None:
     edit_metadata(copy, lambda data: data.update(format=FORMAT + 1))
     with pytest.raises(ModelError, match=rf"model format {FORMAT + 1}.* reads format {FORMAT}; export it again"):
-        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")
-    assert open_session(ModelFolder.open(copy), "gatys", OBJECTIVE, device="cpu", lowering="direct").device == "cpu"
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, Placement(device="cpu", lowering="direct"))
+    assert (
+        open_session(ModelFolder.open(copy), "gatys", OBJECTIVE, Placement(device="cpu", lowering="direct")).device
+        == "cpu"
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,4 +207,4 @@ def test_a_graph_from_elsewhere_is_refused(copy: Path) -> None:
         del graph.metadata_props[:]
         replace(path, graph.SerializeToString())
     with pytest.raises(ModelError, match="damaged metadata"):
-        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, device="cpu", lowering="direct")
+        open_session(ModelFolder.open(copy), "seed", OBJECTIVE, Placement(device="cpu", lowering="direct"))

@@ -17,7 +17,7 @@ import pytest
 from impasto.runtime.errors import DeviceError, InputError, ModelError
 from impasto.runtime.model import STATISTICS, ModelFolder
 from impasto.runtime.objective import Objective
-from impasto.runtime.session import CUDA, check_device, open_session
+from impasto.runtime.session import CUDA, Placement, open_session
 
 Noise = Callable[..., Any]
 
@@ -26,20 +26,20 @@ cpu_only = pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), rea
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:15"])
 def test_devices_are_known_by_name(device: str) -> None:
-    assert check_device(device) == device
+    assert Placement(device).device == device
 
 
 @pytest.mark.parametrize("device", ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:0:1", "cpu:0", "cuda 0"])
 def test_other_devices_are_refused(model: Path, device: str) -> None:
     with pytest.raises(DeviceError, match="expected auto, cpu, cuda or cuda:N"):
-        open_session(ModelFolder.open(model), "seed", STATISTICS, device=device)
+        open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
 
 
 @cpu_only
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_cuda_that_cannot_be_had_is_an_error_that_says_why(model: Path, device: str) -> None:
     with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*impasto\[gpu\]") as refused:
-        open_session(ModelFolder.open(model), "seed", STATISTICS, device=device)
+        open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
     assert f"device {device}" in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -47,7 +47,7 @@ def test_cuda_that_cannot_be_had_is_an_error_that_says_why(model: Path, device: 
 @cpu_only
 def test_auto_is_the_cpu_where_there_is_no_cuda(model: Path) -> None:
     with warnings.catch_warnings(action="error"):
-        session = open_session(ModelFolder.open(model), "gatys", STATISTICS, lowering="direct")
+        session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(lowering="direct"))
     assert session.device == "cpu"
 
 
@@ -55,7 +55,9 @@ def test_threads_do_not_change_the_result(model: Path, noise: Noise) -> None:
     image = noise().transpose(2, 0, 1)[None]
     name = "style/block2_conv1.target"
     one, two = (
-        open_session(ModelFolder.open(model), "gatys", STATISTICS, device="cpu", lowering="direct", threads=threads)
+        open_session(
+            ModelFolder.open(model), "gatys", STATISTICS, Placement(device="cpu", lowering="direct", threads=threads)
+        )
         for threads in (1, 2)
     )
     np.testing.assert_allclose(one.run({"image": image}, [name])[name], two.run({"image": image}, [name])[name], 1e-5)
@@ -71,7 +73,7 @@ def test_bad_thread_counts_are_refused(model: Path, noise: Noise) -> None:
 
 
 def test_the_wanted_outputs_are_returned(model: Path, noise: Noise) -> None:
-    session = open_session(ModelFolder.open(model), "gatys", STATISTICS, device="cpu", lowering="direct")
+    session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(device="cpu", lowering="direct"))
     image = noise().transpose(2, 0, 1)[None]
     everything = session.run({"image": image})
     assert set(everything) == set(session.outputs)
@@ -86,7 +88,7 @@ def test_the_wanted_outputs_are_returned(model: Path, noise: Noise) -> None:
 @pytest.mark.parametrize("lowering", ["", "Direct", "fft"])
 def test_lowerings_that_do_not_exist_are_refused(model: Path, lowering: str) -> None:
     with pytest.raises(ModelError, match=r"lowering .*expected auto, direct or winograd"):
-        open_session(ModelFolder.open(model), "gatys", STATISTICS, device="cpu", lowering=lowering)
+        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(device="cpu", lowering=lowering))
 
 
 # --- installations --------------------------------------------------------------------------------------------
