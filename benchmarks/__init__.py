@@ -1,0 +1,1 @@
+"""How fast impasto is beside its peers, each in a process and an environment of its own; see README.md here."""

