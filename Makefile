@@ -54,4 +54,4 @@ $(BENCH)/keras/ready: Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) demo build dist
+	rm -rf $(VENV) $(TEST_VENV) $(BENCH) demo build dist

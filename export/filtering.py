@@ -175,4 +175,4 @@ TILES: dict[int, Filtering] = {
     4: filtering(fractions("0 1 -1 -2 1/2 inf")),
     6: filtering(fractions("0 1 -1 2 -2 1/2 -1/2 inf")),
 }
-"""Filterings for 3 taps, by the number of outputs of a tile, on the points that gave the smallest errors."""
+"""Filterings for 3 taps, by the number of outputs of a tile, on the points with the smallest errors of those tried."""

@@ -7,8 +7,9 @@ ordered by place in the tile first, tile second: pixel (y, x) is row
 
 for T tiles across and P tiles in all. So the rows of one *phase*, the same place in every tile, are contiguous, and
 whatever combines places of a tile (a filter's transform, a pooling) combines whole planes. Tile number P does not
-exist: its rows are always zero, and wherever a table has to point outside the picture it points there. Tiles at the
-lower and right border may hang over the picture; what their rows hold there is never read by a table.
+exist: its rows are zero in every activation and gradient, and where a table has to point outside the picture it points
+there. Tiles at the lower and right border may hang over the picture: no pixel is computed from what their rows hold
+there, and a sum over all rows has to subtract it (see `overhang`).
 
 Two layouts are the same with another m: a picture is rows of pixels with m = 1, and pooling a level with tiles of m
 leaves the next level's pixels in tiles of m / 2. Every table is a sum of a part that depends on y and a part that
@@ -25,7 +26,8 @@ import numpy as np
 from impasto.export.lowering import Builder
 from impasto.runtime.terms import IMAGE
 
-#: Outputs per tile and axis, by level: larger tiles multiply less, but what hangs over a small map is wasted.
+#: Outputs per tile and axis, by level: larger tiles multiply less, but what hangs over a small map is wasted. Even, for
+#: windows of 2 x 2 must not straddle tiles.
 TILE = (6, 6, 6, 4, 4)
 
 #: A level is filtered in so many strips: what lies between its steps, twice as large as its result, is then small

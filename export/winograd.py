@@ -17,7 +17,7 @@ import numpy as np
 from impasto.export import ops, tiles
 from impasto.export.direct import direct, total
 from impasto.export.filtering import TILES, Filtering, Matrix, as_array
-from impasto.export.graph import Map, Op, Type
+from impasto.export.graph import GraphError, Map, Op, Type
 from impasto.export.lowering import Builder, Lowering
 from impasto.export.parameters import bias, kernel
 from impasto.export.tiles import TILE
@@ -41,7 +41,7 @@ def describe(type_: Type) -> Sequence[int | str]:
             return direct.describe(type_)
 
 
-#: Operators that never meet an activation, or treat every element alike.
+#: Operators that are for pictures and scalars, or treat every element alike.
 _AS_DIRECT: tuple[type[Op], ...] = (
     ops.Constant,
     ops.Add,
@@ -49,9 +49,6 @@ _AS_DIRECT: tuple[type[Op], ...] = (
     ops.Multiply,
     ops.Scale,
     ops.Power,
-    ops.Inner,
-    ops.Mean,
-    ops.Spread,
     ops.Normalize,
     ops.Difference,
     ops.DifferenceAdjoint,
@@ -115,7 +112,7 @@ def _from_products(b: Builder, products: str, method: Filtering, channels: int) 
 
 
 def _both_ways(b: Builder, x: str, matrix: Matrix) -> str:
-    """Apply A [p, q] to x [q, q, ...], the first two axes being one: sum over i and j of A[k, i] A[l, j] x[i, j]."""
+    """Apply A [p, q] to both of x's first axes, flattened into one [q q, ...]: sum of A[k, i] A[l, j] x[i, j]."""
     factor = b.array(as_array(matrix).astype(np.float32))
     p, q = len(matrix), len(matrix[0])
     rows = b.node("MatMul", factor, b.node("Reshape", x, b.ints(q, -1)))
@@ -244,9 +241,23 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 # --- means and Gram matrices ----------------------------------------------------------------------------------
 
 
+@lowers(ops.Inner)
+@lowers(ops.Mean)
+@lowers(ops.Spread)
+def _of_pictures(b: Builder, op: Op, *inputs: str) -> str:
+    """Lower as `direct` does, but never for an activation, whose overhanging rows would count."""
+    for x in inputs:
+        type_ = b.origin[x].type
+        if isinstance(type_, Map) and not _is_picture(type_):
+            raise GraphError(f"{op} of an activation is not lowered in {winograd.name}")
+    return direct.rules[type(op)](b, op, *inputs)
+
+
 def _overhanging(b: Builder, x: str) -> str:
     """Return the rows of x that are no pixels, [any, C]: what a sum over all rows has too much."""
     type_ = _map(b, x)
+    if isinstance(b.origin[x].op, ops.MaxPool | ops.AveragePool):
+        raise GraphError(f"{b.origin[x]} lies in the tiles of the level above: only a convolution takes it")
     return b.node("Gather", _rows(b, x, type_.channels), tiles.overhang(b, type_.level), axis=0)
 
 

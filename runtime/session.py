@@ -189,6 +189,8 @@ def _create(
     options.log_severity_level = log_level
     if placement.threads is not None:
         options.intra_op_num_threads = placement.threads
+    # Weights are allocated once: in the arena, which grows by powers of two, they would leave gaps.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimize:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from impasto.export.weights import Weights
 from impasto.runtime.recipe import Recipe
 
+#: What each ReLU took, and what it gave.
+Record = list[tuple[torch.Tensor, torch.Tensor]]
+
 #: The convolutions of VGG-19, block by block; written out here so that the network is not its own reference.
 CONVOLUTIONS = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4}
 
@@ -30,8 +33,10 @@ class Reference:
     def tensor(self, picture: NDArray[np.float32]) -> torch.Tensor:
         return torch.tensor(picture, dtype=self.dtype).permute(2, 0, 1)[None]
 
-    def activations(self, x: torch.Tensor, wanted: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Walk the network; activations after each ReLU, by layer."""
+    def activations(
+        self, x: torch.Tensor, wanted: Iterable[str], record: Record | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Walk the network; activations after each ReLU, by layer. All before and after a ReLU go to `record`."""
         wanted = set(wanted)
         pool = {"max": F.max_pool2d, "average": F.avg_pool2d}[self.recipe.pooling]
         mean, scale = (torch.tensor(v, dtype=self.dtype) for v in self._preprocessing())
@@ -42,7 +47,10 @@ class Reference:
                 name = f"block{block}_conv{number}"
                 layer = self.weights.layers[name]
                 kernel, bias = (torch.tensor(a, dtype=self.dtype) for a in (layer.dense(), layer.bias))
-                x = F.relu(F.conv2d(x, kernel, bias, padding=1))
+                z = F.conv2d(x, kernel, bias, padding=1)
+                x = F.relu(z)
+                if record is not None:
+                    record.append((z, x))
                 if name in wanted:
                     found[name] = x
                 if wanted == found.keys():
@@ -58,11 +66,11 @@ class Reference:
         assert x.grad is not None
         return loss.item(), x.grad[0].permute(1, 2, 0).double().numpy()
 
-    def loss(self, x: torch.Tensor) -> torch.Tensor:
+    def loss(self, x: torch.Tensor, record: Record | None = None) -> torch.Tensor:
         """Return the loss in the words of seed.md and of the paper: sums, and un-normalised Gram matrices."""
         recipe = self.recipe
         layers = (*recipe.content.layers, *recipe.style.layers)
-        f = self.activations(x, layers)
+        f = self.activations(x, layers, record)
         with torch.no_grad():
             p = self.activations(self.tensor(self.content), layers)
             s = self.activations(self.tensor(self.style), layers)
@@ -78,6 +86,24 @@ class Reference:
         a = (x[:, :, :-1, :-1] - x[:, :, 1:, :-1]) ** 2
         b = (x[:, :, :-1, :-1] - x[:, :, :-1, 1:]) ** 2
         return total + recipe.tv.weight * ((a + b) ** recipe.tv.exponent).sum()
+
+    def undecided(self, picture: NDArray[np.float32], within: float) -> NDArray[np.float64]:
+        """Return what each ReLU adds to the gradient if it is open, for those that could as well be shut.
+
+        These have an input of less than `within` times their layer's root mean square. One row each, [rows, H W 3].
+        """
+        x = self.tensor(picture).requires_grad_(True)
+        pairs: Record = []
+        loss = self.loss(x, pairs)
+        upstream = torch.autograd.grad(loss, [y for _, y in pairs], retain_graph=True)
+        rows = []
+        for (z, _), g in zip(pairs, upstream, strict=True):
+            near = (z.abs() < within * z.square().mean().sqrt()) & (g != 0)
+            for index in near.nonzero():
+                place = tuple(index.tolist())
+                (row,) = torch.autograd.grad(z[place] * g[place].detach(), x, retain_graph=True)
+                rows.append(row[0].permute(1, 2, 0).numpy().ravel())
+        return np.array(rows)
 
     def _preprocessing(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.weights.preprocessing.mean, self.weights.preprocessing.scale

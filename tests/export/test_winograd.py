@@ -1,0 +1,126 @@
+"""The lowering `winograd` and its layout, against NumPy and against `direct`."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from impasto.export import ops, tiles
+from impasto.export.direct import direct
+from impasto.export.graph import GraphError, Map, Op
+from impasto.export.lowering import OPSET, Builder
+from impasto.export.winograd import winograd
+from impasto.runtime.terms import IMAGE
+
+SIDES = st.integers(32, 130)
+
+
+def tables(height: int, width: int, level: int) -> dict[str, NDArray[np.int64]]:
+    """Compute every table of a level in the graph, for a picture of height x width."""
+    b = Builder({})
+    names = {
+        "own": tiles.windows(b, level, tiles.tiles(b, level)),
+        "pixels": tiles.pixels(b, level),
+        "overhang": tiles.overhang(b, level),
+        "stride": tiles.tiles(b, level).stride,
+    }
+    if level:
+        names["pooled"] = tiles.windows(b, level, tiles.pooled(b, level))
+        names["unpooled"] = tiles.unpooled(b, level - 1)
+    nodes = [*b.nodes, *(helper.make_node("Cast", [name], [key], to=7) for key, name in names.items())]
+    image = helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, [1, 3, "H", "W"])
+    outputs = [helper.make_tensor_value_info(key, TensorProto.INT64, None) for key in names]
+    graph = helper.make_graph(nodes, "tables", [image], outputs, list(b.initializers.values()))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    picture = np.zeros((1, 3, height, width), np.float32)
+    return dict(zip(names, session.run(list(names), {IMAGE: picture}), strict=True))
+
+
+def row(y: int, x: int, m: int, stride: int, across: int) -> int:
+    """Return the row of a pixel, by the formula at the head of `tiles`."""
+    return ((y % m) * m + x % m) * stride + (y // m) * across + x // m
+
+
+@settings(max_examples=12, deadline=None)
+@given(SIDES, SIDES, st.integers(0, 4))
+def test_every_pixel_has_a_row_of_its_own_and_all_others_overhang(height: int, width: int, level: int) -> None:
+    m, (h, w) = tiles.TILE[level], (height >> level, width >> level)
+    down, across = -(-h // m), -(-w // m)
+    got = tables(height, width, level)
+    stride = down * across + 1
+    assert got["stride"] == [stride]
+    assert got["pixels"].tolist() == [row(y, x, m, stride, across) for y in range(h) for x in range(w)]
+    phantom = {place * stride + down * across for place in range(m * m)}
+    padding = m * m * stride - 1
+    overhang = got["overhang"].tolist()
+    assert overhang[-1] == padding
+    assert set(overhang) - {padding} | set(got["pixels"].tolist()) == set(range(m * m * stride)) - phantom
+    assert len(set(overhang)) == len(overhang)
+
+
+@settings(max_examples=8, deadline=None)
+@given(SIDES, SIDES, st.integers(0, 4), st.data())
+def test_windows_point_at_pixels_and_their_neighbours_or_at_padding(
+    height: int, width: int, level: int, data: st.DataObject
+) -> None:
+    m, (h, w) = tiles.TILE[level], (height >> level, width >> level)
+    down, across = -(-h // m), -(-w // m)
+    got = tables(height, width, level)
+    stride = down * across + 1
+    sources = {"own": (m, stride, across)}
+    if level:
+        above = tiles.TILE[level - 1]
+        above_down, above_across = (-(-(side >> (level - 1)) // above) for side in (height, width))
+        sources["pooled"] = (above // 2, above_down * above_across + 1, above_across)
+    for name, (source_m, source_stride, source_across) in sources.items():
+        table = got[name].reshape(m + 2, m + 2, stride)
+        padding = source_m**2 * source_stride - 1
+        assert (table[:, :, -1] == padding).all()
+        for _ in range(20):
+            i, j = data.draw(st.tuples(*[st.integers(0, m + 1)] * 2))
+            ty, tx = data.draw(st.tuples(st.integers(0, down - 1), st.integers(0, across - 1)))
+            y, x = ty * m + i - 1, tx * m + j - 1
+            inside = 0 <= y < h and 0 <= x < w
+            expected = row(y, x, source_m, source_stride, source_across) if inside else padding
+            assert table[i, j, ty * across + tx] == expected
+
+
+def test_every_operator_is_lowered() -> None:
+    assert winograd.rules.keys() == direct.rules.keys()
+
+
+@pytest.mark.parametrize("op", [ops.Mean(), ops.Inner(), ops.Spread()])
+def test_sums_that_would_count_the_overhang_are_refused(op: Op) -> None:
+    b = Builder({})
+    x = ops.graph_input("x", Map(64))
+    b.origin["x"] = x
+    with pytest.raises(GraphError, match="of an activation is not lowered in winograd"):
+        winograd.rules[type(op)](b, op, "x", "x")
+
+
+def test_statistics_of_a_pooled_map_are_refused() -> None:
+    pooled = ops.max_pool(ops.relu(ops.conv(ops.graph_input(IMAGE, Map(3)), "layer", 3, 64)))
+    parameters = {"layer.kernel": TensorProto(), "layer.bias": TensorProto()}
+    with pytest.raises(GraphError, match="only a convolution takes it"):
+        winograd.lower("test", {"gram": ops.gram(pooled)}, parameters)
+
+
+def test_one_operator_is_onnxruntimes_own(real_model: object) -> None:
+    from pathlib import Path
+
+    own = {
+        node.op_type
+        for path in Path(str(real_model)).glob("*.winograd.*.onnx")
+        for node in onnx.load(path, load_external_data=False).graph.node
+        if node.domain
+    }
+    assert own == {"FusedMatMul"}
+    for path in Path(str(real_model)).glob("*.direct.*.onnx"):
+        assert not any(node.domain for node in onnx.load(path, load_external_data=False).graph.node)
