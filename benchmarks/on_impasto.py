@@ -1,4 +1,4 @@
-"""impasto as a contender: `auto` or `direct` lowering, or `low-memory`."""
+"""impasto as a contender: `winograd` or `direct` lowering, or `winograd` with low memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from impasto.runtime.pictures import to_planes
 
 def prepare(job: Job) -> Evaluate:
     """Return the evaluation of a job."""
-    options: dict[str, Any] = {"lowering": "auto"}
+    options: dict[str, Any] = {"lowering": "winograd"}
     if job.variant == "low-memory":
         if "low_memory" not in inspect.signature(Objective.open).parameters:
             raise Unavailable("this impasto has no low_memory")

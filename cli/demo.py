@@ -23,7 +23,7 @@ def demo(
     model: options.Model = DEFAULT_MODEL,
     size: options.Size = None,
     evaluations: Annotated[
-        int, typer.Option("--evaluations", "-e", help="How often the loss is evaluated.")
+        int, typer.Option("--evaluations", "-e", min=1, help="How often the loss is evaluated.")
     ] = _EVALUATIONS,
     device: options.Device = "auto",
     threads: options.Threads = None,

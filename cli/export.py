@@ -64,9 +64,14 @@ def run(
     force: bool = False,
 ) -> list[str]:
     """Export, telling on standard error what happens; return the recipes' names."""
-    from impasto.export.build import check_folder, export_model
-    from impasto.export.sources import load_weights
+    from impasto.runtime import InputError
     from impasto.runtime.recipe import builtin_recipes, load_recipe
+
+    try:
+        from impasto.export.build import check_folder, export_model
+        from impasto.export.sources import load_weights
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed; to export, pip install 'impasto[export]'") from None
 
     def notify(line: str) -> None:
         print(line, file=sys.stderr)

@@ -11,7 +11,9 @@ Model = Annotated[
     Path, typer.Option("--model", "-m", envvar="IMPASTO_MODEL", help="The model folder that an export wrote.")
 ]
 Device = Annotated[str, typer.Option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.")]
-Lowering = Annotated[str, typer.Option(help="auto (the faster on the device), direct or winograd.")]
+Lowering = Annotated[
+    str, typer.Option(help="auto (direct, the exact one), direct, or winograd: the fast one on a CPU.")
+]
 LowMemory = Annotated[bool, typer.Option("--low-memory", help="Use less memory, and more time.")]
 Threads = Annotated[
     int | None, typer.Option(help="Threads of the CPU.  [default: the physical cores]", show_default=False)

@@ -248,9 +248,15 @@ def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
     """Copy the graphs that stay, and whatever else somebody put there, into the new folder."""
     if not folder.is_dir():
         return
+    dropped = {
+        graph_file(recipe, lowering.name, kind)
+        for recipe in ModelFolder(folder).recipes()
+        if recipe not in kept
+        for lowering in LOWERINGS
+        for kind in _GRAPHS
+    }
     for path in folder.iterdir():
-        is_graph = path.suffix == ".onnx"
-        if (staging / path.name).exists() or (is_graph and path.name.partition(".")[0] not in kept):
+        if (staging / path.name).exists() or path.name in dropped:
             continue
         if path.is_dir():
             shutil.copytree(path, staging / path.name)
@@ -263,9 +269,9 @@ def _put_in_place(staging: Path, folder: Path, previous: Path) -> None:
     if not folder.is_dir():
         staging.rename(folder)
         return
-    folder.rename(previous)
     try:
+        folder.rename(previous)
         staging.rename(folder)
-    except BaseException:
-        previous.rename(folder)
-        raise
+    finally:
+        if previous.exists() and not folder.exists():
+            previous.rename(folder)

@@ -41,7 +41,7 @@ class Evaluation:
     improved
         Whether no earlier loss was as low. A line search may try points that are worse.
     point
-        Where it was evaluated; valid during the callback only.
+        Where it was evaluated.
     """
 
     number: int

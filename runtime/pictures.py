@@ -47,7 +47,7 @@ def read_picture(path: str | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice that is refused as a bomb
             with Image.open(path) as image:
-                picture = to_rgb(ImageOps.exif_transpose(image))
+                picture = to_rgb(image)
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise PictureError(f"picture {path}: {_why_unreadable(error)}") from None
     check_sides(f"picture {path}", picture.width, picture.height)
@@ -72,7 +72,8 @@ def _why_unreadable(error: Exception) -> str:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a picture of any mode as 8-bit RGB; what is transparent becomes white."""
+    """Return a picture of any mode, upright as its EXIF says, as 8-bit RGB; what is transparent becomes white."""
+    image = ImageOps.exif_transpose(image)
     if image.mode in _SIXTEEN_BIT:
         levels = np.array(image, np.float64)
         if "transparency" in image.info:

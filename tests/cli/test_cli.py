@@ -447,7 +447,7 @@ def test_progress_is_live_on_a_terminal(model: Path) -> None:
 def test_a_second_ctrl_c_leaves_at_once_and_gives_the_terminal_back(desk: Path, model: Path) -> None:
     before = contents(desk)
     terminal = Terminal(
-        "stylize", "photo.png", "painting.jpg", "-o", "out.png", "--size", "256", "--model", model, *LONG
+        "stylize", "photo.png", "painting.jpg", "-o", "out.png", "--size", "512", "--model", model, *LONG
     )
     assert terminal.read_until(b"1/100000"), terminal.screen
     terminal.process.send_signal(signal.SIGINT)

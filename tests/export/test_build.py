@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from impasto.export.lowering import Builder
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
 from impasto.runtime.errors import ExportError, OutputError, RecipeError
-from impasto.runtime.model import NOTICE_FILE, OBJECTIVE, WEIGHTS_FILE, ModelFolder
+from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, WEIGHTS_FILE, ModelFolder
 from impasto.runtime.recipe import load_recipe
 from impasto.runtime.session import read_metadata
 
@@ -62,7 +63,7 @@ def test_random_weights_are_marked(model: Path) -> None:
 
 def test_vgg16_can_be_exported(tmp_path: Path) -> None:
     checks = export_model(tmp_path / "vgg16", [SEED, GATYS], load_weights("random", "vgg16"))
-    assert [check.recipe for check in checks] == ["seed", "gatys"]
+    assert {(check.recipe, check.lowering) for check in checks} == set(itertools.product(["seed", "gatys"], LOWERINGS))
     assert all(check.error < 1e-2 for check in checks)
 
 

@@ -32,6 +32,10 @@ from impasto.runtime.recipe import load_recipe
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]
 
+#: Of the gradient. Through `winograd`, more ReLUs are decided by rounding; one alone may move it by 1e-3
+#: (see test_fast_gradient_is_the_exact_one_but_for_decisions_within_rounding_error).
+TOLERANCE = {"direct": 1e-3, "winograd": 1e-2}
+
 SIZES = [(96, 128), (75, 101), (300, 300)]
 
 
@@ -87,7 +91,7 @@ def test_loss_and_gradient_agree_with_autograd(
     assert objective.recipe.pooling == pooling
     assert objective.metadata.lowering == lowering
     assert abs(loss - expected_loss) <= 1e-5 * expected_loss
-    assert relative(gradient, expected_gradient) <= 1e-3
+    assert relative(gradient, expected_gradient) <= TOLERANCE[lowering]
 
 
 @pytest.mark.slow
@@ -165,7 +169,7 @@ def test_smallest_and_odd_sizes_agree_with_autograd(
     loss, gradient = objective(image)
     expected_loss, expected = Reference(real_weights, objective.recipe, content, style).loss_and_gradient(image)
     assert abs(loss - expected_loss) <= 1e-5 * expected_loss
-    assert relative(gradient, expected) <= 1e-3
+    assert relative(gradient, expected) <= TOLERANCE[lowering]
 
 
 def test_ties_in_max_pooling_share_the_gradient(real_model: Path, real_weights: Weights, noise: Noise) -> None:
