@@ -28,7 +28,6 @@ NOTICE_FILE = "NOTICE.txt"
 DIRECT, WINOGRAD = "direct", "winograd"
 LOWERINGS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
-KINDS = (OBJECTIVE, STATISTICS)
 
 _EXPORT_HINT = "make one with: impasto export"
 

@@ -93,7 +93,6 @@ class Session:
         self._options = import_onnxruntime().RunOptions()
         self.metadata = metadata
         self.device = placement.device
-        self.inputs: tuple[str, ...] = tuple(x.name for x in inference.get_inputs())
         self.outputs: tuple[str, ...] = tuple(x.name for x in inference.get_outputs())
         if placement.low_memory:
             allocator = "cpu:0" if placement.device == "cpu" else placement.device.replace("cuda", "gpu")
