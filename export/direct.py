@@ -20,10 +20,10 @@ def describe(type_: Type) -> Sequence[int | str]:
     """Return the shape of a value as this lowering lays it out; H and W are the picture's."""
     match type_:
         case Map(channels, level, trim):
-            suffix = (f"/{2**level}" if level else "") + (f"-{trim}" if trim else "")
+            suffix = (f"/{2**level}" if level else "") + (f"{-trim:+}" if trim else "")
             return [1, channels, f"H{suffix}", f"W{suffix}"]
-        case Matrix(size):
-            return [size, size]
+        case Matrix(rows, columns):
+            return [rows, columns]
         case _:
             return []
 
@@ -57,6 +57,8 @@ def _multiply(b: Builder, op: ops.Multiply | ops.Scale, x: str, y: str) -> str:
 
 @lowers(ops.Power)
 def _power(b: Builder, op: ops.Power, x: str) -> str:
+    if op.exponent == 0.5:
+        return b.node("Sqrt", x)
     if op.exponent == 0.25:  # the seed's total variation; two square roots cost a fraction of Pow
         return b.node("Sqrt", b.node("Sqrt", x))
     if op.exponent == 1.25:
@@ -122,18 +124,50 @@ def _crop(b: Builder, x: str, starts: tuple[int, int], ends: tuple[int, int]) ->
     return b.node("Slice", x, b.ints(*starts), b.ints(*ends), b.ints(2, 3))
 
 
+@lowers(ops.PadEdge)
+def _pad_edge(b: Builder, op: ops.PadEdge, x: str) -> str:
+    return b.node("Pad", x, b.ints(0, 0, op.before, op.before, 0, 0, 1, 1), mode="edge")
+
+
+@lowers(ops.PadEdgeAdjoint)
+def _pad_edge_adjoint(b: Builder, op: ops.PadEdgeAdjoint, g: str) -> str:
+    """Add what lies outside to the outermost row, then column."""
+    for axis in (2, 3):
+
+        def part(x: str, start: int, stop: int, axis: int = axis) -> str:
+            return b.node("Slice", x, b.ints(start), b.ints(stop), b.ints(axis))
+
+        inside = part(g, op.before, -1)
+        first, last = part(inside, 0, 1), b.node("Add", part(inside, -1, _END), part(g, -1, _END))
+        if op.before:
+            first = b.node("Add", first, part(g, 0, 1))
+        g = b.node("Concat", first, part(inside, 1, -1), last, axis=axis)
+    return g
+
+
+#: Which two places of a 2x2 window, (row, column), are subtracted.
+_WINDOW = {
+    "y": ((0, 0), (1, 0)),
+    "x": ((0, 0), (0, 1)),
+    "diagonal": ((0, 0), (1, 1)),
+    "antidiagonal": ((0, 1), (1, 0)),
+}
+
+
 @lowers(ops.Difference)
 def _difference(b: Builder, op: ops.Difference, x: str) -> str:
-    here = b.once(("here", x), lambda: _crop(b, x, (0, 0), (-1, -1)))
-    there = _crop(b, x, (1, 0), (_END, -1)) if op.axis == "y" else _crop(b, x, (0, 1), (-1, _END))
-    return b.node("Sub", here, there)
+    def at(y: int, x_: int) -> str:
+        ends = (_END if y else -1, _END if x_ else -1)
+        return b.once(("window", x, y, x_), lambda: _crop(b, x, (y, x_), ends))
+
+    one, other = _WINDOW[op.axis]
+    return b.node("Sub", at(*one), at(*other))
 
 
 @lowers(ops.DifferenceAdjoint)
 def _difference_adjoint(b: Builder, op: ops.DifferenceAdjoint, g: str) -> str:
-    here = b.node("Pad", g, b.ints(0, 0, 0, 0, 0, 0, 1, 1))
-    there = b.ints(0, 0, 1, 0, 0, 0, 0, 1) if op.axis == "y" else b.ints(0, 0, 0, 1, 0, 0, 1, 0)
-    return b.node("Sub", here, b.node("Pad", g, there))
+    one, other = (b.node("Pad", g, b.ints(0, 0, y, x, 0, 0, 1 - y, 1 - x)) for y, x in _WINDOW[op.axis])
+    return b.node("Sub", one, other)
 
 
 # --- the network ----------------------------------------------------------------------------------------------
@@ -188,17 +222,17 @@ def _unpad(b: Builder, x: str, like: str) -> str:
 
 @lowers(ops.MaxUnpool)
 def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
-    """Compare the four phases of x with y, and share g out among those that are equal to it.
+    """Compare the four phases of x with y; the first that is equal to it gets g.
 
-    ONNX's MaxUnpool would do for windows without ties, but has no CUDA kernel in onnxruntime.
+    ONNX's MaxUnpool would do, but has no CUDA kernel in onnxruntime.
     """
     covered = b.node("Slice", x, b.ints(0, 0), _windows(b, y), b.ints(2, 3))
     phases = b.node("SpaceToDepth", covered, blocksize=2)  # [1, 4C, h, w], the phase outermost
     stacked = b.node("Concat", b.ints(4), b.node("Shape", y, start=1), axis=0)  # [4, C, h, w]
     is_max = b.node("Cast", b.node("Equal", b.node("Reshape", phases, stacked), y), to=1)
-    ties = b.node("ReduceSum", is_max, b.ints(0), keepdims=1)
-    shares = b.node("Mul", is_max, b.node("Div", g, ties))
-    back = b.node("DepthToSpace", b.node("Reshape", shares, b.node("Shape", phases)), blocksize=2)
+    before = b.node("CumSum", is_max, b.array(np.array(0, np.int64)), exclusive=1)
+    first = b.node("Cast", b.node("Greater", is_max, before), to=1)
+    back = b.node("DepthToSpace", b.node("Reshape", b.node("Mul", first, g), b.node("Shape", phases)), blocksize=2)
     return _unpad(b, back, x)
 
 
@@ -209,7 +243,7 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
     return _unpad(b, back, x)
 
 
-# --- Gram matrices --------------------------------------------------------------------------------------------
+# --- statistics of activations --------------------------------------------------------------------------------
 
 
 def _positions(b: Builder, x: str) -> str:
@@ -233,6 +267,48 @@ def _gram(b: Builder, op: ops.Gram, x: str) -> str:
 def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
     mixed = b.node("MatMul", b.node("Div", a, _positions(b, x)), _rows(b, x))
     return b.node("Reshape", mixed, b.node("Shape", x))
+
+
+@lowers(ops.ChannelMean)
+def _channel_mean(b: Builder, op: ops.ChannelMean, x: str) -> str:
+    sums = b.node("ReduceSum", b.node("ReduceSum", x, b.ints(3), keepdims=0), b.ints(2))  # [1, C, 1]
+    return b.node("Div", b.node("Squeeze", sums, b.ints(0)), _positions(b, x))
+
+
+@lowers(ops.ChannelSpread)
+def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
+    each = b.node("Unsqueeze", b.node("Div", v, _positions(b, x)), b.ints(0, 3))  # [1, C, 1, 1]
+    return b.node("Expand", each, b.node("Shape", x))
+
+
+# --- matrices -------------------------------------------------------------------------------------------------
+
+
+@lowers(ops.Identity)
+def _identity(b: Builder, op: ops.Identity) -> str:
+    """Compare indices, which onnxruntime does once: written out, a large identity would swell every file."""
+    index = b.array(np.arange(op.size, dtype=np.int64))
+    return b.node("Cast", b.node("Equal", index, b.node("Unsqueeze", index, b.ints(1))), to=1)
+
+
+@lowers(ops.MatMul)
+def _matmul(b: Builder, op: ops.MatMul, x: str, y: str) -> str:
+    return b.node("MatMul", x, y)
+
+
+@lowers(ops.Beside)
+def _beside(b: Builder, op: ops.Beside, x: str, y: str) -> str:
+    return b.node("Concat", x, y, axis=1)
+
+
+@lowers(ops.Columns)
+def _columns(b: Builder, op: ops.Columns, x: str) -> str:
+    return b.node("Slice", x, b.ints(op.start), b.ints(op.stop), b.ints(1))
+
+
+@lowers(ops.WithDerivative)
+def _with_derivative(b: Builder, op: ops.WithDerivative, y: str, x: str, d: str) -> str:
+    return b.node("Identity", y)
 
 
 @lowers(ops.Transpose)

@@ -24,19 +24,25 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A square matrix, [size, size]: a Gram matrix or something like it."""
+    """A matrix whose size the picture does not change: a Gram matrix, a column of means or something like it."""
 
-    size: int
+    rows: int
+    columns: int
 
     def __str__(self) -> str:
-        return f"[{self.size}, {self.size}]"
+        return f"[{self.rows}, {self.columns}]"
+
+
+def square(size: int) -> Matrix:
+    """Return the type of a square matrix."""
+    return Matrix(size, size)
 
 
 @dataclass(frozen=True)
 class Map:
     """A picture or activation, [channels, H >> level, W >> level] for a picture of H x W.
 
-    `trim` rows and columns fewer, where neighbours have been subtracted.
+    `trim` rows and columns fewer, where neighbours have been subtracted; or more, where it is below zero.
     """
 
     channels: int
@@ -44,7 +50,7 @@ class Map:
     trim: int = 0
 
     def __str__(self) -> str:
-        less = f" - {self.trim}" if self.trim else ""
+        less = f" - {self.trim}" if self.trim > 0 else f" + {-self.trim}" if self.trim else ""
         return f"[{self.channels}, (H >> {self.level}){less}, (W >> {self.level}){less}]"
 
 

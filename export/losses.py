@@ -1,18 +1,21 @@
 """The losses of Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016).
 
+Beside their style loss, on Gram matrices, two on the mean and the covariance of activations; `STYLE_LOSSES` has all.
 Every term is a mean; `impasto.runtime.terms` names the terms and says what a recipe's conventions make of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from impasto.export import ops
 from impasto.export.gradient import gradient
-from impasto.export.graph import Map, Matrix, Scalar, Var
+from impasto.export.graph import Map, Matrix, Scalar, Type, Var, square
 from impasto.export.networks import Network
+from impasto.export.roots import polar_factor, square_root
 from impasto.export.weights import Preprocessing
-from impasto.runtime.recipe import Recipe
+from impasto.runtime.recipe import Recipe, TotalVariation
 from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, TV, content_term, style_term, target_of, weight_of
 
 
@@ -21,15 +24,163 @@ def content_loss(f: Var, p: Var) -> Var:
     return ops.mean_square(ops.subtract(f, p))
 
 
-def style_loss(f: Var, a: Var) -> Var:
+# --- style ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StyleLoss:
+    """A style loss: what is measured of the style picture's activations, and how far others are from that.
+
+    Attributes
+    ----------
+    target
+        Activations F -> the target.
+    loss
+        Activations F, target -> the loss, a mean.
+    target_type
+        A layer's number of channels -> the type of the target.
+    """
+
+    target: Callable[[Var], Var]
+    loss: Callable[[Var, Var], Var]
+    target_type: Callable[[int], Type]
+
+
+def gram_loss(f: Var, a: Var) -> Var:
     """Return the mean of (G - A)^2: how far the Gram matrix G of F is from the style picture's A."""
     return ops.mean_square(ops.subtract(ops.gram(f), a))
 
 
-def total_variation(x: Var, exponent: float) -> Var:
+def mean_and_covariance(f: Var) -> tuple[Var, Var]:
+    """Return the mean m of F's positions, a column, and their covariance matrix G - m m^T."""
+    m = ops.channel_mean(f)
+    return m, ops.subtract(ops.gram(f), _outer(m))
+
+
+def covariance_target(f: Var) -> Var:
+    """Return [S m], the covariance and the mean of F."""
+    m, s = mean_and_covariance(f)
+    return ops.beside(s, m)
+
+
+def covariance_loss(f: Var, target: Var) -> Var:
+    """Return the mean of (S - T)^2 + (m m^T - n n^T)^2: S and m of F, T and n of the style picture.
+
+    A Gram matrix is S + m m^T: here its two parts are compared each by itself: one cannot make up for the other.
+    """
+    t, n = _split(target)
+    m, s = mean_and_covariance(f)
+    return ops.add(ops.mean_square(ops.subtract(s, t)), ops.mean_square(ops.subtract(_outer(m), _outer(n))))
+
+
+#: Added to the diagonal of covariance matrices before their roots are drawn, in mean variances of the style's channels.
+EPSILON = 1e-4
+
+
+def wasserstein_target(f: Var) -> Var:
+    """Return [A n]: the square root A of the covariance of F, epsilon added to its diagonal, and the mean n."""
+    n, t = mean_and_covariance(f)
+    one = ops.identity(_channels(f))
+    variance = ops.inner(t, one)
+    a, _ = square_root(ops.add(t, ops.scale(ops.scale(EPSILON / _channels(f), variance), one)))
+    return ops.beside(a, n)
+
+
+def wasserstein_loss(f: Var, target: Var) -> Var:
+    """Return the squared Wasserstein-2 distance of two normal distributions, divided by the number of channels C.
+
+    Of N(m, S), from F, and N(n, T), T = A A, it is |m - n|^2 + tr(S + T - 2 (A S A)^1/2) (Olkin and Pukelsheim 1982).
+
+    The trace is a small difference of large numbers, and the eigenvalues of A S A are spread twice as far as those of
+    S: float32 would lose both. With R = S^1/2 and the polar factor Q of A R, (A S A)^1/2 is A R Q^T. So the trace is
+    |R - A Q|^2, and the derivative with respect to S, 1 - A (A S A)^-1/2 A, is 1 - A Q R^-1: nothing cancels.
+    """
+    channels = _channels(f)
+    a, n = _split(target)
+    m, s = mean_and_covariance(f)
+    one = ops.identity(channels)
+    trace = ops.inner(a, a)  # of T with its epsilon
+    epsilon = ops.scale(EPSILON / (1 + EPSILON) / channels, trace)
+    r, r_inverse = square_root(ops.add(s, ops.scale(epsilon, one)))
+    moved = ops.matmul(a, polar_factor(ops.matmul(a, r)))
+    distance = ops.subtract(r, moved)
+    slope = ops.subtract(one, ops.matmul(moved, r_inverse))
+    per_channel = ops.scale(1 / channels, ops.inner(distance, distance))
+    return ops.add(
+        ops.mean_square(ops.subtract(m, n)),
+        ops.with_derivative(per_channel, s, ops.scale(1 / channels, slope)),
+    )
+
+
+def _outer(m: Var) -> Var:
+    return ops.matmul(m, ops.transpose(m))
+
+
+def _split(target: Var) -> tuple[Var, Var]:
+    """Return the square matrix and the column that a target holds side by side."""
+    assert isinstance(target.type, Matrix)
+    size = target.type.rows
+    return ops.columns(target, 0, size), ops.columns(target, size, size + 1)
+
+
+def _channels(f: Var) -> int:
+    assert isinstance(f.type, Map)
+    return f.type.channels
+
+
+def _matrix_and_column(channels: int) -> Matrix:
+    return Matrix(channels, channels + 1)
+
+
+#: What a recipe's `style.loss` names.
+STYLE_LOSSES: Mapping[str, StyleLoss] = {
+    "gram": StyleLoss(ops.gram, gram_loss, square),
+    "covariance": StyleLoss(covariance_target, covariance_loss, _matrix_and_column),
+    "wasserstein": StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_column),
+}
+
+# --- total variation ------------------------------------------------------------------------------------------
+
+
+def power_variation(x: Var, exponent: float) -> Var:
     """Return the mean of (a + b)^p, a and b the squared differences of neighbours down and to the right."""
     dy, dx = ops.difference(x, "y"), ops.difference(x, "x")
     return ops.mean(ops.power(ops.add(ops.multiply(dy, dy), ops.multiply(dx, dx)), exponent))
+
+
+def absolute_variation(x: Var) -> Var:
+    """Return the mean of |dy| + |dx|, d the differences of neighbours; a pixel of the border has none beyond."""
+    padded = ops.pad_edge(x, 0)
+    return ops.mean(ops.add(*(_absolute(ops.difference(padded, axis)) for axis in ("y", "x"))))
+
+
+def nine_point_variation(x: Var) -> Var:
+    """Return 2 (mean dy^2 / 3 + mean dx^2 / 3 + mean of both diagonals' d^2 / 12), as crowsonkb has it.
+
+    The picture is surrounded by a copy of its border; the means are over H W and, of the diagonals, (H+1) (W+1) places.
+    """
+    after, around = ops.pad_edge(x, 0), ops.pad_edge(x, 1)
+    straight = (ops.mean_square(ops.difference(after, axis)) for axis in ("y", "x"))
+    diagonal = (ops.mean_square(ops.difference(around, axis)) for axis in ("diagonal", "antidiagonal"))
+    return ops.add(ops.scale(2 / 3, ops.add(*straight)), ops.scale(2 / 12, ops.add(*diagonal)))
+
+
+def _absolute(x: Var) -> Var:
+    return ops.add(ops.relu(x), ops.relu(ops.scale(-1.0, x)))
+
+
+def total_variation(x: Var, tv: TotalVariation) -> Var:
+    """Return the form of total variation that a recipe names."""
+    match tv.form:
+        case "absolute":
+            return absolute_variation(x)
+        case "nine-point":
+            return nine_point_variation(x)
+        case _:
+            return power_variation(x, tv.exponent)
+
+
+# --- the graphs -----------------------------------------------------------------------------------------------
 
 
 def activations(
@@ -51,11 +202,12 @@ def activations(
 
 
 def statistics(recipe: Recipe, network: Network, preprocessing: Preprocessing) -> dict[str, Var]:
-    """Return the graph picture -> targets: content activations and style Gram matrices, by target name."""
+    """Return the graph picture -> targets: activations of the content, statistics of the style, by target name."""
     image = ops.graph_input(IMAGE, Map(3))
     f = activations(image, network, preprocessing, recipe.pooling, recipe.layers)
     content = {target_of(content_term(name)): f[name] for name in recipe.content.layers}
-    return content | {target_of(style_term(name)): ops.gram(f[name]) for name in recipe.style.layers}
+    measure = STYLE_LOSSES[recipe.style.loss].target
+    return content | {target_of(style_term(name)): measure(f[name]) for name in recipe.style.layers}
 
 
 def objective(recipe: Recipe, network: Network, preprocessing: Preprocessing) -> dict[str, Var]:
@@ -66,11 +218,11 @@ def objective(recipe: Recipe, network: Network, preprocessing: Preprocessing) ->
     for name in recipe.content.layers:
         term = content_term(name)
         means[term] = content_loss(f[name], ops.graph_input(target_of(term), f[name].type))
+    style = STYLE_LOSSES[recipe.style.loss]
     for name in recipe.style.layers:
-        term, type_ = style_term(name), f[name].type
-        assert isinstance(type_, Map)
-        means[term] = style_loss(f[name], ops.graph_input(target_of(term), Matrix(type_.channels)))
-    means[TV] = total_variation(image, recipe.tv.exponent)
+        term = style_term(name)
+        means[term] = style.loss(f[name], ops.graph_input(target_of(term), style.target_type(_channels(f[name]))))
+    means[TV] = total_variation(image, recipe.tv)
     terms = {name: ops.scale(ops.graph_input(weight_of(name), Scalar()), m) for name, m in means.items()}
     loss = _sum(terms)
     return {LOSS: loss, GRADIENT: gradient(loss, image), **terms}

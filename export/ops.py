@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from impasto.export.graph import Map, Matrix, Op, Scalar, Type, Var, apply
+from impasto.export.graph import Map, Matrix, Op, Scalar, Type, Var, apply, square
 
-Axis = Literal["y", "x"]
+Axis = Literal["y", "x", "diagonal", "antidiagonal"]
 
 # --- leaves ---------------------------------------------------------------------------------------------------
 
@@ -206,8 +206,38 @@ class Normalize(Op):
 
 
 @dataclass(frozen=True)
+class PadEdge(Op):
+    """x with its outermost pixels repeated: once after the last row and column, and `before` times before the first."""
+
+    before: Literal[0, 1]
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map):
+            raise self.reject("a map", *types)
+        return Map(x.channels, x.level, x.trim - 1 - self.before)
+
+
+@dataclass(frozen=True)
+class PadEdgeAdjoint(Op):
+    """The transpose of `PadEdge`: what lies outside is added to the outermost pixels."""
+
+    before: Literal[0, 1]
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map):
+            raise self.reject("a map", *types)
+        return Map(x.channels, x.level, x.trim + 1 + self.before)
+
+
+@dataclass(frozen=True)
 class Difference(Op):
-    """x[i, j] - x[i+1, j] (axis y) or x[i, j] - x[i, j+1] (axis x), for i < H-1 and j < W-1."""
+    """The difference of two pixels of every 2x2 window, for i < H-1 and j < W-1.
+
+    x[i, j] - x[i+1, j] (axis y), x[i, j] - x[i, j+1] (axis x), x[i, j] - x[i+1, j+1] (diagonal) or
+    x[i, j+1] - x[i+1, j] (antidiagonal).
+    """
 
     axis: Axis
 
@@ -226,7 +256,7 @@ class DifferenceAdjoint(Op):
 
     def infer(self, *types: Type) -> Type:
         (x,) = types
-        if not isinstance(x, Map) or x.trim < 1:
+        if not isinstance(x, Map):
             raise self.reject("a map of differences", *types)
         return Map(x.channels, x.level, x.trim - 1)
 
@@ -236,8 +266,18 @@ def normalize(x: Var, mean: tuple[float, ...], scale: tuple[float, ...]) -> Var:
     return apply(Normalize(mean, scale), x)
 
 
+def pad_edge(x: Var, before: Literal[0, 1]) -> Var:
+    """Repeat the outermost pixels: see `PadEdge`."""
+    return apply(PadEdge(before), x)
+
+
+def pad_edge_adjoint(x: Var, before: Literal[0, 1]) -> Var:
+    """Apply the transpose of `pad_edge`."""
+    return apply(PadEdgeAdjoint(before), x)
+
+
 def difference(x: Var, axis: Axis) -> Var:
-    """Subtract from each pixel its neighbour below (axis y) or to the right (axis x)."""
+    """Subtract from each pixel a neighbour: see `Difference`."""
     return apply(Difference(axis), x)
 
 
@@ -366,7 +406,7 @@ def average_unpool(g: Var, x: Var) -> Var:
     return apply(AverageUnpool(), g, x)
 
 
-# --- Gram matrices --------------------------------------------------------------------------------------------
+# --- statistics of activations --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -377,7 +417,28 @@ class Gram(Op):
         (x,) = types
         if not isinstance(x, Map):
             raise self.reject("a map", *types)
-        return Matrix(x.channels)
+        return square(x.channels)
+
+
+@dataclass(frozen=True)
+class ChannelMean(Op):
+    """The mean of each channel over the M positions, a column [C, 1]."""
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not isinstance(x, Map):
+            raise self.reject("a map", *types)
+        return Matrix(x.channels, 1)
+
+
+@dataclass(frozen=True)
+class ChannelSpread(Op):
+    """v / M at each of the M positions of something like x, for a column v of x's channels."""
+
+    def infer(self, *types: Type) -> Type:
+        if len(types) != 2 or not isinstance(types[1], Map) or types[0] != Matrix(types[1].channels, 1):
+            raise self.reject("a column and a map of as many channels", *types)
+        return types[1]
 
 
 @dataclass(frozen=True)
@@ -385,19 +446,9 @@ class Mix(Op):
     """A X / M, for A [C, C] and X = x as a matrix [C, M]: each position's channels, mixed."""
 
     def infer(self, *types: Type) -> Type:
-        if len(types) != 2 or not isinstance(types[1], Map) or types[0] != Matrix(types[1].channels):
+        if len(types) != 2 or not isinstance(types[1], Map) or types[0] != square(types[1].channels):
             raise self.reject("a matrix and a map of as many channels", *types)
         return types[1]
-
-
-@dataclass(frozen=True)
-class Transpose(Op):
-    """A^T."""
-
-    def infer(self, *types: Type) -> Type:
-        if not isinstance(types[0], Matrix):
-            raise self.reject("a matrix", *types)
-        return types[0]
 
 
 def gram(x: Var) -> Var:
@@ -405,11 +456,116 @@ def gram(x: Var) -> Var:
     return apply(Gram(), x)
 
 
+def channel_mean(x: Var) -> Var:
+    """Return the mean of each channel, a column."""
+    return apply(ChannelMean(), x)
+
+
+def channel_spread(v: Var, like: Var) -> Var:
+    """v / M at each of the M positions of something like `like`."""
+    return apply(ChannelSpread(), v, like)
+
+
 def mix(a: Var, x: Var) -> Var:
     """A X / M."""
     return apply(Mix(), a, x)
 
 
+# --- matrices -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Identity(Op):
+    """The identity matrix of a size."""
+
+    size: int
+
+    def infer(self, *types: Type) -> Type:
+        return square(self.size)
+
+
+@dataclass(frozen=True)
+class Transpose(Op):
+    """A^T."""
+
+    def infer(self, *types: Type) -> Type:
+        (a,) = types
+        if not isinstance(a, Matrix):
+            raise self.reject("a matrix", *types)
+        return Matrix(a.columns, a.rows)
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """A B."""
+
+    def infer(self, *types: Type) -> Type:
+        match types:
+            case (Matrix(rows, inner), Matrix(also_inner, columns)) if inner == also_inner:
+                return Matrix(rows, columns)
+        raise self.reject("two matrices that fit", *types)
+
+
+@dataclass(frozen=True)
+class Beside(Op):
+    """[A B]: the columns of A, then those of B."""
+
+    def infer(self, *types: Type) -> Type:
+        match types:
+            case (Matrix(rows, left), Matrix(also_rows, right)) if rows == also_rows:
+                return Matrix(rows, left + right)
+        raise self.reject("two matrices of as many rows", *types)
+
+
+@dataclass(frozen=True)
+class Columns(Op):
+    """The columns start, ..., stop - 1 of a matrix."""
+
+    start: int
+    stop: int
+
+    def infer(self, *types: Type) -> Type:
+        (a,) = types
+        if not isinstance(a, Matrix) or not 0 <= self.start < self.stop <= a.columns:
+            raise self.reject(f"a matrix of {self.stop} columns or more", *types)
+        return Matrix(a.rows, self.stop - self.start)
+
+
+@dataclass(frozen=True)
+class WithDerivative(Op):
+    """(y, x, d) -> y, a scalar whose derivative with respect to x is known to be d: y itself is not differentiated."""
+
+    def infer(self, *types: Type) -> Type:
+        if len(types) != 3 or types[0] != Scalar() or types[1] != types[2]:
+            raise self.reject("a scalar, a value and something like it", *types)
+        return Scalar()
+
+
+def identity(size: int) -> Var:
+    """Return the identity matrix."""
+    return apply(Identity(size))
+
+
 def transpose(a: Var) -> Var:
     """A^T."""
     return apply(Transpose(), a)
+
+
+def matmul(a: Var, b: Var) -> Var:
+    """A B."""
+    return apply(MatMul(), a, b)
+
+
+def beside(a: Var, b: Var) -> Var:
+    """[A B]."""
+    return apply(Beside(), a, b)
+
+
+def columns(a: Var, start: int, stop: int) -> Var:
+    """Return the columns start, ..., stop - 1."""
+    return apply(Columns(start, stop), a)
+
+
+def with_derivative(y: Var, x: Var, d: Var) -> Var:
+    """Return the scalar y, whose derivative with respect to x is known to be d."""
+    return apply(WithDerivative(), y, x, d)

@@ -17,7 +17,7 @@ Rule = Callable[[Var, Var], tuple[Var | None, ...]]
 RULES: dict[type[Op], Rule] = {}
 
 #: Operators through which nothing is differentiated: the leaves of a graph.
-NO_GRADIENT: frozenset[type[Op]] = frozenset({ops.Input, ops.Constant})
+NO_GRADIENT: frozenset[type[Op]] = frozenset({ops.Input, ops.Constant, ops.Identity})
 
 R = TypeVar("R", bound=Rule)
 
@@ -95,6 +95,18 @@ def _normalize(y: Var, g: Var) -> tuple[Var]:
     return (ops.normalize(g, (0.0,) * len(y.op.mean), y.op.scale),)
 
 
+@vjp(ops.PadEdge)
+def _pad_edge(y: Var, g: Var) -> tuple[Var]:
+    assert isinstance(y.op, ops.PadEdge)
+    return (ops.pad_edge_adjoint(g, y.op.before),)
+
+
+@vjp(ops.PadEdgeAdjoint)
+def _pad_edge_adjoint(y: Var, g: Var) -> tuple[Var]:
+    assert isinstance(y.op, ops.PadEdgeAdjoint)
+    return (ops.pad_edge(g, y.op.before),)
+
+
 @vjp(ops.Difference)
 def _difference(y: Var, g: Var) -> tuple[Var]:
     assert isinstance(y.op, ops.Difference)
@@ -147,7 +159,7 @@ def _average_unpool(y: Var, g: Var) -> tuple[Var, None]:
     return ops.average_pool(g), None  # the second argument gives an extent only
 
 
-# --- Gram matrices --------------------------------------------------------------------------------------------
+# --- statistics of activations --------------------------------------------------------------------------------
 
 
 @vjp(ops.Gram)
@@ -155,6 +167,30 @@ def _gram(y: Var, g: Var) -> tuple[Var]:
     return (ops.mix(ops.add(g, ops.transpose(g)), y.inputs[0]),)  # d(X X^T) = dX X^T + X dX^T
 
 
+@vjp(ops.ChannelMean)
+def _channel_mean(y: Var, g: Var) -> tuple[Var]:
+    return (ops.channel_spread(g, y.inputs[0]),)
+
+
+@vjp(ops.ChannelSpread)
+def _channel_spread(y: Var, g: Var) -> tuple[Var, None]:
+    return ops.channel_mean(g), None  # the second argument gives an extent only
+
+
+# --- matrices -------------------------------------------------------------------------------------------------
+
+
 @vjp(ops.Transpose)
 def _transpose(y: Var, g: Var) -> tuple[Var]:
     return (ops.transpose(g),)
+
+
+@vjp(ops.MatMul)
+def _matmul(y: Var, g: Var) -> tuple[Var, Var]:
+    a, b = y.inputs
+    return ops.matmul(g, ops.transpose(b)), ops.matmul(ops.transpose(a), g)
+
+
+@vjp(ops.WithDerivative)
+def _with_derivative(y: Var, g: Var) -> tuple[None, Var, None]:
+    return None, ops.scale(g, y.inputs[2]), None

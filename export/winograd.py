@@ -10,7 +10,7 @@ level above, and the next convolution gathers straight from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -50,9 +50,16 @@ _AS_DIRECT: tuple[type[Op], ...] = (
     ops.Scale,
     ops.Power,
     ops.Normalize,
+    ops.PadEdge,
+    ops.PadEdgeAdjoint,
     ops.Difference,
     ops.DifferenceAdjoint,
+    ops.Identity,
     ops.Transpose,
+    ops.MatMul,
+    ops.Beside,
+    ops.Columns,
+    ops.WithDerivative,
 )
 
 winograd = Lowering(WINOGRAD, describe, {op: direct.rules[op] for op in _AS_DIRECT})
@@ -143,6 +150,10 @@ def _is_picture(type_: Map) -> bool:
     return type_.channels == _RGB
 
 
+def _is_activation(type_: Type) -> bool:
+    return isinstance(type_, Map) and not _is_picture(type_)
+
+
 def _rows(b: Builder, x: str, channels: int) -> str:
     return b.once(("rows", x), lambda: b.node("Reshape", x, b.ints(-1, channels)))
 
@@ -222,14 +233,35 @@ def _as_tiles(b: Builder, places: str, like: str) -> str:
 
 @lowers(ops.MaxUnpool)
 def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str, *, gated: bool = False) -> str:
-    """Share g out among the places of each window that equal its maximum."""
-    maximum = _windows(b, y, _map(b, x).level)
-    is_max = b.node("Cast", b.node("Equal", _places(b, x), maximum), to=1)
-    ties = b.node("ReduceSum", b.node("ReduceSum", is_max, b.ints(3)), b.ints(1))
-    share = _gather_pooled(b, g, x)
+    """Give g to the first maximum of each window: the upper row if one is there, and in a row the left."""
+    maximum, share = _windows(b, y, _map(b, x).level), _gather_pooled(b, g, x)
     if gated:
         share = direct.rules[ops.Gate](b, ops.Gate(), share, maximum)
-    return _as_tiles(b, b.node("Mul", is_max, b.node("Div", share, ties)), x)
+
+    def upper() -> str:
+        return b.node("Equal", b.node("ReduceMax", _half(b, x, 0, axis=1), b.ints(3)), maximum)
+
+    def left() -> str:
+        return b.node("GreaterOrEqual", _half(b, x, 0, axis=3), _half(b, x, 1, axis=3))
+
+    return _as_tiles(b, _split(b, _split(b, share, upper, 1), left, 3), x)
+
+
+def _half(b: Builder, x: str, which: int, axis: int) -> str:
+    """Return the first or the second half of every window: of its rows (axis 1), or of its columns (3)."""
+    return b.node("Slice", _places(b, x), b.ints(which), b.ints(which + 1), b.ints(axis))
+
+
+def _split(b: Builder, g: str, to_first: Callable[[], str], axis: int) -> str:
+    """Share g [.., 1, ..] out along an axis, [.., 2, ..]: to the first where `to_first` holds, else to the second.
+
+    The order of these lines matters to onnxruntime, which computes what comes later as soon as it can: the decision, of
+    which a byte an element is kept in the place of x; but not its conversion to floats, which waits for g.
+    """
+    shape = b.node("Shape", g)
+    decision = b.node("Reshape", to_first(), shape)
+    first = b.node("Mul", g, b.node("Cast", decision, to=1))
+    return b.node("Concat", first, b.node("Sub", g, first), axis=axis)
 
 
 @lowers(ops.AverageUnpool)
@@ -238,7 +270,7 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
     return _as_tiles(b, b.node("Mul", _gather_pooled(b, g, x), quarters), x)
 
 
-# --- means and Gram matrices ----------------------------------------------------------------------------------
+# --- means and statistics -------------------------------------------------------------------------------------
 
 
 @lowers(ops.Inner)
@@ -247,8 +279,7 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 def _of_pictures(b: Builder, op: Op, *inputs: str) -> str:
     """Lower as `direct` does, but never for an activation, whose overhanging rows would count."""
     for x in inputs:
-        type_ = b.origin[x].type
-        if isinstance(type_, Map) and not _is_picture(type_):
+        if _is_activation(b.origin[x].type):
             raise GraphError(f"{op} of an activation is not lowered in {winograd.name}")
     return direct.rules[type(op)](b, op, *inputs)
 
@@ -269,7 +300,7 @@ def _count(b: Builder, x: str) -> str:
 
 @lowers(ops.MeanSquare)
 def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
-    if not isinstance(b.origin[x].type, Map):
+    if not _is_activation(b.origin[x].type):
         return direct.rules[ops.MeanSquare](b, op, x)
     too_much = total(b, _overhanging(b, x), "ReduceSumSquare")
     return b.node("Div", b.node("Sub", total(b, x, "ReduceSumSquare"), too_much), _count(b, x))
@@ -277,7 +308,7 @@ def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
 
 @lowers(ops.Share)
 def _share(b: Builder, op: ops.Share, s: str, x: str) -> str:
-    if not isinstance(b.origin[x].type, Map):
+    if not _is_activation(b.origin[x].type):
         return direct.rules[ops.Share](b, op, s, x)
     return b.node("Mul", b.node("Div", s, _count(b, x)), x)
 
@@ -295,3 +326,22 @@ def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
     type_ = _map(b, x)
     factor = b.node("Div", b.node("Transpose", a, perm=[1, 0]), tiles.positions(b, type_.level))
     return _as_tiles(b, b.node("MatMul", _rows(b, x, type_.channels), factor), x)
+
+
+@lowers(ops.ChannelMean)
+def _channel_mean(b: Builder, op: ops.ChannelMean, x: str) -> str:
+    """Sum plane by plane first: see `total`."""
+    type_ = _map(b, x)
+    everything = b.node("ReduceSum", b.node("ReduceSum", x, b.ints(1), keepdims=0), b.ints(0), keepdims=0)
+    too_much = b.node("ReduceSum", _overhanging(b, x), b.ints(0), keepdims=0)
+    sums = b.node("Unsqueeze", b.node("Sub", everything, too_much), b.ints(1))
+    return b.node("Div", sums, tiles.positions(b, type_.level))
+
+
+@lowers(ops.ChannelSpread)
+def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
+    """Spread over all tiles but the one that does not exist, whose rows are zero."""
+    type_ = _map(b, x)
+    row = b.node("Reshape", b.node("Div", v, tiles.positions(b, type_.level)), b.ints(1, type_.channels))
+    exists = b.node("Sub", b.number(1.0), tiles.padding_only(b, type_.level, 1.0))
+    return b.node("Expand", b.node("Mul", exists, row), b.node("Shape", x))

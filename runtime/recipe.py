@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from impasto.runtime.errors import RecipeError
-from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, TV_CONVENTIONS
+from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
 
 POOLINGS = ("max", "average")
-INITS = ("random", "content", "style")
-FITS = ("stretch", "area")
+INITS = ("random", "content", "style", "statistics")
+FITS = ("stretch", "area", "same")
+NOISES = ("uniform", "normal")
+
+#: A number of pixels, (width, height), or the content picture's own size.
+Size = int | tuple[int, int] | Literal["content"]
+
+#: What a single number for a size is of -> that of a picture of width x height, for `scaled_size`.
+SIZES_OF: Mapping[str, Callable[[int, int], float]] = {
+    "long": max,
+    "short": min,
+    "height": lambda width, height: height,
+    "area": lambda width, height: math.sqrt(width * height),
+}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LAYER = re.compile(r"block[1-5]_conv[1-4]")
@@ -63,17 +79,41 @@ class LayersTerm:
 
 
 @dataclass(frozen=True)
+class StyleTerm(LayersTerm):
+    """A style loss; `loss` says of which statistics of the activations.
+
+    ``gram``: Gram matrices; ``covariance``: covariance matrices and means; ``wasserstein``: the distance that optimal
+    transport finds between normal distributions of those, which knows the convention ``mean`` only.
+    """
+
+    loss: str = "gram"
+
+    def check(self, key: str, conventions: Mapping[str, object]) -> None:
+        """Refuse what does not hold together; `key` is where it stands in the recipe."""
+        super().check(key, conventions)
+        _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
+        ok = self.loss != "wasserstein" or self.convention == "mean"
+        _expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
+
+
+@dataclass(frozen=True)
 class TotalVariation:
-    """The total variation sum((a + b)^exponent): its weight, and the convention that is stated in."""
+    """The total variation: its weight, the convention that is stated in, and its form.
+
+    The form ``power`` is the sum of (a + b)^exponent, a and b the squared differences of a pixel and its neighbours;
+    ``absolute`` sums their absolute values, and ``nine-point`` squared differences to all eight neighbours.
+    """
 
     weight: float = 0.0
     convention: str = "sum"
     exponent: float = 1.25
+    form: str = "power"
 
     def check(self) -> None:
         """Refuse what does not hold together."""
         _check_weight("tv.weight", self.weight)
         _check_choice("tv.convention", self.convention, tuple(TV_CONVENTIONS))
+        _check_choice("tv.form", self.form, tuple(TV_FORMS))
         _expect(
             _is_number(self.exponent) and 1 <= self.exponent <= 2,
             f"tv.exponent is {self.exponent!r}; expected a number from 1 to 2",  # below 1, flat areas have no gradient
@@ -82,18 +122,33 @@ class TotalVariation:
 
 @dataclass(frozen=True)
 class Noise:
-    """Uniform noise for the start: the range of each of R, G and B, in levels (0..255 is a picture's own range)."""
+    """Noise for the start, of each of R, G and B, in levels (0..255 is a picture's own range).
+
+    Uniform from `low` to `high`; or, if `kind` is ``normal``, with `mean` and the standard deviation `std`.
+    """
 
     low: tuple[float, float, float] = (0.0, 0.0, 0.0)
     high: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    kind: str = "uniform"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: float = 64.0
 
     def check(self) -> None:
         """Refuse what does not hold together."""
-        for key, value in (("noise.low", self.low), ("noise.high", self.high)):
+        for key, value in (("noise.low", self.low), ("noise.high", self.high), ("noise.mean", self.mean)):
             ok = isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
             _expect(ok, f"{key} is {value!r}; expected three numbers")
         ok = all(low <= high for low, high in zip(self.low, self.high, strict=True))
         _expect(ok, f"noise.low is {self.low!r}; expected no more than noise.high, {self.high!r}")
+        _check_choice("noise.kind", self.kind, NOISES)
+        _check_weight("noise.std", self.std)
+
+    def draw(self, generator: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
+        """Return a picture of noise, (height, width, 3)."""
+        shape = (height, width, 3)
+        if self.kind == "normal":
+            return generator.normal(self.mean, self.std, shape)
+        return generator.uniform(self.low, self.high, shape)
 
 
 @dataclass(frozen=True)
@@ -105,27 +160,34 @@ class Recipe:
     pooling
         ``max`` or ``average``.
     size
-        The result's size: ``"512"``, the long side in pixels, or ``"300x300"``, width x height to the letter.
+        The result's size: ``"512"``, in pixels, or ``"300x300"``, width x height to the letter.
+    size_of
+        What a single number for the size is of: the picture's ``long`` or ``short`` side, its ``height``, or the side
+        of a square of the same ``area``. See `scaled_size`.
     style_fit
-        How the style picture is resized: ``stretch`` to exactly the result's width and height, or to the same
-        ``area`` with its proportions kept.
+        How the style picture is resized: ``stretch`` to exactly the result's width and height; with its proportions
+        kept, to the same ``area``; or by the ``same`` rule as the result, to the same long side for instance.
     init
         What the optimisation starts from: ``random`` noise, the ``content`` picture, the ``style`` picture.
     evaluations
         How often loss and gradient are evaluated.
+    coarse_to_fine
+        Whether a large picture is painted small first; see `impasto.runtime.plan.schedule`.
     """
 
     name: str
     content: LayersTerm
-    style: LayersTerm
+    style: StyleTerm
     tv: TotalVariation = field(default_factory=TotalVariation)
     description: str = ""
     pooling: str = "max"
     size: str = "512"
+    size_of: str = "long"
     style_fit: str = "area"
     init: str = "content"
     noise: Noise = field(default_factory=Noise)
     evaluations: int = 300
+    coarse_to_fine: bool = True
 
     def __post_init__(self) -> None:
         try:
@@ -142,6 +204,7 @@ class Recipe:
         self.tv.check()
         self.noise.check()
         _check_choice("pooling", self.pooling, POOLINGS)
+        _check_choice("size_of", self.size_of, tuple(SIZES_OF))
         _check_choice("style_fit", self.style_fit, FITS)
         _check_choice("init", self.init, INITS)
         parse_size(str(self.size))
@@ -180,7 +243,7 @@ class Recipe:
         """
         try:
             parts = dict(data)
-            for key, type_ in (("content", LayersTerm), ("style", LayersTerm)):
+            for key, type_ in (("content", LayersTerm), ("style", StyleTerm)):
                 _expect(key in parts, f"[{key}] is missing")
                 parts[key] = _build(type_, parts[key], f"{key}.")
             for key, optional in (("tv", TotalVariation), ("noise", Noise)):
@@ -216,19 +279,37 @@ def _build(type_: type[T], data: object, prefix: str) -> T:
         raise _Refused(f"missing {prefix or 'key '}{missing}") from None
 
 
-def parse_size(text: str) -> int | tuple[int, int]:
-    """Read a size: ``"512"`` is the long side, ``"300x200"`` is (width, height), in pixels.
+def parse_size(text: str) -> Size:
+    """Read a size: ``"512"`` is a number of pixels, ``"300x200"`` (width, height); ``"content"`` the picture's own.
 
     Raises
     ------
     RecipeError
-        When the text is neither.
+        When the text is none of these.
     """
+    if text == "content":
+        return "content"
     match = _SIZE.fullmatch(text)
     if not match:
-        raise RecipeError(f"size {text!r}: expected the long side in pixels (512) or WIDTHxHEIGHT (300x200)")
+        raise RecipeError(f"size {text!r}: expected the long side in pixels (512), WIDTHxHEIGHT (300x200) or content")
     width, height = match.groups()
     return (int(width), int(height)) if height else int(width)
+
+
+def scaled_size(size: float | tuple[int, int], size_of: str, width: int, height: int) -> tuple[int, int]:
+    """Return the width and height of a picture of width x height, resized.
+
+    Parameters
+    ----------
+    size
+        (width, height), whatever the picture's proportions, or a number of pixels; then the proportions are kept.
+    size_of
+        What the number of pixels is of; one of `SIZES_OF`.
+    """
+    if isinstance(size, tuple):
+        return size
+    factor = size / SIZES_OF[size_of](width, height)
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def builtin_recipes() -> tuple[str, ...]:

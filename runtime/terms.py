@@ -3,8 +3,9 @@
 Inside a graph every term is a mean, so that its value depends neither on the picture's size nor on a layer's width:
 
 - content, layer l: the mean of (F - P)^2 over the C x M activations;
-- style, layer l: the mean of (G - A)^2 over the C x C entries of the Gram matrices G = F F^T / M;
-- total variation: the mean of (a + b)^p over the 3 x (H-1) x (W-1) differences.
+- style, layer l: the mean of (G - A)^2 over the C x C entries of the Gram matrices G = F F^T / M; a recipe may name
+  another loss, see `impasto.export.losses`: `covariance`, a mean over C x C entries, too, or `wasserstein`, over C;
+- total variation: the mean of (a + b)^p over the 3 x (H-1) x (W-1) differences; or of another form.
 
 Recipes are written in the conventions of their sources (sums, the paper's 1 / (4 N^2 M^2), ...). The functions here
 turn a convention into the number that multiplies the mean: the term's *effective weight*.
@@ -63,20 +64,35 @@ CONTENT_CONVENTIONS: Mapping[str, Callable[[LayerSize], float]] = {
     "half-sum": lambda layer: layer.channels * layer.positions / 2,  # Gatys et al. 2016, equation 1
 }
 
+#: What a style loss is computed of, and the conventions that it may be stated in: those of Gram matrices fit
+#: covariance matrices, which are as large and of the same unit.
+STYLE_LOSSES = ("gram", "covariance", "wasserstein")
+
 #: Convention -> factor from the mean of (G - A)^2 to the convention's own style loss; S is the picture's H * W.
 #: With un-normalised Gram matrices M G, a sum over their N^2 entries is N^2 M^2 times our mean.
 STYLE_CONVENTIONS: Mapping[str, Callable[[LayerSize, int], float]] = {
     "mean": lambda layer, s: 1.0,
     # sum / (4 N^2 M^2): Gatys et al. 2016, equation 4
     "gatys": lambda layer, s: 1 / 4,
+    # mean over N^2 of (dG / (N M))^2: Johnson's neural-style; and pastiche, which divides by N^2 in its weights
+    "johnson": lambda layer, s: 1 / layer.channels**2,
     # sum / (4 * 3^2 * S^2): the Keras example, with the picture's channels and size at every layer
     "keras": lambda layer, s: (layer.channels * layer.positions / s) ** 2 / (4 * 3**2),
 }
 
-#: Convention -> factor from the mean of (a + b)^p to the convention's own total variation, for n differences.
+#: Form of total variation -> how many differences its mean is over, for a picture of H x W.
+TV_FORMS: Mapping[str, Callable[[int, int], int]] = {
+    "power": lambda h, w: 3 * (h - 1) * (w - 1),  # (a + b)^p, of neighbours below and to the right
+    "absolute": lambda h, w: 3 * h * w,  # |dy| + |dx|
+    "nine-point": lambda h, w: 3 * h * w,  # d^2 of all eight neighbours: crowsonkb/style-transfer-pytorch
+}
+
+#: Convention -> factor from the mean to the convention's own total variation, for n differences.
 TV_CONVENTIONS: Mapping[str, Callable[[int], float]] = {
     "mean": lambda n: 1.0,
     "sum": lambda n: float(n),
+    "half-sum": lambda n: n / 2,  # the loss whose gradient is that of Johnson's neural-style
+    "unit-mean": lambda n: 1 / 255**2,  # of squared differences, for a picture of levels 0..1
 }
 
 
@@ -90,7 +106,7 @@ def effective_weights(recipe: Recipe, layers: Mapping[str, LayerSize], height: i
     """
     content = CONTENT_CONVENTIONS[recipe.content.convention]
     style = STYLE_CONVENTIONS[recipe.style.convention]
-    tv = TV_CONVENTIONS[recipe.tv.convention]
+    tv, differences = TV_CONVENTIONS[recipe.tv.convention], TV_FORMS[recipe.tv.form](height, width)
     weights = {
         content_term(name): recipe.content.weight * share * content(layers[name])
         for name, share in recipe.content.layers.items()
@@ -99,5 +115,13 @@ def effective_weights(recipe: Recipe, layers: Mapping[str, LayerSize], height: i
         style_term(name): recipe.style.weight * share * style(layers[name], height * width)
         for name, share in recipe.style.layers.items()
     }
-    weights[TV] = recipe.tv.weight * tv(3 * (height - 1) * (width - 1))
+    weights[TV] = recipe.tv.weight * tv(differences)
     return weights
+
+
+def style_to_content(weights: Mapping[str, float]) -> float:
+    """Return how much all style terms weigh beside all content terms, of their effective weights; 0 or more."""
+    style, content = (
+        sum(weight for name, weight in weights.items() if name.startswith(kind)) for kind in ("style/", "content/")
+    )
+    return style / content if content else float("inf")

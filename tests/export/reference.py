@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from impasto.export.weights import Weights
 from impasto.runtime.recipe import Recipe
 
-#: What each ReLU took, and what it gave.
-Record = list[tuple[torch.Tensor, torch.Tensor]]
+#: What each ReLU took, by layer.
+Record = dict[str, torch.Tensor]
+
+#: Activations after each ReLU, by layer, that somebody else computed: they say which ReLUs were open, which element of
+#: a window was the largest.
+Decisions = Mapping[str, torch.Tensor]
 
 #: The convolutions of VGG-19, block by block; written out here so that the network is not its own reference.
 CONVOLUTIONS = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4}
@@ -34,11 +38,14 @@ class Reference:
         return torch.tensor(picture, dtype=self.dtype).permute(2, 0, 1)[None]
 
     def activations(
-        self, x: torch.Tensor, wanted: Iterable[str], record: Record | None = None
+        self,
+        x: torch.Tensor,
+        wanted: Iterable[str],
+        record: Record | None = None,
+        decisions: Decisions | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Walk the network; activations after each ReLU, by layer. All before and after a ReLU go to `record`."""
+        """Walk the network; activations after each ReLU, by layer. What a ReLU takes goes to `record`."""
         wanted = set(wanted)
-        pool = {"max": F.max_pool2d, "average": F.avg_pool2d}[self.recipe.pooling]
         mean, scale = (torch.tensor(v, dtype=self.dtype) for v in self._preprocessing())
         x = (x - mean.view(1, 3, 1, 1)) * scale.view(1, 3, 1, 1)
         found: dict[str, torch.Tensor] = {}
@@ -48,29 +55,37 @@ class Reference:
                 layer = self.weights.layers[name]
                 kernel, bias = (torch.tensor(a, dtype=self.dtype) for a in (layer.dense(), layer.bias))
                 z = F.conv2d(x, kernel, bias, padding=1)
-                x = F.relu(z)
+                x = z * (decisions[name] > 0) if decisions else F.relu(z)
                 if record is not None:
-                    record.append((z, x))
+                    record[name] = z
                 if name in wanted:
                     found[name] = x
                 if wanted == found.keys():
                     return found
-            x = pool(x, 2)
+            x = self._pool(x, decisions[name] if decisions else x)
         raise AssertionError(f"no such layers: {wanted - found.keys()}")
 
-    def loss_and_gradient(self, picture: NDArray[np.float32]) -> tuple[float, NDArray[np.float64]]:
-        """Return the loss and, by autograd, its gradient, (H, W, 3)."""
+    def _pool(self, x: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+        """Pool x, in max pooling to the elements that are the (first) largest of `by`."""
+        if self.recipe.pooling == "average":
+            return F.avg_pool2d(x, 2)
+        return x.flatten(2).gather(2, winners(by).flatten(2)).view(*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2)
+
+    def loss_and_gradient(
+        self, picture: NDArray[np.float32], record: Record | None = None, decisions: Decisions | None = None
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the loss and, by autograd, its gradient, (H, W, 3); decided as in `decisions`, where given."""
         x = self.tensor(picture).requires_grad_(True)
-        loss = self.loss(x)
+        loss = self.loss(x, record, decisions)
         loss.backward()
         assert x.grad is not None
         return loss.item(), x.grad[0].permute(1, 2, 0).double().numpy()
 
-    def loss(self, x: torch.Tensor, record: Record | None = None) -> torch.Tensor:
+    def loss(self, x: torch.Tensor, record: Record | None = None, decisions: Decisions | None = None) -> torch.Tensor:
         """Return the loss in the words of seed.md and of the paper: sums, and un-normalised Gram matrices."""
         recipe = self.recipe
         layers = (*recipe.content.layers, *recipe.style.layers)
-        f = self.activations(x, layers, record)
+        f = self.activations(x, layers, record, decisions)
         with torch.no_grad():
             p = self.activations(self.tensor(self.content), layers)
             s = self.activations(self.tensor(self.style), layers)
@@ -87,24 +102,6 @@ class Reference:
         b = (x[:, :, :-1, :-1] - x[:, :, :-1, 1:]) ** 2
         return total + recipe.tv.weight * ((a + b) ** recipe.tv.exponent).sum()
 
-    def undecided(self, picture: NDArray[np.float32], within: float) -> NDArray[np.float64]:
-        """Return what each ReLU adds to the gradient if it is open, for those that could as well be shut.
-
-        These have an input of less than `within` times their layer's root mean square. One row each, [rows, H W 3].
-        """
-        x = self.tensor(picture).requires_grad_(True)
-        pairs: Record = []
-        loss = self.loss(x, pairs)
-        upstream = torch.autograd.grad(loss, [y for _, y in pairs], retain_graph=True)
-        rows = []
-        for (z, _), g in zip(pairs, upstream, strict=True):
-            near = (z.abs() < within * z.square().mean().sqrt()) & (g != 0)
-            for index in near.nonzero():
-                place = tuple(index.tolist())
-                (row,) = torch.autograd.grad(z[place] * g[place].detach(), x, retain_graph=True)
-                rows.append(row[0].permute(1, 2, 0).numpy().ravel())
-        return np.array(rows)
-
     def _preprocessing(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.weights.preprocessing.mean, self.weights.preprocessing.scale
 
@@ -112,3 +109,25 @@ class Reference:
 def _gram(f: torch.Tensor) -> torch.Tensor:
     rows = f[0].flatten(1)
     return rows @ rows.T
+
+
+def winners(x: torch.Tensor) -> torch.Tensor:
+    """Return where in its plane, flattened, the first maximum of each 2 x 2 window lies."""
+    index: torch.Tensor = F.max_pool2d(x, 2, return_indices=True)[1]
+    return index
+
+
+def margin(z: Record, decisions: Decisions) -> float:
+    """Return how far from a tie the decisions are that differ from those of `z`, at worst.
+
+    That is, how far from zero what a wrongly opened or shut ReLU took is, and how far below the largest of a window
+    what was taken for it; in units of the layer's root mean square.
+    """
+    worst = 0.0
+    for name, taken in z.items():
+        ours, size = decisions[name], taken.square().mean().sqrt()
+        flipped = taken[(taken > 0) != (ours > 0)].abs()
+        y = F.relu(taken)
+        short = F.max_pool2d(y, 2).flatten(2) - y.flatten(2).gather(2, winners(ours).flatten(2))
+        worst = max(worst, *((t.max() / size).item() for t in (flipped, short) if t.numel()))
+    return worst

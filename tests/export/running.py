@@ -33,3 +33,26 @@ def run(outputs: Mapping[str, Var], feeds: Mapping[str, Array], lowering: Loweri
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     used = {x.name: np.asarray(feeds[x.name], np.float32) for x in session.get_inputs()}
     return dict(zip(outputs, session.run(list(outputs), used), strict=True))
+
+
+def tile_rows(height: int, width: int, m: int) -> NDArray[np.int64]:
+    """Return the row of every pixel in the layout of `winograd`, [H, W], by the formula at the head of `tiles`."""
+    across = -(-width // m)
+    stride = -(-height // m) * across + 1
+    y, x = np.mgrid[:height, :width]
+    rows: NDArray[np.int64] = ((y % m) * m + x % m) * stride + (y // m) * across + x // m
+    return rows
+
+
+def to_tiles(planes: Array, m: int) -> Array:
+    """Lay planes [1, C, H, W] out in tiles of m x m, [m * m, P + 1, C]."""
+    _, channels, height, width = planes.shape
+    tiles = np.zeros((m * m, -(-height // m) * -(-width // m) + 1, channels), np.float32)
+    tiles.reshape(-1, channels)[tile_rows(height, width, m)] = planes[0].transpose(1, 2, 0)
+    return tiles
+
+
+def from_tiles(tiles: Array, height: int, width: int) -> Array:
+    """Return planes [1, C, H, W] of what lies in tiles."""
+    m = round(tiles.shape[0] ** 0.5)
+    return tiles.reshape(-1, tiles.shape[2])[tile_rows(height, width, m)].transpose(2, 0, 1)[None]

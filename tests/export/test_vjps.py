@@ -32,6 +32,8 @@ CASES: dict[type[Op], tuple[Make, tuple[Type, ...], tuple[int, ...]]] = {
     ops.Mean: (ops.mean, (MAP,), (0,)),
     ops.MeanSquare: (ops.mean_square, (MAP,), (0,)),
     ops.Normalize: (lambda x: ops.normalize(x, (1.0, 2.0), (0.5, 3.0)), (MAP,), (0,)),
+    ops.PadEdge: (lambda x: ops.pad_edge(x, 1), (MAP,), (0,)),
+    ops.PadEdgeAdjoint: (lambda x: ops.pad_edge_adjoint(x, 0), (Map(2, 0, -1),), (0,)),
     ops.Difference: (lambda x: ops.difference(x, "x"), (MAP,), (0,)),
     ops.DifferenceAdjoint: (lambda x: ops.difference_adjoint(x, "y"), (Map(2, 0, 1),), (0,)),
     ops.Conv: (lambda x: ops.conv(x, "layer", 2, 3), (MAP,), (0,)),
@@ -42,7 +44,15 @@ CASES: dict[type[Op], tuple[Make, tuple[Type, ...], tuple[int, ...]]] = {
     ops.AveragePool: (ops.average_pool, (MAP,), (0,)),
     ops.AverageUnpool: (ops.average_unpool, (Map(2, 1), MAP), (0, 1)),
     ops.Gram: (ops.gram, (MAP,), (0,)),
-    ops.Transpose: (ops.transpose, (Matrix(4),), (0,)),
+    ops.ChannelMean: (ops.channel_mean, (MAP,), (0,)),
+    ops.ChannelSpread: (ops.channel_spread, (Matrix(2, 1), MAP), (0, 1)),
+    ops.Transpose: (ops.transpose, (Matrix(3, 4),), (0,)),
+    ops.MatMul: (ops.matmul, (Matrix(3, 4), Matrix(4, 2)), (0, 1)),
+    ops.WithDerivative: (
+        lambda x: ops.with_derivative(ops.inner(x, x), x, ops.scale(2.0, x)),
+        (Matrix(3, 4),),
+        (0,),
+    ),
 }
 
 
@@ -51,8 +61,8 @@ def shape(type_: Type) -> tuple[int, ...]:
     match type_:
         case Map(channels, level, trim):
             return (1, channels, (HEIGHT >> level) - trim, (WIDTH >> level) - trim)
-        case Matrix(size):
-            return (size, size)
+        case Matrix(rows, columns):
+            return (rows, columns)
         case _:
             return ()
 

@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from running import from_tiles, run, to_tiles
 
 from impasto.export import ops, tiles
 from impasto.export.direct import direct
@@ -110,6 +112,23 @@ def test_statistics_of_a_pooled_map_are_refused() -> None:
     parameters = {"layer.kernel": TensorProto(), "layer.bias": TensorProto()}
     with pytest.raises(GraphError, match="only a convolution takes it"):
         winograd.lower("test", {"gram": ops.gram(pooled)}, parameters)
+
+
+def test_the_first_of_equal_elements_takes_the_gradient_of_its_window() -> None:
+    image, x = ops.graph_input(IMAGE, Map(3)), ops.graph_input("x", Map(64))
+    y = ops.max_pool(x)
+    g = ops.graph_input("g", y.type)
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 3, (1, 64, 39, 45)).astype(np.float32)
+    upstream = rng.normal(size=(1, 64, 19, 22)).astype(np.float32)
+    feeds = {"x": to_tiles(values, tiles.TILE[0]), "g": to_tiles(upstream, tiles.TILE[1])}
+    feeds[IMAGE] = np.zeros((1, 3, 39, 45), np.float32)
+    got = run({"u": ops.max_unpool(g, x, y), "picture": image}, feeds, winograd)["u"]
+    t = torch.tensor(values, requires_grad=True)
+    (torch.nn.functional.max_pool2d(t, 2) * torch.tensor(upstream)).sum().backward()
+    assert t.grad is not None
+    inside = np.s_[:, :, :38, :44]  # what an odd last row holds is nobody's gradient
+    np.testing.assert_array_equal(from_tiles(got, 39, 45)[inside], t.grad.numpy()[inside])
 
 
 def test_one_operator_is_onnxruntimes_own(real_model: object) -> None:

@@ -18,6 +18,7 @@ from impasto.runtime.recipe import (
     LayersTerm,
     Noise,
     Recipe,
+    StyleTerm,
     TotalVariation,
     builtin_recipes,
     load_recipe,
@@ -202,7 +203,13 @@ recipes = st.builds(
     Recipe,
     name=st.from_regex(r"[a-z0-9][a-z0-9_-]*", fullmatch=True),
     content=layers_terms(CONTENT_CONVENTIONS),
-    style=layers_terms(STYLE_CONVENTIONS),
+    style=st.builds(
+        StyleTerm,
+        weight=numbers,
+        convention=st.sampled_from(list(STYLE_CONVENTIONS)),
+        layers=shares,
+        loss=st.sampled_from(["gram", "covariance"]),
+    ),
     tv=st.builds(
         TotalVariation,
         weight=numbers,
