@@ -65,7 +65,7 @@ def main() -> NoReturn:
             traceback.print_exc()
         _fail(*_explain(error))
     if code == _INTERRUPTED:
-        _fail("interrupted; nothing was written", FAILED)
+        _fail("interrupted; nothing was left half-written", FAILED)  # every file is renamed into its place
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from impasto.cli import options
 from impasto.cli.export import run as export
 from impasto.cli.stylize import save, transfer_with_progress
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Enough for a first impression: a few minutes on a laptop.
 _EVALUATIONS = 100
@@ -31,16 +34,15 @@ def demo(
 ) -> None:
     """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
     from impasto.cli.samples import draw_content, draw_style
-    from impasto.runtime import pictures, transfer
+    from impasto.runtime import transfer
 
-    with contextlib.suppress(OSError):  # the check says what is wrong
-        output.parent.mkdir(parents=True, exist_ok=True)
-    pictures.check_output(output, force=force)
+    content, style = draw_content(), draw_style()
+    _check_wishes(device, threads, size, content)
+    _check_output(output, force)
     if not model.exists():
         print(f"exporting a model to {model}", file=sys.stderr)
         export(None, model)
-    content, style = draw_content(), draw_style()
-    result, interrupted = transfer_with_progress(
+    _, interrupted = transfer_with_progress(
         lambda report: transfer.stylize(
             content,
             [style],
@@ -51,9 +53,36 @@ def demo(
             device=device,
             threads=threads,
             callback=report,
-        )
+        ),
+        lambda result: save(result, content, [style], None, output),
     )
-    save(result, content, [style], None, output)
     print(output)
     if interrupted:
         raise typer.Exit(1)
+
+
+def _check_wishes(device: str, threads: int | None, size: str | None, content: Image.Image) -> None:
+    """Refuse what the transfer would refuse, before a model is exported for it."""
+    from impasto.runtime import pictures
+    from impasto.runtime.recipe import parse_size
+    from impasto.runtime.session import Placement, check_provider
+
+    check_provider(Placement(device, threads=threads).device)
+    if size is not None:
+        pictures.result_size(parse_size(size), content)
+
+
+def _check_output(output: Path, force: bool) -> None:
+    """Make the folder of the output where it is missing; leave none behind for an output that is refused."""
+    from impasto.runtime import OutputError, pictures
+
+    missing = [folder for folder in output.parents if not folder.exists()]
+    with contextlib.suppress(OSError):  # the check says what is wrong
+        output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pictures.check_output(output, force=force)
+    except OutputError:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise

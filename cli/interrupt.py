@@ -1,4 +1,4 @@
-"""Ctrl-C: the first keeps what there is, the second leaves at once."""
+"""Ctrl-C: the first keeps what there is, the second leaves at once; while the result is written they count anew."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,45 +15,65 @@ T = TypeVar("T")
 _EXIT = 1
 
 
-def run_interruptibly(work: Callable[[Callable[[], None]], T], before_leaving: Callable[[], None]) -> tuple[T, bool]:
-    """Run `work` and return its result and whether Ctrl-C was pressed.
+@dataclass
+class _Stage:
+    """What the first Ctrl-C in a stage of the work is answered with, and the second, or the first without an answer."""
 
-    The work runs in a thread of its own: an evaluation may take a minute inside onnxruntime, where no signal reaches
+    answer: str
+    farewell: str
+    pressed: bool = False
+
+
+def run_interruptibly(
+    work: Callable[[Callable[[], None]], T], keep: Callable[[T], None], before_leaving: Callable[[], None]
+) -> tuple[T, bool]:
+    """Run `work`, `keep` its result, and return that, and whether Ctrl-C was pressed while it came about.
+
+    Both run in a thread of their own: an evaluation may take a minute inside onnxruntime, where no signal reaches
     Python, and the main thread must be free to leave at once.
 
     Parameters
     ----------
     work
         Takes a function to be called after every evaluation; it raises `StopOptimization` after Ctrl-C.
+    keep
+        Saves the result; a first Ctrl-C meanwhile changes nothing.
     before_leaving
         Called before the process ends at once: no `with` block is left in order then.
     """
     from impasto.runtime import StopOptimization
 
-    started, stop = threading.Event(), threading.Event()
+    starting = _Stage("", "interrupted before the first evaluation; no picture was written")
+    evaluating = _Stage(
+        "stopping after this evaluation, to keep the best picture", "left at once; no picture was written"
+    )
+    keeping = _Stage("writing what there is", "left at once, while writing; what was not yet named may be missing")
+    stage = starting
 
     def check() -> None:
-        started.set()
-        if stop.is_set():
+        nonlocal stage
+        stage = evaluating
+        if evaluating.pressed:
             raise StopOptimization("interrupted")
 
+    def work_and_keep() -> T:
+        nonlocal stage
+        result = work(check)
+        stage = keeping
+        keep(result)
+        return result
+
     def on_interrupt(*_: object) -> None:
-        if stop.is_set() or not started.is_set():
+        here = stage
+        if here.pressed or not here.answer:
             before_leaving()
-            _leave(
-                "left at once; nothing was written"
-                if stop.is_set()
-                else "interrupted before the first evaluation; nothing was written"
-            )
-        stop.set()
-        print(
-            "\nstopping after this evaluation, to keep the best picture; Ctrl-C again leaves at once",
-            file=sys.stderr,
-        )
+            _leave(here.farewell)
+        here.pressed = True
+        print(f"\n{here.answer}; Ctrl-C again leaves at once", file=sys.stderr)
 
     previous = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        return _run_in_thread(lambda: work(check)), stop.is_set()
+        return _run_in_thread(work_and_keep), evaluating.pressed
     finally:
         signal.signal(signal.SIGINT, previous)
 

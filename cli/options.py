@@ -12,7 +12,7 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.")]
 Lowering = Annotated[
-    str, typer.Option(help="auto (direct, the exact one), direct, or winograd: the fast one on a CPU.")
+    str, typer.Option(help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.")
 ]
 LowMemory = Annotated[bool, typer.Option("--low-memory", help="Use less memory, and more time.")]
 Threads = Annotated[

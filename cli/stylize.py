@@ -92,8 +92,9 @@ def stylize(
             callback=report,
         )
 
-    result, interrupted = transfer_with_progress(work)
-    save(result, content_picture, style_pictures, output, triptych)
+    result, interrupted = transfer_with_progress(
+        work, lambda result: save(result, content_picture, style_pictures, output, triptych)
+    )
     if json:
         paths = {"output": str(output), "triptych": str(triptych) if triptych else None}
         print(json_.dumps({**paths, "recipe": recipe, "interrupted": interrupted, **_describe(result)}))
@@ -101,28 +102,42 @@ def stylize(
         raise typer.Exit(1)
 
 
-def transfer_with_progress(work: Callable[[Callable[[Step], None]], Result]) -> tuple[Result, bool]:
-    """Run a transfer with progress on standard error; return its result and whether Ctrl-C ended it early."""
+def transfer_with_progress(
+    work: Callable[[Callable[[Step], None]], Result], keep: Callable[[Result], None]
+) -> tuple[Result, bool]:
+    """Run a transfer with progress on standard error, and keep its result, which Ctrl-C does not prevent.
+
+    Returns
+    -------
+    tuple of Result and bool
+        The result, and whether Ctrl-C ended the transfer early.
+    """
     from impasto.cli.interrupt import run_interruptibly
     from impasto.cli.progress import Progress
 
-    with Progress(sys.stderr) as progress:
+    progress = Progress(sys.stderr)
 
-        def watched(check: Callable[[], None]) -> Result:
-            def report(step: Step) -> None:
-                check()
-                progress.show(step)
+    def watched(check: Callable[[], None]) -> Result:
+        def report(step: Step) -> None:
+            check()
+            progress.show(step)
 
+        with progress:
             return work(report)
 
-        result, interrupted = run_interruptibly(watched, progress.stop)
+    def finish(result: Result) -> None:
+        print(_summary(result), file=sys.stderr)
+        keep(result)
+
+    return run_interruptibly(watched, finish, progress.stop)
+
+
+def _summary(result: Result) -> str:
     minutes, seconds = divmod(round(result.seconds), 60)
-    print(
+    return (
         f"loss {result.loss:.4g} after {result.evaluations} evaluations in {minutes}:{seconds:02d} "
-        f"on {result.device}; {result.reason}",
-        file=sys.stderr,
+        f"on {result.device}; {result.reason}"
     )
-    return result, interrupted
 
 
 def save(
@@ -132,14 +147,20 @@ def save(
     output: Path | None,
     triptych: Path | None,
 ) -> None:
-    """Write the result and the triptych, where wanted, and say where they are."""
+    """Write the result, then the triptych, where wanted, and say where they are."""
     from impasto.runtime import pictures
 
-    sheet = pictures.triptych(content, styles, result.image) if triptych else None
-    for path, picture in ((output, result.image), (triptych, sheet)):
-        if path and picture:
-            pictures.write_picture(picture, path)
-            print(f"wrote {path} ({picture.width}x{picture.height})", file=sys.stderr)
+    if output:
+        _write(result.image, output)
+    if triptych:
+        _write(pictures.triptych(content, styles, result.image), triptych)
+
+
+def _write(picture: Image.Image, path: Path) -> None:
+    from impasto.runtime import pictures
+
+    pictures.write_picture(picture, path)
+    print(f"wrote {path} ({picture.width}x{picture.height})", file=sys.stderr)
 
 
 def _describe(result: Result) -> dict[str, Any]:

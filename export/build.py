@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +26,7 @@ from impasto.export.parameters import tensors
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights import Provenance, Weights
 from impasto.export.winograd import winograd
-from impasto.runtime.errors import ExportError, ModelError, OutputError, RecipeError
+from impasto.runtime.errors import ExportError, InputError, ModelError, OutputError, RecipeError, TransferError
 from impasto.runtime.model import (
     METADATA_KEY,
     NOTICE_FILE,
@@ -36,7 +39,6 @@ from impasto.runtime.model import (
     graph_file,
 )
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import read_metadata
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
@@ -47,6 +49,9 @@ _GRAPHS: Mapping[str, Callable[..., dict[str, Var]]] = {
 
 #: External data starts on page boundaries, so that a runtime can map the file into memory.
 _PAGE = 4096
+
+#: A folder that an export builds in, and that nothing has been written to for so many seconds, is a killed one's.
+_ABANDONED = 3600.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,10 @@ def export_model(
     Parameters
     ----------
     force
-        Replace recipes that the folder has, or the weights it holds with all recipes over them.
+        Replace recipes that the folder has, or the weights it holds with all recipes over them; drop recipes whose
+        graphs are damaged.
     notify
-        Called with a line of progress now and then.
+        Called with a line of progress now and then, and with the recipes that are dropped.
 
     Returns
     -------
@@ -96,12 +102,13 @@ def export_model(
     check_folder(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+        _remove_abandoned(folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_prefix(folder)) as beside:
             staging = Path(beside) / folder.name
             staging.mkdir()
             file = write_weights(weights, staging / WEIGHTS_FILE)
             (staging / NOTICE_FILE).write_text(notice(weights.provenance), "utf-8")
-            kept = _kept_graphs(folder, recipes, file, force=force)
+            kept = _kept_recipes(folder, recipes, file, force=force, notify=notify)
             for recipe in recipes:
                 _write_graphs(staging, recipe, network, weights, file)
             checks = [_check(staging, recipe, lowering, notify) for recipe in recipes for lowering in LOWERINGS]
@@ -192,7 +199,10 @@ def _write_graphs(staging: Path, recipe: Recipe, network: Network, weights: Weig
 
 
 def _check(staging: Path, recipe: Recipe, lowering: Lowering, notify: Callable[[str], None]) -> SelfCheck:
-    check = self_check(ModelFolder(staging), recipe.name, lowering.name)
+    try:
+        check = self_check(ModelFolder(staging), recipe.name, lowering.name)
+    except TransferError as error:
+        raise ExportError(f"self-check failed: {error}") from error
     notify(str(check))
     return check
 
@@ -216,32 +226,60 @@ def _metadata(
 # --- putting it in place --------------------------------------------------------------------------------------
 
 
-def _kept_graphs(folder: Path, recipes: Sequence[Recipe], file: WeightsFile, *, force: bool) -> tuple[str, ...]:
-    """Return the recipes of an existing folder that stay, or refuse to replace what was not to be replaced."""
+def _kept_recipes(
+    folder: Path, recipes: Sequence[Recipe], file: WeightsFile, *, force: bool, notify: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Return the recipes of an existing folder that stay, or refuse to replace or drop what was not to be."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return ()
-    existing = ModelFolder(folder)  # damaged perhaps: this is how to repair it
+    existing = ModelFolder(folder)
     new = {recipe.name for recipe in recipes}
-    replaced = sorted(new.intersection(existing.recipes()))
-    same_weights = _holds(existing, file)
-    if not force and not same_weights:
+    faults = {name: _fault(existing, name, file) for name in existing.recipes()}
+    if not force:
+        _refuse_loss(folder, new, faults)
+    dropped = [f"{name} ({fault})" for name, fault in faults.items() if fault and name not in new]
+    if dropped:
+        notify(f"model {folder}: dropping {', '.join(dropped)}; to have any of it back, export it again")
+    return tuple(name for name, fault in faults.items() if not fault and name not in new)
+
+
+def _refuse_loss(folder: Path, new: set[str], faults: Mapping[str, str]) -> None:
+    """Refuse an export that would lose one of a folder's recipes: to a new one, to other weights, or to damage."""
+    if _OTHER_WEIGHTS in faults.values():
         raise OutputError(
             f"model {folder}: exists, over other weights; choose another folder, or replace it with --force"
         )
-    if not force and replaced:
+    if replaced := sorted(new.intersection(faults)):
         raise OutputError(
             f"model {folder}: has {', '.join(replaced)} already; name other recipes, or replace them with --force"
         )
-    return tuple(name for name in existing.recipes() if name not in new) if same_weights else ()
+    if damaged := [f"{name} ({fault})" for name, fault in faults.items() if fault]:
+        raise OutputError(f"model {folder}: holds {', '.join(damaged)}; export that again, or drop it, with --force")
 
 
-def _holds(existing: ModelFolder, file: WeightsFile) -> bool:
-    """Tell whether a folder was exported, by this format, over the weights in `file`."""
+_OTHER_WEIGHTS = "over other weights"
+
+
+def _fault(existing: ModelFolder, recipe: str, file: WeightsFile) -> str:
+    """Tell why a recipe cannot stay beside the weights in `file`: that its graphs are damaged, say; else nothing."""
+    for lowering in LOWERINGS:
+        for kind in _GRAPHS:
+            try:
+                metadata = _read_metadata(existing.graph(recipe, kind, lowering.name))
+            except InputError:
+                return f"{graph_file(recipe, lowering.name, kind)} cannot be read"
+            if metadata.weights_sha256 != file.sha256:
+                return _OTHER_WEIGHTS
+    return ""
+
+
+def _read_metadata(path: Path) -> Metadata:
+    """Return what a graph says of itself. onnxruntime would need the weights for that, and those may be damaged."""
     try:
-        metadata = read_metadata(existing, existing.recipes()[0], OBJECTIVE)
-    except ModelError:
-        return False
-    return metadata.weights_sha256 == file.sha256
+        properties = onnx.load(path, load_external_data=False).metadata_props
+    except Exception:  # protobuf has several, and they differ between its implementations
+        raise ModelError(f"{path}: damaged; export it again with --force") from None
+    return Metadata.from_json(next((p.value for p in properties if p.key == METADATA_KEY), ""), str(path))
 
 
 def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
@@ -275,3 +313,20 @@ def _put_in_place(staging: Path, folder: Path, previous: Path) -> None:
     finally:
         if previous.exists() and not folder.exists():
             previous.rename(folder)
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name}.export-"
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what exports to this folder left beside it when they were killed.
+
+    One that was killed between the two renames holds the only copy of the previous model: that one stays.
+    """
+    for beside in folder.parent.glob(f"{glob.escape(_prefix(folder))}*"):
+        with contextlib.suppress(OSError):  # another's, or another process has just removed it
+            paths = [beside, *beside.rglob("*")]
+            building = all(path.name == folder.name for path in beside.iterdir())
+            if building and time.time() - max(path.stat().st_mtime for path in paths) > _ABANDONED:
+                shutil.rmtree(beside)

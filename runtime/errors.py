@@ -3,12 +3,13 @@
 ImpastoError
 ├── InputError            refused before any work starts (the command line exits with 2)
 │   ├── PictureError      a picture that cannot be read or used
-│   ├── OutputError       a result that could not be written where it was asked for
+│   ├── OutputError       a place where a result cannot be written
 │   ├── RecipeError       a recipe that does not exist or does not hold together
 │   ├── ModelError        a model folder that is missing, damaged or of another format
 │   ├── DeviceError       a device that was asked for and cannot be had
 │   └── WeightsError      network weights that cannot be found, trusted or read
 ├── TransferError         failed while optimising (exit 1)
+│   └── SaveError         failed while writing the result
 └── ExportError           failed while exporting (exit 1)
 
 The text of each is one line: what is wrong, where, and what to do about it.
@@ -49,6 +50,10 @@ class WeightsError(InputError):
 
 class TransferError(ImpastoError):
     """The optimisation failed."""
+
+
+class SaveError(TransferError):
+    """The result could not be written."""
 
 
 class ExportError(ImpastoError):

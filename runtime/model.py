@@ -106,6 +106,8 @@ class Metadata:
                 )
             recipe = Recipe.from_mapping(data.pop("recipe"), where)
             layers = tuple(Layer(**layer) for layer in data.pop("layers"))
+            if not isinstance(data["weights"]["source"], str):
+                raise TypeError
             return cls(recipe=recipe, layers=layers, **data)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ModelError(f"{where}: damaged metadata; export it again with: impasto export --force") from None
@@ -162,7 +164,10 @@ class ModelFolder:
         return path
 
     def check_weights(self, metadata: Metadata) -> None:
-        """Refuse a weights file of the wrong length; onnxruntime would read past its end.
+        """Refuse a weights file of another length than the graph was exported over.
+
+        onnxruntime has opened the graph by then, and has itself refused a file that ends within a tensor; what it
+        does not notice is the longer file of another export.
 
         Raises
         ------

@@ -7,11 +7,13 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,10 @@ import pytest
 from PIL import Image
 
 import impasto
+from impasto.cli.stylize import save
+from impasto.export.weights import Weights
+from impasto.runtime import transfer
+from impasto.runtime.recipe import builtin_recipes
 
 #: The quickest of transfers.
 QUICK = ("--size", "40", "--evaluations", "2", "--device", "cpu", "--lowering", "direct")
@@ -354,6 +360,55 @@ def test_the_demo_writes_a_triptych(desk: Path, model: Path) -> None:
     assert_refused(impasto_("demo", "--model", model, "-o", "photo.png/new/demo.png"), "does not exist")
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--device", "tpu"), "device 'tpu'"),
+        (("--threads", "0"), "threads is 0"),
+        (("--size", "large"), "size 'large'"),
+        (("--size", "31"), "expected 32 or more"),
+        (("-o", "new/folder/out.gif"), "unknown format '.gif'"),
+        (("-o", f"new/folder/{'a' * 300}.png"), "File name too long"),
+        (("-o", "photo.png"), "exists already"),
+    ],
+)
+def test_bad_wishes_for_the_demo_are_refused_before_a_model_is_exported(
+    desk: Path, options: tuple[str, ...], reason: str
+) -> None:
+    before = sorted(desk.rglob("*"))
+    assert_refused(impasto_("demo", "--model", "new-model", *options), reason)
+    assert sorted(desk.rglob("*")) == before
+
+
+def test_a_result_that_cannot_be_written_is_a_failure_not_a_refusal(desk: Path, model: Path) -> None:
+    before = contents(desk)
+    done = subprocess.run(
+        command("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", model, *QUICK),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)),  # as if the disk were full
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: output out.png: could not be written (File too large); ")
+    assert contents(desk) == before
+
+
+def test_the_result_is_saved_before_the_triptych_is_built(model: Path) -> None:
+    picture = Image.open("photo.png").convert("RGB")
+    result = transfer.stylize(
+        picture, [picture], model=model, recipe="gatys", size=40, evaluations=1, device="cpu", lowering="direct"
+    )
+    closed = Image.new("RGB", (40, 40))
+    closed.close()  # no triptych can be made of it
+    with pytest.raises(ValueError, match="closed"):
+        save(result, picture, [closed], Path("out.png"), Path("sheet.png"))
+    with Image.open("out.png") as saved:
+        assert saved.size == result.image.size
+    assert not Path("sheet.png").exists()
+
+
 # --- Ctrl-C ---------------------------------------------------------------------------------------------------
 
 LONG = ("--evaluations", "100000", "--device", "cpu", "--lowering", "direct")
@@ -381,8 +436,14 @@ def test_ctrl_c_during_an_export_leaves_the_old_model(copy: Path) -> None:
     assert [path.name for path in copy.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_killed_export_leaves_the_old_model(copy: Path) -> None:
+def test_a_killed_export_leaves_the_old_model_and_a_later_one_clears_up(copy: Path, mine: Path) -> None:
     interrupted_export(copy, signal.SIGKILL)
+    (left,) = copy.parent.glob(".copy.*")
+    for path in (left, *left.rglob("*")):
+        os.utime(path, (time.time() - 4000,) * 2)
+    done = export(copy, "--recipe", mine)
+    assert done.returncode == 0, done.stderr
+    assert not left.exists()
 
 
 def interrupted_export(folder: Path, signal_: signal.Signals) -> None:
@@ -395,7 +456,7 @@ def interrupted_export(folder: Path, signal_: signal.Signals) -> None:
     assert out == ""
     if signal_ == signal.SIGINT:
         assert code == 1
-        assert err.splitlines()[-1] == "error: interrupted; nothing was written"
+        assert err.splitlines()[-1] == "error: interrupted; nothing was left half-written"
         assert "Traceback" not in err
     assert contents(folder) == before
     assert impasto_("info", folder).returncode == 0
@@ -454,9 +515,22 @@ def test_a_second_ctrl_c_leaves_at_once_and_gives_the_terminal_back(desk: Path, 
     assert terminal.read_until(b"stopping after this evaluation"), terminal.screen
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.finish() == 1
-    assert b"error: left at once; nothing was written" in terminal.screen
+    assert b"error: left at once; no picture was written" in terminal.screen
     assert terminal.screen.rfind(SHOW_CURSOR) > terminal.screen.rfind(HIDE_CURSOR) > -1
     assert contents(desk) == before
+
+
+@pytest.mark.slow  # exports every recipe over the real weights
+def test_leaving_the_demo_keeps_the_model_it_exported_and_does_not_deny_it(real_weights: Weights) -> None:
+    running = Running.start("demo", "--model", "new", "--size", "512", "--evaluations", "1000", "--device", "cpu")
+    running.wait_for("evaluation 1/")
+    running.interrupt()
+    running.wait_for("stopping after this evaluation")
+    running.interrupt()
+    code, out, err = running.finish()
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "error: left at once; no picture was written"
+    assert impasto_("info", "new").returncode == 0
 
 
 # --- info -----------------------------------------------------------------------------------------------------
@@ -521,7 +595,7 @@ def test_a_new_recipe_joins_those_that_are_there(copy: Path, mine: Path) -> None
     after = contents(copy)
     assert before.items() <= after.items()
     assert (copy / "photo.txt").read_text() == "somebody's notes"
-    assert set(json.loads(impasto_("info", "--json", copy).stdout)["recipes"]) == {"gatys", "mine", "seed"}
+    assert set(json.loads(impasto_("info", "--json", copy).stdout)["recipes"]) == {*builtin_recipes(), "mine"}
     out = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, "-r", "mine", *QUICK)
     assert out.returncode == 0, out.stderr
 

@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 
-from impasto.export import build
+from impasto.export import build, ops
 from impasto.export.build import export_model
 from impasto.export.lowering import Builder
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
 from impasto.runtime.errors import ExportError, OutputError, RecipeError
-from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, WEIGHTS_FILE, ModelFolder
-from impasto.runtime.recipe import load_recipe
-from impasto.runtime.session import read_metadata
+from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, STATISTICS, WEIGHTS_FILE, ModelFolder
+from impasto.runtime.recipe import builtin_recipes, load_recipe
+from impasto.runtime.session import Placement, open_session, read_metadata
 
 SEED = load_recipe("seed")
 GATYS = load_recipe("gatys")
+Rule = Callable[[Builder, ops.Gate, str, str], str]
+MINE = replace(GATYS, name="mine")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+@pytest.fixture
+def copy(model: Path, tmp_path: Path) -> Path:
+    """Return a copy of the model folder, over `random_weights`; its files may be replaced, not written into."""
+    return Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
+
+
+def cut(path: Path) -> None:
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def zero(path: Path) -> None:
+    size = path.stat().st_size
+    path.unlink()
+    path.write_bytes(bytes(size))
+
+
+def assert_whole(folder: Path) -> None:
+    """Open every recipe of a folder."""
+    found = ModelFolder.open(folder)
+    for recipe, kind in itertools.product(found.recipes(), (OBJECTIVE, STATISTICS)):
+        open_session(found, recipe, kind, Placement("cpu", "direct"))
 
 
 def test_every_graph_passes_the_checker_with_full_shape_inference(real_model: Path) -> None:
@@ -94,9 +125,76 @@ def test_other_weights_need_force_and_then_replace_everything(tmp_path: Path, ra
     other = load_weights("random", "vgg19", seed=99)
     with pytest.raises(OutputError, match="other weights"):
         export_model(folder, [SEED], other)
-    export_model(folder, [SEED], other, force=True)
+    said: list[str] = []
+    export_model(folder, [SEED], other, force=True, notify=said.append)
     assert ModelFolder.open(folder).recipes() == ("seed",)
     assert (folder / "my notes.txt").read_text() == "mine"
+    assert said[0].startswith(f"model {folder}: dropping gatys (over other weights); ")
+
+
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [
+        ("gatys.direct.objective.onnx", cut),
+        ("gatys.direct.statistics.onnx", zero),
+        ("gatys.winograd.statistics.onnx", Path.unlink),
+    ],
+)
+def test_force_drops_a_recipe_with_a_damaged_graph_and_says_so_and_keeps_the_others(
+    copy: Path, random_weights: Weights, file: str, how: Callable[[Path], object]
+) -> None:
+    how(copy / file)
+    said: list[str] = []
+    export_model(copy, [MINE], random_weights, force=True, notify=said.append)
+    assert {*ModelFolder.open(copy).recipes()} == {*builtin_recipes(), "mine"} - {"gatys"}
+    assert not list(copy.glob("gatys.*"))
+    assert [line for line in said if "dropping" in line] == [
+        f"model {copy}: dropping gatys ({file} cannot be read); to have any of it back, export it again"
+    ]
+    assert_whole(copy)
+
+
+@pytest.mark.parametrize("how", [cut, zero])
+def test_damaged_weights_are_replaced_and_every_recipe_stays(
+    copy: Path, random_weights: Weights, how: Callable[[Path], object]
+) -> None:
+    before = contents(copy)
+    how(copy / WEIGHTS_FILE)
+    said: list[str] = []
+    export_model(copy, [replace(SEED, description="new")], random_weights, force=True, notify=said.append)
+    after = contents(copy)
+    assert not any("dropping" in line for line in said)
+    assert set(after) == set(before)
+    assert {name for name in before if after[name] != before[name]} == {p.name for p in copy.glob("seed.*")}
+    assert_whole(copy)
+
+
+def test_without_force_a_damaged_recipe_is_not_dropped(copy: Path, random_weights: Weights) -> None:
+    cut(copy / "seed.direct.statistics.onnx")
+    before = contents(copy)
+    with pytest.raises(OutputError, match=r"holds seed \(seed\.direct\.statistics\.onnx cannot be read\).*--force"):
+        export_model(copy, [MINE], random_weights)
+    assert contents(copy) == before
+
+
+def test_what_a_killed_export_left_is_removed_once_it_is_old(tmp_path: Path, random_weights: Weights) -> None:
+    folder = tmp_path / "model"
+    left = {
+        ".model.export-old": "model/weights.data",
+        ".model.export-running": "model/weights.data",
+        ".model.export-swapping": "previous/weights.data",
+        ".model.export-mine": "notes.txt",
+        ".model.backup": "model/weights.data",
+    }
+    for name, file in left.items():
+        path = tmp_path / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if name != ".model.export-running":
+            for each in (path, *path.parents[: len(Path(file).parts)]):
+                os.utime(each, (time.time() - 4000,) * 2)
+    export_model(folder, [GATYS], random_weights)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", *left} - {".model.export-old"}
 
 
 def test_a_folder_of_something_else_is_refused_even_with_force(tmp_path: Path, random_weights: Weights) -> None:
@@ -119,20 +217,23 @@ def test_two_recipes_of_one_name_are_refused(tmp_path: Path, random_weights: Wei
         export_model(tmp_path / "model", [GATYS, GATYS], random_weights)
 
 
-def test_a_wrong_gradient_fails_the_self_check_and_leaves_the_old_model(
-    tmp_path: Path, random_weights: Weights, monkeypatch: pytest.MonkeyPatch
+def leaky(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+    return g  # the ReLU's gradient forgotten
+
+
+def unfit(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+    return b.node("Gather", g, b.ints(10**6), axis=0)  # there are not so many, which shows only when it runs
+
+
+@pytest.mark.parametrize(("gate", "reason"), [(leaky, "slope by"), (unfit, "onnxruntime failed on cpu")])
+def test_a_graph_that_fails_the_self_check_leaves_the_old_model(
+    tmp_path: Path, random_weights: Weights, monkeypatch: pytest.MonkeyPatch, gate: Rule, reason: str
 ) -> None:
     folder = tmp_path / "model"
     export_model(folder, [GATYS], random_weights)
     before = contents(folder)
-    lowering = build.LOWERINGS[0]
-    from impasto.export import ops
-
-    def leaky(b: Builder, op: ops.Gate, g: str, y: str) -> str:
-        return g  # the ReLU's gradient forgotten
-
-    monkeypatch.setitem(lowering.rules, ops.Gate, leaky)
-    with pytest.raises(ExportError, match="self-check failed"):
+    monkeypatch.setitem(build.LOWERINGS[0].rules, ops.Gate, gate)
+    with pytest.raises(ExportError, match=f"self-check failed: .*{reason}"):
         export_model(folder, [SEED], random_weights)
     assert contents(folder) == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -14,14 +15,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from impasto.runtime.errors import DeviceError, InputError, ModelError
+from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
 from impasto.runtime.model import STATISTICS, ModelFolder
 from impasto.runtime.objective import Objective
-from impasto.runtime.session import CUDA, Placement, open_session
+from impasto.runtime.session import CUDA, Placement, check_provider, on_device, open_session
 
 Noise = Callable[..., Any]
 
 cpu_only = pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:15"])
@@ -49,6 +51,102 @@ def test_auto_is_the_cpu_where_there_is_no_cuda(model: Path) -> None:
     with warnings.catch_warnings(action="error"):
         session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(lowering="direct"))
     assert session.device == "cpu"
+
+
+@cpu_only
+def test_a_device_without_its_provider_is_refused_before_anything_is_opened() -> None:
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(DeviceError, match=f"device {device}: this onnxruntime has no CUDA provider"):
+            check_provider(device)
+    for device in ("auto", "cpu"):
+        check_provider(device)
+
+
+# --- CUDA that does not work: an onnxruntime that says it has the provider, and cannot load it -----------------
+
+
+@pytest.fixture
+def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+
+
+@pytest.mark.usefixtures("broken_cuda")
+def test_auto_falls_back_to_the_cpu_for_both_graphs_with_one_warning(model: Path, noise: Noise) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        objective = Objective.open(model, "gatys", content=noise(), styles=[noise()])
+    said = [str(warning.message) for warning in caught if "using the CPU" in str(warning.message)]
+    assert len(said) == 1
+    assert said[0].startswith("device cuda:0")
+    assert objective.device == "cpu"
+
+
+@pytest.mark.usefixtures("broken_cuda")
+@pytest.mark.parametrize("error", [DeviceError, TransferError])
+def test_a_failure_of_the_second_graph_puts_both_on_the_cpu(error: type[Exception]) -> None:
+    opened: list[tuple[str, str]] = []
+
+    def work(placement: Placement) -> str:
+        opened.append(("first", placement.device))
+        if placement.device != "cpu":
+            raise error("no room for the second")
+        opened.append(("second", placement.device))
+        return placement.device
+
+    with pytest.warns(RuntimeWarning, match="^no room for the second; using the CPU$") as caught:
+        assert on_device(Placement("auto"), work) == "cpu"
+    assert len(caught) == 1
+    assert opened == [("first", "cuda:0"), ("first", "cpu"), ("second", "cpu")]
+    with pytest.raises(error, match="no room"):
+        on_device(Placement("cuda"), work)
+
+
+@pytest.mark.usefixtures("broken_cuda")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_cuda_that_does_not_load_does_not_advise_another_export(model: Path) -> None:
+    with pytest.raises(DeviceError, match="--device cpu") as refused:
+        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
+    assert "export" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("broken_cuda")
+def test_onnxruntimes_own_error_on_cuda_does_not_advise_another_export(model: Path) -> None:
+    """Warnings are errors here, and onnxruntime warns of a provider that it lacks: so opening fails."""
+    with pytest.raises(DeviceError, match=r"device cuda:0 does not work .*--device cpu") as refused:
+        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
+    assert "export it again" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("broken_cuda")
+def test_a_damaged_graph_is_not_blamed_on_cuda(model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
+    graph = folder / "gatys.direct.statistics.onnx"
+    graph.unlink()
+    graph.write_bytes(b"garbage")
+    with pytest.raises(ModelError, match=r"statistics\.onnx: onnxruntime cannot open it .*export it again"):
+        open_session(ModelFolder.open(folder), "gatys", STATISTICS, Placement("cuda:0"))
+
+
+@pytest.mark.usefixtures("broken_cuda")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_what_onnxruntime_prints_of_missing_libraries_goes_to_standard_error(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not hasattr(onnxruntime, "preload_dlls"):
+        pytest.skip("this onnxruntime does not load CUDA's libraries itself")
+    monkeypatch.setattr(onnxruntime, "cuda_version", "11.8")  # too old: it says so, without loading anything
+    with pytest.raises(DeviceError):
+        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "CUDA 11.8" in err
+
+
+# --- threads --------------------------------------------------------------------------------------------------
 
 
 def test_threads_do_not_change_the_result(model: Path, noise: Noise) -> None:
@@ -91,6 +189,73 @@ def test_lowerings_that_do_not_exist_are_refused(model: Path, lowering: str) -> 
         open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(device="cpu", lowering=lowering))
 
 
+# --- failures while running -----------------------------------------------------------------------------------
+
+
+def test_an_error_of_onnxruntime_is_one_line_that_names_the_graph(model: Path) -> None:
+    session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cpu", "direct"))
+    with pytest.raises(
+        TransferError, match=r"^gatys\.direct\.statistics\.onnx: onnxruntime failed on cpu \("
+    ) as failed:
+        session.run({"image": np.zeros((1, 4, 40, 40), np.float32)})
+    assert "\n" not in str(failed.value)
+    assert "memory" not in str(failed.value)
+
+
+STARVE = """
+import resource, sys, warnings
+from pathlib import Path
+import numpy as np
+import scipy.optimize
+from impasto.runtime import TransferError, stylize
+from impasto.runtime.model import ModelFolder
+from impasto.runtime.session import Placement, open_session
+
+def starve():
+    "Leave the process 32 MB more than it has now; an evaluation needs more."
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 2**25
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+warnings.simplefilter("ignore")
+model = sys.argv[1]
+picture = np.random.default_rng(0).uniform(0, 255, (320, 320, 3)).astype(np.float32)
+"""
+
+MIDWAY = """
+def starve_at_two(step):
+    if step.evaluation == 2:
+        starve()
+
+result = stylize(picture, [picture], model=model, recipe="gatys", size=320, evaluations=9, init="random",
+                 device="cpu", lowering="direct", low_memory=True, callback=starve_at_two)
+print(result.evaluations, result.loss == min(step.loss for step in result.history), result.reason)
+"""
+
+AT_THE_START = """
+session = open_session(ModelFolder.open(model), "gatys", "statistics", Placement("cpu", "direct"))
+starve()
+try:
+    session.run({"image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None])})
+except TransferError as error:
+    print(error)
+"""
+
+
+@linux_only
+def test_memory_that_runs_out_midway_keeps_the_best_picture(model: Path) -> None:
+    assert run_python(STARVE + MIDWAY, None, model) == (
+        "2 True evaluation 3 failed: gatys.direct.objective.onnx: out of memory on cpu; choose a smaller --size"
+    )
+
+
+@linux_only
+def test_memory_that_is_too_short_is_an_error_that_says_what_to_do(model: Path) -> None:
+    assert run_python(STARVE + AT_THE_START, None, model) == (
+        "gatys.direct.statistics.onnx: out of memory on cpu; choose a smaller --size, or --low-memory"
+    )
+
+
 # --- installations --------------------------------------------------------------------------------------------
 
 OPEN = """
@@ -113,10 +278,12 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def run_python(code: str, path: Path | None = None) -> str:
+def run_python(code: str, path: Path | None = None, *arguments: object) -> str:
     environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
 

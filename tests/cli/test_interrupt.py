@@ -1,0 +1,130 @@
+"""Ctrl-C in every stage: nothing that was done is lost by the first; the second leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from impasto.cli.interrupt import run_interruptibly
+from impasto.runtime import StopOptimization
+
+Check = Callable[[], None]
+
+
+class Screen(io.StringIO):
+    """What is written on standard error, and Ctrl-C."""
+
+    def press_and_wait_for(self, answer: str) -> None:
+        """Press Ctrl-C, from the thread that works, and go on once it has been answered."""
+        assert threading.current_thread() is not threading.main_thread()
+        os.kill(os.getpid(), signal.SIGINT)
+        deadline = time.monotonic() + 60
+        while answer not in self.getvalue():
+            assert time.monotonic() < deadline, self.getvalue()
+            time.sleep(0.01)
+
+
+def leave_nothing() -> None:
+    raise AssertionError("nobody asked to leave")
+
+
+def test_ctrl_c_while_the_result_is_saved_does_not_stop_the_saving() -> None:
+    screen = Screen()
+    saved: list[str] = []
+
+    def keep(result: str) -> None:
+        screen.press_and_wait_for("writing what there is; Ctrl-C again leaves at once")
+        saved.append(result)
+
+    with contextlib.redirect_stderr(screen):
+        outcome = run_interruptibly(lambda check: "picture", keep, leave_nothing)
+    assert outcome == ("picture", False)
+    assert saved == ["picture"]
+
+
+def test_ctrl_c_while_evaluating_and_again_while_saving_still_saves() -> None:
+    screen = Screen()
+    saved: list[str] = []
+
+    def work(check: Check) -> str:
+        check()
+        screen.press_and_wait_for("stopping after this evaluation")
+        with pytest.raises(StopOptimization, match="interrupted"):
+            check()
+        return "the best so far"
+
+    def keep(result: str) -> None:
+        screen.press_and_wait_for("writing what there is")
+        saved.append(result)
+
+    with contextlib.redirect_stderr(screen):
+        outcome = run_interruptibly(work, keep, leave_nothing)
+    assert outcome == ("the best so far", True)
+    assert saved == ["the best so far"]
+
+
+def test_what_goes_wrong_is_handed_on_and_ctrl_c_is_as_it_was_before() -> None:
+    def fail(*_: object) -> str:
+        raise KeyError("mine")
+
+    before = signal.getsignal(signal.SIGINT)
+    for work, keep in ((fail, print), (str, fail)):
+        with pytest.raises(KeyError, match="mine"):
+            run_interruptibly(work, keep, leave_nothing)
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+LEAVE = """
+import os, signal, sys, time
+from impasto.cli.interrupt import run_interruptibly
+
+def wait(*_):
+    print("ready", flush=True)
+    time.sleep(600)
+
+def work(check):
+    if sys.argv[1] == "starting":
+        wait()
+    check()
+    if sys.argv[1] == "evaluating":
+        wait()
+
+run_interruptibly(work, wait, lambda: print("tidied", flush=True))
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "presses", "farewell"),
+    [
+        ("starting", 1, "interrupted before the first evaluation; no picture was written"),
+        ("evaluating", 2, "left at once; no picture was written"),
+        ("saving", 2, "left at once, while writing; what was not yet named may be missing"),
+    ],
+)
+def test_ctrl_c_leaves_when_there_is_nothing_to_keep_or_when_pressed_again(
+    stage: str, presses: int, farewell: str
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LEAVE, stage], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(presses - 1):
+            process.send_signal(signal.SIGINT)
+            assert process.stderr.readline() == "\n"
+            assert process.stderr.readline().endswith("; Ctrl-C again leaves at once\n")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert out == "tidied\n"
+    assert err.splitlines()[-1] == f"error: {farewell}"
