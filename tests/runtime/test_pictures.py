@@ -9,6 +9,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from impasto.runtime.errors import OutputError, PictureError
+from impasto.runtime.errors import OutputError, PictureError, SaveError
 from impasto.runtime.pictures import (
     as_image,
     check_output,
@@ -32,6 +33,7 @@ from impasto.runtime.pictures import (
     triptych,
     write_picture,
 )
+from impasto.runtime.recipe import FITS, load_recipe
 
 SIZE = (40, 36)
 Colour = tuple[int, int, int]
@@ -336,13 +338,16 @@ def test_results_below_32_pixels_are_refused(size: int | tuple[int, int]) -> Non
 
 
 @given(width=st.integers(32, 300), height=st.integers(32, 300), result=st.tuples(*[st.integers(64, 200)] * 2))
-def test_styles_are_fitted_by_area_or_stretched(width: int, height: int, result: tuple[int, int]) -> None:
+def test_styles_are_fitted_as_the_recipe_says(width: int, height: int, result: tuple[int, int]) -> None:
     style = Image.new("RGB", (width, height))
-    assert fit_style(style, "stretch", *result).size == result
-    fitted = fit_style(style, "area", *result)
-    factor = (result[0] * result[1] / (width * height)) ** 0.5
-    for found, side in zip(fitted.size, (width, height), strict=True):
-        assert abs(found - max(32, side * factor)) <= 0.5 + 1e-9
+    stretched, area, same = (replace(load_recipe("gatys"), style_fit=fit) for fit in FITS)
+    assert fit_style(style, stretched, *result).size == result
+    by_area = (result[0] * result[1] / (width * height)) ** 0.5
+    by_side = max(result) / max(width, height)
+    for recipe, factor in ((area, by_area), (same, by_side)):
+        for scale in (1.0, 2.5):
+            for found, side in zip(fit_style(style, recipe, *result, scale).size, (width, height), strict=True):
+                assert abs(found - max(32, side * factor * scale)) <= 0.5 * scale + 0.5 + 1e-9
 
 
 def test_resizing_to_the_same_size_changes_nothing() -> None:
@@ -472,13 +477,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     path = tmp_path / f"out.{extension}"
     path.write_bytes(b"what was there")
     picture = as_image(noise(), "noise")
-    with pytest.raises(OutputError, match=f"output {path}: could not be written") as refused, scarce_space():
+    with pytest.raises(SaveError, match=f"output {path}: could not be written") as refused, scarce_space():
         write_picture(picture, path)
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == b"what was there"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_place_that_vanished_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="could not be written"):
+def test_a_place_that_vanished_is_a_save_error(tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match="could not be written"):
         write_picture(Image.new("RGB", SIZE), tmp_path / "gone" / "out.png")
