@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from impasto.defaults import REFERENCE_RECIPE
 from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.model import OBJECTIVE, STATISTICS, Metadata, ModelFolder
 from impasto.runtime.pictures import Picture, Planes, to_planes
+from impasto.runtime.plan import normalized_blend
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import Placement, Session, open_session
+from impasto.runtime.session import Placement, Session, on_device, open_session
 from impasto.runtime.terms import (
     GRADIENT,
     IMAGE,
@@ -26,6 +26,8 @@ from impasto.runtime.terms import (
     target_of,
     weight_of,
 )
+
+Targets = dict[str, NDArray[np.float32]]
 
 
 class Objective:
@@ -69,6 +71,7 @@ class Objective:
         *,
         content: Picture,
         styles: Sequence[Picture],
+        style_blend: Sequence[float] | None = None,
         device: str = "auto",
         lowering: str = "auto",
         threads: int | None = None,
@@ -85,6 +88,8 @@ class Objective:
             The content picture, an image or an (H, W, 3) array, RGB, 0..255; it fixes H and W.
         styles
             One style picture or more, of any size; the targets of several are averaged.
+        style_blend
+            The weight of each style in that average; equal ones by default.
         device, lowering, threads, low_memory
             Where and how it runs; see `impasto.runtime.session.Placement`.
         content_weight, style_weight, tv_weight
@@ -94,15 +99,24 @@ class Objective:
         ------
         InputError
             When the model, the device, a picture or a weight will not do; each has its subclass.
+        TransferError
+            When measuring the targets fails.
         """
         if not styles:
             raise InputError("styles: none given; expected one style picture or more")
         content_planes = to_planes(content, "content")
         style_planes = [to_planes(style, f"style {k}") for k, style in enumerate(styles, 1)]
+        blend = normalized_blend(style_blend, len(styles))
         folder = ModelFolder.open(model)
-        open_graph = partial(open_session, folder, recipe, placement=Placement(device, lowering, threads, low_memory))
-        targets = _measure(open_graph(STATISTICS), content_planes, style_planes)
-        session = open_graph(OBJECTIVE)
+
+        def measure_and_open(placement: Placement) -> tuple[Targets, Session]:
+            """Open one graph after the other: the first has given its memory back by then."""
+            statistics = open_session(folder, recipe, STATISTICS, placement)
+            targets = _measure(statistics, content_planes, style_planes, blend)
+            del statistics
+            return targets, open_session(folder, recipe, OBJECTIVE, placement)
+
+        targets, session = on_device(Placement(device, lowering, threads, low_memory), measure_and_open)
         chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
         if session.metadata.random_weights:
             warnings.warn(
@@ -123,6 +137,8 @@ class Objective:
         ------
         PictureError
             When the picture is not of the content's size, or not finite.
+        TransferError
+            When onnxruntime fails, for want of memory for instance.
         """
         planes = to_planes(image, "image")
         if planes.shape[2:] != self.shape:
@@ -140,7 +156,7 @@ class Objective:
         return float(results[LOSS]), results[GRADIENT]
 
 
-def _measure(session: Session, content: Planes, styles: Sequence[Planes]) -> dict[str, NDArray[np.float32]]:
+def _measure(session: Session, content: Planes, styles: Sequence[Planes], blend: Sequence[float]) -> Targets:
     """Return the targets of the content picture and the average targets of the styles, by a statistics graph."""
     recipe = session.metadata.recipe
     content_targets = [target_of(content_term(name)) for name in recipe.content.layers]
@@ -149,5 +165,5 @@ def _measure(session: Session, content: Planes, styles: Sequence[Planes]) -> dic
     targets = {name: value.copy() for name, value in measured.items()}  # the session's memory is not to be kept
     measurements = [session.run({IMAGE: style}, style_targets) for style in styles]
     for name in style_targets:
-        targets[name] = np.stack([m[name] for m in measurements]).mean(0)
+        targets[name] = np.average([m[name] for m in measurements], axis=0, weights=blend).astype(np.float32)
     return targets

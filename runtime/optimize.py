@@ -1,4 +1,4 @@
-"""The optimisation loop: SciPy's L-BFGS-B on a float32 objective, made safe.
+"""The optimisation loop: SciPy's L-BFGS-B on a float32 objective, made safe; or Adam, for want of memory.
 
 SciPy's own stopping tests compare the loss with float64's precision or with numbers of order one; a float32 loss, or
 one of 1e12, meets them by accident. Here the objective is rescaled to order one (by a power of two, so that no digit
@@ -7,9 +7,11 @@ changes), the tests are switched off, and the loop ends for reasons it can name.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,14 @@ Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 #: How many steps L-BFGS remembers. SciPy's own 10 bring the loss down a few percent further in as many evaluations,
 #: but its work grows with them; in as much time the two come equally far.
 HISTORY, PARITY_HISTORY = 5, 10
+
+#: A search that is to end when it no longer improves is judged by so many evaluations.
+PATIENCE = 10
+
+#: Adam (Kingma and Ba, 2015): the decay of the two means, and the step size in units of the `first_step`, which falls
+#: linearly to a tenth of it.
+ADAM_DECAY = (0.9, 0.999)
+ADAM_LAST_STEP = 0.1
 
 
 class StopOptimization(Exception):
@@ -52,12 +62,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Minimum:
-    """The best point found, its loss, how many evaluations it took in all, and why the search ended."""
+    """The best point found, its loss, how many evaluations it took in all, and why the search ended.
+
+    `stopped` tells whether that was for a reason from outside: the callback's, or a failure of the function.
+    """
 
     point: NDArray[np.float32]
     loss: float
     evaluations: int
     reason: str
+    stopped: bool
 
 
 def _power_of_two(value: float) -> float:
@@ -66,11 +80,15 @@ def _power_of_two(value: float) -> float:
 
 
 class _Finished(Exception):
-    """The search is over, for the reason given."""
+    """The search is over, for the reason given; `stopped` from outside or by itself."""
+
+    def __init__(self, reason: str, *, stopped: bool = False) -> None:
+        super().__init__(reason)
+        self.stopped = stopped
 
 
 class _Search:
-    """The function as SciPy sees it: flat, float64, rescaled; with a memory of the best point."""
+    """The function with a memory of the best point; called, as SciPy sees it: flat, float64, rescaled."""
 
     def __init__(
         self,
@@ -79,35 +97,61 @@ class _Search:
         evaluations: int,
         unit: float,
         rescale: bool,
+        min_improvement: float | None,
         callback: Callable[[Evaluation], None] | None,
     ) -> None:
         self.function, self.shape, self.unit, self.callback = function, shape, unit, callback
-        self.rescale = rescale
+        self.rescale, self.min_improvement = rescale, min_improvement
+        self.best_losses: list[float] = []
         self.allowed, self.done = evaluations, 0
         self.best_loss = math.inf
         self.best_point = np.zeros(shape, np.float32)
         self.scale = 1.0
 
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        point = np.multiply(x, self.unit, dtype=np.float32, casting="same_kind").reshape(self.shape)
+        loss, gradient = self.look(point)
+        if self.done == 1 and loss and self.rescale:
+            self.scale = _power_of_two(1 / abs(loss))
+        return loss * self.scale, np.multiply(gradient, self.scale * self.unit, dtype=np.float64).ravel()
+
+    def look(self, point: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """Evaluate the function, unless the search is over, and remember the best point."""
         if self.done == self.allowed:
             raise _Finished(f"all {self.allowed} evaluations were made")
-        point = np.multiply(x, self.unit, dtype=np.float32, casting="same_kind").reshape(self.shape)
-        loss, gradient = self.function(point)
+        loss, gradient = self._evaluate(point)
         self.done += 1
         finite = math.isfinite(loss) and bool(np.isfinite(gradient).all())
         improved = finite and loss < self.best_loss
-        if self.done == 1 and finite and loss and self.rescale:
-            self.scale = _power_of_two(1 / abs(loss))
         if improved:
             self.best_loss, self.best_point = loss, point
         if self.callback:
             try:
                 self.callback(Evaluation(self.done, loss, improved, point))
             except StopOptimization as stop:
-                raise _Finished(str(stop) or "stopped by the callback") from None
+                raise _Finished(str(stop) or "stopped by the callback", stopped=True) from None
         if not finite:
             raise _Finished(f"loss or gradient was not finite at evaluation {self.done}")
-        return loss * self.scale, np.multiply(gradient, self.scale * self.unit, dtype=np.float64).ravel()
+        self._check_improvement()
+        return loss, gradient
+
+    def _check_improvement(self) -> None:
+        """End the search when the last evaluations have lowered the best loss by too small a fraction."""
+        self.best_losses.append(self.best_loss)
+        if self.min_improvement is None or len(self.best_losses) <= PATIENCE:
+            return
+        before = self.best_losses[-1 - PATIENCE]
+        if before - self.best_loss < self.min_improvement * abs(before):
+            raise _Finished(f"{PATIENCE} evaluations lowered the loss by less than {self.min_improvement:g} of it")
+
+    def _evaluate(self, point: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """Evaluate the function; if it fails, end the search with the best point, where there is one."""
+        try:
+            return self.function(point)
+        except TransferError as error:
+            if math.isinf(self.best_loss):
+                raise
+            raise _Finished(f"evaluation {self.done + 1} failed: {error}", stopped=True) from error
 
 
 def minimize(
@@ -115,52 +159,93 @@ def minimize(
     start: NDArray[np.float32],
     *,
     evaluations: int,
+    optimizer: str = "lbfgs",
     first_step: float = 1.0,
+    bounds: tuple[float, float] | None = None,
     restart_every: int | None = None,
+    min_improvement: float | None = None,
     callback: Callable[[Evaluation], None] | None = None,
 ) -> Minimum:
-    """Minimise a function of a float32 array with L-BFGS-B, in exactly so many evaluations unless it must end earlier.
+    """Minimise a function of a float32 array, in exactly so many evaluations unless it must end earlier.
 
     Parameters
     ----------
     function
-        Point -> (loss, gradient), the gradient shaped like the point.
+        Point -> (loss, gradient), the gradient shaped like the point. When it raises a `TransferError`, the search
+        ends, with the best point so far.
+    optimizer
+        ``lbfgs`` or ``adam``. Adam keeps two float32 arrays of the point's size, L-BFGS-B some dozen in float64, but
+        takes several times as many evaluations.
     first_step
         Length (Euclidean norm) of the first step that is tried, about: it is rounded to a power of two. SciPy's own
         is 1, which for a picture is nothing, and evaluations are spent on growing it.
+    bounds
+        The lowest and highest value of every element, or none.
     restart_every
         Start SciPy anew (`maxfun`, which lets an iteration finish) after this many evaluations, as the reference
         algorithm does with 20. It throws away the curvature that has been learnt: for parity only.
+    min_improvement
+        End when the last `PATIENCE` evaluations have lowered the loss by less than this fraction of it.
     callback
         Called after every evaluation; may raise `StopOptimization`.
 
     Raises
     ------
     TransferError
-        When not even the start has a finite loss and gradient.
+        When not even the start has a finite loss and gradient; or the function's own, from there.
     """
     unit = _power_of_two(first_step)  # what SciPy takes for a step of 1
     rescale = restart_every is None  # parity is with an objective as it is: SciPy has a longest first step of 1e10
-    search = _Search(function, start.shape, evaluations, unit, rescale, callback)
+    search = _Search(function, start.shape, evaluations, unit, rescale, min_improvement, callback)
+    stopped = False
     try:
-        reason = _search(search, start.astype(np.float64).ravel() / unit, restart_every)
+        if optimizer == "adam":
+            _adam(search, start, first_step / start.size**0.5, bounds)
+        reason = _search(search, start.astype(np.float64).ravel() / unit, bounds, restart_every)
     except _Finished as finished:
-        reason = str(finished)
+        reason, stopped = str(finished), finished.stopped
     if math.isinf(search.best_loss):
         raise TransferError(f"the start has no finite loss ({reason}); check the weights of the terms and the model")
-    return Minimum(search.best_point, search.best_loss, search.done, reason)
+    return Minimum(search.best_point, search.best_loss, search.done, reason, stopped)
 
 
-def _search(search: _Search, x: NDArray[np.float64], restart_every: int | None) -> str:
+def _adam(search: _Search, start: NDArray[np.float32], rate: float, bounds: tuple[float, float] | None) -> NoReturn:
+    """Follow Adam until the search is over; `rate` is the step of an element, at first."""
+    x, mean, square = start, np.zeros_like(start), np.zeros_like(start)
+    slow, slower = ADAM_DECAY
+    for t in itertools.count(1):
+        _, gradient = search.look(x)
+        mean += (1 - slow) * (gradient - mean)
+        square += (1 - slower) * (gradient * gradient - square)
+        left = 1 - (1 - ADAM_LAST_STEP) * (t - 1) / search.allowed
+        step = mean / (1 - slow**t) / (np.sqrt(square / (1 - slower**t)) + np.finfo(np.float32).tiny)
+        x = x - np.float32(rate * left) * step
+        if bounds:
+            x = x.clip(*bounds)
+    raise AssertionError("unreachable")
+
+
+def _search(
+    search: _Search, x: NDArray[np.float64], bounds: tuple[float, float] | None, restart_every: int | None
+) -> str:
     """Run L-BFGS-B, again from where it ended whenever that may help; return why nothing more can be done."""
     from scipy.optimize import fmin_l_bfgs_b  # here, because it takes a while to import
 
     unlimited = 2 * search.allowed + 1
     history = PARITY_HISTORY if restart_every else HISTORY
+    # SciPy takes an array of pairs, too; a list of a million tuples takes it seconds to read
+    box: Any = None if bounds is None else np.broadcast_to(np.array(bounds) / search.unit, (x.size, 2))
     while True:
         before = search.best_loss
         x, _, info = fmin_l_bfgs_b(
-            search, x, m=history, factr=0.0, pgtol=0.0, maxfun=restart_every or unlimited, maxiter=unlimited
+            search,
+            x,
+            bounds=box,
+            m=history,
+            factr=0.0,
+            pgtol=0.0,
+            maxfun=restart_every or unlimited,
+            maxiter=unlimited,
         )
         if info["warnflag"] == 1:  # maxfun
             continue

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.defaults import REFERENCE_RECIPE
+from impasto.runtime.colors import keep_colors, match_colors, mix
 from impasto.runtime.errors import InputError
 from impasto.runtime.model import OBJECTIVE, ModelFolder
 from impasto.runtime.objective import Objective
-from impasto.runtime.optimize import Evaluation, minimize
+from impasto.runtime.optimize import Evaluation, StopOptimization, minimize
 from impasto.runtime.pictures import (
     Picture,
     Planes,
     as_image,
     fit_style,
     resize,
+    resize_planes,
     result_size,
     to_image,
     to_planes,
 )
-from impasto.runtime.recipe import INITS, Noise, parse_size
-from impasto.runtime.session import read_metadata
+from impasto.runtime.plan import Plan, Stage, normalized_blend, schedule
+from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
+from impasto.runtime.session import Placement, read_metadata
 
 #: The first step that the line search tries changes pixels by so many levels (root mean square).
 FIRST_STEP = 4.0
+
+#: What the levels of a picture are bounded by, where the plan says so.
+LEVELS = (0.0, 255.0)
 
 
 @dataclass(frozen=True)
@@ -39,20 +47,59 @@ class Step:
     Attributes
     ----------
     evaluation, evaluations
-        The number of this one, from 1, and how many there will be.
+        The number of this one, from 1, and how many there will be, in all stages.
+    stage, stages, width, height
+        The number of the stage, from 1, how many there will be, and the size of this one in pixels.
     loss, terms
         The loss and its weighted terms, which sum to it.
     improved
-        Whether no earlier loss was as low.
+        Whether no earlier loss of this stage was as low.
+    change
+        By how many levels, root mean square, the picture differs from the one evaluated before; 0 for a stage's first.
     seconds
-        Time since the optimisation began.
+        Time since the transfer began.
+    transfer
+        The transfer itself.
     """
 
     evaluation: int
     evaluations: int
+    stage: int
+    stages: int
+    width: int
+    height: int
     loss: float
     terms: dict[str, float]
     improved: bool
+    change: float
+    seconds: float
+    transfer: Transfer = field(repr=False, compare=False)
+
+    def picture(self) -> Image.Image:
+        """Return the best picture of this stage so far; to be called while the callback runs."""
+        return self.transfer.picture()
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a transfer stands: enough to go on from there, with new L-BFGS curvature, which SciPy keeps to itself.
+
+    Attributes
+    ----------
+    made
+        Evaluations made in each stage begun so far; the last is the present one.
+    point
+        The best picture of this stage, float32 [1, 3, h, w].
+    loss, terms
+        Of that picture.
+    seconds
+        Time spent so far.
+    """
+
+    made: tuple[int, ...]
+    point: Planes
+    loss: float
+    terms: dict[str, float]
     seconds: float
 
 
@@ -65,7 +112,7 @@ class Result:
     image
         8-bit RGB.
     loss, terms
-        Of that picture, before rounding to 8 bits.
+        Of that picture, before colours, strength and rounding to 8 bits.
     evaluations
         How many were made, every one counted.
     reason
@@ -73,7 +120,11 @@ class Result:
     history
         Every evaluation.
     seconds
-        Time spent optimising.
+        Time spent, the setting up of each stage included.
+    device
+        Where it ran: ``cpu`` or ``cuda:N``.
+    plan
+        What was done, with the evaluations as they were made: carrying it out again gives the same picture.
     """
 
     image: Image.Image
@@ -84,6 +135,10 @@ class Result:
     history: tuple[Step, ...]
     seconds: float
     device: str
+    plan: Plan
+
+
+Callback = Callable[[Step], None]
 
 
 def stylize(
@@ -94,8 +149,16 @@ def stylize(
     recipe: str = REFERENCE_RECIPE,
     size: int | tuple[int, int] | str | None = None,
     evaluations: int | None = None,
+    stages: int | None = None,
     init: str | Picture | None = None,
+    noise: float = 0.0,
     seed: int = 0,
+    style_blend: Sequence[float] | None = None,
+    style_scale: float = 1.0,
+    colors: str = "style",
+    strength: float = 1.0,
+    clip: bool = False,
+    optimizer: str = "lbfgs",
     device: str = "auto",
     lowering: str = "auto",
     threads: int | None = None,
@@ -104,7 +167,9 @@ def stylize(
     style_weight: float | None = None,
     tv_weight: float | None = None,
     restart_every: int | None = None,
-    callback: Callable[[Step], None] | None = None,
+    min_improvement: float | None = None,
+    time_limit: float | None = None,
+    callback: Callback | None = None,
 ) -> Result:
     """Repaint the content picture in the manner of the styles.
 
@@ -117,17 +182,19 @@ def stylize(
     size
         Long side in pixels, (width, height), or text as ``--size`` takes it; the recipe's by default.
     evaluations
-        How often loss and gradient are evaluated; the recipe's number by default.
+        How often loss and gradient are evaluated, in all stages; the recipe's number by default.
+    stages
+        Sizes from coarse to fine; see `impasto.runtime.plan.schedule`. With `restart_every`, one.
     init
-        ``random``, ``content``, ``style``, or a picture to start from; the recipe's by default.
-    seed
-        Of the noise that ``random`` starts from.
+        ``random``, ``content``, ``style``, ``statistics``, or a picture to start from; the recipe's by default.
+    style_blend
+        A weight for each style; equal ones by default.
+    noise, seed, style_scale, colors, strength, clip, optimizer, restart_every, min_improvement, time_limit
+        See `impasto.runtime.plan.Plan`.
     device, lowering, threads, low_memory
         Where and how it runs; see `impasto.runtime.session.Placement`.
     content_weight, style_weight, tv_weight
         Instead of the recipe's own, in its convention.
-    restart_every
-        See `impasto.runtime.optimize.minimize`.
     callback
         Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
 
@@ -138,87 +205,246 @@ def stylize(
     TransferError
         When not even the start has a finite loss.
     """
-    plan = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE).recipe
-    plan.with_weights(content_weight, style_weight, tv_weight)  # refused here rather than after some work
-    count = plan.evaluations if evaluations is None else evaluations
-    for name, number in (("evaluations", count), ("restart_every", restart_every)):
-        if number is not None and number < 1:
-            raise InputError(f"{name} is {number}; expected 1 or more")
-    if seed < 0:
-        raise InputError(f"seed is {seed}; expected 0 or more")
+    if not styles:
+        raise InputError("styles: none given; expected one style picture or more")
+    own = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE).recipe
+    chosen = own.with_weights(content_weight, style_weight, tv_weight)
     photograph = as_image(content, "content")
     paintings = [as_image(style, f"style {k}") for k, style in enumerate(styles, 1)]
-    width, height = result_size(_size(plan.size if size is None else size), photograph)
-    photograph = resize(photograph, width, height)
-    start = _start(plan.init if init is None else init, plan.noise, photograph, paintings, seed)
-    objective = Objective.open(
-        model,
-        recipe,
-        content=photograph,
-        styles=[fit_style(painting, plan.style_fit, width, height) for painting in paintings],
-        device=device,
-        lowering=lowering,
-        threads=threads,
-        low_memory=low_memory,
-        content_weight=content_weight,
-        style_weight=style_weight,
-        tv_weight=tv_weight,
+    start = None if init is None or isinstance(init, str) else as_image(init, "init")
+    count = chosen.evaluations if evaluations is None else evaluations
+    for name, number in (("evaluations", count), ("stages", stages)):
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}; expected 1 or more")
+    if restart_every is not None or not chosen.coarse_to_fine:
+        stages = stages or 1
+    full = (
+        result_size(_size(chosen.size), photograph, chosen.size_of)
+        if size is None
+        else result_size(_size(size), photograph)
     )
-    return _optimize(objective, start, count, restart_every, callback)
-
-
-def _optimize(
-    objective: Objective,
-    start: Planes,
-    evaluations: int,
-    restart_every: int | None,
-    callback: Callable[[Step], None] | None,
-) -> Result:
-    history: list[Step] = []
-    began = time.perf_counter()
-
-    def record(e: Evaluation) -> None:
-        seconds = time.perf_counter() - began
-        history.append(Step(e.number, evaluations, e.loss, objective.terms, e.improved, seconds))
-        if callback:
-            callback(history[-1])
-
-    parity = restart_every is not None  # then SciPy does all exactly as the reference algorithm has it
-    best = minimize(
-        objective.evaluate,
-        start,
-        evaluations=evaluations,
-        first_step=1.0 if parity else FIRST_STEP * start.size**0.5,
+    plan = Plan(
+        recipe=chosen,
+        stages=schedule(*full, count, stages),
+        init="picture" if start else _init(init, chosen),
+        noise=noise,
+        seed=seed,
+        blend=normalized_blend(style_blend, len(paintings)),
+        style_scale=style_scale,
+        colors=colors,
+        strength=strength,
+        clip=clip,
+        optimizer=optimizer,
         restart_every=restart_every,
-        callback=record,
+        min_improvement=min_improvement,
+        time_limit=time_limit,
     )
-    return Result(
-        image=to_image(best.point),
-        loss=best.loss,
-        terms=next(step.terms for step in reversed(history) if step.improved),
-        evaluations=best.evaluations,
-        reason=best.reason,
-        history=tuple(history),
-        seconds=time.perf_counter() - began,
-        device=objective.device,
-    )
+    placement = Placement(device, lowering, threads, low_memory)
+    return Transfer(plan, photograph, paintings, model=model, start=start, placement=placement).run(callback)
 
 
-def _size(size: int | tuple[int, int] | str) -> int | tuple[int, int]:
+def _size(size: int | tuple[int, int] | str) -> Size:
     return parse_size(size) if isinstance(size, str) else size
 
 
-def _start(init: str | Picture, noise: Noise, content: Image.Image, styles: Sequence[Image.Image], seed: int) -> Planes:
-    """Return what the optimisation starts from, of the (resized) content's size."""
-    if not isinstance(init, str):
-        return to_planes(resize(as_image(init, "init"), *content.size), "init")
-    match init:
-        case "random":
-            rng = np.random.default_rng(seed)
-            levels = rng.uniform(noise.low, noise.high, (content.height, content.width, 3))
-            return to_planes(levels, "init")
-        case "content":
-            return to_planes(content, "content")
-        case "style" if styles:
-            return to_planes(resize(styles[0], *content.size), "style")
-    raise InputError(f"init {init!r}: expected one of {', '.join(INITS)}, or a picture")
+def _init(init: object, recipe: Recipe) -> str:
+    chosen = recipe.init if init is None else init
+    if chosen not in INITS:
+        raise InputError(f"init {chosen!r}: expected one of {', '.join(INITS)}, or a picture")
+    return str(chosen)
+
+
+class Transfer:
+    """A plan being carried out on its pictures.
+
+    Attributes
+    ----------
+    plan
+        What is to be done.
+    made
+        Evaluations made so far, in each stage that has begun.
+    reason
+        Why the last stage ended.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        content: Image.Image,
+        styles: Sequence[Image.Image],
+        *,
+        model: str | Path,
+        start: Image.Image | None = None,
+        placement: Placement | None = None,
+    ) -> None:
+        """Prepare a transfer.
+
+        Parameters
+        ----------
+        content, styles
+            8-bit RGB.
+        model
+            A model folder that holds the plan's recipe, by its name.
+        start
+            The picture to start from, where the plan's `init` is ``picture``.
+        placement
+            Where and how it runs.
+        """
+        self.plan, self.content, self._start = plan, content, start
+        self._styles = [match_colors(style, content) if plan.colors == "match" else style for style in styles]
+        self._model, self._placement = model, placement or Placement()
+        self.made: list[int] = []
+        self.reason = ""
+        self._point: Planes = np.empty(0, np.float32)
+        self._loss, self._terms = math.inf, dict[str, float]()
+        self._history: list[Step] = []
+        self._device = ""
+        self._seconds = 0.0
+
+    def run(self, callback: Callback | None = None, resume: Position | None = None) -> Result:
+        """Carry the plan out, from its start or from where it stood.
+
+        Raises
+        ------
+        InputError
+            When the model or the device will not do.
+        TransferError
+            When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+        """
+        began = time.perf_counter() - (resume.seconds if resume else 0.0)
+        if resume:
+            self.made, self._point, self._loss, self._terms = list(resume.made), resume.point, resume.loss, resume.terms
+        else:
+            self._point = self._begin(self.plan.stages[0])
+        for number, stage in enumerate(self.plan.stages):
+            if len(self.made) <= number:
+                self.made.append(0)
+            done = self.made[number]
+            if done >= stage.evaluations or len(self.made) > number + 1:
+                continue  # before it was interrupted
+            if self._stage(number, stage, began, callback):
+                break
+        self._seconds = time.perf_counter() - began
+        return self._result()
+
+    def _stage(self, number: int, stage: Stage, began: float, callback: Callback | None) -> bool:
+        """Do what is left of a stage, and tell whether the whole transfer is to end with it."""
+        objective, parity = self._objective(stage), self.plan.restart_every is not None
+        self._device = objective.device
+        start = resize_planes(self._point, stage.width, stage.height)
+        self._loss, previous, out_of_time = math.inf, start, False
+
+        def record(e: Evaluation) -> None:
+            nonlocal previous, out_of_time
+            self.made[number] += 1
+            if e.improved:
+                self._point, self._loss, self._terms = e.point, e.loss, objective.terms
+            change = float(np.sqrt(np.mean(np.square(e.point - previous))))
+            previous = e.point
+            self._seconds = time.perf_counter() - began
+            step = Step(
+                evaluation=sum(self.made),
+                evaluations=self.plan.evaluations,
+                stage=number + 1,
+                stages=len(self.plan.stages),
+                width=stage.width,
+                height=stage.height,
+                loss=e.loss,
+                terms=objective.terms,
+                improved=e.improved,
+                change=change,
+                seconds=self._seconds,
+                transfer=self,
+            )
+            self._history.append(step)
+            if callback:
+                callback(step)
+            if self.plan.time_limit is not None and self._seconds >= self.plan.time_limit:
+                raise StopOptimization(f"the time limit of {self.plan.time_limit:g} seconds was reached")
+
+        minimum = minimize(
+            objective.evaluate,
+            start,
+            evaluations=stage.evaluations - self.made[number],
+            optimizer=self.plan.optimizer,
+            first_step=1.0 if parity else FIRST_STEP * start.size**0.5,  # in parity all is as the reference has it
+            bounds=LEVELS if self.plan.clip else None,
+            restart_every=self.plan.restart_every,
+            min_improvement=self.plan.min_improvement,
+            callback=record,
+        )
+        self.reason = minimum.reason
+        return minimum.stopped
+
+    def _objective(self, stage: Stage) -> Objective:
+        recipe, size = self.plan.recipe, (stage.width, stage.height)
+        return Objective.open(
+            self._model,
+            recipe.name,
+            content=resize(self.content, *size),
+            styles=[fit_style(style, recipe, *size, self.plan.style_scale) for style in self._styles],
+            style_blend=self.plan.blend,
+            device=self._placement.device,
+            lowering=self._placement.lowering,
+            threads=self._placement.threads,
+            low_memory=self._placement.low_memory,
+            content_weight=recipe.content.weight,
+            style_weight=recipe.style.weight,
+            tv_weight=recipe.tv.weight,
+        )
+
+    def _begin(self, stage: Stage) -> Planes:
+        """Return what the first stage starts from, with the plan's share of noise."""
+        rng, size = np.random.default_rng(self.plan.seed), (stage.width, stage.height)
+        noise = self.plan.recipe.noise
+        match self.plan.init:
+            case "random":
+                return to_planes(noise.draw(rng, stage.width, stage.height), "init")
+            case "statistics":
+                return to_planes(_like(self._styles[0], stage, rng), "init")
+            case "content":
+                picture: Image.Image | None = self.content
+            case "style":
+                picture = self._styles[0]
+            case _:
+                picture = self._start
+        if picture is None:
+            raise InputError("init picture: none given; give the picture that the run started from")
+        start = to_planes(resize(picture, *size), "init")
+        if not self.plan.noise:
+            return start
+        drawn = to_planes(noise.draw(rng, stage.width, stage.height), "init")
+        return (1 - np.float32(self.plan.noise)) * start + np.float32(self.plan.noise) * drawn
+
+    def picture(self) -> Image.Image:
+        """Return the best picture so far as the user would get it: 8-bit, with colours and strength as planned."""
+        image = to_image(self._point)
+        content = resize(self.content, *image.size)
+        if self.plan.colors == "keep":
+            image = keep_colors(image, content)
+        return mix(image, content, self.plan.strength)
+
+    def position(self) -> Position:
+        """Return where the transfer stands, to `run` it from there another day."""
+        return Position(tuple(self.made), self._point, self._loss, self._terms, self._seconds)
+
+    def _result(self) -> Result:
+        return Result(
+            image=self.picture(),
+            loss=self._loss,
+            terms=self._terms,
+            evaluations=sum(self.made),
+            reason=self.reason,
+            history=tuple(self._history),
+            seconds=self._seconds,
+            device=self._device,
+            plan=self.plan.made(self.made),
+        )
+
+
+def _like(style: Image.Image, stage: Stage, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return normal noise with the mean and covariance of a picture's colours, [H, W, 3]."""
+    levels = np.asarray(style, np.float64).reshape(-1, 3)
+    shape = (stage.height, stage.width)
+    drawn: NDArray[np.float64] = rng.multivariate_normal(levels.mean(0), np.cov(levels.T), shape, method="svd")
+    return drawn.clip(0, 255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -223,6 +224,34 @@ def test_a_loss_that_breaks_midway_keeps_the_best_point(how: str) -> None:
 def test_a_start_without_a_finite_loss_is_an_error(how: str) -> None:
     with pytest.raises(TransferError, match=r"the start has no finite loss \(.* at evaluation 1\)"):
         minimize(broken_after(0, how), np.zeros((1, 3, 4, 5), np.float32), evaluations=50)
+
+
+def failing_after(good: int) -> Function:
+    function, _ = quadratic()
+    calls = itertools.count(1)
+
+    def fails(x: Array) -> tuple[float, Array]:
+        if next(calls) > good:
+            raise TransferError("out of memory")
+        return function(x)
+
+    return fails
+
+
+@pytest.mark.parametrize("restart_every", [None, 3])
+def test_a_failure_midway_keeps_the_best_point_and_is_the_reason(restart_every: int | None) -> None:
+    seen: list[Evaluation] = []
+    start = np.full((1, 3, 4, 5), 50, np.float32)
+    found = minimize(failing_after(5), start, evaluations=50, restart_every=restart_every, callback=seen.append)
+    assert found.evaluations == len(seen) == 5
+    assert found.reason == "evaluation 6 failed: out of memory"
+    assert found.loss == min(e.loss for e in seen)
+    assert quadratic()[0](found.point)[0] == found.loss
+
+
+def test_a_failure_at_the_start_is_handed_on() -> None:
+    with pytest.raises(TransferError, match=r"^out of memory$"):
+        minimize(failing_after(0), np.zeros((1, 3, 4, 5), np.float32), evaluations=50)
 
 
 @pytest.mark.parametrize("restart_every", [None, 20])
