@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from impasto import __version__
+from impasto.cli.command import GroupedCommand
 from impasto.cli.demo import demo
 from impasto.cli.export import export
 from impasto.cli.info import info
@@ -48,7 +49,7 @@ def _common(
 
 
 for command in (export, stylize, info, demo):
-    app.command()(command)
+    app.command(cls=GroupedCommand)(command)
 
 
 def main() -> NoReturn:

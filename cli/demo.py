@@ -11,7 +11,7 @@ import typer
 
 from impasto.cli import options
 from impasto.cli.export import run as export
-from impasto.cli.stylize import save, transfer_with_progress
+from impasto.cli.running import transfer_with_progress, write
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def demo(
 ) -> None:
     """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
     from impasto.cli.samples import draw_content, draw_style
-    from impasto.runtime import transfer
+    from impasto.runtime import pictures, transfer
 
     content, style = draw_content(), draw_style()
     _check_wishes(device, threads, size, content)
@@ -54,7 +54,7 @@ def demo(
             threads=threads,
             callback=report,
         ),
-        lambda result: save(result, content, [style], None, output),
+        lambda result: write(pictures.triptych(content, [style], result.image), output),
     )
     print(output)
     if interrupted:

@@ -1,40 +1,47 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the words for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE
+
+
+def option(*names: str, help: str, panel: str | None = None, default: str | None = None, **more: Any) -> Any:  # noqa: A002
+    """Return an option; `default` is what its help says of it, where it has none that typer could show."""
+    if default:
+        help, more["show_default"] = f"{help}  [default: {default}]", False  # noqa: A001
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
 Model = Annotated[
-    Path, typer.Option("--model", "-m", envvar="IMPASTO_MODEL", help="The model folder that an export wrote.")
+    Path,
+    option("--model", "-m", envvar="IMPASTO_MODEL", help="The model folder that an export wrote.", panel=MACHINE),
 ]
-Device = Annotated[str, typer.Option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.")]
+Device = Annotated[str, option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.", panel=MACHINE)]
 Lowering = Annotated[
-    str, typer.Option(help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.")
+    str, option(help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.", panel=MACHINE)
 ]
-LowMemory = Annotated[bool, typer.Option("--low-memory", help="Use less memory, and more time.")]
-Threads = Annotated[
-    int | None, typer.Option(help="Threads of the CPU.  [default: the physical cores]", show_default=False)
-]
+LowMemory = Annotated[bool, option("--low-memory", help="Use less memory, and more time.", panel=MACHINE)]
+Threads = Annotated[int | None, option(help="Threads of the CPU.", default="the physical cores", panel=MACHINE)]
 Evaluations = Annotated[
     int | None,
-    typer.Option(
-        "--evaluations",
-        "-e",
-        help="How often the loss is evaluated.  [default: the recipe's]",
-        show_default=False,
+    option(
+        "--evaluations", "-e", help="How often the loss is evaluated.", default="the recipe's", panel=OPTIMISATION
     ),
 ]
 Size = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--size",
         "-s",
-        help="Long side in pixels, or WIDTHxHEIGHT.  [default: the recipe's]",
-        show_default=False,
+        help="Long side in pixels, WIDTHxHEIGHT, or content: the photograph's own.",
+        default="the recipe's",
+        panel=PICTURE,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Force = Annotated[bool, option("--force", "-f", help="Replace what is there.", panel=MEANWHILE)]
+Json = Annotated[bool, option("--json", help="Print one JSON object on standard output.", panel=MEANWHILE)]

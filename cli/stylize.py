@@ -3,84 +3,144 @@
 from __future__ import annotations
 
 import json as json_
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from impasto.cli import options
+from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
+from impasto.cli.options import option
+from impasto.cli.running import describe, transfer_with_progress, write
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from impasto.runtime import Result, Step
+    from impasto.runtime.pictures import Photograph
+    from impasto.runtime.places import Place
 
-_WEIGHT_HELP = "Instead of the recipe's, in its convention."
+_OWN = "the recipe's, in its convention"
 
 
 def stylize(
-    content: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
-    styles: Annotated[list[Path], typer.Argument(help="One painting, or several to blend.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The result, .png or .jpg.", show_default=False)],
-    model: options.Model = DEFAULT_MODEL,
-    recipe: Annotated[str, typer.Option("--recipe", "-r", help="One of the model's recipes.")] = DEFAULT_RECIPE,
+    content: Annotated[str, typer.Argument(help="The photograph: a file, - or an http(s) URL.", show_default=False)],
+    styles: Annotated[list[str], typer.Argument(help="One painting, or several to blend.", show_default=False)],
+    output: Annotated[
+        str, option("--output", "-o", help="The result, .png or .jpg, or - for a PNG.", show_default=False)
+    ],
     size: options.Size = None,
-    evaluations: options.Evaluations = None,
     init: Annotated[
         str | None,
-        typer.Option(
-            help="Start from random, content, style or a picture.  [default: the recipe's]",
-            show_default=False,
+        option(
+            help="Start from content, random, style, statistics (noise in the style's colours) or a picture.",
+            default="the recipe's",
+            panel=PICTURE,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random start.")] = 0,
-    device: options.Device = "auto",
-    lowering: options.Lowering = "auto",
-    threads: options.Threads = None,
-    low_memory: options.LowMemory = False,
-    content_weight: Annotated[float | None, typer.Option(help=_WEIGHT_HELP, show_default=False)] = None,
-    style_weight: Annotated[float | None, typer.Option(help=_WEIGHT_HELP, show_default=False)] = None,
-    tv_weight: Annotated[float | None, typer.Option(help=_WEIGHT_HELP, show_default=False)] = None,
+    noise: Annotated[
+        float, option(min=0, max=1, help="Share of noise in a start from a picture, 0..1.", panel=PICTURE)
+    ] = 0,
+    seed: Annotated[int, option(min=0, help="Of all noise.", panel=PICTURE)] = 0,
+    colors: Annotated[
+        str,
+        option(
+            help="style; keep: the photograph's, only lightness is painted; match: the style's are matched to them.",
+            panel=PICTURE,
+        ),
+    ] = "style",
+    strength: Annotated[
+        float, option(min=0, max=1, help="Mix the result with the photograph: 0..1, 1 is all paint.", panel=PICTURE)
+    ] = 1,
+    clip: Annotated[
+        bool, option("--clip/--no-clip", help="Hold levels in 0..255 throughout, not only at the end.", panel=PICTURE)
+    ] = False,
+    recipe: Annotated[str, option("--recipe", "-r", help="One of the model's; see impasto recipes.", panel=STYLE)] = (
+        DEFAULT_RECIPE
+    ),
+    style_blend: Annotated[
+        str | None, option(help="A weight for each style, such as 3,1.", default="equal ones", panel=STYLE)
+    ] = None,
+    style_scale: Annotated[
+        float, option(help="Enlarge the styles, and with them their strokes, so many times.", panel=STYLE)
+    ] = 1,
+    content_weight: Annotated[float | None, option(help="How much content counts.", default=_OWN, panel=STYLE)] = None,
+    style_weight: Annotated[float | None, option(help="How much style counts.", default=_OWN, panel=STYLE)] = None,
+    tv_weight: Annotated[
+        float | None, option(help="How much smoothness (total variation) counts.", default=_OWN, panel=STYLE)
+    ] = None,
+    evaluations: options.Evaluations = None,
+    stages: Annotated[
+        int | None,
+        option(
+            min=1,
+            help="Sizes from coarse to fine, each twice the one before.",
+            default="as many as bring the first to 400 pixels; some recipes 1",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str, option(help="lbfgs, or adam: less memory, more evaluations.", panel=OPTIMISATION)
+    ] = "lbfgs",
+    min_improvement: Annotated[
+        float | None,
+        option(
+            help="End a stage when 10 evaluations lower the loss by less than this fraction.",
+            default="never",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float | None, option(help="End after so many seconds, with what there is.", default="none", panel=OPTIMISATION)
+    ] = None,
     restart_every: Annotated[
         int | None,
-        typer.Option(
+        option(
+            min=1,
             help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20.",
-            show_default=False,
+            default="never",
+            panel=OPTIMISATION,
         ),
     ] = None,
     triptych: Annotated[
         Path | None,
-        typer.Option(help="Also write content, style and result side by side.", show_default=False),
+        option(help="Also write content, style and result side by side.", show_default=False, panel=MEANWHILE),
     ] = None,
     json: options.Json = False,
     force: options.Force = False,
+    model: options.Model = DEFAULT_MODEL,
+    device: options.Device = "auto",
+    lowering: options.Lowering = "auto",
+    threads: options.Threads = None,
+    low_memory: options.LowMemory = False,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
-    from impasto.runtime import InputError, pictures, transfer
+    from impasto.runtime import pictures, transfer
     from impasto.runtime.recipe import INITS
 
-    init_path = Path(init) if init is not None and init not in INITS else None
-    inputs = [content, *styles, *([init_path] if init_path else [])]
-    outputs = [output, *([triptych] if triptych else [])]
-    for path in outputs:
-        pictures.check_output(path, force=force, inputs=inputs)
-    if triptych and output.resolve() == triptych.resolve():
-        raise InputError(f"output {output}: is also the triptych; choose another name for one of them")
-    content_picture, *style_pictures = (pictures.read_picture(path) for path in (content, *styles))
+    start = None if init is None or init in INITS else init
+    _check_outputs(output, triptych, force=force, json=json, inputs=[content, *styles, *([start] if start else [])])
+    photograph = pictures.read_photograph(content)
+    paintings = [pictures.read_picture(style) for style in styles]
 
     def work(report: Callable[[Step], None]) -> Result:
         return transfer.stylize(
-            content_picture,
-            style_pictures,
+            photograph.picture,
+            paintings,
             model=model,
             recipe=recipe,
             size=size,
             evaluations=evaluations,
-            init=pictures.read_picture(init_path) if init_path else init,
+            stages=stages,
+            init=pictures.read_picture(start) if start else init,
+            noise=noise,
             seed=seed,
+            style_blend=_numbers("--style-blend", style_blend),
+            style_scale=style_scale,
+            colors=colors,
+            strength=strength,
+            clip=clip,
+            optimizer=optimizer,
             device=device,
             lowering=lowering,
             threads=threads,
@@ -89,88 +149,41 @@ def stylize(
             style_weight=style_weight,
             tv_weight=tv_weight,
             restart_every=restart_every,
+            min_improvement=min_improvement,
+            time_limit=time_limit,
             callback=report,
         )
 
-    result, interrupted = transfer_with_progress(
-        work, lambda result: save(result, content_picture, style_pictures, output, triptych)
-    )
+    def keep(result: Result) -> None:
+        write(result.image, output, like=photograph)
+        if triptych:
+            write(pictures.triptych(photograph.picture, paintings, result.image), triptych)
+
+    result, interrupted = transfer_with_progress(work, keep)
     if json:
-        paths = {"output": str(output), "triptych": str(triptych) if triptych else None}
-        print(json_.dumps({**paths, "recipe": recipe, "interrupted": interrupted, **_describe(result)}))
+        paths = {"output": output, "triptych": str(triptych) if triptych else None}
+        print(json_.dumps({**paths, "interrupted": interrupted, **describe(result)}))
     if interrupted:
         raise typer.Exit(1)
 
 
-def transfer_with_progress(
-    work: Callable[[Callable[[Step], None]], Result], keep: Callable[[Result], None]
-) -> tuple[Result, bool]:
-    """Run a transfer with progress on standard error, and keep its result, which Ctrl-C does not prevent.
+def _check_outputs(output: Place, triptych: Path | None, *, force: bool, json: bool, inputs: list[Place]) -> None:
+    """Refuse, before any work, what could not be written, or would be lost."""
+    from impasto.runtime import InputError, pictures, places
 
-    Returns
-    -------
-    tuple of Result and bool
-        The result, and whether Ctrl-C ended the transfer early.
-    """
-    from impasto.cli.interrupt import run_interruptibly
-    from impasto.cli.progress import Progress
-
-    progress = Progress(sys.stderr)
-
-    def watched(check: Callable[[], None]) -> Result:
-        def report(step: Step) -> None:
-            check()
-            progress.show(step)
-
-        with progress:
-            return work(report)
-
-    def finish(result: Result) -> None:
-        print(_summary(result), file=sys.stderr)
-        keep(result)
-
-    return run_interruptibly(watched, finish, progress.stop)
+    if json and not places.is_file(output):
+        raise InputError("output -: --json prints to standard output, too; name a file for the picture")
+    if triptych and places.is_file(output) and Path(output).resolve() == triptych.resolve():
+        raise InputError(f"output {output}: is also the triptych; choose another name for one of them")
+    for place in (output, *([triptych] if triptych else [])):
+        pictures.check_output(place, force=force, inputs=inputs)
 
 
-def _summary(result: Result) -> str:
-    minutes, seconds = divmod(round(result.seconds), 60)
-    return (
-        f"loss {result.loss:.4g} after {result.evaluations} evaluations in {minutes}:{seconds:02d} "
-        f"on {result.device}; {result.reason}"
-    )
+def _numbers(name: str, text: str | None) -> list[float] | None:
+    """Read numbers with commas between them."""
+    from impasto.runtime import InputError
 
-
-def save(
-    result: Result,
-    content: Image.Image,
-    styles: list[Image.Image],
-    output: Path | None,
-    triptych: Path | None,
-) -> None:
-    """Write the result, then the triptych, where wanted, and say where they are."""
-    from impasto.runtime import pictures
-
-    if output:
-        _write(result.image, output)
-    if triptych:
-        _write(pictures.triptych(content, styles, result.image), triptych)
-
-
-def _write(picture: Image.Image, path: Path) -> None:
-    from impasto.runtime import pictures
-
-    pictures.write_picture(picture, path)
-    print(f"wrote {path} ({picture.width}x{picture.height})", file=sys.stderr)
-
-
-def _describe(result: Result) -> dict[str, Any]:
-    return {
-        "width": result.image.width,
-        "height": result.image.height,
-        "loss": result.loss,
-        "terms": result.terms,
-        "evaluations": result.evaluations,
-        "reason": result.reason,
-        "seconds": round(result.seconds, 3),
-        "device": result.device,
-    }
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{name} {text!r}: expected numbers with commas between them, such as 3,1") from None

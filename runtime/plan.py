@@ -158,7 +158,7 @@ class Plan:
 
     def made(self, evaluations: Sequence[int]) -> Plan:
         """Return the plan that makes so many evaluations in each stage, whatever ended them this time."""
-        stages = (replace(stage, evaluations=n) for stage, n in zip(self.stages, evaluations, strict=False))
+        stages = (replace(stage, evaluations=n) for stage, n in zip(self.stages, evaluations, strict=False) if n)
         return replace(self, stages=tuple(stages), min_improvement=None, time_limit=None)
 
     def to_mapping(self) -> dict[str, Any]:

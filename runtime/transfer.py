@@ -1,12 +1,14 @@
-"""`stylize`: a whole transfer, from two pictures to a third."""
+"""`stylize`: a whole transfer, from two pictures to a third; `prepare` and `Transfer` for those who do it in steps."""
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from PIL import Image
 
 from impasto.defaults import REFERENCE_RECIPE
 from impasto.runtime.colors import keep_colors, match_colors, mix
-from impasto.runtime.errors import InputError
+from impasto.runtime.errors import InputError, TransferError
 from impasto.runtime.model import OBJECTIVE, ModelFolder
 from impasto.runtime.objective import Objective
 from impasto.runtime.optimize import Evaluation, StopOptimization, minimize
@@ -141,7 +143,7 @@ class Result:
 Callback = Callable[[Step], None]
 
 
-def stylize(
+def prepare(
     content: Picture,
     styles: Sequence[Picture],
     *,
@@ -170,8 +172,8 @@ def stylize(
     min_improvement: float | None = None,
     time_limit: float | None = None,
     callback: Callback | None = None,
-) -> Result:
-    """Repaint the content picture in the manner of the styles.
+) -> Transfer:
+    """Plan a transfer that repaints the content picture in the manner of the styles, and refuse what will not do.
 
     Parameters
     ----------
@@ -201,9 +203,7 @@ def stylize(
     Raises
     ------
     InputError
-        When an argument will not do; before any work.
-    TransferError
-        When not even the start has a finite loss.
+        When an argument will not do.
     """
     if not styles:
         raise InputError("styles: none given; expected one style picture or more")
@@ -212,20 +212,9 @@ def stylize(
     photograph = as_image(content, "content")
     paintings = [as_image(style, f"style {k}") for k, style in enumerate(styles, 1)]
     start = None if init is None or isinstance(init, str) else as_image(init, "init")
-    count = chosen.evaluations if evaluations is None else evaluations
-    for name, number in (("evaluations", count), ("stages", stages)):
-        if number is not None and number < 1:
-            raise InputError(f"{name} is {number}; expected 1 or more")
-    if restart_every is not None or not chosen.coarse_to_fine:
-        stages = stages or 1
-    full = (
-        result_size(_size(chosen.size), photograph, chosen.size_of)
-        if size is None
-        else result_size(_size(size), photograph)
-    )
     plan = Plan(
         recipe=chosen,
-        stages=schedule(*full, count, stages),
+        stages=_stages(chosen, photograph, size, evaluations, 1 if restart_every is not None else stages),
         init="picture" if start else _init(init, chosen),
         noise=noise,
         seed=seed,
@@ -240,7 +229,52 @@ def stylize(
         time_limit=time_limit,
     )
     placement = Placement(device, lowering, threads, low_memory)
-    return Transfer(plan, photograph, paintings, model=model, start=start, placement=placement).run(callback)
+    return Transfer(plan, photograph, paintings, model=model, start=start, placement=placement, callback=callback)
+
+
+P = ParamSpec("P")
+
+
+def _at_once(prepare: Callable[P, Transfer]) -> Callable[P, Result]:
+    """Return the function that takes what `prepare` takes, and runs the transfer, too."""
+
+    def stylize(*args: P.args, **kwargs: P.kwargs) -> Result:
+        return prepare(*args, **kwargs).run()
+
+    functools.update_wrapper(stylize, prepare, assigned=())
+    stylize.__doc__ = """Repaint the content picture in the manner of the styles.
+
+    Takes what `impasto.runtime.transfer.prepare` takes.
+
+    Raises
+    ------
+    InputError
+        When an argument will not do; before any work.
+    TransferError
+        When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+    """
+    return stylize
+
+
+stylize = _at_once(prepare)
+
+
+def _stages(
+    recipe: Recipe,
+    content: Image.Image,
+    size: int | tuple[int, int] | str | None,
+    evaluations: int | None,
+    stages: int | None,
+) -> tuple[Stage, ...]:
+    """Return the sizes and numbers of evaluations: the recipe's own, where nothing else is said."""
+    count = recipe.evaluations if evaluations is None else evaluations
+    for name, number in (("evaluations", count), ("stages", stages)):
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}; expected 1 or more")
+    full = (
+        result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
+    )
+    return schedule(*full, count, stages if stages or recipe.coarse_to_fine else 1)
 
 
 def _size(size: int | tuple[int, int] | str) -> Size:
@@ -261,6 +295,10 @@ class Transfer:
     ----------
     plan
         What is to be done.
+    content, styles, start
+        The pictures; the styles with their colours matched, if that is planned.
+    model, placement
+        The model folder; where and how the transfer runs.
     made
         Evaluations made so far, in each stage that has begun.
     reason
@@ -276,6 +314,7 @@ class Transfer:
         model: str | Path,
         start: Image.Image | None = None,
         placement: Placement | None = None,
+        callback: Callback | None = None,
     ) -> None:
         """Prepare a transfer.
 
@@ -289,10 +328,12 @@ class Transfer:
             The picture to start from, where the plan's `init` is ``picture``.
         placement
             Where and how it runs.
+        callback
+            Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
         """
-        self.plan, self.content, self._start = plan, content, start
-        self._styles = [match_colors(style, content) if plan.colors == "match" else style for style in styles]
-        self._model, self._placement = model, placement or Placement()
+        self.plan, self.content, self.start, self.callback = plan, content, start, callback
+        self.styles = [match_colors(style, content) if plan.colors == "match" else style for style in styles]
+        self.model, self.placement = model, placement or Placement()
         self.made: list[int] = []
         self.reason = ""
         self._point: Planes = np.empty(0, np.float32)
@@ -301,7 +342,7 @@ class Transfer:
         self._device = ""
         self._seconds = 0.0
 
-    def run(self, callback: Callback | None = None, resume: Position | None = None) -> Result:
+    def run(self, resume: Position | None = None) -> Result:
         """Carry the plan out, from its start or from where it stood.
 
         Raises
@@ -322,20 +363,26 @@ class Transfer:
             done = self.made[number]
             if done >= stage.evaluations or len(self.made) > number + 1:
                 continue  # before it was interrupted
-            if self._stage(number, stage, began, callback):
+            try:
+                if self._stage(number, stage, began):
+                    break
+            except TransferError as error:
+                if math.isinf(self._loss):
+                    raise
+                self.reason = f"stage {number + 1} failed: {error}"
                 break
         self._seconds = time.perf_counter() - began
         return self._result()
 
-    def _stage(self, number: int, stage: Stage, began: float, callback: Callback | None) -> bool:
+    def _stage(self, number: int, stage: Stage, began: float) -> bool:
         """Do what is left of a stage, and tell whether the whole transfer is to end with it."""
         objective, parity = self._objective(stage), self.plan.restart_every is not None
         self._device = objective.device
         start = resize_planes(self._point, stage.width, stage.height)
-        self._loss, previous, out_of_time = math.inf, start, False
+        previous = start
 
         def record(e: Evaluation) -> None:
-            nonlocal previous, out_of_time
+            nonlocal previous
             self.made[number] += 1
             if e.improved:
                 self._point, self._loss, self._terms = e.point, e.loss, objective.terms
@@ -357,8 +404,8 @@ class Transfer:
                 transfer=self,
             )
             self._history.append(step)
-            if callback:
-                callback(step)
+            if self.callback:
+                self.callback(step)
             if self.plan.time_limit is not None and self._seconds >= self.plan.time_limit:
                 raise StopOptimization(f"the time limit of {self.plan.time_limit:g} seconds was reached")
 
@@ -379,15 +426,15 @@ class Transfer:
     def _objective(self, stage: Stage) -> Objective:
         recipe, size = self.plan.recipe, (stage.width, stage.height)
         return Objective.open(
-            self._model,
+            self.model,
             recipe.name,
             content=resize(self.content, *size),
-            styles=[fit_style(style, recipe, *size, self.plan.style_scale) for style in self._styles],
+            styles=[fit_style(style, recipe, *size, self.plan.style_scale) for style in self.styles],
             style_blend=self.plan.blend,
-            device=self._placement.device,
-            lowering=self._placement.lowering,
-            threads=self._placement.threads,
-            low_memory=self._placement.low_memory,
+            device=self.placement.device,
+            lowering=self.placement.lowering,
+            threads=self.placement.threads,
+            low_memory=self.placement.low_memory,
             content_weight=recipe.content.weight,
             style_weight=recipe.style.weight,
             tv_weight=recipe.tv.weight,
@@ -401,13 +448,13 @@ class Transfer:
             case "random":
                 return to_planes(noise.draw(rng, stage.width, stage.height), "init")
             case "statistics":
-                return to_planes(_like(self._styles[0], stage, rng), "init")
+                return to_planes(_like(self.styles[0], stage, rng), "init")
             case "content":
                 picture: Image.Image | None = self.content
             case "style":
-                picture = self._styles[0]
+                picture = self.styles[0]
             case _:
-                picture = self._start
+                picture = self.start
         if picture is None:
             raise InputError("init picture: none given; give the picture that the run started from")
         start = to_planes(resize(picture, *size), "init")

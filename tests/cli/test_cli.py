@@ -27,7 +27,7 @@ import impasto
 from impasto.cli.stylize import save
 from impasto.export.weights import Weights
 from impasto.runtime import transfer
-from impasto.runtime.recipe import builtin_recipes
+from impasto.runtime.model import ModelFolder
 
 #: The quickest of transfers.
 QUICK = ("--size", "40", "--evaluations", "2", "--device", "cpu", "--lowering", "direct")
@@ -584,7 +584,7 @@ def test_an_export_over_an_existing_folder_needs_force(desk: Path, copy: Path, m
     assert contents(copy.parent) == before
 
 
-def test_a_new_recipe_joins_those_that_are_there(copy: Path, mine: Path) -> None:
+def test_a_new_recipe_joins_those_that_are_there(model: Path, copy: Path, mine: Path) -> None:
     before = contents(copy)
     (copy / "photo.txt").write_text("somebody's notes")
     done = export(copy, "--recipe", mine)
@@ -595,7 +595,7 @@ def test_a_new_recipe_joins_those_that_are_there(copy: Path, mine: Path) -> None
     after = contents(copy)
     assert before.items() <= after.items()
     assert (copy / "photo.txt").read_text() == "somebody's notes"
-    assert set(json.loads(impasto_("info", "--json", copy).stdout)["recipes"]) == {*builtin_recipes(), "mine"}
+    assert set(json.loads(impasto_("info", "--json", copy).stdout)["recipes"]) == {*ModelFolder(model).recipes(), "mine"}
     out = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, "-r", "mine", *QUICK)
     assert out.returncode == 0, out.stderr
 

@@ -31,7 +31,6 @@ from impasto.runtime import (
     errors,
     stylize,
 )
-from impasto.runtime.recipe import builtin_recipes
 
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]
@@ -126,7 +125,7 @@ stylize(picture, [picture], model={str(model)!r}, recipe="gatys", size=32, evalu
 # --- the objective --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=builtin_recipes())
+@pytest.fixture(scope="module", params=["crowson", "gatys", "impasto", "seed"])
 def opened(request: pytest.FixtureRequest, model: Path) -> Iterator[Callable[..., Objective]]:
     """Return `Objective.open` for one recipe, with a content picture, remembering what was opened."""
     cache: dict[tuple[int, ...], Objective] = {}

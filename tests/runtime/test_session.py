@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
-from impasto.runtime.model import STATISTICS, ModelFolder
+from impasto.runtime.model import STATISTICS, WINOGRAD, ModelFolder
 from impasto.runtime.objective import Objective
 from impasto.runtime.session import CUDA, Placement, check_provider, on_device, open_session
 
@@ -51,6 +51,12 @@ def test_auto_is_the_cpu_where_there_is_no_cuda(model: Path) -> None:
     with warnings.catch_warnings(action="error"):
         session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(lowering="direct"))
     assert session.device == "cpu"
+
+
+@cpu_only
+def test_auto_takes_the_fast_lowering_on_a_cpu(model: Path) -> None:
+    session = open_session(ModelFolder.open(model), "gatys", STATISTICS)
+    assert session.metadata.lowering == WINOGRAD
 
 
 @cpu_only

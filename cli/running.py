@@ -1,0 +1,85 @@
+"""Running a transfer from the command line: with progress, open to Ctrl-C, and its result written whatever happens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.runtime import Result, Step
+    from impasto.runtime.pictures import Photograph
+    from impasto.runtime.places import Place
+
+
+def transfer_with_progress(
+    work: Callable[[Callable[[Step], None]], Result], keep: Callable[[Result], None]
+) -> tuple[Result, bool]:
+    """Run a transfer with progress on standard error, and keep its result, which Ctrl-C does not prevent.
+
+    Parameters
+    ----------
+    work
+        Runs the transfer; takes what is to be called after every evaluation.
+    keep
+        Writes the result.
+
+    Returns
+    -------
+    tuple of Result and bool
+        The result, and whether Ctrl-C ended the transfer early.
+    """
+    from impasto.cli.interrupt import run_interruptibly
+    from impasto.cli.progress import Progress
+
+    progress = Progress(sys.stderr)
+
+    def watched(check: Callable[[], None]) -> Result:
+        def report(step: Step) -> None:
+            check()
+            progress.show(step)
+
+        with progress:
+            return work(report)
+
+    def finish(result: Result) -> None:
+        print(_summary(result), file=sys.stderr)
+        keep(result)
+
+    return run_interruptibly(watched, finish, progress.stop)
+
+
+def _summary(result: Result) -> str:
+    minutes, seconds = divmod(round(result.seconds), 60)
+    return (
+        f"loss {result.loss:.4g} after {result.evaluations} evaluations in {minutes}:{seconds:02d} "
+        f"on {result.device}; {result.reason}"
+    )
+
+
+def write(
+    picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None
+) -> None:
+    """Write a picture and say where it is; see `impasto.runtime.pictures.write_picture`."""
+    from impasto.runtime import pictures, places
+
+    pictures.write_picture(picture, place, like=like, text=text)
+    where = place if places.is_file(place) else "standard output"
+    print(f"wrote {where} ({picture.width}x{picture.height})", file=sys.stderr)
+
+
+def describe(result: Result) -> dict[str, Any]:
+    """Return what ``--json`` says of a result."""
+    return {
+        "recipe": result.plan.recipe.name,
+        "width": result.image.width,
+        "height": result.image.height,
+        "loss": result.loss,
+        "terms": result.terms,
+        "evaluations": result.evaluations,
+        "reason": result.reason,
+        "seconds": round(result.seconds, 3),
+        "device": result.device,
+    }
