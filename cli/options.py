@@ -10,10 +10,10 @@ import typer
 from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE
 
 
-def option(*names: str, help: str, panel: str | None = None, default: str | None = None, **more: Any) -> Any:  # noqa: A002
+def option(*names: str, help: str, panel: str | None = None, default: str | None = None, **more: Any) -> Any:
     """Return an option; `default` is what its help says of it, where it has none that typer could show."""
     if default:
-        help, more["show_default"] = f"{help}  [default: {default}]", False  # noqa: A001
+        help, more["show_default"] = f"{help}  [default: {default}]", False
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
@@ -29,9 +29,7 @@ LowMemory = Annotated[bool, option("--low-memory", help="Use less memory, and mo
 Threads = Annotated[int | None, option(help="Threads of the CPU.", default="the physical cores", panel=MACHINE)]
 Evaluations = Annotated[
     int | None,
-    option(
-        "--evaluations", "-e", help="How often the loss is evaluated.", default="the recipe's", panel=OPTIMISATION
-    ),
+    option("--evaluations", "-e", help="How often the loss is evaluated.", default="the recipe's", panel=OPTIMISATION),
 ]
 Size = Annotated[
     str | None,

@@ -20,8 +20,8 @@ settings.load_profile("impasto")
 
 Rgb = NDArray[np.float32]
 
-#: What the model folders of the tests hold: the defaults, and a style loss unlike the others'. Most of the other recipes
-#: differ in weights only; `tests/export/test_recipes.py` has them all.
+#: What the model folders of the tests hold: the defaults, and a style loss unlike theirs. Most other recipes differ in
+#: weights only; `tests/export/test_recipes.py` has them all.
 RECIPES = ("crowson", "gatys", "impasto", "seed")
 
 

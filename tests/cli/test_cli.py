@@ -24,9 +24,7 @@ import pytest
 from PIL import Image
 
 import impasto
-from impasto.cli.stylize import save
 from impasto.export.weights import Weights
-from impasto.runtime import transfer
 from impasto.runtime.model import ModelFolder
 
 #: The quickest of transfers.
@@ -395,17 +393,20 @@ def test_a_result_that_cannot_be_written_is_a_failure_not_a_refusal(desk: Path, 
     assert contents(desk) == before
 
 
-def test_the_result_is_saved_before_the_triptych_is_built(model: Path) -> None:
-    picture = Image.open("photo.png").convert("RGB")
-    result = transfer.stylize(
-        picture, [picture], model=model, recipe="gatys", size=40, evaluations=1, device="cpu", lowering="direct"
+def test_a_triptych_that_does_not_fit_leaves_the_result(model: Path) -> None:
+    options = ("-o", "out.png", "--triptych", "sheet.png", "--model", model, *QUICK)
+    done = subprocess.run(
+        command("stylize", "photo.png", "painting.jpg", *options),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),  # enough for 40x30, not for three
     )
-    closed = Image.new("RGB", (40, 40))
-    closed.close()  # no triptych can be made of it
-    with pytest.raises(ValueError, match="closed"):
-        save(result, picture, [closed], Path("out.png"), Path("sheet.png"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: output sheet.png: could not be written (File too large); ")
     with Image.open("out.png") as saved:
-        assert saved.size == result.image.size
+        saved.load()
     assert not Path("sheet.png").exists()
 
 
@@ -595,7 +596,10 @@ def test_a_new_recipe_joins_those_that_are_there(model: Path, copy: Path, mine: 
     after = contents(copy)
     assert before.items() <= after.items()
     assert (copy / "photo.txt").read_text() == "somebody's notes"
-    assert set(json.loads(impasto_("info", "--json", copy).stdout)["recipes"]) == {*ModelFolder(model).recipes(), "mine"}
+    assert set(json.loads(impasto_("info", "--json", copy).stdout)["recipes"]) == {
+        *ModelFolder(model).recipes(),
+        "mine",
+    }
     out = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, "-r", "mine", *QUICK)
     assert out.returncode == 0, out.stderr
 
