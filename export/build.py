@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import itertools
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ import impasto
 from impasto.export import losses
 from impasto.export.direct import direct
 from impasto.export.graph import Var
+from impasto.export.lbfgs import algebra
 from impasto.export.lowering import Lowering, Tensors
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.parameters import tensors
@@ -28,6 +31,9 @@ from impasto.export.weights import Provenance, Weights
 from impasto.export.winograd import winograd
 from impasto.runtime.errors import ExportError, InputError, ModelError, OutputError, RecipeError, TransferError
 from impasto.runtime.model import (
+    ALGEBRA,
+    GUIDED_OBJECTIVE,
+    GUIDED_STATISTICS,
     METADATA_KEY,
     NOTICE_FILE,
     OBJECTIVE,
@@ -36,6 +42,7 @@ from impasto.runtime.model import (
     Layer,
     Metadata,
     ModelFolder,
+    algebra_file,
     graph_file,
 )
 from impasto.runtime.recipe import Recipe
@@ -45,6 +52,8 @@ LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 _GRAPHS: Mapping[str, Callable[..., dict[str, Var]]] = {
     OBJECTIVE: losses.objective,
     STATISTICS: losses.statistics,
+    GUIDED_OBJECTIVE: partial(losses.objective, guided=True),
+    GUIDED_STATISTICS: partial(losses.statistics, guided=True),
 }
 
 #: External data starts on page boundaries, so that a runtime can map the file into memory.
@@ -87,7 +96,7 @@ def export_model(
     Returns
     -------
     list of SelfCheck
-        Finite difference against gradient, for each recipe and lowering.
+        Finite difference against gradient, for each recipe and lowering, with guides and without.
 
     Raises
     ------
@@ -111,7 +120,12 @@ def export_model(
             kept = _kept_recipes(folder, recipes, file, force=force, notify=notify)
             for recipe in recipes:
                 _write_graphs(staging, recipe, network, weights, file)
-            checks = [_check(staging, recipe, lowering, notify) for recipe in recipes for lowering in LOWERINGS]
+            for name in ALGEBRA:
+                _save(algebra(name), staging / algebra_file(name))
+            checks = [
+                _check(staging, recipe, lowering, notify, guided=guided)
+                for recipe, lowering, guided in itertools.product(recipes, LOWERINGS, (False, True))
+            ]
             _carry_over(folder, staging, kept)
             _put_in_place(staging, folder, Path(beside) / "previous")
     except OSError as error:
@@ -189,18 +203,22 @@ def _write_graphs(staging: Path, recipe: Recipe, network: Network, weights: Weig
             model = lowering.lower(f"{network.name} {recipe.name} {kind}", graph, file.tensors)
             metadata = _metadata(recipe, network, weights.provenance, file, lowering.name, kind)
             helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
-            onnx.save(model, path)
-            try:
-                onnx.checker.check_model(str(path), full_check=True)
-            except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-                raise ExportError(
-                    f"{path.name} fails onnx.checker ({error}); this is a bug, please report it"
-                ) from error
+            _save(model, path)
 
 
-def _check(staging: Path, recipe: Recipe, lowering: Lowering, notify: Callable[[str], None]) -> SelfCheck:
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    onnx.save(model, path)
     try:
-        check = self_check(ModelFolder(staging), recipe.name, lowering.name)
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"{path.name} fails onnx.checker ({error}); this is a bug, please report it") from error
+
+
+def _check(
+    staging: Path, recipe: Recipe, lowering: Lowering, notify: Callable[[str], None], *, guided: bool
+) -> SelfCheck:
+    try:
+        check = self_check(ModelFolder(staging), recipe.name, lowering.name, guided=guided)
     except TransferError as error:
         raise ExportError(f"self-check failed: {error}") from error
     notify(str(check))

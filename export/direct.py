@@ -10,20 +10,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from impasto.export import ops
-from impasto.export.graph import Map, Matrix, Type
+from impasto.export.graph import Guides, Map, Matrix, PerRegion, Type
 from impasto.export.lowering import Builder, Lowering
 from impasto.export.parameters import bias, kernel
-from impasto.runtime.model import DIRECT
+from impasto.runtime.model import DIRECT, REGIONS, dimension
 
 
 def describe(type_: Type) -> Sequence[int | str]:
     """Return the shape of a value as this lowering lays it out; H and W are the picture's."""
     match type_:
         case Map(channels, level, trim):
-            suffix = (f"/{2**level}" if level else "") + (f"{-trim:+}" if trim else "")
-            return [1, channels, f"H{suffix}", f"W{suffix}"]
+            less = f"{-trim:+}" if trim else ""
+            return [1, channels, dimension("H", level) + less, dimension("W", level) + less]
         case Matrix(rows, columns):
             return [rows, columns]
+        case Guides(level):
+            return [1, REGIONS, dimension("H", level), dimension("W", level)]
+        case PerRegion(each):
+            return [REGIONS, *describe(each)]
         case _:
             return []
 
@@ -70,8 +74,12 @@ def _power(b: Builder, op: ops.Power, x: str) -> str:
 
 
 def _count(b: Builder, x: str) -> str:
-    """Return the number of elements of x, as a float."""
-    return b.once(("count", x), lambda: b.node("Cast", b.node("Size", x), to=1))
+    """Return the number of elements of x, as a float; not by `Size`, which onnxruntime does not fold."""
+
+    def count() -> str:
+        return b.node("Cast", b.node("ReduceProd", b.node("Shape", x), keepdims=0), to=1)
+
+    return b.once(("count", x), count)
 
 
 def total(b: Builder, x: str, reduce: str = "ReduceSum") -> str:
@@ -313,4 +321,85 @@ def _with_derivative(b: Builder, op: ops.WithDerivative, y: str, x: str, d: str)
 
 @lowers(ops.Transpose)
 def _transpose(b: Builder, op: ops.Transpose, a: str) -> str:
-    return b.node("Transpose", a, perm=[1, 0])
+    return b.node("Transpose", a, perm=[0, 2, 1] if isinstance(b.origin[a].type, PerRegion) else [1, 0])
+
+
+# --- regions --------------------------------------------------------------------------------------------------
+
+#: Less than any sum of guides that are not zero.
+_NOTHING = 1e-30
+
+
+@lowers(ops.HalveGuides)
+def _halve_guides(b: Builder, op: ops.HalveGuides, t: str) -> str:
+    return b.node("AveragePool", t, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def _guide_sums(b: Builder, w: str) -> str:
+    """Return the sum of each guide of w [1, R, H, W], [1, R, 1, 1]; row by row first, see `total`."""
+    return b.once(("guide sums", w), lambda: b.node("ReduceSum", b.node("ReduceSum", w, b.ints(3)), b.ints(2)))
+
+
+@lowers(ops.NormalizeGuides)
+def _normalize_guides(b: Builder, op: ops.NormalizeGuides, w: str) -> str:
+    return b.node("Div", w, b.node("Max", _guide_sums(b, w), b.number(_NOTHING)))
+
+
+@lowers(ops.GuideMean)
+def _guide_mean(b: Builder, op: ops.GuideMean, w: str) -> str:
+    return b.node("Div", b.node("Reshape", _guide_sums(b, w), b.ints(-1)), _positions(b, w))
+
+
+@lowers(ops.GuidedGram)
+def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
+    """Take one region after the other: all at once would need the memory of a map for each."""
+    rows = _rows(b, x)
+
+    def region(u: str) -> list[str]:
+        return [b.node("Gemm", b.node("Mul", rows, u), rows, transB=1)]
+
+    return b.scan(region, [_rows(b, u)])[0]
+
+
+@lowers(ops.GuidedMix)
+def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
+    rows = _rows(b, x)
+
+    def region(sum_: str, a: str, u: str) -> list[str]:
+        return [b.node("Gemm", a, b.node("Mul", rows, u), sum_)]
+
+    zeros = b.node("Expand", b.number(0.0), b.node("Shape", rows))
+    return b.node("Reshape", b.scan(region, [a, _rows(b, u)], [zeros])[0], b.node("Shape", x))
+
+
+@lowers(ops.GuidedMean)
+def _guided_mean(b: Builder, op: ops.GuidedMean, x: str, u: str) -> str:
+    return b.node("Unsqueeze", b.node("Gemm", _rows(b, u), _rows(b, x), transB=1), b.ints(2))
+
+
+@lowers(ops.GuidedSpread)
+def _guided_spread(b: Builder, op: ops.GuidedSpread, v: str, x: str, u: str) -> str:
+    spread = b.node("Gemm", b.node("Squeeze", v, b.ints(2)), _rows(b, u), transA=1)
+    return b.node("Reshape", spread, b.node("Shape", x))
+
+
+@lowers(ops.EachRegion)
+def _each_region(b: Builder, op: ops.EachRegion, *values: str) -> str:
+    return _evaluate(b, op.function, values)[op.output]
+
+
+@lowers(ops.RegionSum)
+def _region_sum(b: Builder, op: ops.RegionSum, *values: str) -> str:
+    return b.node("ReduceSum", _evaluate(b, op.function, values)[0], keepdims=0)
+
+
+def _evaluate(b: Builder, function: ops.Function, values: tuple[str, ...]) -> list[str]:
+    """Return all outputs of a function, for each region: what several operators name is computed once."""
+
+    def region(*slices: str) -> list[str]:
+        for var, name in zip(function.inputs, slices, strict=True):
+            b.bind(var, name)
+        direct.emit(b, function.outputs)  # matrices and numbers are laid out alike in all lowerings
+        return [b.values[var] for var in function.outputs]
+
+    return b.once(("function", function, values), lambda: b.scan(region, values))

@@ -54,7 +54,27 @@ class Map:
         return f"[{self.channels}, (H >> {self.level}){less}, (W >> {self.level}){less}]"
 
 
-Type = Scalar | Matrix | Map
+@dataclass(frozen=True)
+class Guides:
+    """How much each pixel belongs to each of R regions, [R, H >> level, W >> level], for a picture of H x W."""
+
+    level: int = 0
+
+    def __str__(self) -> str:
+        return f"[R, H >> {self.level}, W >> {self.level}]"
+
+
+@dataclass(frozen=True)
+class PerRegion:
+    """One matrix or number for each of R regions."""
+
+    each: Matrix | Scalar
+
+    def __str__(self) -> str:
+        return f"R x {self.each}"
+
+
+Type = Scalar | Matrix | Map | Guides | PerRegion
 
 
 class Op:

@@ -97,6 +97,39 @@ class Builder:
             self._memo[key] = make()
         return self._memo[key]  # type: ignore[no-any-return]
 
+    def bind(self, var: Var, name: str) -> None:
+        """Record that a logical value has this name."""
+        self.values[var] = name
+        self.origin[name] = var
+
+    def scan(
+        self, body: Callable[..., Sequence[str]], sequences: Sequence[str], state: Sequence[str] = ()
+    ) -> list[str]:
+        """Emit nodes that run once for each slice of float sequences along their first axis, one slice after another.
+
+        Parameters
+        ----------
+        body
+            Emits the nodes of one step. Takes the names of the state and of the slices; returns those of the new state
+            and of results. It may use any value of the graph around it.
+
+        Returns
+        -------
+        list of str
+            The names of the last state and of the results, stacked along a new first axis.
+        """
+        nodes, memo, values = self.nodes, self._memo, self.values
+        # What is emitted for a step is unknown outside of it.
+        self.nodes, self._memo, self.values = [], dict(memo), dict(values)
+        inputs = [self._fresh("slice") for _ in (*state, *sequences)]
+        outputs = list(body(*inputs))
+        made = {name for node in self.nodes for name in node.output}
+        outputs = [name if name in made else self.node("Identity", name) for name in outputs]
+        step = _needed(self.nodes, outputs)
+        self.nodes, self._memo, self.values = nodes, memo, values
+        graph = helper.make_graph(step, self._fresh("step"), _floats(inputs), _floats(outputs))
+        return self.split("Scan", *state, *sequences, outputs=len(outputs), body=graph, num_scan_inputs=len(sequences))
+
     def _initializer(self, values: NDArray[Any]) -> str:
         name = self._fresh("constant")
         self.initializers[name] = numpy_helper.from_array(values, name)
@@ -151,16 +184,13 @@ class Lowering:
         inputs: list[onnx.ValueInfoProto] = []
         for var in topological(outputs.values()):
             if isinstance(var.op, ops.Input):
-                value = var.op.name
-                inputs.append(self._value_info(value, var.type))
-            else:
-                value = self._emit(builder, var, [builder.values[x] for x in var.inputs])
-            builder.values[var] = value
-            builder.origin[value] = var
+                inputs.append(self._value_info(var.op.name, var.type))
+                builder.bind(var, var.op.name)
+        self.emit(builder, outputs.values())
         for output, var in outputs.items():
             builder.nodes.append(helper.make_node("Identity", [builder.values[var]], [output], name=output))
         nodes = _needed(builder.nodes, outputs)
-        used = {name for node in nodes for name in node.input}
+        used = {name for node in nodes for name in _reads(node)}
         graph = helper.make_graph(
             nodes,
             name,
@@ -171,11 +201,15 @@ class Lowering:
         opsets = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in _domains(nodes)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="impasto")
 
-    def _emit(self, builder: Builder, var: Var, inputs: list[str]) -> str:
-        rule = self.rules.get(type(var.op))
-        if rule is None:
-            raise GraphError(f"{var} is not lowered in {self.name}")
-        return rule(builder, var.op, *inputs)
+    def emit(self, builder: Builder, outputs: Iterable[Var]) -> None:
+        """Emit what the outputs depend on and has no name yet."""
+        for var in topological(outputs):
+            if var in builder.values:
+                continue
+            rule = self.rules.get(type(var.op))
+            if rule is None:
+                raise GraphError(f"{var} is not lowered in {self.name}")
+            builder.bind(var, rule(builder, var.op, *(builder.values[x] for x in var.inputs)))
 
     def _value_info(self, name: str, type_: Type) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, self.describe(type_))
@@ -187,9 +221,19 @@ def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onn
     needed: list[onnx.NodeProto] = []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.output):
-            wanted.update(node.input)
+            wanted.update(_reads(node))
             needed.append(node)
     return needed[::-1]
+
+
+def _floats(names: Iterable[str]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """Return the values that a node reads, and those that the graphs inside it do."""
+    inside = (inner for attribute in node.attribute for inner in attribute.g.node)
+    return set(node.input).union(*map(_reads, inside))
 
 
 def _domains(nodes: Sequence[onnx.NodeProto]) -> list[str]:

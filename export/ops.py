@@ -6,10 +6,11 @@ written [C, H, W]; M is a map's number of positions, H * W. How an operator beco
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from impasto.export.graph import Map, Matrix, Op, Scalar, Type, Var, apply, square
+from impasto.export.graph import Guides, Map, Matrix, Op, PerRegion, Scalar, Type, Var, apply, square
 
 Axis = Literal["y", "x", "diagonal", "antidiagonal"]
 
@@ -486,13 +487,15 @@ class Identity(Op):
 
 @dataclass(frozen=True)
 class Transpose(Op):
-    """A^T."""
+    """A^T; of each matrix, where there is one for each region."""
 
     def infer(self, *types: Type) -> Type:
-        (a,) = types
-        if not isinstance(a, Matrix):
-            raise self.reject("a matrix", *types)
-        return Matrix(a.columns, a.rows)
+        match types:
+            case (Matrix(rows, columns),):
+                return Matrix(columns, rows)
+            case (PerRegion(Matrix(rows, columns)),):
+                return PerRegion(Matrix(columns, rows))
+        raise self.reject("a matrix, or one for each region", *types)
 
 
 @dataclass(frozen=True)
@@ -569,3 +572,174 @@ def columns(a: Var, start: int, stop: int) -> Var:
 def with_derivative(y: Var, x: Var, d: Var) -> Var:
     """Return the scalar y, whose derivative with respect to x is known to be d."""
     return apply(WithDerivative(), y, x, d)
+
+
+# --- regions --------------------------------------------------------------------------------------------------
+
+
+class HalveGuides(Op):
+    """The mean of each 2x2 window of every guide, stride 2; an odd last row or column is left out, as in pooling."""
+
+    def infer(self, *types: Type) -> Type:
+        (t,) = types
+        if not isinstance(t, Guides):
+            raise self.reject("guides", *types)
+        return Guides(t.level + 1)
+
+
+class NormalizeGuides(Op):
+    """Each guide divided by its sum, so that it sums to 1; one that is zero everywhere stays so."""
+
+    def infer(self, *types: Type) -> Type:
+        (w,) = types
+        if not isinstance(w, Guides):
+            raise self.reject("guides", *types)
+        return w
+
+
+class GuideMean(Op):
+    """The mean of each guide over the M positions, a number for each region."""
+
+    def infer(self, *types: Type) -> Type:
+        (w,) = types
+        if not isinstance(w, Guides):
+            raise self.reject("guides", *types)
+        return PerRegion(Scalar())
+
+
+class GuidedGram(Op):
+    """X diag(u_r) X^T for each region r, for guides u and X = x as a matrix [C, M]."""
+
+    def infer(self, *types: Type) -> Type:
+        match types:
+            case (Map(channels, level, 0), Guides(also_level)) if level == also_level:
+                return PerRegion(square(channels))
+        raise self.reject("a map and guides of its extent", *types)
+
+
+class GuidedMix(Op):
+    """The sum over regions of A_r X diag(u_r), for a matrix A_r [C, C] for each region."""
+
+    def infer(self, *types: Type) -> Type:
+        match types:
+            case (PerRegion(a), Map(channels, level, 0) as x, Guides(also_level)):
+                if a == square(channels) and level == also_level:
+                    return x
+        raise self.reject("a square matrix for each region, a map and guides of its extent", *types)
+
+
+class GuidedMean(Op):
+    """X u_r, a column [C, 1] for each region: the mean of each channel, where the guides u sum to 1."""
+
+    def infer(self, *types: Type) -> Type:
+        match types:
+            case (Map(channels, level, 0), Guides(also_level)) if level == also_level:
+                return PerRegion(Matrix(channels, 1))
+        raise self.reject("a map and guides of its extent", *types)
+
+
+class GuidedSpread(Op):
+    """The sum over regions of v_r u_r^T, for a column v_r for each region, at each position of something like x."""
+
+    def infer(self, *types: Type) -> Type:
+        match types:
+            case (PerRegion(v), Map(channels, level, 0) as x, Guides(also_level)):
+                if v == Matrix(channels, 1) and level == also_level:
+                    return x
+        raise self.reject("a column for each region, a map and guides of its extent", *types)
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """Graphs from the same inputs to some outputs, to be evaluated for each region by itself."""
+
+    inputs: tuple[Var, ...]
+    outputs: tuple[Var, ...]
+
+
+@dataclass(frozen=True)
+class _OverRegions(Op):
+    """What is computed of a function; all that name the same `Function` of the same inputs are computed together."""
+
+    function: Function
+
+    def infer(self, *types: Type) -> Type:
+        if types != tuple(PerRegion(x.type) for x in self.function.inputs):  # type: ignore[arg-type]
+            raise self.reject("what its function takes, for each region", *types)
+        return self._result()
+
+    def _result(self) -> Type:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class EachRegion(_OverRegions):
+    """One output of a function, for each region."""
+
+    output: int
+
+    def _result(self) -> Type:
+        type_ = self.function.outputs[self.output].type
+        if not isinstance(type_, Matrix | Scalar):
+            raise self.reject("a function whose result is a matrix or a number", type_)
+        return PerRegion(type_)
+
+
+class RegionSum(_OverRegions):
+    """The sum over regions of a function's first output, a number; its other outputs are its derivatives.
+
+    These are with respect to its first inputs, in their order; with respect to the rest it is not differentiated.
+    """
+
+    def _result(self) -> Type:
+        first, *derivatives = self.function.outputs
+        if first.type != Scalar() or any(
+            d.type != x.type for d, x in zip(derivatives, self.function.inputs, strict=False)
+        ):
+            raise self.reject("a function whose results are a number and its derivatives", first.type)
+        return Scalar()
+
+
+def halve_guides(t: Var) -> Var:
+    """Take the mean of each 2x2 window of every guide."""
+    return apply(HalveGuides(), t)
+
+
+def normalize_guides(w: Var) -> Var:
+    """Divide each guide by its sum."""
+    return apply(NormalizeGuides(), w)
+
+
+def guide_mean(w: Var) -> Var:
+    """Return the mean of each guide, a number for each region."""
+    return apply(GuideMean(), w)
+
+
+def guided_gram(x: Var, u: Var) -> Var:
+    """X diag(u_r) X^T for each region r."""
+    return apply(GuidedGram(), x, u)
+
+
+def guided_mix(a: Var, x: Var, u: Var) -> Var:
+    """Sum A_r X diag(u_r) over the regions r."""
+    return apply(GuidedMix(), a, x, u)
+
+
+def guided_mean(x: Var, u: Var) -> Var:
+    """X u_r for each region r, a column."""
+    return apply(GuidedMean(), x, u)
+
+
+def guided_spread(v: Var, like: Var, u: Var) -> Var:
+    """Sum v_r u_r^T over the regions r, at each position of something like `like`."""
+    return apply(GuidedSpread(), v, like, u)
+
+
+def each_region(function: Function, values: Sequence[Var], output: int = 0) -> Var:
+    """Return one output of a function for each region."""
+    return apply(EachRegion(function, output), *values)
+
+
+def region_sum(function: Function, values: Sequence[Var]) -> Var:
+    """Sum a function's first output over the regions; its other outputs are its derivatives: see `RegionSum`."""
+    return apply(RegionSum(function), *values)

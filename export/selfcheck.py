@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import ExportError
-from impasto.runtime.model import OBJECTIVE, STATISTICS, ModelFolder
+from impasto.runtime.model import GUIDED_OBJECTIVE, GUIDED_STATISTICS, OBJECTIVE, STATISTICS, ModelFolder
 from impasto.runtime.session import Placement, open_session
-from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
+from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
 
 #: Float32 losses have seven digits; their difference over a step that is still straight has three.
 TOLERANCE = 1e-2
@@ -26,6 +26,8 @@ class SelfCheck:
 
     Attributes
     ----------
+    guided
+        Whether it is the loss by region.
     finite_difference
         (loss(x + e d) - loss(x - e d)) / 2e, for a direction d of unit length.
     gradient
@@ -34,6 +36,7 @@ class SelfCheck:
 
     recipe: str
     lowering: str
+    guided: bool
     loss: float
     finite_difference: float
     gradient: float
@@ -44,14 +47,17 @@ class SelfCheck:
         return abs(self.finite_difference - self.gradient) / max(abs(self.finite_difference), abs(self.gradient))
 
     def __str__(self) -> str:
+        which = f"{self.lowering}, by region" if self.guided else self.lowering
         return (
-            f"{self.recipe} ({self.lowering}): slope by finite difference {self.finite_difference:.6g}, "
+            f"{self.recipe} ({which}): slope by finite difference {self.finite_difference:.6g}, "
             f"by gradient {self.gradient:.6g}, relative difference {self.error:.1e}"
         )
 
 
-def self_check(folder: ModelFolder, recipe: str, lowering: str) -> SelfCheck:
+def self_check(folder: ModelFolder, recipe: str, lowering: str, *, guided: bool = False) -> SelfCheck:
     """Compare a recipe's gradient with a directional finite difference of its loss, through onnxruntime.
+
+    With `guided`, of the graphs that take guides.
 
     Raises
     ------
@@ -60,7 +66,8 @@ def self_check(folder: ModelFolder, recipe: str, lowering: str) -> SelfCheck:
     """
     rng = np.random.default_rng(0)
     image, target, noise = rng.uniform(0, 255, (3, 1, 3, _HEIGHT, _WIDTH)).astype(np.float32)
-    loss_and_gradient = _objective(folder, recipe, lowering, image, target)
+    guides = rng.uniform(0, 1, (1, 2, _HEIGHT, _WIDTH)).astype(np.float32) if guided else None
+    loss_and_gradient = _objective(folder, recipe, lowering, image, target, guides)
     loss, gradient = loss_and_gradient(image)
     # Weighting the gradient itself by noise gives a direction of strong change that is yet not the gradient's own.
     direction = (noise * gradient).astype(np.float64)
@@ -68,7 +75,7 @@ def self_check(folder: ModelFolder, recipe: str, lowering: str) -> SelfCheck:
     slope = float(np.vdot(gradient, direction))
     step = 2e-3 * loss / slope
     ahead, behind = (loss_and_gradient((image + s * direction).astype(np.float32))[0] for s in (step, -step))
-    check = SelfCheck(recipe, lowering, loss, (ahead - behind) / (2 * step), slope)
+    check = SelfCheck(recipe, lowering, guided, loss, (ahead - behind) / (2 * step), slope)
     if not check.error <= TOLERANCE:
         raise ExportError(f"self-check failed: {check}; this is a bug, please report it")
     return check
@@ -78,16 +85,26 @@ Objective = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 
 def _objective(
-    folder: ModelFolder, recipe: str, lowering: str, image: NDArray[np.float32], target: NDArray[np.float32]
+    folder: ModelFolder,
+    recipe: str,
+    lowering: str,
+    image: NDArray[np.float32],
+    target: NDArray[np.float32],
+    guides: NDArray[np.float32] | None,
 ) -> Objective:
     """Open a recipe's graphs, with `target` for content and style, and every term worth 1 at `image`.
 
     A recipe's own weights would let its strongest term hide a mistake in the others.
     """
-    measure = open_session(folder, recipe, STATISTICS, Placement("cpu", lowering))
-    evaluate = open_session(folder, recipe, OBJECTIVE, Placement("cpu", lowering))
+    kinds = (STATISTICS, OBJECTIVE) if guides is None else (GUIDED_STATISTICS, GUIDED_OBJECTIVE)
+    measure, evaluate = (open_session(folder, recipe, kind, Placement("cpu", lowering)) for kind in kinds)
+    given = {} if guides is None else {GUIDES: guides}
     terms = [name for name in evaluate.outputs if name not in (LOSS, GRADIENT)]
-    feeds = {**measure.run({IMAGE: target}), **{weight_of(term): np.ones((), np.float32) for term in terms}}
+    feeds = {
+        **given,
+        **measure.run({IMAGE: target, **given}),
+        **{weight_of(term): np.ones((), np.float32) for term in terms},
+    }
     means = evaluate.run({IMAGE: image, **feeds}, terms)
     feeds |= {weight_of(term): np.array(1 / means[term], np.float32) for term in terms}
 

@@ -102,9 +102,9 @@ def pooled(b: Builder, level: int) -> Layout:
     return Layout(above.m // 2, extent(b, level), above.down, above.across, above.stride)
 
 
-def picture(b: Builder) -> Layout:
-    """Return the layout of a picture as rows of pixels: tiles of one."""
-    return b.once("picture", lambda: _layout(b, 1, extent(b, 0)))
+def untiled(b: Builder, level: int) -> Layout:
+    """Return the layout of a level as rows of pixels in reading order, a picture's: tiles of one."""
+    return b.once(("untiled", level), lambda: _layout(b, 1, extent(b, level)))
 
 
 def _layout(b: Builder, m: int, size: Extent) -> Layout:
@@ -146,6 +146,15 @@ def _table(b: Builder, target: Layout, source: Layout, n: int, step: int, offset
     rows = b.node("Reshape", b.node("Min", b.node("Add", y, x), padding), b.ints(n * n, -1))
     none = b.node("Expand", padding, b.ints(n * n, 1))
     return b.node("Concat", rows, none, axis=1)
+
+
+def places(b: Builder, level: int) -> str:
+    """Return for each row of a level the number of its pixel in reading order: [m * m, P + 1].
+
+    Rows that are no pixels have the number of the last pixel plus one.
+    """
+    m = TILE[level]
+    return b.once(("places", level), lambda: _table(b, tiles(b, level), untiled(b, level), m, m, 0))
 
 
 def pixels(b: Builder, level: int) -> str:

@@ -177,6 +177,26 @@ def _channel_spread(y: Var, g: Var) -> tuple[Var, None]:
     return ops.channel_mean(g), None  # the second argument gives an extent only
 
 
+@vjp(ops.GuidedGram)
+def _guided_gram(y: Var, g: Var) -> tuple[Var, None]:
+    x, u = y.inputs
+    return ops.guided_mix(ops.add(g, ops.transpose(g)), x, u), None  # guides stay as they are
+
+
+@vjp(ops.GuidedMean)
+def _guided_mean(y: Var, g: Var) -> tuple[Var, None]:
+    x, u = y.inputs
+    return ops.guided_spread(g, x, u), None
+
+
+@vjp(ops.RegionSum)
+def _region_sum(y: Var, g: Var) -> tuple[Var | None, ...]:
+    assert isinstance(y.op, ops.RegionSum)
+    derivatives = [ops.each_region(y.op.function, y.inputs, k) for k in range(1, len(y.op.function.outputs))]
+    rest = (None,) * (len(y.inputs) - len(derivatives))
+    return (*(ops.scale(g, d) for d in derivatives), *rest)
+
+
 # --- matrices -------------------------------------------------------------------------------------------------
 
 

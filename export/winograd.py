@@ -17,7 +17,7 @@ import numpy as np
 from impasto.export import ops, tiles
 from impasto.export.direct import direct, total
 from impasto.export.filtering import TILES, Filtering, Matrix, as_array
-from impasto.export.graph import GraphError, Map, Op, Type
+from impasto.export.graph import GraphError, Guides, Map, Op, Type
 from impasto.export.lowering import Builder, Lowering
 from impasto.export.parameters import bias, kernel
 from impasto.export.tiles import TILE
@@ -60,6 +60,11 @@ _AS_DIRECT: tuple[type[Op], ...] = (
     ops.Beside,
     ops.Columns,
     ops.WithDerivative,
+    ops.HalveGuides,
+    ops.NormalizeGuides,
+    ops.GuideMean,
+    ops.EachRegion,
+    ops.RegionSum,
 )
 
 winograd = Lowering(WINOGRAD, describe, {op: direct.rules[op] for op in _AS_DIRECT})
@@ -75,7 +80,7 @@ def _conv(b: Builder, op: ops.Conv, x: str) -> str:
     if isinstance(b.origin[x].op, ops.MaxPool | ops.AveragePool):
         source = tiles.pooled(b, level)
     elif _is_picture(_map(b, x)):
-        x, source = _pixel_rows(b, x), tiles.picture(b)
+        x, source = _pixel_rows(b, x), tiles.untiled(b, 0)
     else:
         source = tiles.tiles(b, level)
     method = TILES[TILE[level]]
@@ -284,12 +289,16 @@ def _of_pictures(b: Builder, op: Op, *inputs: str) -> str:
     return direct.rules[type(op)](b, op, *inputs)
 
 
-def _overhanging(b: Builder, x: str) -> str:
-    """Return the rows of x that are no pixels, [any, C]: what a sum over all rows has too much."""
-    type_ = _map(b, x)
+def _own_rows(b: Builder, x: str) -> str:
+    """Return the rows of x, [m * m (P + 1), C], in its own level's tiles."""
     if isinstance(b.origin[x].op, ops.MaxPool | ops.AveragePool):
         raise GraphError(f"{b.origin[x]} lies in the tiles of the level above: only a convolution takes it")
-    return b.node("Gather", _rows(b, x, type_.channels), tiles.overhang(b, type_.level), axis=0)
+    return _rows(b, x, _map(b, x).channels)
+
+
+def _overhanging(b: Builder, x: str) -> str:
+    """Return the rows of x that are no pixels, [any, C]: what a sum over all rows has too much."""
+    return b.node("Gather", _own_rows(b, x), tiles.overhang(b, _map(b, x).level), axis=0)
 
 
 def _count(b: Builder, x: str) -> str:
@@ -345,3 +354,63 @@ def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
     row = b.node("Reshape", b.node("Div", v, tiles.positions(b, type_.level)), b.ints(1, type_.channels))
     exists = b.node("Sub", b.number(1.0), tiles.padding_only(b, type_.level, 1.0))
     return b.node("Expand", b.node("Mul", exists, row), b.node("Shape", x))
+
+
+# --- regions --------------------------------------------------------------------------------------------------
+
+
+def _guide_rows(b: Builder, u: str) -> str:
+    """Return guides [1, R, H, W] by the rows of their level's tiles, [R, m * m (P + 1)]; 0 where there is no pixel."""
+    type_ = b.origin[u].type
+    assert isinstance(type_, Guides)
+
+    def make() -> str:
+        padded = b.node("Pad", b.node("Flatten", u, axis=2), b.ints(0, 0, 0, 1))
+        return b.node("Gather", padded, b.node("Reshape", tiles.places(b, type_.level), b.ints(-1)), axis=1)
+
+    return b.once(("guide rows", u), make)
+
+
+def _guided(b: Builder, rows: str, u: str) -> tuple[str, str, str]:
+    """Return what a guide [N] counts of rows [N, C]: their numbers [n], they themselves, and they times the guide.
+
+    So a row costs as much as the regions that it belongs to, most often one, however many there are.
+    """
+    last = b.node("Sub", b.node("Shape", u), b.ints(1))  # it is zero, and spares products of no rows at all
+    numbers = b.node("Concat", b.node("Reshape", b.node("NonZero", u), b.ints(-1)), last, axis=0)
+    found = b.node("Gather", rows, numbers, axis=0)
+    return numbers, found, b.node("Mul", found, b.node("Unsqueeze", b.node("Gather", u, numbers), b.ints(1)))
+
+
+@lowers(ops.GuidedGram)
+def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
+    rows = _own_rows(b, x)
+
+    def region(u: str) -> list[str]:
+        _, found, weighted = _guided(b, rows, u)
+        return [b.node("Gemm", found, weighted, transA=1)]
+
+    return b.scan(region, [_guide_rows(b, u)])[0]
+
+
+@lowers(ops.GuidedMix)
+def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
+    rows = _own_rows(b, x)
+
+    def region(sum_: str, a: str, u: str) -> list[str]:
+        numbers, _, weighted = _guided(b, rows, u)
+        mixed = b.node("Gemm", weighted, a, transB=1)
+        return [b.node("ScatterND", sum_, b.node("Unsqueeze", numbers, b.ints(1)), mixed, reduction="add")]
+
+    zeros = b.node("Expand", b.number(0.0), b.node("Shape", rows))
+    return _as_tiles(b, b.scan(region, [a, _guide_rows(b, u)], [zeros])[0], x)
+
+
+@lowers(ops.GuidedMean)
+def _guided_mean(b: Builder, op: ops.GuidedMean, x: str, u: str) -> str:
+    return b.node("Unsqueeze", b.node("MatMul", _guide_rows(b, u), _own_rows(b, x)), b.ints(2))
+
+
+@lowers(ops.GuidedSpread)
+def _guided_spread(b: Builder, op: ops.GuidedSpread, v: str, x: str, u: str) -> str:
+    return _as_tiles(b, b.node("Gemm", _guide_rows(b, u), b.node("Squeeze", v, b.ints(2)), transA=1), x)

@@ -28,6 +28,8 @@ NOTICE_FILE = "NOTICE.txt"
 DIRECT, WINOGRAD = "direct", "winograd"
 LOWERINGS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
+#: The same by region: see `impasto.runtime.masks`.
+GUIDED_OBJECTIVE, GUIDED_STATISTICS = "guided-objective", "guided-statistics"
 
 _EXPORT_HINT = "make one with: impasto export"
 
@@ -35,6 +37,37 @@ _EXPORT_HINT = "make one with: impasto export"
 def graph_file(recipe: str, lowering: str, kind: str) -> str:
     """Name the file of a graph: ``seed.direct.objective.onnx``."""
     return f"{recipe}.{lowering}.{kind}.onnx"
+
+
+#: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.
+ALGEBRA = ("step", "slope", "direction", "update")
+
+#: No network halves a picture more often.
+_LEVELS = 5
+
+
+def algebra_file(name: str) -> str:
+    """Name the file of one of the `ALGEBRA`: ``lbfgs.step.onnx``."""
+    return f"lbfgs.{name}.onnx"
+
+
+def dimension(side: str, level: int) -> str:
+    """Name the height ``H`` or the width ``W`` after so many poolings, as graphs do: ``H``, ``H/2``, ``H/4``."""
+    return f"{side}/{2**level}" if level else side
+
+
+#: The dimension of graphs with guides that counts regions.
+REGIONS = "R"
+
+
+def extents(height: int, width: int, regions: int | None = None) -> dict[str, int]:
+    """Return what the dimensions of a graph's inputs are, by name, for a picture of height x width pixels."""
+    found = {
+        dimension(side, level): pixels >> level
+        for side, pixels in (("H", height), ("W", width))
+        for level in range(_LEVELS + 1)
+    }
+    return found if regions is None else {**found, REGIONS: regions}
 
 
 @dataclass(frozen=True)
@@ -161,6 +194,22 @@ class ModelFolder:
         path = self.path / graph_file(recipe, lowering, kind)
         if not path.is_file():
             raise ModelError(f"model {self.path}: {path.name} is missing; export it again with: impasto export --force")
+        return path
+
+    def algebra(self, name: str) -> Path:
+        """Return the path of one of the `ALGEBRA`.
+
+        Raises
+        ------
+        ModelError
+            When it is missing.
+        """
+        path = self.path / algebra_file(name)
+        if not path.is_file():
+            raise ModelError(
+                f"model {self.path}: {path.name}, which optimizer lbfgs-device needs, is missing; "
+                "export it again with: impasto export --force"
+            )
         return path
 
     def check_weights(self, metadata: Metadata) -> None:

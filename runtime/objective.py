@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.defaults import REFERENCE_RECIPE
+from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import InputError, PictureError
-from impasto.runtime.model import OBJECTIVE, STATISTICS, Metadata, ModelFolder
+from impasto.runtime.lbfgs import Algebra, Resident
+from impasto.runtime.masks import Mask, Regions
+from impasto.runtime.model import (
+    GUIDED_OBJECTIVE,
+    GUIDED_STATISTICS,
+    OBJECTIVE,
+    STATISTICS,
+    Metadata,
+    ModelFolder,
+    extents,
+)
 from impasto.runtime.pictures import Picture, Planes, to_planes
 from impasto.runtime.plan import normalized_blend
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import Placement, Session, on_device, open_session
+from impasto.runtime.session import DeviceArray, Placement, Session, download, download_number, on_device, open_session
 from impasto.runtime.terms import (
     GRADIENT,
+    GUIDES,
     IMAGE,
     LOSS,
     content_term,
@@ -55,8 +67,10 @@ class Objective:
         feeds: Mapping[str, NDArray[np.float32]],
     ) -> None:
         self._session = session
-        self._feeds = dict(feeds)
-        self._term_names = tuple(name for name in session.outputs if name not in (LOSS, GRADIENT))
+        # On the device, all in one place for good: what is fed beside the picture, and what the graph makes of it.
+        self._graph = session.bind(feeds)
+        self._numbers = {name: session.allocate(()) for name in session.outputs if name != GRADIENT}
+        self._image, self._gradient = (session.allocate((1, 3, *shape)) for _ in range(2))
         self.recipe = recipe
         self.shape = shape
         self.terms: dict[str, float] = {}
@@ -72,10 +86,13 @@ class Objective:
         content: Picture,
         styles: Sequence[Picture],
         style_blend: Sequence[float] | None = None,
+        content_mask: Mask | None = None,
+        style_masks: Sequence[Mask] | None = None,
         device: str = "auto",
         lowering: str = "auto",
         threads: int | None = None,
         low_memory: bool = False,
+        cuda: CudaOptions = CUDA_DEFAULTS,
         content_weight: float | None = None,
         style_weight: float | None = None,
         tv_weight: float | None = None,
@@ -90,7 +107,10 @@ class Objective:
             One style picture or more, of any size; the targets of several are averaged.
         style_blend
             The weight of each style in that average; equal ones by default.
-        device, lowering, threads, low_memory
+        content_mask, style_masks
+            Label pictures, one of the content and one of each style, stretched over them: what has the same colour in
+            two of them is the same region, and takes its style from there. See `impasto.runtime.masks`.
+        device, lowering, threads, low_memory, cuda
             Where and how it runs; see `impasto.runtime.session.Placement`.
         content_weight, style_weight, tv_weight
             Instead of the recipe's own weight, in the recipe's convention.
@@ -107,16 +127,20 @@ class Objective:
         content_planes = to_planes(content, "content")
         style_planes = [to_planes(style, f"style {k}") for k, style in enumerate(styles, 1)]
         blend = normalized_blend(style_blend, len(styles))
+        regions = Regions.match(content_mask, style_masks, len(styles))
         folder = ModelFolder.open(model)
+        height, width = content_planes.shape[2:]
 
         def measure_and_open(placement: Placement) -> tuple[Targets, Session]:
             """Open one graph after the other: the first has given its memory back by then."""
-            statistics = open_session(folder, recipe, STATISTICS, placement)
-            targets = _measure(statistics, content_planes, style_planes, blend)
+            statistics = open_session(folder, recipe, GUIDED_STATISTICS if regions else STATISTICS, placement)
+            targets = _measure(statistics, content_planes, style_planes, blend, regions)
             del statistics
-            return targets, open_session(folder, recipe, OBJECTIVE, placement)
+            kind = GUIDED_OBJECTIVE if regions else OBJECTIVE
+            found = extents(height, width, len(regions.content.colors) if regions else None)
+            return targets, open_session(folder, recipe, kind, placement, found)
 
-        targets, session = on_device(Placement(device, lowering, threads, low_memory), measure_and_open)
+        targets, session = on_device(Placement(device, lowering, threads, low_memory, cuda), measure_and_open)
         chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
         if session.metadata.random_weights:
             warnings.warn(
@@ -124,11 +148,11 @@ class Objective:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        height, width = content_planes.shape[2:]
         effective = effective_weights(chosen, session.metadata.sizes(height, width), height, width)
         with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
             weights = {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
-        return cls(session, chosen, (height, width), {**targets, **weights})
+        guides = {GUIDES: regions.content_guides(width, height)} if regions else {}
+        return cls(session, chosen, (height, width), {**targets, **weights, **guides})
 
     def __call__(self, image: NDArray[np.floating] | Picture) -> tuple[float, NDArray[np.float32]]:
         """Return the loss of a picture (H, W, 3), RGB, 0..255, and its gradient, shaped like the picture.
@@ -151,19 +175,66 @@ class Objective:
 
     def evaluate(self, planes: Planes) -> tuple[float, Planes]:
         """Return loss and gradient of a picture as the graph takes it, float32 [1, 3, H, W]; nothing is checked."""
-        results = self._session.run({IMAGE: planes, **self._feeds})
-        self.terms = {name: float(results[name]) for name in self._term_names}
-        return float(results[LOSS]), results[GRADIENT]
+        self._image.update_inplace(np.ascontiguousarray(planes))
+        return self._evaluate(self._image, self._gradient), download(self._gradient)
+
+    def _evaluate(self, image: DeviceArray, gradient: DeviceArray) -> float:
+        """Return the loss of a picture on the device, and write its gradient where the second array is."""
+        self._graph.run({IMAGE: image}, {**self._numbers, GRADIENT: gradient})
+        self.terms = {name: download_number(number) for name, number in self._numbers.items()}
+        return self.terms.pop(LOSS)
+
+    def resident(self) -> Resident:
+        """Return the objective as a function of pictures on its device, whose gradients stay there.
+
+        Raises
+        ------
+        InputError
+            When the model lacks the graphs that an optimiser on the device needs.
+        """
+        return _Resident(self._evaluate, Algebra.open(self._session.folder, self._session.placement))
 
 
-def _measure(session: Session, content: Planes, styles: Sequence[Planes], blend: Sequence[float]) -> Targets:
-    """Return the targets of the content picture and the average targets of the styles, by a statistics graph."""
+class _Resident:
+    """An objective for an optimiser on the same device."""
+
+    def __init__(self, evaluate: Callable[[DeviceArray, DeviceArray], float], algebra: Algebra) -> None:
+        self._evaluate, self.algebra = evaluate, algebra
+
+    def __call__(self, point: DeviceArray, gradient: DeviceArray) -> float:
+        return self._evaluate(point, gradient)
+
+
+def _measure(
+    session: Session, content: Planes, styles: Sequence[Planes], blend: Sequence[float], regions: Regions | None
+) -> Targets:
+    """Return the targets of the content picture and the average targets of the styles, by a statistics graph.
+
+    With regions, there is a target for each: the average over the styles that have it.
+    """
     recipe = session.metadata.recipe
     content_targets = [target_of(content_term(name)) for name in recipe.content.layers]
     style_targets = [target_of(style_term(name)) for name in recipe.style.layers]
-    measured = session.run({IMAGE: content}, content_targets)
+    shares, guides = np.array(blend, np.float64), [dict[str, Planes]() for _ in styles]
+    if regions:
+        made = [regions.style_guides(k, style.shape[3], style.shape[2]) for k, style in enumerate(styles)]
+        deepest = max(layer.level for layer in session.metadata.layers if layer.name in recipe.style.layers)
+        shares, guides = regions.blend(blend, made, deepest), [{GUIDES: guide} for guide in made]
+    # What the graph measures of the content's style, if anything, is not wanted: one region is the least work.
+    anywhere = {GUIDES: np.ones((1, 1, *content.shape[2:]), np.float32)} if regions else {}
+    measured = session.run({IMAGE: content, **anywhere}, content_targets)
     targets = {name: value.copy() for name, value in measured.items()}  # the session's memory is not to be kept
-    measurements = [session.run({IMAGE: style}, style_targets) for style in styles]
+    measurements = [
+        session.run({IMAGE: style, **guide}, style_targets) for style, guide in zip(styles, guides, strict=True)
+    ]
     for name in style_targets:
-        targets[name] = np.average([m[name] for m in measurements], axis=0, weights=blend).astype(np.float32)
+        targets[name] = _average([m[name] for m in measurements], shares)
     return targets
+
+
+def _average(values: Sequence[NDArray[np.float32]], shares: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the sum of values, one for each style, times shares, [styles] or, by region, [styles, R]."""
+    stacked = np.stack(values)
+    weights = shares.reshape(shares.shape + (1,) * (stacked.ndim - shares.ndim))
+    average: NDArray[np.float32] = (weights * stacked).sum(0).astype(np.float32)
+    return average

@@ -13,14 +13,24 @@ from running import run
 from impasto.export import ops
 from impasto.export.direct import direct
 from impasto.export.gradient import gradient, pull_back
-from impasto.export.graph import GraphError, Map, Matrix, Op, Scalar, Type, Var, apply
+from impasto.export.graph import GraphError, Guides, Map, Matrix, Op, PerRegion, Scalar, Type, Var, apply
 from impasto.export.vjps import NO_GRADIENT, RULES, vjp
 
 Array = NDArray[np.float32]
 Make = Callable[..., Var]
 
 HEIGHT, WIDTH = 7, 9
+REGIONS = 3
 MAP = Map(2)
+
+
+def share_of_squares(a: Var, s: Var) -> Var:
+    """s |A|^2, summed over regions."""
+    a_, s_ = ops.graph_input("a", Matrix(3, 4)), ops.graph_input("s", Scalar())
+    function = ops.Function((a_, s_), (ops.scale(s_, ops.inner(a_, a_)), ops.scale(s_, ops.scale(2.0, a_))))
+    return ops.region_sum(function, [a, s])
+
+
 #: Operator -> function of its inputs, their types, and which of them it is differentiated by.
 CASES: dict[type[Op], tuple[Make, tuple[Type, ...], tuple[int, ...]]] = {
     ops.Add: (ops.add, (MAP, MAP), (0, 1)),
@@ -46,6 +56,9 @@ CASES: dict[type[Op], tuple[Make, tuple[Type, ...], tuple[int, ...]]] = {
     ops.Gram: (ops.gram, (MAP,), (0,)),
     ops.ChannelMean: (ops.channel_mean, (MAP,), (0,)),
     ops.ChannelSpread: (ops.channel_spread, (Matrix(2, 1), MAP), (0, 1)),
+    ops.GuidedGram: (ops.guided_gram, (MAP, Guides()), (0,)),
+    ops.GuidedMean: (ops.guided_mean, (MAP, Guides()), (0,)),
+    ops.RegionSum: (share_of_squares, (PerRegion(Matrix(3, 4)), PerRegion(Scalar())), (0,)),
     ops.Transpose: (ops.transpose, (Matrix(3, 4),), (0,)),
     ops.MatMul: (ops.matmul, (Matrix(3, 4), Matrix(4, 2)), (0, 1)),
     ops.WithDerivative: (
@@ -63,6 +76,10 @@ def shape(type_: Type) -> tuple[int, ...]:
             return (1, channels, (HEIGHT >> level) - trim, (WIDTH >> level) - trim)
         case Matrix(rows, columns):
             return (rows, columns)
+        case Guides(level):
+            return (1, REGIONS, HEIGHT >> level, WIDTH >> level)
+        case PerRegion(each):
+            return (REGIONS, *shape(each))
         case _:
             return ()
 
