@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,20 +14,41 @@ from impasto.defaults import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from impasto.runtime.model import Metadata
+    from impasto.runtime.plan import Plan
+    from impasto.runtime.record import Record
 
 
 def info(
-    model: Annotated[Path, typer.Argument(envvar="IMPASTO_MODEL", help="A model folder.")] = DEFAULT_MODEL,
+    place: Annotated[
+        str,
+        typer.Argument(metavar="[PLACE]", envvar="IMPASTO_MODEL", help="A model folder, or a picture impasto made."),
+    ] = str(DEFAULT_MODEL),
     json: options.Json = False,
 ) -> None:
-    """Show what a model folder holds."""
+    """Show what a model folder holds, or how a picture was made."""
+    from impasto.runtime import places
+
+    if not places.is_file(place) or Path(place).is_file():
+        from impasto.runtime.record import Record
+
+        record = Record.read(place)
+        print(json_.dumps(json_.loads(record.to_json()), indent=2) if json else _render_record(place, record))
+    else:
+        path, metadata = _model(Path(place))
+        print(json_.dumps(_describe(path, metadata), indent=2) if json else _render(path, metadata))
+
+
+# --- a model folder -------------------------------------------------------------------------------------------
+
+
+def _model(path: Path) -> tuple[Path, list[Metadata]]:
     from impasto.runtime.model import OBJECTIVE, ModelFolder
     from impasto.runtime.session import read_metadata
 
-    folder = ModelFolder.open(model)
+    folder = ModelFolder.open(path)
     metadata = [read_metadata(folder, name, OBJECTIVE) for name in folder.recipes()]
     folder.check_weights(metadata[0])
-    print(json_.dumps(_describe(folder.path, metadata), indent=2) if json else _render(folder.path, metadata))
+    return folder.path, metadata
 
 
 def _describe(path: Path, metadata: list[Metadata]) -> dict[str, Any]:
@@ -61,3 +83,70 @@ def _render(path: Path, metadata: list[Metadata]) -> str:
         tv = recipe.tv
         lines.append(f"  {'tv':14} {tv.weight:g} ({tv.convention}), exponent {tv.exponent:g}")
     return "\n".join(lines)
+
+
+# --- a picture ------------------------------------------------------------------------------------------------
+
+
+def _render_record(place: str, record: Record) -> str:
+    """Return a record as text; what a stranger may have written into it is shown without control characters."""
+    plan, origin, outcome = record.plan, record.origin, record.outcome
+    minutes, seconds = divmod(round(outcome.seconds), 60)
+    versions = ", ".join(f"{name} {version}" for name, version in origin.machine.versions.items())
+    sections: dict[str, Mapping[str, str]] = {
+        f"{place}: {plan.width}x{plan.height}, made on {outcome.date}": {},
+        "inputs": _inputs(record),
+        "what was done": _plan(plan),
+        "outcome": {
+            "loss": f"{outcome.loss:.6g} after {outcome.evaluations} evaluations in {minutes}:{seconds:02d}",
+            **{f"  {name}": f"{value:.6g}" for name, value in outcome.terms.items()},
+            "ended": outcome.reason,
+            "resumed": ", ".join(f"after evaluation {n}" for n in outcome.resumed),
+        },
+        "where": {
+            "model": f"{origin.model.place} ({origin.model.network}, by {origin.model.exporter})",
+            "weights": f"sha256 {origin.model.weights_sha256}" + (" (RANDOM)" if origin.model.random_weights else ""),
+            "device": f"{origin.placement.device}, {origin.placement.lowering}",
+            "threads": f"{origin.placement.threads or 'by default'}",
+            "processor": f"{origin.machine.processor}, {origin.machine.cpus} CPUs",
+            "versions": versions,
+        },
+    }
+    lines: list[str] = []
+    for title, entries in sections.items():
+        lines += ["", title] if lines else [title]
+        lines += [f"  {name:22} {value}" for name, value in entries.items() if value]
+    return "\n".join("".join(c if c.isprintable() else "?" for c in text) for text in lines)
+
+
+def _inputs(record: Record) -> dict[str, str]:
+    """Return the inputs by role; those of one role with numbers."""
+    found = {}
+    for role in dict.fromkeys(picture.role for picture in record.origin.inputs):
+        pictures = record.inputs(role)
+        for number, picture in enumerate(pictures, 1):
+            place = picture.place or "given by a program"
+            text = f"{place} ({picture.width}x{picture.height}, sha256 {picture.sha256[:16]})"
+            found[role if len(pictures) == 1 else f"{role} {number}"] = text
+    return found
+
+
+def _plan(plan: Plan) -> Mapping[str, str]:
+    """Return what of a plan is not as it would be if nothing were said, and its recipe, stages and start."""
+    recipe = plan.recipe
+    terms = (("content", recipe.content.weight), ("style", recipe.style.weight), ("tv", recipe.tv.weight))
+    stages = ", ".join(f"{stage.evaluations} at {stage.width}x{stage.height}" for stage in plan.stages)
+    start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]
+    start += [f"seed {plan.seed}"] if plan.noise or plan.init in ("random", "statistics") else []
+    return {
+        "recipe": recipe.name,
+        "weights": ", ".join(f"{name} {weight:g}" for name, weight in terms),
+        "evaluations": stages,
+        "start": ", ".join(start),
+        "optimizer": plan.optimizer + (", levels held in 0..255" if plan.clip else ""),
+        "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
+        "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
+        "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
+        "colors": plan.colors if plan.colors != "style" else "",
+        "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
+    }

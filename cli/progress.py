@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: About so many plain lines are written in all.
 _LINES = 40
 
+#: Below this many columns the live line is without the terms.
+_WIDE = 110
+
 
 class Progress:
     """Shows each evaluation as it is done; use it in a `with` block."""
@@ -19,8 +22,9 @@ class Progress:
         self._stream = stream
         self._live: Any = None
         self._task: Any = None
-        self._best = 0.0
+        self._best: Step | None = None
         self._next_line = 1
+        self._clock = Clock()
 
     def __enter__(self) -> Progress:
         if self._stream.isatty():
@@ -40,28 +44,75 @@ class Progress:
 
     def show(self, step: Step) -> None:
         """Show an evaluation. Only those that lower the loss are reported; a line search may try others."""
-        if step.improved:
-            self._best = step.loss
+        if step.improved or self._best is None:
+            self._best = step
+        left = self._clock.left(step)
         if self._live:
-            self._show_live(step)
+            self._show_live(step, self._best, left)
         elif step.improved and step.evaluation >= self._next_line:
-            print(
-                f"evaluation {step.evaluation}/{step.evaluations}  {_figures(step, self._best)}",
-                file=self._stream,
-                flush=True,
-            )
+            figures = [f"evaluation {step.evaluation}/{step.evaluations}", *_figures(step), *_stage(step), _time(left)]
+            print("  ".join(part for part in figures if part), file=self._stream, flush=True)
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
 
-    def _show_live(self, step: Step) -> None:
+    def _show_live(self, step: Step, best: Step, left: float | None) -> None:
         if self._task is None:
-            self._task = self._live.add_task("", total=step.evaluations, figures="")
-        self._live.update(self._task, completed=step.evaluation, figures=_figures(step, self._best))
+            self._task = self._live.add_task("", total=step.evaluations, stage="", figures="", left="")
+        figures = _figures(best) if self._live.console.width >= _WIDE else _figures(best)[:1]
+        self._live.update(
+            self._task,
+            completed=step.evaluation,
+            stage="  ".join(_stage(step)),
+            figures="  ".join(figures),
+            left=_time(left),
+        )
 
 
-def _figures(step: Step, best: float) -> str:
-    left = step.seconds / step.evaluation * (step.evaluations - step.evaluation)
+class Clock:
+    """Says how long a transfer will still take, if every evaluation does what it plans.
+
+    An evaluation takes time in proportion to its pixels, so later stages are slower. The rate is that of the present
+    stage, measured from its first evaluation on; before there are two, that of the stage before.
+    """
+
+    def __init__(self) -> None:
+        self._first: Step | None = None
+        self._rate: float | None = None
+
+    def left(self, step: Step) -> float | None:
+        """Return the seconds that are left after an evaluation; None where there is nothing to tell by."""
+        first, plan, pixels = self._first, step.transfer.plan, step.width * step.height
+        if first is None or first.stage != step.stage:
+            self._first = step
+        elif step.evaluation > first.evaluation:
+            self._rate = (step.seconds - first.seconds) / ((step.evaluation - first.evaluation) * pixels)
+        if self._rate is None:
+            return None
+        work = (plan.stages[step.stage - 1].evaluations - step.transfer.made[step.stage - 1]) * pixels
+        work += sum(stage.evaluations * stage.width * stage.height for stage in plan.stages[step.stage :])
+        return self._rate * work
+
+
+def _figures(step: Step) -> list[str]:
+    """Return the loss, and what content, style and smoothness make up of it."""
+    sums: dict[str, float] = {}
+    for name, value in step.terms.items():
+        kind = name.partition("/")[0]
+        sums[kind] = sums.get(kind, 0.0) + value
+    return [f"loss {step.loss:.4g}", ", ".join(f"{kind} {value:.3g}" for kind, value in sums.items())]
+
+
+def _stage(step: Step) -> list[str]:
+    if step.stages == 1:
+        return []
+    return [f"stage {step.stage}/{step.stages}, {step.width}x{step.height}"]
+
+
+def _time(left: float | None) -> str:
+    if left is None:
+        return ""
     minutes, seconds = divmod(round(left), 60)
-    return f"loss {best:.4g}  {minutes}:{seconds:02d} left"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d} left" if hours else f"{minutes}:{seconds:02d} left"
 
 
 def _live_bar(stream: TextIO) -> Any:
@@ -69,5 +120,5 @@ def _live_bar(stream: TextIO) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
-    return Bar(*columns, console=Console(file=stream))
+    texts = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("figures", "stage", "left")]
+    return Bar(BarColumn(bar_width=16), MofNCompleteColumn(), *texts, console=Console(file=stream))

@@ -7,16 +7,16 @@ changes), the tests are switched off, and the loop ends for reasons it can name.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import TransferError
+from impasto.runtime.lbfgs import Descent, Resident
 
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
@@ -39,6 +39,26 @@ class StopOptimization(Exception):
 
 
 @dataclass(frozen=True)
+class Adam:
+    """Where Adam stands after so many steps; `minimize` goes on from there as if it had never been interrupted.
+
+    Attributes
+    ----------
+    steps
+        How many it has made.
+    point
+        Where it looks next.
+    mean, square
+        The decaying means of the gradient and of its square. They change with the next evaluation: copy what is kept.
+    """
+
+    steps: int
+    point: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    square: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One evaluation of the function.
 
@@ -52,12 +72,15 @@ class Evaluation:
         Whether no earlier loss was as low. A line search may try points that are worse.
     point
         Where it was evaluated.
+    adam
+        Where Adam stands; None with L-BFGS, whose memory SciPy keeps to itself.
     """
 
     number: int
     loss: float
     improved: bool
     point: NDArray[np.float32]
+    adam: Adam | None = None
 
 
 @dataclass(frozen=True)
@@ -115,8 +138,13 @@ class _Search:
             self.scale = _power_of_two(1 / abs(loss))
         return loss * self.scale, np.multiply(gradient, self.scale * self.unit, dtype=np.float64).ravel()
 
-    def look(self, point: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-        """Evaluate the function, unless the search is over, and remember the best point."""
+    def look(
+        self, point: NDArray[np.float32], step: Callable[[NDArray[np.float32]], Adam] | None = None
+    ) -> tuple[float, NDArray[np.float32]]:
+        """Evaluate the function, unless the search is over, and remember the best point.
+
+        `step` takes the gradient, where that is finite, before the callback is told.
+        """
         if self.done == self.allowed:
             raise _Finished(f"all {self.allowed} evaluations were made")
         loss, gradient = self._evaluate(point)
@@ -125,9 +153,10 @@ class _Search:
         improved = finite and loss < self.best_loss
         if improved:
             self.best_loss, self.best_point = loss, point
+        adam = step(gradient) if step and finite else None
         if self.callback:
             try:
-                self.callback(Evaluation(self.done, loss, improved, point))
+                self.callback(Evaluation(self.done, loss, improved, point, adam))
             except StopOptimization as stop:
                 raise _Finished(str(stop) or "stopped by the callback", stopped=True) from None
         if not finite:
@@ -164,6 +193,10 @@ def minimize(
     bounds: tuple[float, float] | None = None,
     restart_every: int | None = None,
     min_improvement: float | None = None,
+    steps: int | None = None,
+    adam: Adam | None = None,
+    best: float = math.inf,
+    resident: Resident | None = None,
     callback: Callable[[Evaluation], None] | None = None,
 ) -> Minimum:
     """Minimise a function of a float32 array, in exactly so many evaluations unless it must end earlier.
@@ -174,8 +207,8 @@ def minimize(
         Point -> (loss, gradient), the gradient shaped like the point. When it raises a `TransferError`, the search
         ends, with the best point so far.
     optimizer
-        ``lbfgs`` or ``adam``. Adam keeps two float32 arrays of the point's size, L-BFGS-B some dozen in float64, but
-        takes several times as many evaluations.
+        ``lbfgs``, ``lbfgs-device`` or ``adam``. Adam keeps two float32 arrays of the point's size, L-BFGS-B some dozen
+        in float64, but takes several times as many evaluations.
     first_step
         Length (Euclidean norm) of the first step that is tried, about: it is rounded to a power of two. SciPy's own
         is 1, which for a picture is nothing, and evaluations are spent on growing it.
@@ -186,6 +219,14 @@ def minimize(
         algorithm does with 20. It throws away the curvature that has been learnt: for parity only.
     min_improvement
         End when the last `PATIENCE` evaluations have lowered the loss by less than this fraction of it.
+    steps
+        In how many steps Adam's fall to a tenth of the first; `evaluations` by default.
+    adam
+        Where Adam stood, to go on from there.
+    best
+        The loss of the start, where that is known already, and Adam has moved on from it.
+    resident
+        The function on its device, for ``lbfgs-device``: see `impasto.runtime.lbfgs`. It knows no bounds.
     callback
         Called after every evaluation; may raise `StopOptimization`.
 
@@ -194,35 +235,52 @@ def minimize(
     TransferError
         When not even the start has a finite loss and gradient; or the function's own, from there.
     """
+    if (optimizer == "lbfgs-device") != (resident is not None):
+        raise ValueError("resident: goes with optimizer lbfgs-device, and that with it")
     unit = _power_of_two(first_step)  # what SciPy takes for a step of 1
     rescale = restart_every is None  # parity is with an objective as it is: SciPy has a longest first step of 1e10
-    search = _Search(function, start.shape, evaluations, unit, rescale, min_improvement, callback)
+    descent = Descent(resident, start, unit) if resident else None
+    evaluate = descent.evaluate if descent else function
+    search = _Search(evaluate, start.shape, evaluations, unit, rescale, min_improvement, callback)
+    search.best_point, search.best_loss = start, best
     stopped = False
     try:
         if optimizer == "adam":
-            _adam(search, start, first_step / start.size**0.5, bounds)
-        reason = _search(search, start.astype(np.float64).ravel() / unit, bounds, restart_every)
+            at = adam or Adam(0, start, np.zeros_like(start), np.zeros_like(start))
+            at = replace(at, mean=at.mean.copy(), square=at.square.copy())
+            _adam(search, at, first_step / start.size**0.5, steps or evaluations, bounds)
+        if descent:
+            reason = descent.run(search.look)
+        else:
+            reason = _search(search, start.astype(np.float64).ravel() / unit, bounds, restart_every)
     except _Finished as finished:
         reason, stopped = str(finished), finished.stopped
+    except TransferError as error:  # between two evaluations, on the device
+        if math.isinf(search.best_loss):
+            raise
+        reason, stopped = f"the step after evaluation {search.done} failed: {error}", True
     if math.isinf(search.best_loss):
         raise TransferError(f"the start has no finite loss ({reason}); check the weights of the terms and the model")
     return Minimum(search.best_point, search.best_loss, search.done, reason, stopped)
 
 
-def _adam(search: _Search, start: NDArray[np.float32], rate: float, bounds: tuple[float, float] | None) -> NoReturn:
-    """Follow Adam until the search is over; `rate` is the step of an element, at first."""
-    x, mean, square = start, np.zeros_like(start), np.zeros_like(start)
+def _adam(search: _Search, adam: Adam, rate: float, steps: int, bounds: tuple[float, float] | None) -> NoReturn:
+    """Follow Adam until the search is over; `rate` is the step of an element at first, and falls in so many steps."""
     slow, slower = ADAM_DECAY
-    for t in itertools.count(1):
-        _, gradient = search.look(x)
+
+    def step(gradient: NDArray[np.float32]) -> Adam:
+        nonlocal adam
+        mean, square, t = adam.mean, adam.square, adam.steps + 1
         mean += (1 - slow) * (gradient - mean)
         square += (1 - slower) * (gradient * gradient - square)
-        left = 1 - (1 - ADAM_LAST_STEP) * (t - 1) / search.allowed
-        step = mean / (1 - slow**t) / (np.sqrt(square / (1 - slower**t)) + np.finfo(np.float32).tiny)
-        x = x - np.float32(rate * left) * step
-        if bounds:
-            x = x.clip(*bounds)
-    raise AssertionError("unreachable")
+        left = max(ADAM_LAST_STEP, 1 - (1 - ADAM_LAST_STEP) * (t - 1) / steps)
+        change = mean / (1 - slow**t) / (np.sqrt(square / (1 - slower**t)) + np.finfo(np.float32).tiny)
+        point = adam.point - np.float32(rate * left) * change
+        adam = Adam(t, point.clip(*bounds) if bounds else point, mean, square)
+        return adam
+
+    while True:
+        search.look(adam.point, step)
 
 
 def _search(

@@ -352,11 +352,22 @@ def _replace(path: Path, data: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut might leave an empty file under the final name
         temporary.chmod(0o666 & ~_umask())  # temporary files are private; a result is not
         temporary.replace(path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def clear_up(path: Path) -> None:
+    """Remove what processes that were killed while they wrote a file have left beside it."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # as `tempfile` names them
+    with contextlib.suppress(OSError):
+        for other in path.absolute().parent.iterdir():
+            if left.fullmatch(other.name) and other.is_file():
+                other.unlink()
 
 
 def _write_standard_output(data: bytes) -> None:

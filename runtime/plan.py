@@ -13,10 +13,13 @@ from typing import Any
 
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures import MIN_SIDE
-from impasto.runtime.recipe import Recipe
+from impasto.runtime.recipe import INITS, Recipe
 
 COLORS = ("style", "keep", "match")
-OPTIMIZERS = ("lbfgs", "adam")
+OPTIMIZERS = ("lbfgs", "lbfgs-device", "adam")
+
+#: The `init` of a run that starts from a picture of the user's.
+PICTURE = "picture"
 
 #: Pictures with a longer side are painted coarse to fine: a VGG network sees strokes of up to some 200 pixels, and what
 #: is larger has to be laid out while the picture is small.
@@ -28,11 +31,37 @@ FINER, FEWER = 2, 2
 
 @dataclass(frozen=True)
 class Stage:
-    """So many evaluations at one size, in pixels."""
+    """So many evaluations at one size, in pixels.
+
+    Attributes
+    ----------
+    planned
+        How many they were to be, where something ended them early: Adam's steps fall in proportion to that.
+    """
 
     width: int
     height: int
     evaluations: int
+    planned: int | None = None
+
+    def check(self, what: str) -> None:
+        """Refuse what is out of range; `what` names the stage.
+
+        Raises
+        ------
+        InputError
+            When a size or a number of evaluations will not do.
+        """
+        _whole(f"{what}: width", self.width, MIN_SIDE)
+        _whole(f"{what}: height", self.height, MIN_SIDE)
+        _whole(f"{what}: evaluations", self.evaluations, 1)
+        if self.planned is not None:
+            _whole(f"{what}: planned", self.planned, self.evaluations)
+
+    @property
+    def steps(self) -> int:
+        """In how many evaluations Adam's steps fall to their last size."""
+        return self.planned or self.evaluations
 
 
 def schedule(width: int, height: int, evaluations: int, stages: int | None = None) -> tuple[Stage, ...]:
@@ -95,7 +124,8 @@ class Plan:
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
     optimizer
-        ``lbfgs`` (SciPy's L-BFGS-B) or ``adam``, which needs less memory.
+        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-device`` (the same method, computed where the loss is; without bounds) or
+        ``adam``, which needs less memory.
     restart_every
         See `impasto.runtime.optimize.minimize`.
     min_improvement
@@ -103,6 +133,9 @@ class Plan:
         `impasto.runtime.optimize.PATIENCE`.
     time_limit
         Seconds after which the run ends with what it has.
+    restarts
+        After how many evaluations, of all stages, L-BFGS begins anew from the best picture, without the curvature it
+        has learnt: where a run was interrupted and resumed.
     """
 
     recipe: Recipe
@@ -119,6 +152,7 @@ class Plan:
     restart_every: int | None = None
     min_improvement: float | None = None
     time_limit: float | None = None
+    restarts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is out of range.
@@ -128,18 +162,26 @@ class Plan:
         InputError
             One line that names the value and says what was expected.
         """
-        _in_range("seed", self.seed, 0)
+        for number, stage in enumerate(self.stages, 1):
+            stage.check(f"stage {number}")
+        for restart in self.restarts:
+            _whole("restarts", restart, 1)
+        if not self.stages:
+            raise InputError("stages: none; expected one or more")
+        _whole("seed", self.seed, 0)
         _in_range("noise", self.noise, 0, 1)
         _in_range("strength", self.strength, 0, 1)
         _in_range("style_scale", self.style_scale, 0.05, 20)
         for name in ("restart_every", "min_improvement", "time_limit"):
             if (value := getattr(self, name)) is not None:
                 _in_range(name, value, 1 if name == "restart_every" else 0)
-        for name, choices in (("colors", COLORS), ("optimizer", OPTIMIZERS)):
+        for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} {getattr(self, name)!r}: expected {', '.join(choices[:-1])} or {choices[-1]}")
         if self.optimizer != "lbfgs" and self.restart_every is not None:
-            raise InputError("restart_every: restarts are L-BFGS's; leave it out with optimizer adam")
+            raise InputError(f"restart_every: restarts are SciPy's; leave it out with optimizer {self.optimizer}")
+        if self.optimizer == "lbfgs-device" and self.clip:
+            raise InputError("clip: optimizer lbfgs-device knows no bounds; leave it out, or choose lbfgs or adam")
 
     @property
     def width(self) -> int:
@@ -156,10 +198,14 @@ class Plan:
         """Of all stages together."""
         return sum(stage.evaluations for stage in self.stages)
 
-    def made(self, evaluations: Sequence[int]) -> Plan:
-        """Return the plan that makes so many evaluations in each stage, whatever ended them this time."""
-        stages = (replace(stage, evaluations=n) for stage, n in zip(self.stages, evaluations, strict=False) if n)
-        return replace(self, stages=tuple(stages), min_improvement=None, time_limit=None)
+    def made(self, evaluations: Sequence[int], restarts: Sequence[int] = ()) -> Plan:
+        """Return the plan that makes so many evaluations in each stage, and restarts, whatever brought them about."""
+        stages = tuple(
+            replace(stage, evaluations=n, planned=stage.steps if n < stage.steps else None)
+            for stage, n in zip(self.stages, evaluations, strict=False)
+            if n
+        )
+        return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the plan as plain data; `from_mapping` reads it back."""
@@ -178,7 +224,8 @@ class Plan:
             values = dict(data)
             values["recipe"] = Recipe.from_mapping(values["recipe"], where)
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-            values["blend"] = tuple(values["blend"])
+            for name in ("blend", "restarts"):
+                values[name] = tuple(values[name])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where}: not a plan that this version of impasto knows ({error})") from None
@@ -188,6 +235,13 @@ def _in_range(name: str, value: float, low: float, high: float = math.inf) -> No
     if not (math.isfinite(value) and low <= value <= high):
         expected = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
         raise InputError(f"{name} is {value:g}; expected {expected}")
+
+
+def _whole(name: str, value: object, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; expected a whole number, {low} or more")
+    if value < low:
+        raise InputError(f"{name} is {value}; expected {low} or more")
 
 
 def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b, rosen, rosen_der
 
 from impasto.runtime.errors import TransferError
-from impasto.runtime.optimize import Evaluation, Function, Minimum, StopOptimization, minimize
+from impasto.runtime.optimize import PATIENCE, Evaluation, Function, Minimum, StopOptimization, minimize
 
 Array = NDArray[np.float32]
 
@@ -324,3 +324,112 @@ def test_restarts_follow_the_reference_loop_bit_for_bit(function: Callable[..., 
     mine.minimize(start, len(reference.calls), restart_every=20)
     assert len(reference.calls) > 45
     np.testing.assert_array_equal(mine.calls, reference.calls)
+
+
+# --- Adam, bounds, and ending for want of improvement -----------------------------------------------------------
+
+
+def textbook_adam(function: Function, start: Array, rate: float, steps: int) -> list[NDArray[np.float64]]:
+    """Return where Adam looks, after Kingma and Ba's algorithm 1, in float64, its steps falling to a tenth."""
+    x, m, v, looks = start.astype(np.float64), 0.0, 0.0, []
+    for t in range(1, steps + 1):
+        looks.append(x)
+        g = function(x.astype(np.float32))[1].astype(np.float64)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        alpha = rate * (1 - 0.9 * (t - 1) / steps)
+        x = x - alpha * (m / (1 - 0.9**t)) / np.sqrt(v / (1 - 0.999**t))
+    return looks
+
+
+def test_adam_follows_the_textbook() -> None:
+    function, bottom = quadratic()
+    start = np.full_like(bottom, 20)
+    recorder = Recorder(function)
+    recorder.minimize(start, 60, optimizer="adam", first_step=0.5 * start.size**0.5)
+    np.testing.assert_allclose(recorder.calls, textbook_adam(function, start, 0.5, 60), rtol=1e-4, atol=1e-3)
+
+
+def test_adam_finds_the_bottom_of_a_bowl_and_counts_every_evaluation() -> None:
+    function, bottom = quadratic()
+    start = np.full_like(bottom, 5)
+    found = Recorder(function).minimize(start, 400, optimizer="adam", first_step=0.2 * start.size**0.5)
+    np.testing.assert_allclose(found.point, bottom, atol=0.05)
+    assert found.evaluations == 400
+    assert found.reason == "all 400 evaluations were made"
+    assert not found.stopped
+
+
+@pytest.mark.parametrize("at", [1, 7, 29])
+@pytest.mark.parametrize("bounds", [None, (-1.0, 4.0)])
+def test_adam_goes_on_bit_for_bit_from_where_it_stood(at: int, bounds: tuple[float, float] | None) -> None:
+    options: dict[str, Any] = {"optimizer": "adam", "first_step": 3.0, "bounds": bounds, "steps": 30}
+    start = np.array([-1.2, 1.0, -0.5, 0.8, 3.9], np.float32)
+    straight = Recorder(rosenbrock)
+    expected = straight.minimize(start, 30, **options)
+    first = Recorder(rosenbrock)
+    half = first.minimize(start, at, **options)
+    second = Recorder(rosenbrock)
+    adam = first.seen[-1].adam
+    assert adam is not None
+    assert adam.steps == at
+    found = minimize(second, half.point, evaluations=30 - at, adam=adam, best=half.loss, callback=second.see, **options)
+    np.testing.assert_array_equal([*first.calls, *second.calls], straight.calls)
+    assert found.loss == expected.loss
+    np.testing.assert_array_equal(found.point, expected.point)
+    again = Recorder(rosenbrock)  # what was handed in has not been changed
+    minimize(again, half.point, evaluations=30 - at, adam=adam, best=half.loss, callback=again.see, **options)
+    np.testing.assert_array_equal(again.calls, second.calls)
+
+
+def test_lbfgs_says_nothing_of_adam() -> None:
+    recorder = Recorder(rosenbrock)
+    recorder.minimize(np.zeros(3, np.float32), 5)
+    assert {evaluation.adam for evaluation in recorder.seen} == {None}
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_no_point_beyond_the_bounds_is_ever_looked_at(optimizer: str) -> None:
+    function, bottom = quadratic()
+    recorder = Recorder(function)
+    start = np.full_like(bottom, 1)
+    found = recorder.minimize(start, 150, optimizer=optimizer, first_step=3, bounds=(0.0, 2.0))
+    assert all(call.min() >= 0 and call.max() <= 2 for call in recorder.calls)
+    np.testing.assert_allclose(found.point, bottom.clip(0, 2), atol=0.05)
+
+
+def test_bounds_with_restarts_hold_too() -> None:
+    function, bottom = quadratic()
+    recorder = Recorder(function)
+    recorder.minimize(np.full_like(bottom, 1), 60, restart_every=20, bounds=(0.0, 2.0))
+    assert all(call.min() >= 0 and call.max() <= 2 for call in recorder.calls)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_search_that_no_longer_improves_ends_by_itself(optimizer: str) -> None:
+    function, bottom = quadratic()
+    seen: list[Evaluation] = []
+    found = minimize(
+        function, np.full_like(bottom, 50), evaluations=5000, optimizer=optimizer, first_step=10,
+        min_improvement=1e-3, callback=seen.append,
+    )  # fmt: skip
+    assert PATIENCE < found.evaluations < 5000
+    assert found.reason == "10 evaluations lowered the loss by less than 0.001 of it"
+    assert not found.stopped
+    best = list(itertools.accumulate((e.loss for e in seen), min))
+    gains = [(best[k - PATIENCE] - best[k]) / best[k - PATIENCE] for k in range(PATIENCE, len(best))]
+    assert gains[-1] < 1e-3 <= min(gains[:-1])
+
+
+def test_a_min_improvement_of_zero_ends_only_where_nothing_improves() -> None:
+    found = Recorder(rosenbrock).minimize(np.array([-1.2, 1.0], np.float32), 12, min_improvement=0.0)
+    assert found.evaluations == 12
+
+
+def test_the_reason_from_outside_is_told_from_one_of_its_own() -> None:
+    def stop(_: Evaluation) -> None:
+        raise StopOptimization
+
+    start = np.array([-1.2, 1.0], np.float32)
+    assert minimize(rosenbrock, start, evaluations=9, callback=stop).stopped
+    assert minimize(failing_after(3), np.full((1, 3, 4, 5), 9, np.float32), evaluations=9).stopped
+    assert not minimize(rosenbrock, start, evaluations=9).stopped

@@ -1,0 +1,275 @@
+"""What a run writes: the result and, if wished, a preview, pictures in between, a log and a checkpoint.
+
+To be imported by a command that runs: it takes the runtime with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from impasto.cli.running import write
+from impasto.runtime import pictures, places
+from impasto.runtime.checkpoint import Checkpoint, Checkpoints
+from impasto.runtime.errors import InputError, PictureError, SaveError
+from impasto.runtime.pictures import Photograph
+from impasto.runtime.places import Place
+from impasto.runtime.record import KEYWORD, Origin, Record
+from impasto.runtime.transfer import Callback, Position, Result, Step, Transfer
+from impasto.runtime.watch import PREVIEW, Log, Preview, Saves, together
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Where things are to be written; see the options of these names."""
+
+    output: Place
+    triptych: Path | None = None
+    preview: Path | None = None
+    save_every: int | None = None
+    log: Path | None = None
+    checkpoint: Path | None = None
+    resume: bool = False
+    record: bool = True
+    force: bool = False
+    json: bool = False
+
+    def earlier(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from, if there is one.
+
+        Raises
+        ------
+        InputError
+            When it cannot be used; or when there is one, and nothing was said of resuming.
+        """
+        if self.checkpoint is None:
+            if self.resume:
+                raise InputError("--resume: from what? name the checkpoint with --checkpoint")
+            return None
+        if not self.checkpoint.exists():
+            if self.resume:
+                print(f"no checkpoint {self.checkpoint} yet: the run begins at its start", file=sys.stderr)
+            return None
+        if self.resume:
+            return Checkpoint.read(self.checkpoint)
+        if not self.force:
+            raise InputError(
+                f"checkpoint {self.checkpoint}: exists already; go on from it with --resume, or begin anew with --force"
+            )
+        return None
+
+    def check(self, inputs: Sequence[Place], earlier: Checkpoint | None) -> None:
+        """Refuse, before any work, what could not be written, or would be lost.
+
+        Raises
+        ------
+        InputError
+            One line that names the place.
+        """
+        if self.json and not places.is_file(self.output):
+            raise InputError("output -: --json prints to standard output, too; name a file for the picture")
+        if self.save_every is not None and not places.is_file(self.output):
+            raise InputError("--save-every: pictures are named after the result; name a file for that with --output")
+        self._check_names()
+        shown = [place for place in (self.output, self.triptych) if place is not None]
+        for place in shown:
+            force = self.force or _is_as_written(place, earlier)
+            pictures.check_output(place, force=force, inputs=inputs)
+        if self.preview:
+            pictures.check_output(self.preview, force=self.force or _is_preview(self.preview), inputs=inputs)
+        if self.log:
+            force = self.force or _is_log_of(self.log, earlier)
+            places.check_destination(self.log, force=force, inputs=inputs)
+        if self.checkpoint:  # one that is there has been seen to
+            places.check_destination(self.checkpoint, force=True, inputs=inputs)
+
+    def _check_names(self) -> None:
+        """Refuse to write two things to one place."""
+        taken: dict[Path, str] = {}
+        named = {"output": self.output, "the triptych": self.triptych, "the preview": self.preview}
+        for what, place in (named | {"the log": self.log, "the checkpoint": self.checkpoint}).items():
+            if place is None or not places.is_file(place):
+                continue
+            path = Path(place).resolve()
+            if path in taken:
+                raise InputError(f"{taken[path]} {place}: is also {what}; choose another name for one of them")
+            taken[path] = what
+
+
+def _is_as_written(place: Place, earlier: Checkpoint | None) -> bool:
+    """Whether a file is what the run that is being resumed wrote when it was interrupted."""
+    if earlier is None or not places.is_file(place) or not Path(place).is_file():
+        return False
+    return (earlier.written or {}).get(str(Path(place).absolute())) == _hash(Path(place))
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_preview(path: Path) -> bool:
+
+    return _has_text(path, PREVIEW)
+
+
+def _has_text(path: Path, keyword: str) -> bool:
+    """Whether a file is a picture with a text of that keyword."""
+    try:
+        return path.is_file() and keyword in pictures.read_text(path)
+    except PictureError:
+        return False
+
+
+def _is_log_of(path: Path, earlier: Checkpoint | None) -> bool:
+    return earlier is not None and earlier.log is not None and earlier.log.path == str(path.absolute())
+
+
+class Keeper:
+    """Writes what is wished for during one transfer, and after it.
+
+    Attributes
+    ----------
+    position
+        Where the transfer is to go on from, if it has been interrupted.
+    """
+
+    def __init__(
+        self,
+        wishes: Wishes,
+        transfer: Transfer,
+        origin: Origin,
+        earlier: Checkpoint | None = None,
+        like: Photograph | None = None,
+    ) -> None:
+        """Refuse what cannot be done; nothing is written yet.
+
+        Parameters
+        ----------
+        origin
+            What the transfer depends on.
+        earlier
+            The checkpoint to go on from.
+        like
+            The photograph whose colour profile, EXIF and transparency all pictures get.
+
+        Raises
+        ------
+        InputError
+            When the checkpoint is of another transfer, or something would be lost.
+        """
+        self._wishes, self._transfer, self._origin, self._like = wishes, transfer, origin, like
+        self._earlier = earlier
+        self.position: Position | None = None
+        if earlier and wishes.checkpoint:
+            earlier.check(transfer, origin, wishes.checkpoint)
+            self.position = earlier.position
+        self._saves = self._checked_saves()
+        self._log: Log | None = None
+        self._checkpoints: Checkpoints | None = None
+        if wishes.log:
+            Log.check(wishes.log, self._logged())
+
+    def _checked_saves(self) -> Saves | None:
+        every = self._wishes.save_every
+        if every is None:
+            return None
+        saves = Saves(Path(self._wishes.output), every, like=self._like, text=self._text_of)
+        after = sum(self.position.made) if self.position else 0
+        resumed, force = self.position is not None, self._wishes.force
+        saves.check(
+            self._transfer.plan.evaluations,
+            after=after,
+            may_replace=lambda path: force or (resumed and _has_text(path, KEYWORD)),
+        )
+        return saves
+
+    def _logged(self) -> int:
+        """Return how many bytes of the log are to be kept."""
+        log, earlier = self._wishes.log, self._earlier
+        return earlier.log.position if log and earlier and earlier.log and _is_log_of(log, earlier) else 0
+
+    def watch(self, report: Callback) -> Callback:
+        """Open what is to be written, and return a callback that writes it, then reports.
+
+        Raises
+        ------
+        OutputError
+            When the log cannot be written.
+        """
+        wishes, watchers = self._wishes, list[Callback]()
+        if self._earlier and wishes.checkpoint:
+            _say_where(self._earlier, wishes.checkpoint, self._origin)
+        if wishes.log:
+            self._log = Log(wishes.log, self._logged())
+            watchers.append(self._log)
+        if wishes.checkpoint:  # after the log, whose length it notes
+            self._checkpoints = Checkpoints(wishes.checkpoint, self._transfer, self._origin, log=self._log)
+            watchers.append(self._checkpoints)
+        if self._saves:
+            watchers.append(self._saves)
+        if wishes.preview:
+            watchers.append(Preview(wishes.preview, like=self._like))
+        return together(*watchers, report)
+
+    def _text_of(self, _: Step) -> dict[str, str]:
+        return self._text(None)
+
+    def _text(self, image: Image.Image | None) -> dict[str, str]:
+        """Return the record of where the transfer stands, if that is wished for."""
+        return Record.of(self._transfer, self._origin, image).text if self._wishes.record else {}
+
+    def keep(self, result: Result) -> None:
+        """Write the result, and what goes with it; remove the checkpoint where the run has finished."""
+        wishes = self._wishes
+        saved = self._checkpoints is not None and self._checkpoints.save()  # lest there be no room for the result
+        try:
+            write(result.image, wishes.output, like=self._like, text=self._text(result.image))
+            if wishes.triptych:
+                transfer = self._transfer
+                write(pictures.triptych(transfer.content, transfer.paintings, result.image), wishes.triptych)
+        except SaveError:
+            if saved:
+                print(f"nothing is lost: {wishes.checkpoint} has it all for --resume", file=sys.stderr)
+            raise
+        if self._log:
+            self._log.close()
+        if self._checkpoints and result.finished:
+            self._checkpoints.remove()
+        elif self._checkpoints and self._checkpoints.save(self._written()):
+            print(f"go on from {wishes.checkpoint} with the same command and --resume", file=sys.stderr)
+
+    def _written(self) -> dict[str, str]:
+        """Return the hashes of the results that were written."""
+        shown = [self._wishes.output, *([self._wishes.triptych] if self._wishes.triptych else [])]
+        paths = [Path(place).absolute() for place in shown if places.is_file(place)]
+        return {str(path): _hash(path) for path in paths}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``--json`` says of what was written."""
+        wishes = self._wishes
+        return {
+            "output": str(wishes.output),
+            "triptych": str(wishes.triptych) if wishes.triptych else None,
+            "log": str(wishes.log) if wishes.log else None,
+            "resumed": list(self._transfer.resumed),
+        }
+
+
+def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
+    """Say where a transfer goes on, and what is not as it was."""
+    position, plan = earlier.position, earlier.plan
+    done, stages = sum(position.made), len(plan.stages)
+    stage = f", stage {len(position.made)} of {stages}" if stages > 1 else ""
+    anew = "" if plan.optimizer == "adam" or position.reason else "; L-BFGS learns the curvature anew"
+    print(f"resuming {path} after evaluation {done} of {plan.evaluations}{stage}{anew}", file=sys.stderr)
+    if differences := earlier.origin.differences(origin):
+        print(
+            f"warning: running with {', '.join(differences)}: a rerun may not give the same bits",
+            file=sys.stderr,
+        )

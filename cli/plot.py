@@ -1,0 +1,142 @@
+"""``impasto plot``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto.cli import options
+from impasto.cli.options import option
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.cli.chart import Line, Mark
+
+#: The loss itself; logs, or terms of a kind, in their order.
+_LOSS = "#22252a"
+_LOGS = ("#1f6fb2", "#d1495b", "#2e8b57", "#e08e2b", "#7a5195", "#3a9ea5", "#8c564b", "#6b7078")
+_KINDS = {
+    "content": ("#1f6fb2", "#5a9bd4", "#8dbbe4", "#154c7a", "#3a86c8"),
+    "style": ("#b5361c", "#d9632b", "#ec9238", "#c2477f", "#7d2a62"),
+    "tv": ("#4a9a5b",),
+}
+
+
+def plot(
+    logs: Annotated[list[Path], typer.Argument(help="A log that stylize wrote, or several to compare.")],
+    output: Annotated[str, option("--output", "-o", help="The chart, .png or .jpg, or - for a PNG.")] = "losses.png",
+    force: options.Force = False,
+) -> None:
+    """Draw the loss and its terms against the evaluations; of several LOGS, the losses only."""
+    from impasto.cli.running import write
+    from impasto.runtime import pictures
+
+    pictures.check_output(output, force=force, inputs=logs)
+    found = [Run.read(path) for path in logs]
+    write(chart_of_terms(found[0]) if len(found) == 1 else chart_of_losses(found), output)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a log says; `steps` are its lines, in order, those with a finite loss above 0."""
+
+    name: str
+    steps: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        """Read a log; an unfinished last line is left out.
+
+        Raises
+        ------
+        InputError
+            When it cannot be read, or is no log.
+        """
+        import json
+
+        from impasto.runtime import InputError
+
+        try:
+            lines = path.read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise InputError(f"log {path}: cannot be read ({error.strerror}); check the path") from None
+        whole = [line for line in lines if line.endswith(b"\n")]
+        if len(whole) < len(lines):
+            print(f"warning: log {path}: its last line is unfinished and left out", file=sys.stderr)
+        steps = []
+        for number, line in enumerate(whole, 1):
+            try:
+                steps.append(_step(json.loads(line)))
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"log {path}: line {number} is none of stylize's --log; give that file") from None
+        steps = [step for step in steps if step["loss"] is not None and step["loss"] > 0]
+        if not steps:
+            raise InputError(f"log {path}: holds no evaluation; wait for the first")
+        return cls(path.stem, steps)
+
+    def best(self) -> list[dict[str, Any]]:
+        """Return the steps that lowered their stage's loss: what lies between, a line search has tried."""
+        return [step for step in self.steps if step["improved"]] or self.steps[:1]
+
+    def marks(self) -> list[Mark]:
+        """Return where its stages begin, where there is more than one."""
+        from impasto.cli.chart import Mark
+
+        stages: dict[int, dict[str, Any]] = {}
+        for step in self.steps:
+            stages.setdefault(step["stage"], step)
+        marks = [Mark(step["evaluation"], f"{step['width']}x{step['height']}") for step in stages.values()]
+        return marks if len(marks) > 1 else []
+
+
+def _step(data: Any) -> dict[str, Any]:
+    """Return what a line says, if it has all that is drawn."""
+    step = {name: int(data[name]) for name in ("evaluation", "stage", "width", "height")}
+    terms = {str(name): float(value) for name, value in data["terms"].items() if value is not None}
+    loss = None if data["loss"] is None else float(data["loss"])
+    return {**step, "loss": loss, "terms": terms, "improved": bool(data["improved"])}
+
+
+def _paths(values: list[tuple[dict[str, Any], float]]) -> list[list[tuple[float, float]]]:
+    """Return a path through the values at some steps for every stage: losses of two sizes are different things."""
+    stages: dict[int, list[tuple[float, float]]] = {}
+    for step, value in values:
+        if value > 0:
+            stages.setdefault(step["stage"], []).append((step["evaluation"], value))
+    return list(stages.values())
+
+
+def chart_of_terms(run: Run) -> Image.Image:
+    """Draw a run's loss and terms; what a line search has tried is dots."""
+    from impasto.cli.chart import Line, draw
+
+    best = run.best()
+    tried = [(step["evaluation"], step["loss"]) for step in run.steps if not step["improved"]]
+    counts = dict.fromkeys(_KINDS, 0)
+    lines = []
+    for name in dict.fromkeys(name for step in best for name in step["terms"]):
+        kind = name.partition("/")[0]
+        if paths := _paths([(s, s["terms"].get(name, 0.0)) for s in best]):
+            colors = _KINDS.get(kind, _LOGS)
+            lines.append(Line(name.replace("/", " "), paths, colors[counts.get(kind, 0) % len(colors)], 1.8))
+            counts[kind] = counts.get(kind, 0) + 1
+    lines.append(Line("loss", _paths([(s, s["loss"]) for s in best]), _LOSS, 3, tried))
+    title = f"{run.name}: the loss and its terms"
+    return draw(lines, title=title, x_name="evaluations", marks=run.marks())
+
+
+def chart_of_losses(runs: list[Run]) -> Image.Image:
+    """Draw the losses of several runs."""
+    from impasto.cli.chart import Line, draw
+
+    lines: list[Line] = []
+    for k, run in enumerate(runs):
+        lines.append(Line(run.name, _paths([(s, s["loss"]) for s in run.best()]), _LOGS[k % len(_LOGS)], 2.4))
+    marks = [run.marks() for run in runs]
+    shared = marks[0] if all(other == marks[0] for other in marks) else []
+    return draw(lines, title="losses", x_name="evaluations", marks=shared)

@@ -1,0 +1,296 @@
+"""What can be done with a transfer's evaluations while it runs: a preview, pictures in between, a log.
+
+Each is a callback for `impasto.runtime.stylize` and `prepare`; `together` makes one of several. What goes wrong with
+them, a full disk for instance, is a warning, once, and never the end of the transfer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from impasto.runtime.errors import ImpastoError, InputError, OutputError
+from impasto.runtime.pictures import Photograph, check_output, write_picture
+from impasto.runtime.transfer import Callback, Step
+
+#: What repeats with time takes no more than this share of it.
+SHARE = 0.05
+
+#: The keyword of a text that only previews have: what may be replaced.
+PREVIEW = "impasto-preview"
+
+
+def together(*callbacks: Callback) -> Callback:
+    """Return a callback that calls several, in this order."""
+
+    def call(step: Step) -> None:
+        for callback in callbacks:
+            callback(step)
+
+    return call
+
+
+class Pace:
+    """Says when it is time again for something that repeats every so many seconds, and seldom if it is slow.
+
+    Parameters
+    ----------
+    seconds
+        From the end of one time to the next; more if one takes longer than `SHARE` of that.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._next = seconds, -math.inf
+
+    def is_due(self) -> bool:
+        """Whether it is time; it is, at first."""
+        return time.monotonic() >= self._next
+
+    def done(self, began: float) -> None:
+        """Note that it has been done just now, having begun at that `time.monotonic`."""
+        now = time.monotonic()
+        wait = max(self._seconds, (now - began) / SHARE) if self._seconds else 0.0
+        self._next = now + wait
+
+
+class Watcher:
+    """A callback whose failures are a warning, once. What it does is in `see`."""
+
+    #: What the warning says is not kept.
+    what = ""
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    def __call__(self, step: Step) -> None:
+        """Look at an evaluation."""
+        self.attempt(lambda: self.see(step))
+
+    def see(self, step: Step) -> None:
+        """Do what there is to do about an evaluation."""
+        raise NotImplementedError
+
+    def attempt(self, work: Callable[[], None]) -> bool:
+        """Do something, and tell whether it was done; the first failure is a warning."""
+        try:
+            work()
+        except (OSError, ImpastoError) as error:
+            if not self._warned:
+                reason = str(error) or type(error).__name__
+                warnings.warn(f"{self.what}: {reason}; the run goes on", RuntimeWarning, stacklevel=3)
+            self._warned = True
+            return False
+        return True
+
+
+class Preview(Watcher):
+    """Keeps the best picture so far in a file, which is replaced as a whole every few seconds.
+
+    Parameters
+    ----------
+    place
+        A .png or .jpg file.
+    seconds
+        From one time to the next.
+    like
+        The photograph whose colour profile, EXIF and transparency it gets.
+    """
+
+    what = "preview"
+
+    def __init__(self, place: str | Path, seconds: float = 5.0, *, like: Photograph | None = None) -> None:
+        super().__init__()
+        self._place, self._like, self._pace = Path(place), like, Pace(seconds)
+        self._better = False
+
+    def see(self, step: Step) -> None:
+        """Write the picture, if it is better than what was written, and time."""
+        self._better |= step.improved
+        if self._better and self._pace.is_due():
+            began = time.monotonic()
+            try:
+                text = {PREVIEW: f"evaluation {step.evaluation} of {step.evaluations}"}
+                write_picture(step.picture(), self._place, like=self._like, text=text)
+                self._better = False
+            finally:
+                self._pace.done(began)
+
+
+class Saves(Watcher):
+    """Keeps the best picture so far after every so many evaluations: out.0050.png, out.0100.png and so on.
+
+    Parameters
+    ----------
+    place
+        A .png or .jpg file, whose name takes the number of evaluations.
+    every
+        After how many evaluations.
+    like
+        The photograph whose colour profile, EXIF and transparency they get.
+    text
+        What else to write into each; see `impasto.runtime.pictures.write_picture`.
+    """
+
+    what = "picture in between"
+
+    def __init__(
+        self,
+        place: str | Path,
+        every: int,
+        *,
+        like: Photograph | None = None,
+        text: Callable[[Step], Mapping[str, str]] | None = None,
+    ) -> None:
+        super().__init__()
+        if every < 1:
+            raise InputError(f"save_every is {every}; expected 1 or more")
+        self._place, self._every, self._like, self._text = Path(place), every, like, text
+
+    def name(self, evaluation: int) -> Path:
+        """Return the file of an evaluation."""
+        return self._place.with_name(f"{self._place.stem}.{evaluation:04}{self._place.suffix}")
+
+    def check(
+        self, evaluations: int, *, after: int = 0, may_replace: Callable[[Path], bool] = lambda path: False
+    ) -> None:
+        """Make sure, before any work, that every one of them can be written.
+
+        Parameters
+        ----------
+        evaluations, after
+            How many there will be, and how many of them have been made already.
+        may_replace
+            Tells whether a file that is there may be replaced.
+
+        Raises
+        ------
+        OutputError
+            When one is there already, or cannot be written.
+        """
+        due = [n for n in range(self._every, evaluations + 1, self._every) if n > after]
+        for path in map(self.name, due):
+            if path.exists() or path == self.name(due[0]):
+                check_output(path, force=may_replace(path))
+
+    def see(self, step: Step) -> None:
+        """Write the picture, if its time has come."""
+        if step.evaluation % self._every == 0:
+            text = self._text(step) if self._text else None
+            write_picture(step.picture(), self.name(step.evaluation), like=self._like, text=text)
+
+
+class Log(Watcher):
+    """Writes a line of JSON for every evaluation, at once; see `line`.
+
+    Parameters
+    ----------
+    path
+        A file that does not exist, or may be replaced.
+    start
+        The length in bytes of what is to be kept of a file that is there: what was written until a transfer that is
+        being resumed was last noted.
+
+    Attributes
+    ----------
+    path
+        The file, absolute.
+    position
+        Its length in bytes: what has been written, in whole lines.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written, or has less to keep.
+    """
+
+    what = "log"
+
+    def __init__(self, path: str | Path, start: int = 0) -> None:
+        super().__init__()
+        self.path, self.position = Path(path).absolute(), start
+        self.check(path, start)
+        try:
+            self._file = FileIO(self.path, "r+" if start else "w")
+            self._file.truncate(start)
+            self._file.seek(start)
+        except OSError as error:
+            raise OutputError(
+                f"log {path}: cannot be written ({error.strerror or error}); choose another place"
+            ) from None
+
+    @staticmethod
+    def check(path: str | Path, start: int) -> None:
+        """Make sure that a file's first `start` bytes end a line; nothing is changed.
+
+        Raises
+        ------
+        OutputError
+            When they do not: it is not the log of the transfer to be resumed.
+        """
+        if not start:
+            return
+        try:
+            with Path(path).open("rb") as file:
+                file.seek(start - 1)
+                ends = file.read(1) == b"\n"
+        except OSError as error:
+            raise OutputError(f"log {path}: cannot be read ({error.strerror}); name another to begin one") from None
+        if not ends:
+            raise OutputError(f"log {path}: is not the one of the run to be resumed; name that, or another to begin")
+
+    def see(self, step: Step) -> None:
+        """Write the line of an evaluation, or nothing of it."""
+        data = (json.dumps(line(step), allow_nan=False) + "\n").encode()
+        left = data
+        try:
+            while left:  # on a full disk, as much is written as there is room for
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), self.position)
+            self._file.seek(self.position)
+            raise OutputError(f"{self.path}: {error.strerror or error}") from None
+        self.position += len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def line(step: Step) -> dict[str, Any]:
+    """Return what a log says of an evaluation.
+
+    The number of the evaluation and of the stage, its width and height in pixels, the loss and its weighted terms (null
+    where not finite), whether no earlier loss of the stage was as low, the change of the picture since the evaluation
+    before in levels (root mean square), and the seconds since the run began.
+    """
+    return {
+        "evaluation": step.evaluation,
+        "stage": step.stage,
+        "width": step.width,
+        "height": step.height,
+        "loss": _finite(step.loss),
+        "terms": {name: _finite(value) for name, value in step.terms.items()},
+        "improved": step.improved,
+        "change": _finite(step.change),
+        "seconds": round(step.seconds, 3),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,93 @@
+"""Running the command line as a user does: a process with arguments, an exit code, two streams and files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "IMPASTO_MODEL"}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "impasto", *map(str, arguments)]
+
+
+def impasto_(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in the current folder."""
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=environment() | variables, timeout=300
+    )
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], reason: str, code: int = 2) -> None:
+    """Exit code, and exactly one line, on standard error, that gives the reason."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.endswith("\n")
+    assert reason in done.stderr
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return every file below a folder and the hash of what is in it."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder with a photograph and a painting, and work in it."""
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for seed, (name, size) in enumerate({"photo.png": (48, 40, 3), "painting.jpg": (40, 56, 3)}.items()):
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, size, np.uint8)).save(name)
+    return folder
+
+
+@dataclass
+class Running:
+    """A process whose standard error is read line by line."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+
+    @classmethod
+    def start(cls, *arguments: object) -> Running:
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        )
+        watchdog = threading.Timer(300, process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        return cls(process, [])
+
+    def wait_for(self, text: str) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"{text!r} never came: {self.lines}")
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def finish(self) -> tuple[int, str, str]:
+        """Return the exit code, all of standard output and all of standard error."""
+        out, err = self.process.communicate()
+        return self.process.returncode, out, "".join(self.lines) + err

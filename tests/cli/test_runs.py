@@ -1,0 +1,483 @@
+"""Runs one can trust: interrupted, killed, out of space or made again, nothing is lost, and no file is broken."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shlex
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out
+
+from impasto.runtime.pictures import read_text, write_picture
+from impasto.runtime.record import KEYWORD, Record
+from impasto.runtime.watch import PREVIEW
+
+#: The quickest of transfers; one thread, for the same bits everywhere.
+PLACED = ("--recipe", "small", "--device", "cpu", "--lowering", "direct", "--threads", "1")
+QUICK = ("--size", "40", "--evaluations", "6", *PLACED)
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: Path) -> Path:
+    """Work in a folder with a photograph and a painting, where the quickest of models is the default one."""
+    folder = lay_out(tmp_path / "desk", monkeypatch)
+    (folder / "models").mkdir()
+    (folder / "models" / "vgg19").symlink_to(small_model)
+    return folder
+
+
+def stylize(*options: object) -> subprocess.CompletedProcess[str]:
+    return impasto_("stylize", "photo.png", "painting.jpg", *options)
+
+
+def start(*options: object) -> Running:
+    return Running.start("stylize", "photo.png", "painting.jpg", *options)
+
+
+def pixels(path: str | Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def log(path: str | Path = "run.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def limited(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line where no file can grow beyond so many bytes, as if the disk were full."""
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+# --- what is written while it runs ----------------------------------------------------------------------------
+
+ALL = ("--log", "run.jsonl", "--preview", "preview.png", "--save-every", "2", "--checkpoint", "run.impasto")
+
+
+def test_everything_asked_for_is_there_and_the_checkpoint_is_gone(desk: Path) -> None:
+    done = stylize("-o", "out.png", *ALL, *QUICK)
+    assert done.returncode == 0, done.stderr
+    expected = ["out.0002.png", "out.0004.png", "out.0006.png", "out.png", "painting.jpg", "photo.png"]
+    assert sorted(contents(desk)) == [*expected, "preview.png", "run.jsonl"]
+    assert [entry["evaluation"] for entry in log()] == [1, 2, 3, 4, 5, 6]
+    assert PREVIEW in read_text("preview.png")
+    np.testing.assert_array_equal(pixels("out.0006.png"), pixels("out.png"))
+    assert Record.read("out.0004.png").plan.evaluations == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--log", "old.txt"), "output old.txt: exists already"),
+        (("--log", "photo.png", "--force"), "is one of the pictures to be read"),
+        (("--log", "none/run.jsonl"), "folder none does not exist"),
+        (("--preview", "painting.jpg", "--force"), "is one of the pictures to be read"),
+        (("--preview", "old.png"), "output old.png: exists already"),
+        (("--preview", "preview.gif"), "unknown format '.gif'"),
+        (("--preview", "out.png"), "output out.png: is also the preview"),
+        (("--checkpoint", "run.x", "--log", "../desk/run.x"), "is also the checkpoint"),
+        (("--checkpoint", "old.txt"), "checkpoint old.txt: exists already; go on from it with --resume"),
+        (("--checkpoint", "old.txt", "--resume"), "is damaged, or no checkpoint"),
+        (("--checkpoint", "none/run.x"), "folder none does not exist"),
+        (("--resume",), "name the checkpoint with --checkpoint"),
+        (("--save-every", "0"), "--save-every"),
+        (("--save-every", "3"), "out.0003.png: exists already"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused_before_any_work(
+    desk: Path, options: tuple[str, ...], reason: str
+) -> None:
+    (desk / "old.txt").write_text("somebody's work")
+    shutil.copy("photo.png", "old.png")
+    shutil.copy("photo.png", "out.0003.png")
+    before = contents(desk)
+    assert_refused(stylize("-o", "out.png", *QUICK, *options), reason)
+    assert contents(desk) == before
+
+
+def test_previews_of_earlier_runs_are_replaced_unasked() -> None:
+    for name in ("one.png", "two.png"):
+        done = stylize("-o", name, "--preview", "preview.png", *QUICK)
+        assert done.returncode == 0, done.stderr
+
+
+# --- Ctrl-C and --resume --------------------------------------------------------------------------------------
+
+
+def test_after_ctrl_c_the_same_command_goes_on_with_resume(desk: Path) -> None:
+    options = ("-o", "out.png", "--triptych", "sheet.png", *ALL[:-2], "--size", "40", "--evaluations", "200", *PLACED)
+    options = (*options, "--checkpoint", "run.impasto")
+    running = start(*options)
+    running.wait_for("evaluation 11/200")
+    running.interrupt()
+    code, _, err = running.finish()
+    assert code == 1
+    assert "go on from run.impasto with the same command and --resume" in err
+    made = Record.read("out.png").plan.evaluations
+    assert [entry["evaluation"] for entry in log()] == list(range(1, made + 1))
+    assert_refused(stylize(*options), "checkpoint run.impasto: exists already; go on from it with --resume")
+    done = stylize(*options, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert f"resuming run.impasto after evaluation {made} of 200; L-BFGS learns the curvature anew" in done.stderr
+    assert [entry["evaluation"] for entry in log()] == list(range(1, 201))
+    record = Record.read("out.png")
+    assert (record.plan.evaluations, record.outcome.resumed, record.plan.restarts) == (200, (made,), (made,))
+    assert not Path("run.impasto").exists()
+    assert sorted(p.name for p in desk.iterdir() if p.name.startswith(".")) == []
+    done = impasto_("rerun", "out.png", "-o", "again.png")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
+
+
+def interrupted(*options: object) -> None:
+    """Leave a checkpoint of a run of six evaluations, by its time limit."""
+    done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--time-limit", "0.000001", *options)
+    assert done.returncode == 0, done.stderr
+    assert "go on from run.impasto" in done.stderr
+
+
+def test_a_run_that_its_time_limit_ended_goes_on_with_another(desk: Path) -> None:
+    interrupted()
+    done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["evaluations"], found["resumed"]) == (6, [1])
+
+
+def test_a_result_that_was_changed_since_is_not_replaced(desk: Path) -> None:
+    interrupted()
+    Image.open("photo.png").save("out.png")
+    before = contents(desk)
+    resume = ("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--resume")
+    assert_refused(stylize(*resume), "output out.png: exists already")
+    assert contents(desk) == before
+    assert stylize(*resume, "--force").returncode == 0
+
+
+def test_resuming_another_run_is_refused_and_what_differs_is_said(desk: Path) -> None:
+    interrupted("--log", "run.jsonl")
+    Image.open("photo.png").rotate(180).save("turned.png")
+    before = contents(desk)
+    resume = ("-o", "new.png", "--checkpoint", "run.impasto", "--resume", "--log", "run.jsonl")
+    assert_refused(stylize(*resume, *QUICK, "--noise", "0.5"), "is of another run (noise is 0.5, was 0.0)")
+    other = impasto_("stylize", "turned.png", "painting.jpg", *resume, *QUICK)
+    assert_refused(other, f"content {desk / 'turned.png'} is another picture")
+    Path("run.jsonl").write_text("{}\n")
+    assert_refused(stylize(*resume, *QUICK), "is not the one of the run to be resumed")
+    assert contents(desk) == {**before, "run.jsonl": contents(desk)["run.jsonl"]}
+
+
+def test_no_checkpoint_yet_begins_at_the_start_and_says_so() -> None:
+    done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "no checkpoint run.impasto yet: the run begins at its start" in done.stderr
+
+
+def test_force_begins_anew() -> None:
+    interrupted()
+    done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--force", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["resumed"] == []
+
+
+# --- SIGKILL --------------------------------------------------------------------------------------------------
+
+
+def wait_for_lines(count: int) -> None:
+    """Wait until a log has so many lines; for none, until the process may have read its inputs."""
+    path, deadline = Path("run.jsonl"), time.monotonic() + 120
+    while count and (path.read_bytes().count(b"\n") if path.exists() else 0) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.05 if count else 1.0)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(desk: Path) -> None:
+    options = ("-o", "out.png", *ALL, "--size", "64x64", "--stages", "2", "--evaluations", "200", *PLACED)
+    for logged in (0, 1, 40, 130):
+        running = start(*options, "--resume")
+        wait_for_lines(logged)
+        running.process.kill()
+        assert running.finish()[0] == -9
+        assert not Path("out.png").exists()
+        for path in desk.glob("*.png"):
+            pixels(path)  # nothing is broken
+        if logged:
+            lines = Path("run.jsonl").read_text().splitlines()
+            assert [json.loads(line)["evaluation"] for line in lines[:logged]] == list(range(1, logged + 1))
+    done = stylize(*options, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert [entry["evaluation"] for entry in log()] == list(range(1, 201))
+    record = Record.read("out.png")
+    assert record.plan.evaluations == record.outcome.evaluations == 200
+    assert 1 <= len(record.outcome.resumed) <= 3
+    assert not Path("run.impasto").exists()
+    done = impasto_("rerun", "out.png", "-o", "again.png")
+    assert "the same picture as out.png, bit for bit" in done.stderr
+
+
+# --- disks ----------------------------------------------------------------------------------------------------
+
+
+def test_on_a_full_disk_the_run_is_warned_of_and_fails_at_its_end_only(desk: Path) -> None:
+    before = contents(desk)
+    done = limited(200, "stylize", "photo.png", "painting.jpg", "-o", "out.png", *ALL, *QUICK)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    for what in ("log", "checkpoint", "preview", "picture in between"):
+        assert sum(line.startswith(f"warning: {what}: ") for line in lines) == 1, what
+    assert sum(line.startswith("evaluation ") for line in lines) >= 3
+    assert lines[-1].startswith("error: output out.png: could not be written (File too large); make room")
+    assert {name: digest for name, digest in contents(desk).items() if name != "run.jsonl"} == before
+    assert Path("run.jsonl").read_bytes() == b""
+
+
+def test_what_there_is_no_room_for_is_in_the_checkpoint(desk: Path) -> None:
+    """The limit is enough for the checkpoint and the result, and not for six pictures side by side."""
+    noisy = [f"noise{k}.png" for k in range(4)]
+    for k, name in enumerate(noisy):
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (40, 56, 3), np.uint8)).save(name)
+    arguments = ("stylize", "photo.png", *noisy, "-o", "out.png", "--triptych", "sheet.png", *QUICK)
+    arguments = (*arguments, "--checkpoint", "run.impasto")
+    done = limited(27_000, *arguments)
+    assert done.returncode == 1, done.stderr
+    assert "nothing is lost: run.impasto has it all for --resume" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: output sheet.png: could not be written")
+    made = pixels("out.png")
+    again = impasto_(*arguments, "--resume", "--force")
+    assert again.returncode == 0, again.stderr
+    assert "evaluation 6/6" not in again.stderr  # none was left to make
+    np.testing.assert_array_equal(pixels("out.png"), made)
+    assert Path("sheet.png").exists()
+    assert not Path("run.impasto").exists()
+
+
+def on_small_disk(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script in a folder that is a file system of 200 kB, in a name space of its own."""
+    text = f'mount -t tmpfs -o size=200k none "{folder}" && cd "{folder}" && {script}'
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", text],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+    )
+
+
+def can_mount(folder: Path) -> bool:
+    try:
+        return on_small_disk(folder, "true").returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("ballast", [196, 160, 140])
+def test_on_a_small_file_system_that_fills_up_nothing_is_broken(desk: Path, tmp_path: Path, ballast: int) -> None:
+    folder, after = tmp_path / "disk", tmp_path / "after"
+    folder.mkdir()
+    if not can_mount(folder):
+        pytest.skip("needs to mount a file system of its own (user name spaces)")
+    inputs = (desk / "photo.png", desk / "painting.jpg")
+    program = shlex.join(command("stylize", *inputs, "-o", "out.png", "--model", desk / "models/vgg19", *ALL, *QUICK))
+    script = f"""
+        head -c {ballast}k /dev/zero > ballast; {program}; echo code $? >&2; cp -r . {after}-full
+        rm ballast; {program} --resume --force; echo code $? >&2; cp -r . {after}"""
+    done = on_small_disk(folder, script)
+    first, second, rest = done.stderr.split("code ")
+    assert "No space left on device" in first
+    assert second.startswith("1" if ballast == 196 else ("0", "1"))
+    assert rest == "0\n"
+    for copy in (Path(f"{after}-full"), after):
+        assert not any(path.name.startswith(".") for path in copy.iterdir())
+        for path in copy.glob("*.png"):
+            pixels(path)
+        log(copy / "run.jsonl")
+    assert Record.read(after / "out.png").plan.evaluations == 6
+    assert not (after / "run.impasto").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(desk: Path) -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("needs a folder where not even root can write")
+    before = contents(desk)
+    for options in (
+        ("-o", "/proc/self/out.png"),
+        ("-o", "out.png", "--log", "/proc/self/run.jsonl"),
+        ("-o", "out.png", "--preview", "/proc/self/preview.png"),
+        ("-o", "out.png", "--checkpoint", "/proc/self/run.impasto"),
+    ):
+        assert_refused(stylize(*options, *QUICK), "cannot be written")
+    assert contents(desk) == before
+
+
+# --- rerun ----------------------------------------------------------------------------------------------------
+
+PLANS: dict[str, tuple[str, ...]] = {
+    "defaults": ("--size", "40", "--evaluations", "5"),
+    "coarse to fine, noise, colours": (
+        "--size", "72x64", "--stages", "2", "--evaluations", "8", "--noise", "0.4", "--seed", "9",
+        "--colors", "match", "--strength", "0.7", "--clip",
+    ),
+    "kept colours, restarts": ("--size", "40", "--evaluations", "9", "--restart-every", "4", "--colors", "keep"),
+    "adam, statistics": ("--size", "72x64", "--stages", "2", "--evaluations", "7", "--optimizer", "adam",
+                         "--init", "statistics", "--style-scale", "1.5"),
+    "a picture to start from": ("--size", "40", "--evaluations", "4", "--init", "start.png", "--tv-weight", "3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_rerun_gives_the_same_bits(desk: Path, name: str) -> None:
+    Image.open("photo.png").rotate(180).save("start.png")
+    made = stylize("-o", "out.png", *PLANS[name], "--device", "cpu", "--recipe", "small")
+    assert made.returncode == 0, made.stderr
+    done = impasto_("rerun", "out.png", "-o", "again.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["identical"] is True
+    assert "the bits may differ" not in done.stderr
+    assert "the same picture as out.png, bit for bit" in done.stderr
+    np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
+    first, second = Record.read("out.png"), Record.read("again.png")
+    assert (first.plan, first.origin) == (second.plan, second.origin)
+    assert first.outcome.loss == second.outcome.loss
+
+
+def test_a_rerun_of_a_jpeg_with_profile_and_alpha_is_the_same_file_content(desk: Path) -> None:
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.open("photo.png").convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save("photo.png", icc_profile=profile)
+    for name in ("out.jpg", "out.png"):
+        assert stylize("-o", name, *QUICK).returncode == 0
+        again = f"again{Path(name).suffix}"
+        done = impasto_("rerun", name, "-o", again)
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_array_equal(pixels(again), pixels(name))
+        with Image.open(again) as one, Image.open(name) as other:
+            assert one.info["icc_profile"] == other.info["icc_profile"]
+
+
+def test_a_rerun_refuses_other_pictures_and_takes_moved_ones(desk: Path) -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    Path("photo.png").rename("moved.png")
+    assert_refused(impasto_("rerun", "out.png", "-o", "again.png"), f"picture {desk / 'photo.png'}: no such file")
+    Image.open("moved.png").rotate(180).save("photo.png")
+    refused = impasto_("rerun", "out.png", "-o", "again.png")
+    assert_refused(refused, f"content {desk / 'photo.png'}: is not the picture that out.png was made from")
+    assert "--content" in refused.stderr
+    refused = impasto_("rerun", "out.png", "-o", "again.png", "--content", "moved.png", "--style", "photo.png")
+    assert_refused(refused, "style photo.png: is not the picture")
+    assert_refused(
+        impasto_("rerun", "out.png", "-o", "again.png", "--style", "a.png", "--style", "b.png"),
+        "--style: given 2 times; out.png was made with 1",
+    )
+    done = impasto_("rerun", "out.png", "-o", "again.png", "--content", "moved.png")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
+
+
+def test_a_rerun_with_other_threads_warns_and_compares(desk: Path) -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    done = impasto_("rerun", "out.png", "-o", "again.png", "--threads", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "warning: the bits may differ: threads 2 instead of 1" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["identical"] == np.array_equal(pixels("again.png"), pixels("out.png"))
+    assert Record.read("again.png").origin.placement.threads == 2
+
+
+def rewritten(old: str, new: str) -> None:
+    """Change the record in out.png."""
+    text = read_text("out.png")[KEYWORD]
+    assert old in text
+    write_picture(Image.open("out.png"), "out.png", text={KEYWORD: text.replace(old, new)})
+
+
+def test_a_rerun_says_what_is_not_as_it_was(desk: Path) -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    record = Record.read("out.png")
+    weights, version = record.origin.model.weights_sha256, record.origin.machine.versions["scipy"]
+    rewritten(weights, "0" * 64)
+    rewritten(f'"scipy": "{version}"', '"scipy": "0.1"')
+    done = impasto_("rerun", "out.png", "-o", "again.png")
+    assert done.returncode == 0, done.stderr
+    (warning,) = (line for line in done.stderr.splitlines() if "the bits may differ" in line)
+    assert f"scipy {version} instead of 0.1" in warning
+    assert "other weights in " in warning
+
+
+def test_inputs_that_were_no_files_are_asked_for(desk: Path) -> None:
+    photo = Path("photo.png").read_bytes()
+    done = subprocess.run(
+        command("stylize", "-", "painting.jpg", "-o", "out.png", *QUICK),
+        input=photo,
+        capture_output=True,
+        env=environment(),
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    refused = impasto_("rerun", "out.png", "-o", "again.png")
+    assert_refused(refused, "out.png: its content came from standard input; say where it is now with --content")
+    done = impasto_("rerun", "out.png", "-o", "again.png", "--content", "photo.png")
+    assert "bit for bit" in done.stderr
+
+
+def test_a_rerun_replaces_nothing(desk: Path) -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    before = contents(desk)
+    assert_refused(impasto_("rerun", "out.png", "-o", "photo.png", "--force"), "one of the pictures to be read")
+    assert_refused(impasto_("rerun", "out.png", "-o", "out.png", "--force"), "one of the pictures to be read")
+    assert_refused(impasto_("rerun", "painting.jpg", "-o", "again.png"), "holds no record of how it was made")
+    assert_refused(impasto_("rerun", "missing.png", "-o", "again.png"), "no such file")
+    assert contents(desk) == before
+
+
+def test_no_record_is_written_where_none_is_wished_for(desk: Path) -> None:
+    assert stylize("-o", "out.png", "--no-record", *QUICK).returncode == 0
+    assert read_text("out.png") == {}
+    assert str(desk).encode() not in Path("out.png").read_bytes()
+
+
+# --- info -----------------------------------------------------------------------------------------------------
+
+
+def test_info_shows_how_a_picture_was_made(desk: Path) -> None:
+    options = ("--seed", "4", "--noise", "0.25", "--colors", "keep", "--strength", "0.5")
+    assert stylize("-o", "out.jpg", *options, *QUICK).returncode == 0
+    done = impasto_("info", "out.jpg")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    record = Record.read("out.jpg")
+    for expected in (
+        "out.jpg: 33x40, made on 20", str(desk / "photo.png"), record.inputs("style")[0].sha256[:16], "small",
+        "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5", f"{record.outcome.loss:.6g} after 6",
+        "all 6 evaluations were made", "style/block1_conv1", "RANDOM", "cpu, direct", "onnxruntime ",
+    ):  # fmt: skip
+        assert expected in done.stdout, done.stdout
+    found = json.loads(impasto_("info", "--json", "out.jpg").stdout)
+    assert found == json.loads(record.to_json())
+
+
+def test_info_prints_no_control_characters_of_strangers() -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    rewritten("all 6 evaluations were made", "\\u001b[31mred\\u0007")
+    done = impasto_("info", "out.png")
+    assert done.returncode == 0, done.stderr
+    assert "?[31mred?" in done.stdout
+    assert all(line.isprintable() for line in done.stdout.splitlines())
