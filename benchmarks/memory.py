@@ -1,0 +1,206 @@
+"""Measure the figures that `impasto.runtime.estimate` counts memory with.
+
+``python -m benchmarks.memory --model FOLDER``. Each measurement is a whole transfer of noise in a process of its own,
+whose peak size Linux tells. The figures are fitted to these, and printed as that module has them, with the largest
+error among what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.protocol import peak_mib
+from impasto.runtime.estimate import Footprint, content_bytes, convolutions
+from impasto.runtime.model import LOWERINGS
+from impasto.runtime.recipe import load_recipe
+
+#: One recipe that ends with block5_conv1, and one that ends with block5_conv3.
+RECIPES = ("gatys", "seed")
+
+#: Optimiser -> evaluations after which it has touched all of its memory: L-BFGS-B's history is full.
+EVALUATIONS = {"adam": 2, "lbfgs": 8, "lbfgs, restarted": 14, "bounds": 8}
+
+#: Sides of a picture that takes nothing beside the opening of a graph, and of styles that are what takes the most.
+_SMALL, _LARGE_STYLE = 64, 768
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One transfer to be measured.
+
+    Attributes
+    ----------
+    size, style
+        Sides of the square result and of the style, in pixels.
+    optimizer
+        One of `impasto.runtime.estimate.OPTIMIZERS`; ``bounds`` is L-BFGS-B with bounds.
+    """
+
+    recipe: str
+    lowering: str
+    low_memory: bool
+    size: int
+    style: int
+    optimizer: str
+
+    @property
+    def group(self) -> tuple[str, bool]:
+        """The way the graphs run."""
+        return self.lowering, self.low_memory
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A setting and the peak size of its process in bytes."""
+
+    setting: Setting
+    peak: float
+
+
+def settings(sizes: Sequence[int], groups: Iterable[tuple[str, bool]]) -> list[Setting]:
+    """Return what is measured: each recipe at each size, and one of them with a large style and with each optimiser."""
+    found: list[Setting] = []
+    for lowering, low_memory in groups:
+        found += [Setting(recipe, lowering, low_memory, n, n, "adam") for recipe in RECIPES for n in (_SMALL, *sizes)]
+        found.append(Setting("gatys", lowering, low_memory, _SMALL, _LARGE_STYLE, "adam"))
+        found += [
+            Setting("gatys", lowering, low_memory, min(sizes), min(sizes), optimizer)
+            for optimizer in EVALUATIONS
+            if optimizer != "adam"
+        ]
+    return found
+
+
+# --- one measurement ------------------------------------------------------------------------------------------
+
+
+def transfer(setting: Setting, model: str) -> None:
+    """Carry a transfer out, in this process."""
+    from impasto.runtime import stylize
+
+    rng = np.random.default_rng(0)
+    content, style = (rng.uniform(0, 255, (n, n, 3)).astype(np.float32) for n in (setting.size, setting.style))
+    stylize(
+        content,
+        [style],
+        model=model,
+        recipe=setting.recipe,
+        size=(setting.size, setting.size),
+        style_scale=setting.style / setting.size,
+        evaluations=EVALUATIONS[setting.optimizer],
+        stages=1,
+        init="content",
+        noise=0.5,
+        device="cpu",
+        lowering=setting.lowering,
+        low_memory=setting.low_memory,
+        threads=2,
+        optimizer="adam" if setting.optimizer == "adam" else "lbfgs",
+        restart_every=EVALUATIONS[setting.optimizer] if setting.optimizer == "lbfgs, restarted" else None,
+        clip=setting.optimizer == "bounds",
+    )
+
+
+def measure(setting: Setting, model: str) -> Measurement:
+    """Carry a transfer out in a process of its own.
+
+    Raises
+    ------
+    CalledProcessError
+        When it fails.
+    """
+    command = [sys.executable, "-m", "benchmarks.memory", "--model", model, "--one", json.dumps(asdict(setting))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Measurement(setting, float(done.stdout))
+
+
+# --- the figures ----------------------------------------------------------------------------------------------
+
+
+def fit(measurements: Sequence[Measurement]) -> tuple[dict[tuple[str, bool], Footprint], dict[str, float]]:
+    """Return the figures that tell the measured peaks best, of each way to run the graphs and of each optimiser.
+
+    Those of an optimiser are the means over the ways to run them.
+    """
+    footprints: dict[tuple[str, bool], Footprint] = {}
+    extra: dict[str, list[float]] = {"adam": [0.0]}
+    for group in dict.fromkeys(m.setting.group for m in measurements):
+        own = [m for m in measurements if m.setting.group == group]
+        footprints[group] = _footprint([m for m in own if m.setting.optimizer == "adam"])
+        peaks = {(m.setting.recipe, m.setting.size): m.peak for m in own if m.setting.optimizer == "adam"}
+        for m in own:
+            if m.setting.optimizer != "adam":
+                rise = m.peak - peaks[m.setting.recipe, m.setting.size]
+                extra.setdefault(m.setting.optimizer, []).append(rise / m.setting.size**2)
+    optimizers = {name: float(np.mean(values)) for name, values in extra.items()}
+    if "bounds" in optimizers:
+        optimizers["bounds"] -= optimizers["lbfgs"]  # it comes on top
+    return footprints, optimizers
+
+
+def _footprint(measurements: Sequence[Measurement]) -> Footprint:
+    """Fit lines: to what opening takes, and to what pictures that are large enough take beyond."""
+    small = [m for m in measurements if m.setting.size == m.setting.style == _SMALL]
+    large = [m for m in measurements if m.setting.size > _SMALL]
+    styled = [m for m in measurements if m.setting.style > m.setting.size]
+    depth = {m.setting.recipe: convolutions(load_recipe(m.setting.recipe)) for m in measurements}
+    opening, opening_convolution = _least_squares([[1, depth[m.setting.recipe]] for m in small], small)
+    fixed, convolution, objective = _least_squares(
+        [[1, depth[m.setting.recipe], m.setting.size**2] for m in large],
+        [replace(m, peak=m.peak - content_bytes(load_recipe(m.setting.recipe)) * m.setting.size**2) for m in large],
+    )
+    statistics = np.mean([(m.peak - fixed) / m.setting.style**2 for m in styled])
+    return Footprint(opening, opening_convolution, fixed, convolution, objective, float(statistics))
+
+
+def _least_squares(rows: Sequence[Sequence[float]], measurements: Sequence[Measurement]) -> list[float]:
+    """Return the coefficients with the least squares of relative errors."""
+    peaks = np.array([m.peak for m in measurements])
+    solution, *_ = np.linalg.lstsq(np.array(rows) / peaks[:, None], np.ones(len(peaks)), rcond=None)
+    return [float(value) for value in solution]
+
+
+def told(setting: Setting, footprints: dict[tuple[str, bool], Footprint], optimizers: dict[str, float]) -> float:
+    """Return the peak that the figures tell of a setting."""
+    held = optimizers[setting.optimizer] + (optimizers["lbfgs"] if setting.optimizer == "bounds" else 0)
+    pixels, largest = setting.size**2, max(setting.size, setting.style) ** 2
+    return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, held)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", required=True, help=f"a model folder with the recipes {', '.join(RECIPES)}")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[512, 768], help="sides of the pictures [512 768]")
+    parser.add_argument("--lowerings", nargs="+", choices=LOWERINGS, default=list(LOWERINGS))
+    parser.add_argument("--output", type=Path, help="a file for the single measurements, as JSON")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        transfer(Setting(**json.loads(options.one)), options.model)
+        print(peak_mib() * 2**20)
+        return
+    measurements: list[Measurement] = []
+    for setting in settings(options.sizes, [(name, low) for name in options.lowerings for low in (False, True)]):
+        measurements.append(measure(setting, options.model))
+        print(f"{measurements[-1].peak / 1e6:8.1f} MB  {asdict(setting)}", file=sys.stderr, flush=True)
+        if options.output:
+            options.output.write_text(json.dumps([asdict(m) for m in measurements], indent=1) + "\n", "utf-8")
+    footprints, optimizers = fit(measurements)
+    for group, footprint in footprints.items():
+        print(group, {name: round(value) for name, value in asdict(footprint).items()})
+    print({name: round(value) for name, value in optimizers.items()})
+    errors = [told(m.setting, footprints, optimizers) / m.peak - 1 for m in measurements]
+    print(f"errors from {100 * min(errors):+.1f} % to {100 * max(errors):+.1f} %")
+
+
+if __name__ == "__main__":
+    main()

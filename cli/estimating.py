@@ -1,0 +1,50 @@
+"""The estimate before a run, and what a run teaches for the next one's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from impasto.runtime.estimate import Estimate
+    from impasto.runtime.transfer import Result, Transfer
+
+#: The environment variable that names another file for this machine's timings than the one in the user's cache.
+TIMINGS = "IMPASTO_TIMINGS"
+
+
+def announce(transfer: Transfer, *, oversize: bool) -> Estimate:
+    """Say on standard error what a transfer will take; refuse one that does not fit, unless told otherwise.
+
+    Raises
+    ------
+    InputError
+        When the picture is too large for the memory there is, and `oversize` is false.
+    """
+    from impasto.runtime.estimate import estimate
+
+    found = estimate(transfer, timings_file())
+    if not oversize:
+        found.check()
+    print(found, file=sys.stderr)
+    return found
+
+
+def teach(transfer: Transfer, result: Result) -> None:
+    """Remember how long a transfer's evaluations have taken, for the next estimate."""
+    from impasto.runtime.errors import ImpastoError
+    from impasto.runtime.estimate import learn
+
+    with contextlib.suppress(ImpastoError):  # a model folder that is gone by now, for instance
+        learn(transfer, result, timings_file())
+
+
+def timings_file() -> Path:
+    """Return where the timings of this machine are kept."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get(TIMINGS)
+    return Path(named) if named else user_cache_path("impasto", appauthor=False) / "timings.json"

@@ -1,0 +1,426 @@
+"""Before a run: how much memory and time it will take, and the largest picture that fits.
+
+The memory is counted, from figures that `python -m benchmarks.memory` measures; they depend on the graphs and hardly on
+the machine. The time is measured on this machine: see `impasto.runtime.timings`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from impasto.runtime.available import available_memory
+from impasto.runtime.errors import InputError
+from impasto.runtime.model import DIRECT, OBJECTIVE, WINOGRAD, ModelFolder
+from impasto.runtime.objective import Objective
+from impasto.runtime.pictures import MIN_SIDE, fitted_size
+from impasto.runtime.plan import Plan
+from impasto.runtime.recipe import Recipe
+from impasto.runtime.session import CUDA, Placement, import_onnxruntime, read_metadata
+from impasto.runtime.timings import Timing, Timings, cores, kind_of
+from impasto.runtime.transfer import Result, Step, Transfer
+
+Sizes = Sequence[tuple[int, int]]
+
+# --- the model of memory --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The peak memory of a process that evaluates graphs, in bytes, for one way to run them.
+
+    It comes either when a graph is opened, of a small picture, or when it runs. Then it grows with the pixels.
+
+    Attributes
+    ----------
+    opening, opening_convolution
+        While onnxruntime prepares the weights: of a recipe whose deepest layer is ``block5_conv1``, and of each
+        convolution of 512 x 512 channels that another one needs beyond that.
+    fixed, convolution
+        The same, of what remains after that: the program, its libraries and the weights.
+    objective
+        For each pixel of the picture, while loss and gradient are evaluated.
+    statistics
+        For each pixel of a picture whose targets are measured.
+    """
+
+    opening: float
+    opening_convolution: float
+    fixed: float
+    convolution: float
+    objective: float
+    statistics: float
+
+    def peak(self, recipe: Recipe, pixels: int, largest: int, held: float) -> float:
+        """Return the peak of a transfer.
+
+        Parameters
+        ----------
+        pixels, largest
+            Of the result, and of the largest picture whose targets are measured.
+        held
+            Bytes for each pixel of the result that the optimiser takes.
+        """
+        deeper = convolutions(recipe)
+        fixed = self.fixed + self.convolution * deeper
+        # the targets are measured, and that memory given back, before the objective is opened
+        return max(
+            self.opening + self.opening_convolution * deeper,
+            fixed + self.statistics * largest,
+            fixed + (self.objective + content_bytes(recipe) + held) * pixels,
+        )
+
+
+def content_bytes(recipe: Recipe) -> float:
+    """Return what a recipe's content targets, and their differences from activations, take for each pixel."""
+    blocks = (int(name[len("block")]) for name in recipe.content.layers)
+    return sum(2 * 4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
+
+
+#: (lowering, low memory) -> what that takes. From peaks (VmHWM) of whole transfers of noise with Adam, at 384 to 1024
+#: pixels, on Linux with glibc, onnxruntime 1.32 and 2 threads: `python -m benchmarks.memory` measures and fits anew.
+#: Opening is between what weights of 8 bits take, 568 MB with `winograd`, and what others do, 484.
+FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {
+    (WINOGRAD, False): Footprint(540e6, 14e6, 322e6, 60e6, 2085, 1083),
+    (WINOGRAD, True): Footprint(540e6, 14e6, 322e6, 60e6, 2070, 1083),
+    (DIRECT, False): Footprint(403e6, 10e6, 188e6, 10e6, 3343, 794),
+    (DIRECT, True): Footprint(403e6, 10e6, 206e6, 10e6, 3186, 794),
+}
+
+#: Bytes for each pixel that an optimiser takes beside Adam's: SciPy's L-BFGS-B keeps vectors of the picture's 3 values
+#: a pixel in float64, two for each step that it remembers. By the same measurements.
+OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 780, "lbfgs, restarted": 1020, "bounds": 120}
+
+
+#: Low memory -> how far above the figures a peak may lie. onnxruntime takes memory in pieces that double, so that at
+#: some sizes there is one more, half used; with low memory it gives back what it does not use.
+AT_MOST: Mapping[bool, float] = {False: 4 / 3, True: 1.1}
+
+
+def peak_memory(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, size: tuple[int, int] | None = None) -> int:
+    """Return the largest resident size, in bytes, that a process carrying a plan out on a CPU comes to.
+
+    Parameters
+    ----------
+    styles
+        Widths and heights of the style pictures.
+    lowering, low_memory
+        How the graphs run: ``direct`` or ``winograd``.
+    size
+        Instead of the plan's, of the last stage: it takes the most.
+    """
+    width, height = size or (plan.width, plan.height)
+    fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
+    largest = max(w * h for w, h in [(width, height), *fitted])
+    return round(FOOTPRINTS[lowering, low_memory].peak(plan.recipe, width * height, largest, _held(plan)))
+
+
+def _held(plan: Plan) -> float:
+    """Return what a plan's optimiser takes for each pixel; one that has no figures takes no more than SciPy's."""
+    held = OPTIMIZERS["lbfgs, restarted"] if plan.restart_every else OPTIMIZERS.get(plan.optimizer, OPTIMIZERS["lbfgs"])
+    return held + (OPTIMIZERS["bounds"] if plan.clip and plan.optimizer == "lbfgs" else 0)
+
+
+def convolutions(recipe: Recipe) -> int:
+    """Return how many convolutions of 512 x 512 channels beyond ``block5_conv1`` a recipe needs; below 0, fewer."""
+    block, number = (int(digit) for digit in max(recipe.layers) if digit.isdigit())
+    return {5: number - 1, 4: number - 5}.get(block, -4)
+
+
+# --- the estimate ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a transfer will take.
+
+    Attributes
+    ----------
+    width, height, stages, evaluations
+        Of the transfer, in pixels and in all.
+    memory, at_most
+        The peak size of the process, in bytes, and what it comes to at worst; None on CUDA, where other memory counts.
+    available
+        The size it can have, in bytes; None where that is not known.
+    seconds
+        The time; None where nothing is known, as on CUDA before a first run.
+    measured
+        Whether the time is from measurements on this machine, rather than from a figure that may be off severalfold.
+    largest
+        (width, height), in the same proportions, of the largest picture that fits; None where this one does, or none.
+    low_memory_fits
+        Whether it would fit with low memory, where it does not.
+    """
+
+    width: int
+    height: int
+    stages: int
+    evaluations: int
+    memory: int | None = None
+    at_most: int | None = None
+    available: int | None = None
+    seconds: float | None = None
+    measured: bool = False
+    largest: tuple[int, int] | None = None
+    low_memory_fits: bool = False
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory will do even at worst, as far as that is known."""
+        return self.at_most is None or self.available is None or self.at_most <= self.available
+
+    def check(self) -> None:
+        """Refuse a picture that does not fit.
+
+        Raises
+        ------
+        InputError
+            When it does not; the text names the largest size that does.
+        """
+        if self.fits:
+            return
+        assert self.memory is not None and self.at_most is not None and self.available is not None
+        ways = ["add --low-memory"] if self.low_memory_fits else []
+        if self.largest:
+            ways.append("choose --size {}x{}, the largest that fits".format(*self.largest))
+        ways.append("try it all the same with --oversize")
+        raise InputError(
+            f"size {self.width}x{self.height}: takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of "
+            f"memory, and {_gigabytes(self.available)} are available; {', or '.join(ways)}"
+        )
+
+    def __str__(self) -> str:
+        """Return it in one line for people."""
+        stages = f" in {self.stages} stages" if self.stages > 1 else ""
+        takes = []
+        if self.memory is not None:
+            of = "" if self.available is None else f" of {_gigabytes(self.available)}"
+            takes.append(f"about {_gigabytes(self.memory)}{of} of memory")
+        if self.seconds is not None:
+            takes.append(f"{'about' if self.measured else 'very roughly'} {_duration(self.seconds)}")
+        what = f"{self.width}x{self.height}, {self.evaluations} evaluations{stages}"
+        return f"{what}: {', '.join(takes)}" if takes else what
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return it as plain data: bytes and seconds."""
+        seconds = None if self.seconds is None else round(self.seconds, 1)
+        return {
+            "memory": self.memory,
+            "at_most": self.at_most,
+            "available": self.available,
+            "seconds": seconds,
+            "measured": self.measured,
+        }
+
+
+def estimate(transfer: Transfer, timings: Path | None = None) -> Estimate:
+    """Estimate the memory and the time that a transfer takes, before it runs.
+
+    Parameters
+    ----------
+    transfer
+        See `impasto.runtime.transfer.prepare`. It need not run afterwards.
+    timings
+        A file with what is known of this machine's speed, which need not exist: see `learn`. Where that says nothing
+        of a transfer like this, and the transfer is long, evaluations are measured, which takes some seconds.
+
+    Raises
+    ------
+    InputError
+        When the model will not do.
+    """
+    plan, placement = transfer.plan, _placement(transfer.placement)
+    found = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
+    if placement.device == "cpu":
+        found = _with_memory(found, plan, _sizes(transfer), placement)
+    timing = _timing(transfer, placement, timings, measure=found.fits)
+    if timing is None and placement.device != "cpu":
+        return found
+    seconds = _seconds(plan, _sizes(transfer), timing or _rough(placement))
+    return replace(found, seconds=min(seconds, plan.time_limit or seconds), measured=timing is not None)
+
+
+def _with_memory(found: Estimate, plan: Plan, styles: Sizes, placement: Placement) -> Estimate:
+    """Return an estimate with what there is to say of the host's memory."""
+    lowering, low_memory = placement.lowering, placement.low_memory
+    memory, available = peak_memory(plan, styles, lowering, low_memory), available_memory()
+    found = replace(found, memory=memory, at_most=round(AT_MOST[low_memory] * memory), available=available)
+    if available is None or found.fits:
+        return found
+    return replace(
+        found,
+        largest=largest_size(plan, styles, lowering, low_memory, available),
+        low_memory_fits=AT_MOST[True] * peak_memory(plan, styles, lowering, True) <= available,
+    )
+
+
+def largest_size(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, available: int) -> tuple[int, int] | None:
+    """Return the largest size, in the plan's proportions and no larger than it, that fits into so many bytes."""
+    long, short = max(plan.width, plan.height), min(plan.width, plan.height)
+
+    def of(side: int) -> tuple[int, int]:
+        return round(plan.width * side / long), round(plan.height * side / long)
+
+    low, high = 0, long + 1  # `low` fits, `high` does not
+    while high - low > 1:
+        side = (low + high) // 2
+        fits = AT_MOST[low_memory] * peak_memory(plan, styles, lowering, low_memory, of(side)) <= available
+        low, high = (side, high) if fits else (low, side)
+    return of(low) if round(short * low / long) >= MIN_SIDE else None
+
+
+def learn(transfer: Transfer, result: Result, timings: Path) -> None:
+    """Remember how long a transfer's evaluations have taken, for the estimates of later ones.
+
+    Parameters
+    ----------
+    transfer, result
+        One that has ended, for whatever reason.
+    timings
+        The file; it is made, with its folder, where there is none. What cannot be written is not remembered.
+    """
+    if not result.history:
+        return
+    placement = _placement(replace(transfer.placement, device=result.device))
+    known, kind = Timings(timings), _kind(transfer, placement)
+    timing = known[kind] or Timing()
+    stages = [list(steps) for steps in _by_stage(result.history)]
+    for steps in stages:
+        if seconds := [later.seconds - earlier.seconds for earlier, later in pairwise(steps)]:
+            timing.learn(steps[0].width * steps[0].height, max(median(seconds), 1e-6))
+    if timing.points:
+        _learn_opening(timing, transfer.plan, _sizes(transfer), stages)
+        known.keep(kind, timing)
+
+
+def _learn_opening(timing: Timing, plan: Plan, styles: Sizes, stages: Sequence[Sequence[Step]]) -> None:
+    """Take in what the first evaluation of each stage took beyond itself and the targets."""
+    ends = [0.0, *(steps[-1].seconds for steps in stages)]
+    if stages[0][0].evaluation != 1:  # resumed: nobody knows when that began
+        stages, ends = stages[1:], ends[1:]
+    for began, (first, *_) in zip(ends, stages, strict=False):
+        pixels = _pictures(plan, styles, first.width, first.height)
+        work = timing.evaluation(first.width * first.height) + timing.targets(pixels)
+        timing.learn_opening(max(0.0, first.seconds - began - work))
+
+
+def _by_stage(history: Sequence[Step]) -> Iterator[Iterator[Step]]:
+    for stage in sorted({step.stage for step in history}):
+        yield (step for step in history if step.stage == stage)
+
+
+# --- time -----------------------------------------------------------------------------------------------------
+
+#: Seconds of an evaluation for each pixel and core, roughly, of any machine of these years, by lowering: with 2
+#: cores, 1.5 s for `winograd` at 512x512. Good enough to tell whether measuring is worth its while.
+ROUGHLY: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6}
+
+#: Seconds that a transfer takes, roughly, from which on evaluations are measured first, for some 3 seconds, where
+#: nothing is known yet.
+WORTH_MEASURING = 60.0
+_TRIAL_SIDE, _TRIALS, _TRIAL_SECONDS = 256, 3, 2.0
+
+
+def _timing(transfer: Transfer, placement: Placement, path: Path | None, *, measure: bool) -> Timing | None:
+    """Return what is known of a transfer's evaluations; measure them if that is worth its while, and allowed."""
+    known, kind = Timings(path), _kind(transfer, placement)
+    timing, plan = known[kind], transfer.plan
+    if placement.device != "cpu":  # a GPU's are learnt from its first run: opening its graphs takes as long
+        return timing
+    if timing and timing.serves(plan.width * plan.height):
+        return timing
+    expected = _seconds(plan, _sizes(transfer), _rough(placement))
+    if not measure or min(expected, plan.time_limit or expected) < WORTH_MEASURING:
+        return None
+    timing = timing or Timing()
+    _measure(timing, transfer, placement)
+    known.keep(kind, timing)
+    return timing
+
+
+def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
+    """Learn from a few evaluations of the transfer's recipe, of small pictures of noise."""
+    noise = np.random.default_rng(0).uniform(0, 255, (_TRIAL_SIDE, _TRIAL_SIDE, 3)).astype(np.float32)
+    began = time.perf_counter()
+    objective = Objective.open(
+        transfer.model,
+        transfer.plan.recipe.name,
+        content=noise,
+        styles=[noise],
+        device=placement.device,
+        lowering=placement.lowering,
+        threads=placement.threads,
+        low_memory=placement.low_memory,
+    )
+    opening, trials = time.perf_counter() - began, list[float]()
+    while len(trials) < _TRIALS and sum(trials) < _TRIAL_SECONDS:
+        began = time.perf_counter()
+        objective(noise)
+        trials.append(time.perf_counter() - began)
+    pixels = noise.shape[0] * noise.shape[1]
+    timing.learn(pixels, min(trials))  # the first one lays out its memory, and another program may be in the way
+    timing.learn_opening(max(0.0, opening - timing.targets([pixels] * 2)))
+
+
+def _rough(placement: Placement) -> Timing:
+    """Return what any machine's timing may be."""
+    timing = Timing(opening=1.0)
+    timing.learn(1, ROUGHLY[placement.lowering] / (placement.threads or cores()))
+    return timing
+
+
+def _seconds(plan: Plan, styles: Sizes, timing: Timing) -> float:
+    total = 0.0
+    for stage in plan.stages:
+        pixels = _pictures(plan, styles, stage.width, stage.height)
+        total += timing.opening + timing.targets(pixels)
+        total += stage.evaluations * timing.evaluation(stage.width * stage.height)
+    return total
+
+
+def _pictures(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
+    """Return the pixels of every picture whose targets are measured for a stage."""
+    fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
+    return [w * h for w, h in ((width, height), *fitted)]
+
+
+def _kind(transfer: Transfer, placement: Placement) -> str:
+    recipe, p = transfer.plan.recipe, placement
+    metadata = read_metadata(ModelFolder.open(transfer.model), recipe.name, OBJECTIVE)
+    return kind_of(recipe, metadata.network, p.lowering, p.device, p.threads, p.low_memory)
+
+
+def _sizes(transfer: Transfer) -> Sizes:
+    return [style.size for style in transfer.styles]
+
+
+def _placement(placement: Placement) -> Placement:
+    """Return a placement with a definite device and lowering, as `impasto.runtime.session` will choose them."""
+    device = placement.device
+    if device == "auto":
+        device = "cuda" if CUDA in import_onnxruntime().get_available_providers() else "cpu"
+    device = "cuda:0" if device == "cuda" else device
+    fastest = WINOGRAD if device == "cpu" else DIRECT
+    return replace(placement, device=device, lowering=fastest if placement.lowering == "auto" else placement.lowering)
+
+
+# --- words ----------------------------------------------------------------------------------------------------
+
+
+def _gigabytes(size: float) -> str:
+    """Return bytes in units of 10^9, with two digits or more."""
+    return f"{size / 1e9:.1f} GB" if size < 10e9 else f"{size / 1e9:.0f} GB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,46 @@
+"""The figures of memory: what is measured for them, and how they are fitted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.memory import RECIPES, Measurement, Setting, fit, measure, settings, told
+from impasto.runtime.estimate import FOOTPRINTS, OPTIMIZERS, Footprint
+
+SIZES = (512, 768)
+GROUPS = [("direct", False), ("winograd", True)]
+
+
+def test_every_recipe_size_and_optimiser_is_measured_in_every_way() -> None:
+    found = settings(SIZES, GROUPS)
+    assert {setting.group for setting in found} == set(GROUPS)
+    assert len(found) == len(set(found)) == 2 * (len(RECIPES) * 3 + 1 + 3)
+    assert {setting.optimizer for setting in found} == set(OPTIMIZERS)
+    assert any(setting.style > setting.size for setting in found)
+
+
+def test_figures_that_made_the_peaks_are_found_again() -> None:
+    footprints = {
+        ("direct", False): Footprint(300e6, 20e6, 200e6, 10e6, 3000, 900),
+        ("winograd", True): Footprint(500e6, 60e6, 400e6, 40e6, 2500, 800),
+    }
+    optimizers = {"adam": 0.0, "lbfgs": 400.0, "lbfgs, restarted": 600.0, "bounds": 100.0}
+    peaks = [Measurement(setting, told(setting, footprints, optimizers)) for setting in settings(SIZES, GROUPS)]
+    found, extra = fit(peaks)
+    assert extra == pytest.approx(optimizers)
+    for group, footprint in footprints.items():
+        assert vars(found[group]) == pytest.approx(vars(footprint))
+
+
+def test_the_figures_in_force_have_every_group_and_optimiser() -> None:
+    assert {group for group in GROUPS if group in FOOTPRINTS} == set(GROUPS)
+    assert OPTIMIZERS["adam"] == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
+def test_a_transfer_is_measured_in_a_process_of_its_own(model: Path) -> None:
+    found = measure(Setting("gatys", "direct", False, 48, 64, "lbfgs"), str(model))
+    assert 80e6 < found.peak < 2e9

