@@ -173,6 +173,8 @@ class Recipe:
         How often loss and gradient are evaluated.
     coarse_to_fine
         Whether a large picture is painted small first; see `impasto.runtime.plan.schedule`.
+    clip
+        Whether levels are held within 0..255 while optimising, rather than only at the end.
     """
 
     name: str
@@ -188,6 +190,7 @@ class Recipe:
     noise: Noise = field(default_factory=Noise)
     evaluations: int = 300
     coarse_to_fine: bool = True
+    clip: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -207,6 +210,9 @@ class Recipe:
         _check_choice("size_of", self.size_of, tuple(SIZES_OF))
         _check_choice("style_fit", self.style_fit, FITS)
         _check_choice("init", self.init, INITS)
+        for key in ("coarse_to_fine", "clip"):
+            value = getattr(self, key)
+            _expect(isinstance(value, bool), f"{key} is {value!r}; expected true or false")
         parse_size(str(self.size))
         count = self.evaluations
         ok = isinstance(count, int) and not isinstance(count, bool) and count >= 1

@@ -5,8 +5,8 @@ from pathlib import Path
 #: The recipe of the Python functions: the reference algorithm.
 REFERENCE_RECIPE = "seed"
 
-#: The recipe of the command line: it keeps the photograph's proportions and starts from the photograph.
-DEFAULT_RECIPE = "gatys"
+#: The recipe of the command line; docs/recipes.md says why.
+DEFAULT_RECIPE = "impasto"
 
 #: Where exported models live, and the one that is used unless another is named.
 MODELS = Path("models")

@@ -1,0 +1,67 @@
+"""``impasto mix``."""
+
+from __future__ import annotations
+
+import json as json_
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from impasto.cli import options
+from impasto.cli.options import option
+from impasto.cli.running import write
+
+if TYPE_CHECKING:
+    from impasto.runtime.pictures import Photograph
+    from impasto.runtime.places import Place
+
+#: What is said of the mixing in the picture, beside the record of the transfer.
+KEYWORD = "impasto mix"
+
+_COLORS = ("style", "keep")
+
+#: Text of others that a PNG carries: `write_picture` writes EXIF itself, and XMP may speak of another orientation.
+_NOT_KEPT = ("Raw profile type", "XML:com.adobe.xmp", "UserComment")
+
+
+def mix(
+    result: Annotated[str, typer.Argument(help="The result of a transfer: a file, - or a URL.", show_default=False)],
+    content: Annotated[str, typer.Argument(help="The photograph it was made from.", show_default=False)],
+    output: Annotated[
+        str, option("--output", "-o", help="The picture to write, .png or .jpg, or - for a PNG.", show_default=False)
+    ],
+    strength: Annotated[float, option(min=0, max=1, help="Share of the result, 0..1; 1 is all paint.")] = 1,
+    colors: Annotated[
+        str, option(help="style: the result's; keep: the photograph's, with the result's lightness.")
+    ] = "style",
+    json: options.Json = False,
+    force: options.Force = False,
+) -> None:
+    """Give a result its photograph back in part: mix the two, or keep the photograph's colours."""
+    from impasto.runtime import InputError, pictures, places
+    from impasto.runtime import colors as palette
+
+    if colors not in _COLORS:
+        raise InputError(f"colors {colors!r}: expected {' or '.join(_COLORS)}")
+    if json and not places.is_file(output):
+        raise InputError("output -: --json prints to standard output, too; name a file for the picture")
+    pictures.check_output(output, force=force, inputs=[result, content])
+    painted, text = _read(result)
+    photograph = pictures.read_picture(content)
+    image = painted.picture
+    if colors == "keep":
+        image = palette.keep_colors(image, photograph)
+    image = palette.mix(image, photograph, strength)
+    done = json_.dumps({"strength": strength, "colors": colors})
+    write(image, output, like=painted, text=text | {KEYWORD: done})
+    if json:
+        print(json_.dumps({"output": output, "width": image.width, "height": image.height}))
+
+
+def _read(place: Place) -> tuple[Photograph, dict[str, str]]:
+    """Return a picture with what a new one is given of it: of a file, the text in it, too; a stream is read once."""
+    from impasto.runtime import pictures, places
+
+    painted = pictures.read_photograph(place)
+    text = pictures.read_text(place) if places.is_file(place) else {}
+    return painted, {key: value for key, value in text.items() if not key.startswith(_NOT_KEPT)}

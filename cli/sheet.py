@@ -1,0 +1,314 @@
+"""``impasto sheet``."""
+
+from __future__ import annotations
+
+import hashlib
+import json as json_
+import re
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import impasto
+from impasto.cli import options
+from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
+from impasto.cli.options import option
+from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.runtime import Step
+    from impasto.runtime.places import Place
+    from impasto.runtime.transfer import Transfer
+
+_ALL = "all"
+
+#: In pixels; a cell's on the sheet is at least this.
+_NARROWEST = 64
+
+
+def sheet(
+    contents: Annotated[list[str], typer.Argument(help="Photographs: files, or URLs.", show_default=False)],
+    output: Annotated[str, option("--output", "-o", help="The sheet to write, .png or .jpg.", show_default=False)],
+    style: Annotated[
+        list[str], option("--style", help="A painting; may be repeated.", show_default=False, panel=STYLE)
+    ],
+    recipe: Annotated[
+        list[str] | None,
+        option(
+            "--recipe",
+            "-r",
+            help="One of the model's recipes, or all; may be repeated.",
+            default=DEFAULT_RECIPE,
+            panel=STYLE,
+        ),
+    ] = None,
+    size: Annotated[
+        str, option("--size", "-s", help="Of each transfer: long side in pixels, or WIDTHxHEIGHT.", panel=PICTURE)
+    ] = "384",
+    cell: Annotated[int, option(min=_NARROWEST, help="Width of a cell on the sheet, in pixels.", panel=PICTURE)] = 320,
+    seed: Annotated[int, option(min=0, help="Of all noise.", panel=PICTURE)] = 0,
+    evaluations: Annotated[
+        int,
+        option("--evaluations", "-e", min=1, help="Of each transfer, whatever its recipe says.", panel=OPTIMISATION),
+    ] = 100,
+    cells: Annotated[
+        Path | None,
+        option(
+            help="A folder for the single pictures; those it holds already are not made again.",
+            default="beside the sheet, named after it",
+            panel=MEANWHILE,
+        ),
+    ] = None,
+    json: options.Json = False,
+    force: options.Force = False,
+    model: options.Model = DEFAULT_MODEL,
+    device: options.Device = "auto",
+    lowering: options.Lowering = "auto",
+    threads: options.Threads = None,
+    low_memory: options.LowMemory = False,
+) -> None:
+    """Make a contact sheet: every one of CONTENTS in every style with every recipe, labelled.
+
+    With one recipe, contents go down and styles across; with more, recipes and pairs of a content and a style, the
+    more numerous of the two down. After Ctrl-C the same command goes on with the pictures that are missing.
+    """
+    from impasto.runtime import pictures, transfer
+
+    _check_output(output, [*contents, *style], force)
+    folder = _folder(cells or Path(output).with_suffix(".cells"))
+    photographs, paintings = _read(contents), _read(style)
+    chosen = _recipes(recipe or [DEFAULT_RECIPE], model)
+    progress = _Progress()
+
+    def prepare(photograph: _Named, painting: _Named, name: str) -> Transfer:
+        return transfer.prepare(
+            photograph.picture,
+            [painting.picture],
+            model=model,
+            recipe=name,
+            size=size,
+            evaluations=evaluations,
+            seed=seed,
+            device=device,
+            lowering=lowering,
+            threads=threads,
+            low_memory=low_memory,
+            callback=progress.show,
+        )
+
+    jobs = [
+        _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder)
+        for photograph in photographs
+        for painting in paintings
+        for name, weights in chosen.items()
+    ]
+    _make(jobs, folder, progress)
+    drawn = _draw(photographs, paintings, list(chosen), jobs, cell)
+    pictures.write_picture(drawn, output)
+    print(f"wrote {output} ({drawn.width}x{drawn.height})", file=sys.stderr)
+    if json:
+        print(json_.dumps({"output": output, "cells": [job.describe() for job in jobs]}))
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A picture, where it came from, and what the sheet calls it."""
+
+    name: str
+    place: Place
+    picture: Image.Image
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One cell of the sheet: a transfer, and the file that its result is kept in."""
+
+    content: _Named
+    style: _Named
+    recipe: str
+    transfer: Transfer
+    weights: str
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Where the result is kept: the name tells by a hash everything that decides what it looks like."""
+        from impasto.runtime.record import digest
+
+        pictures = [(picture.size, digest(picture)) for picture in (self.content.picture, self.style.picture)]
+        wish = [self.transfer.plan.to_mapping(), pictures, self.weights, impasto.__version__]
+        key = hashlib.sha256(json_.dumps(wish, sort_keys=True).encode()).hexdigest()[:12]
+        return self.folder / f"{_slug(self.content.name)}.{_slug(self.style.name)}.{self.recipe}.{key}.png"
+
+    def make(self) -> None:
+        """Carry the transfer out, and keep its result, with the record of how it was made."""
+        from impasto.runtime import pictures
+        from impasto.runtime.record import Origin, Record
+
+        origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
+        image = self.transfer.run().image
+        pictures.write_picture(image, self.path, text=Record.of(self.transfer, origin, image).text)
+
+    def picture(self) -> Image.Image | None:
+        """Return the result that is kept, if there is one and it is whole."""
+        from impasto.runtime import PictureError, pictures
+
+        try:
+            found = pictures.read_picture(self.path)
+        except PictureError:
+            return None
+        return found if found.size == (self.transfer.plan.width, self.transfer.plan.height) else None
+
+    def describe(self) -> dict[str, str]:
+        """Return what ``--json`` says of it."""
+        return {
+            "content": self.content.name, "style": self.style.name, "recipe": self.recipe, "path": str(self.path)
+        }  # fmt: skip
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "picture"
+
+
+# --- before ---------------------------------------------------------------------------------------------------
+
+
+def _check_output(output: str, inputs: list[Place], force: bool) -> None:
+    from impasto.runtime import InputError, pictures, places
+
+    if not places.is_file(output):
+        raise InputError(f"output {places.name(output)}: expected a file name for the sheet, such as sheet.png")
+    pictures.check_output(output, force=force, inputs=inputs)
+
+
+def _folder(path: Path) -> Path:
+    """Make sure, before any work, that there is a folder to keep pictures in."""
+    from impasto.runtime import OutputError
+
+    try:
+        path.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise OutputError(
+            f"cells {path}: no folder to write to ({error.strerror}); name another with --cells"
+        ) from None
+
+
+def _read(given: list[str]) -> list[_Named]:
+    from impasto.runtime import pictures, places
+
+    return [_Named(Path(places.name(place)).stem, place, pictures.read_picture(place)) for place in given]
+
+
+def _recipes(wanted: list[str], model: Path) -> dict[str, str]:
+    """Return the recipes' names, each once, with the hash of the weights that they run over."""
+    from impasto.runtime.model import OBJECTIVE, ModelFolder
+    from impasto.runtime.session import read_metadata
+
+    folder = ModelFolder.open(model)
+    names = folder.recipes() if _ALL in wanted else wanted
+    return {name: read_metadata(folder, name, OBJECTIVE).weights_sha256 for name in names}
+
+
+# --- the work -------------------------------------------------------------------------------------------------
+
+
+def _make(jobs: list[_Job], folder: Path, progress: _Progress) -> None:
+    """Make the pictures that are missing; Ctrl-C leaves those that are done, each of them whole."""
+    from impasto.runtime import TransferError
+
+    missing = list({job.path: job for job in jobs if job.picture() is None}.values())
+    if len(missing) < len(jobs):
+        print(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already", file=sys.stderr)
+    done = 0
+    try:
+        with progress:
+            for done, job in enumerate(missing):
+                progress.begin(job, done + 1, len(missing))
+                job.make()
+                progress.end()
+    except KeyboardInterrupt:
+        kept = len(jobs) - len(missing) + done
+        raise TransferError(
+            f"interrupted; {kept} of {len(jobs)} pictures are kept in {folder}, and the same command makes the others"
+        ) from None
+
+
+class _Progress:
+    """Shows which picture is being made: live on a terminal, a plain line for each in a pipe."""
+
+    def __init__(self) -> None:
+        self._live: Any = None
+        self._task: Any = None
+        self._what, self._began, self._loss = "", 0.0, 0.0
+
+    def __enter__(self) -> _Progress:
+        if sys.stderr.isatty():
+            self._live = _live_bar()
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def begin(self, job: _Job, number: int, count: int) -> None:
+        """Say which picture comes next."""
+        self._what = f"{number}/{count} {job.content.name} x {job.style.name}, {job.recipe}"
+        self._began = time.perf_counter()
+        if self._live:
+            evaluations = job.transfer.plan.evaluations
+            if self._task is None:
+                self._task = self._live.add_task("", total=count * evaluations)
+            self._live.update(self._task, description=self._what, completed=(number - 1) * evaluations)
+
+    def show(self, step: Step) -> None:
+        """Show an evaluation."""
+        if step.improved:
+            self._loss = step.loss
+        if self._live:
+            self._live.advance(self._task)
+
+    def end(self) -> None:
+        """Say that a picture is done."""
+        if not self._live:
+            minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
+            print(f"{self._what}: loss {self._loss:.4g} in {minutes}:{seconds:02d}", file=sys.stderr, flush=True)
+
+
+def _live_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    return Progress(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(file=sys.stderr))
+
+
+# --- the sheet ------------------------------------------------------------------------------------------------
+
+
+def _draw(
+    photographs: list[_Named], paintings: list[_Named], recipes: list[str], jobs: list[_Job], cell: int
+) -> Image.Image:
+    from impasto.cli.contact import Label, contact_sheet
+
+    pictures = [job.picture() for job in jobs]
+    pairs = [Label((f"{p.name} x {q.name}",), (p.picture, q.picture)) for p in photographs for q in paintings]
+    names = [Label((name,)) for name in recipes]
+    if len(recipes) == 1:
+        rows = [Label((photograph.name,), (photograph.picture,)) for photograph in photographs]
+        columns = [Label((painting.name,), (painting.picture,)) for painting in paintings]
+    else:
+        rows, columns = pairs, names
+    table = [pictures[k : k + len(columns)] for k in range(0, len(pictures), len(columns))]
+    if len(recipes) > max(1, len(pairs)):
+        rows, columns, table = columns, rows, [list(column) for column in zip(*table, strict=True)]
+    return contact_sheet(rows, columns, table, cell)

@@ -1,0 +1,161 @@
+"""Make the pictures of README.md and docs/recipes.md, from drawings of this program's own.
+
+Run it from the repository's root: ``python -m docs.pictures`` (or ``make pictures``). The transfers are kept below
+``build/pictures``, and what is there is not made again: some minutes a picture, an hour in all on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from docs.paintings import draw_mosaic, draw_woodcut
+from impasto.cli.contact import Label, contact_sheet
+from impasto.cli.samples import draw_content, draw_style
+from impasto.cli.sheet import sheet
+from impasto.defaults import DEFAULT_MODEL
+from impasto.runtime import pictures, places, stylize
+
+HERE = Path(__file__).parent
+WORK = HERE.parent / "build" / "pictures"
+
+SIZE, EVALUATIONS = 512, 150
+
+#: Of each recipe, at one size: fewer than most of them ask for.
+RECIPE_EVALUATIONS = 100
+_QUALITY = 85
+
+_SAMPLES: dict[str, Callable[[int, int], Image.Image]] = {
+    "town": draw_content,
+    "sunset": draw_style,
+    "mosaic": draw_mosaic,
+    "woodcut": draw_woodcut,
+}
+
+#: What the picture of controls shows: the options of ``impasto stylize``, and what they are in Python.
+_CONTROLS: dict[str, dict[str, Any]] = {
+    "the default": {},
+    "--colors keep": {"colors": "keep"},
+    "--strength 0.6": {"strength": 0.6},
+    "--style-scale 2": {"style_scale": 2.0},
+    "two styles": {"blend": True},
+}
+
+
+def demo(model: Path) -> None:
+    """Make what ``make demo`` shows."""
+    content, style = draw_content(), draw_style()
+    result = _kept("demo", lambda: stylize(content, [style], model=model, recipe="impasto", size=480, evaluations=100))
+    _write(pictures.triptych(content, [style], result), "demo.jpg")
+
+
+def gallery(model: Path) -> None:
+    """Make the town in every style."""
+    _sheet("gallery", model, ["sunset", "mosaic", "woodcut"], ["impasto"], cell=300)
+
+
+def recipes(model: Path) -> None:
+    """Make the town with every recipe."""
+    _sheet("recipes", model, ["sunset", "mosaic"], ["all"], cell=240, evaluations=RECIPE_EVALUATIONS)
+
+
+def controls(model: Path) -> None:
+    """Make the town with one option after the other."""
+    content, style, other = draw_content(), draw_style(), draw_mosaic()
+
+    def make(blend: bool = False, **wishes: Any) -> Any:
+        styles = [style, other] if blend else [style]
+        return stylize(content, styles, model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS, **wishes)
+
+    made = [_kept(f"controls-{k}", lambda w=w: make(**w)) for k, w in enumerate(_CONTROLS.values())]
+    columns = [Label((name,)) for name in _CONTROLS]
+    _write(contact_sheet([Label(())], columns, [made], 240), "controls.jpg")
+
+
+def clip(model: Path) -> None:
+    """Make the town as a woodcut with its levels free, and held in 0..255; a part of it, in full size."""
+    content, style = draw_content(), draw_woodcut()
+
+    def make(held: bool) -> Image.Image:
+        made = _kept(
+            f"clip-{held}",
+            lambda: stylize(
+                content, [style], model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS, clip=held
+            ),
+        )
+        return made.crop((60, 60, 380, 300))
+
+    columns = [Label(("--no-clip",)), Label(("--clip",))]
+    _write(contact_sheet([Label(())], columns, [[make(False), make(True)]], 320), "clip.jpg")
+
+
+def _sheet(
+    name: str, model: Path, styles: list[str], recipes: list[str], cell: int, evaluations: int = EVALUATIONS
+) -> None:
+    """Make a contact sheet of the town by ``impasto sheet``."""
+    path = WORK / f"{name}.png"
+    sheet(
+        [str(_drawn("town"))],
+        output=str(path),
+        style=[str(_drawn(style)) for style in styles],
+        recipe=recipes,
+        size=str(SIZE),
+        cell=cell,
+        evaluations=evaluations,
+        cells=WORK / "cells",
+        force=True,
+        model=model,
+    )
+    with Image.open(path) as image:
+        _write(image, f"{name}.jpg")
+
+
+def _drawn(name: str) -> Path:
+    """Draw a sample, and return where it is."""
+    path = WORK / f"{name}.png"
+    if not path.exists():
+        pictures.write_picture(_SAMPLES[name](SIZE, SIZE * 3 // 4), path)
+    return path
+
+
+def _kept(name: str, make: Callable[[], Any]) -> Image.Image:
+    """Return the result of a transfer; it is made once."""
+    path = WORK / f"{name}.png"
+    if not path.exists():
+        print(f"making {path.name}")
+        pictures.write_picture(make().image, path)
+    return pictures.read_picture(path)
+
+
+def _write(image: Image.Image, name: str) -> None:
+    data = io.BytesIO()
+    image.convert("RGB").save(data, "JPEG", quality=_QUALITY, optimize=True)
+    places.write(data.getvalue(), HERE / name)
+    print(f"wrote {name} ({len(data.getvalue()) / 1e3:.0f} kB)")
+
+
+ALL = (demo, gallery, controls, recipes, clip)
+
+
+def main() -> None:
+    """Make the pictures that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = [make.__name__ for make in ALL]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(names)}; all by default")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="the model folder")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(names):
+        parser.error(f"no picture {', '.join(sorted(unknown))}; expected some of {', '.join(names)}")
+    (WORK / "cells").mkdir(parents=True, exist_ok=True)
+    for make in ALL:
+        if not options.names or make.__name__ in options.names:
+            make(options.model)
+
+
+if __name__ == "__main__":
+    main()
