@@ -8,7 +8,7 @@ TEST_VENV := .venv-test
 BENCH := .bench
 TORCH := torch==2.13.0
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -24,6 +24,14 @@ check: $(TEST_VENV)/ready
 # BENCH_OPTIONS: see `python -m benchmarks.bench --help`; --quick tries it all out in two minutes.
 bench: $(BENCH)/impasto/ready $(BENCH)/torch/ready $(BENCH)/keras/ready
 	$(BENCH)/impasto/bin/python -m benchmarks.bench $(BENCH_OPTIONS)
+
+# The same on a GPU; needs NVIDIA's driver.
+bench-cuda: $(BENCH)/impasto-cuda/ready $(BENCH)/torch/ready
+	$(BENCH)/impasto-cuda/bin/python -m benchmarks.bench --device cuda --python impasto=$(BENCH)/impasto-cuda/bin/python $(BENCH_OPTIONS)
+
+# QUALITY_OPTIONS: see `python -m benchmarks.quality --help`.
+quality: $(BENCH)/impasto/ready $(BENCH)/torch/ready
+	$(BENCH)/impasto/bin/python -m benchmarks.quality $(QUALITY_OPTIONS)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("impasto needs Python 3.11 or newer; set PYTHON=")'
@@ -42,6 +50,11 @@ $(BENCH)/impasto/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py 
 	$(BENCH)/impasto/bin/python -m pip install --quiet '.[cpu,export]'
 	touch $@
 
+$(BENCH)/impasto-cuda/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py runtime/recipes/* export/*.py cli/*.py)
+	$(PYTHON) -m venv $(BENCH)/impasto-cuda
+	$(BENCH)/impasto-cuda/bin/python -m pip install --quiet '.[gpu,export]'
+	touch $@
+
 $(BENCH)/torch/ready: Makefile
 	$(PYTHON) -m venv $(BENCH)/torch
 	$(BENCH)/torch/bin/python -m pip install --quiet $(TORCH) numpy pillow
@@ -52,6 +65,12 @@ $(BENCH)/keras/ready: Makefile
 	$(PYTHON) -m venv $(BENCH)/keras
 	$(BENCH)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1
 	touch $@
+
+# The pictures of the documentation, and its reference of options.
+pictures: $(VENV)/ready
+	$(VENV)/bin/impasto info >/dev/null 2>&1 || $(VENV)/bin/impasto export
+	$(VENV)/bin/python -m docs.pictures
+	$(VENV)/bin/python -m docs.options
 
 clean:
 	rm -rf $(VENV) $(TEST_VENV) $(BENCH) demo build dist

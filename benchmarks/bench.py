@@ -25,12 +25,15 @@ from benchmarks.files import model_folder, picture_file
 from benchmarks.protocol import Contender, Job, Unavailable
 from benchmarks.report import (
     OURS,
+    TF32_TOLERANCE,
+    TOLERANCE,
     Case,
     Command,
     Disagreement,
     Startup,
     check_agreement,
     evaluation_table,
+    optimisation_table,
     startup_table,
     transfer_table,
 )
@@ -51,6 +54,17 @@ CONTENDERS = {
     "torch-channels-last": ("torch", "on_torch", "channels-last"),
     "torch-compile": ("torch", "on_torch", "compile"),
     "keras": ("keras", "on_keras", "function"),
+}
+
+#: The same with ``--device cuda``.
+CUDA_CONTENDERS = {
+    OURS: ("impasto", "on_impasto", "auto"),
+    "impasto-lbfgs-device": ("impasto", "on_impasto", "lbfgs-device"),
+    "impasto-no-tf32": ("impasto", "on_impasto", "no-tf32"),
+    "impasto-cuda-graph": ("impasto", "on_impasto", "cuda-graph"),
+    "torch": ("torch", "on_torch", "eager"),
+    "torch-channels-last": ("torch", "on_torch", "channels-last"),
+    "torch-compile": ("torch", "on_torch", "compile"),
 }
 
 #: Seconds between two contenders' turns, for the threads of the one before spin a while in wait for more.
@@ -79,6 +93,8 @@ class Plan:
         How often impasto is started for the startup section, and each whole command is run.
     pythons
         The interpreter of each environment.
+    device
+        ``cpu``, or the GPU that all contenders share.
     """
 
     sections: tuple[str, ...]
@@ -92,6 +108,7 @@ class Plan:
     threads: int
     pythons: Mapping[str, str]
     output: Path
+    device: str = "cpu"
 
     def sizes(self) -> list[int]:
         """Return every size that pictures are needed in."""
@@ -99,7 +116,12 @@ class Plan:
 
     def job(self, recipe: str, size: int, variant: str = "auto") -> Job:
         """Return a job of this plan."""
-        return Job(str(DATA), recipe, size, self.threads, variant)
+        return Job(str(DATA), recipe, size, self.threads, variant, self.device)
+
+    @property
+    def known(self) -> Mapping[str, tuple[str, str, str]]:
+        """The contenders there are for the device."""
+        return CONTENDERS if self.device == "cpu" else CUDA_CONTENDERS
 
 
 def tell(line: str) -> None:
@@ -120,11 +142,11 @@ def measure_case(plan: Plan, recipe: str, size: int) -> Case:
     Unavailable
         When impasto itself cannot take part.
     """
-    case = Case(recipe, size)
+    case = Case(recipe, size, tolerance=TOLERANCE if plan.device == "cpu" else TF32_TOLERANCE)
     with ExitStack() as stack:
         running: dict[str, Contender] = {}
         for name in plan.contenders:
-            environment, module, variant = CONTENDERS[name]
+            environment, module, variant = plan.known[name]
             tell(f"{recipe} {size}: warming up {name}")
             command = [plan.pythons[environment], "-m", f"benchmarks.{module}"]
             try:
@@ -146,8 +168,23 @@ def measure_case(plan: Plan, recipe: str, size: int) -> Case:
                     leave_out(case, name, unavailable)
                     del running[name], case.answers[name]
             tell(f"{recipe} {size}: round {number + 1} of {plan.rounds}")
-            check_agreement(case.answers)
+            check_agreement(case.answers, case.tolerance)
+        if plan.device != "cpu" and "transfer" in plan.sections:
+            measure_optimisations(plan, case, running)
     return case
+
+
+def measure_optimisations(plan: Plan, case: Case, running: Mapping[str, Contender]) -> None:
+    """Let all contenders optimise in turn: on a GPU what counts is what happens between the evaluations, too."""
+    case.evaluations = plan.evaluations
+    for number in range(plan.repeats):
+        for name in sorted(running, reverse=number % 2 == 1):
+            time.sleep(PAUSE)
+            tell(f"{case.recipe} {case.size}: transfer {number + 1} of {plan.repeats}: {name}")
+            try:
+                case.transfers.setdefault(name, []).append(running[name].transfer(plan.evaluations))
+            except Unavailable as unavailable:
+                leave_out(case, name, unavailable)
 
 
 def leave_out(case: Case, name: str, unavailable: Unavailable) -> None:
@@ -246,6 +283,11 @@ def run(plan: Plan) -> None:
             case = measure_case(plan, recipe, size)
             cases.append(asdict(case))
             publish(evaluation_table(case), "evaluation", cases)
+            if case.transfers:
+                publish(optimisation_table(case), "evaluation", cases)
+    if plan.device != "cpu":
+        tell(f"wrote {plan.output}")
+        return
     if "startup" in plan.sections:
         starts = measure_startup(plan)
         text = startup_table(starts, _STARTUP_RECIPE, plan.startup_size)
@@ -264,6 +306,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "started": _now(),
         "commit": _output(["git", "describe", "--always", "--dirty"]),
         "machine": machine.describe(),
+        "gpu": machine.gpu(plan.device),
         "threads": plan.threads,
         "versions": {
             name: json.loads(_output([python, "-c", _VERSIONS]) or "null") for name, python in plan.pythons.items()
@@ -294,9 +337,9 @@ def parse(arguments: Sequence[str] | None = None) -> Plan:
         metavar="[RECIPE:]PIXELS",
         help="of the evaluations [seed:300 seed:512 seed:1024 gatys:512]",
     )
-    parser.add_argument(
-        "--skip", nargs="+", choices=[c for c in CONTENDERS if c != OURS], default=[], help="contenders"
-    )
+    parser.add_argument("--device", type=_device, default="cpu", help="cpu, cuda or cuda:N [cpu]")
+    names = dict.fromkeys([*CONTENDERS, *CUDA_CONTENDERS])
+    parser.add_argument("--skip", nargs="+", choices=[c for c in names if c != OURS], default=[], help="contenders")
     parser.add_argument("--rounds", type=_positive, help="of evaluations [7]")
     parser.add_argument("--repeats", type=_positive, help="of starts and of whole transfers [3]")
     parser.add_argument("--threads", type=_positive, default=2, help="of each contender [2]")
@@ -311,10 +354,14 @@ def parse(arguments: Sequence[str] | None = None) -> Plan:
     default_cases = (
         [("seed", 96), ("gatys", 64)] if quick else [("seed", s) for s in (300, 512, 1024)] + [("gatys", 512)]
     )
+    known = CONTENDERS
+    if options.device != "cpu":
+        default_cases = [("gatys", size) for size in ((64, 96) if quick else (512, 1024, 2048))]
+        name, known = f"{datetime.now(UTC):%Y-%m-%d}-{machine.gpu_slug(options.device)}.json", CUDA_CONTENDERS
     return Plan(
         sections=tuple(options.only),
         cases=tuple(options.sizes or default_cases),
-        contenders=tuple(contender for contender in CONTENDERS if contender not in options.skip),
+        contenders=tuple(contender for contender in known if contender not in options.skip),
         startup_size=96 if quick else 512,
         transfer_size=96 if quick else 300,
         evaluations=5 if quick else 100,
@@ -323,7 +370,15 @@ def parse(arguments: Sequence[str] | None = None) -> Plan:
         threads=options.threads,
         pythons={name: str(WORK / name / "bin/python") for name in ENVIRONMENTS} | dict(options.python),
         output=options.output or (WORK / "quick.json" if quick else ROOT / "benchmarks/results" / name),
+        device=options.device,
     )
+
+
+def _device(text: str) -> str:
+    kind, colon, number = text.partition(":")
+    if text != "cpu" and not (kind == "cuda" and (number.isdecimal() or not colon)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected cpu, cuda or cuda:N")
+    return text if text == "cpu" else f"cuda:{number or 0}"
 
 
 def _case(text: str) -> tuple[str, int]:

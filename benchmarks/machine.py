@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,25 @@ def describe() -> dict[str, Any]:
         "ram_gib": round(int(_field("/proc/meminfo", "MemTotal").split()[0]) / 2**20, 1),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
+
+
+def gpu(device: str) -> str | None:
+    """Return the name, memory and driver of a CUDA device; None for the CPU, or where nvidia-smi is missing."""
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return None
+    command = ["nvidia-smi", f"--id={number or 0}", "--query-gpu=name,memory.total,driver_version"]
+    try:
+        done = subprocess.run([*command, "--format=csv,noheader"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def gpu_slug(device: str) -> str:
+    """Return a name for files: ``nvidia-a100-sxm4-40gb``."""
+    name = (gpu(device) or "cuda").partition(",")[0]
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def slug(machine: dict[str, Any]) -> str:

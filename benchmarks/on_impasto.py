@@ -1,38 +1,83 @@
-"""impasto as a contender: `winograd` or `direct` lowering, or `winograd` with low memory."""
+"""impasto as a contender.
+
+On the CPU: `winograd` or `direct` lowering, or `winograd` with low memory. On CUDA: as it comes, `no-tf32`,
+`cuda-graph`, or `lbfgs-device`, which differs in transfers only.
+"""
 
 from __future__ import annotations
 
 import inspect
+import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.files import model_folder
 from benchmarks.problem import load_pictures
-from benchmarks.protocol import Evaluate, Job, Unavailable, serve
+from benchmarks.protocol import Job, Prepared, Unavailable, serve
 from impasto.runtime import Objective
 from impasto.runtime.pictures import to_planes
 
 
-def prepare(job: Job) -> Evaluate:
-    """Return the evaluation of a job."""
-    options: dict[str, Any] = {"lowering": "winograd"}
-    if job.variant == "low-memory":
-        if "low_memory" not in inspect.signature(Objective.open).parameters:
-            raise Unavailable("this impasto has no low_memory")
-        options["low_memory"] = True
-    else:
-        options["lowering"] = job.variant
+def options(job: Job) -> dict[str, Any]:
+    """Return what a variant asks of `Objective.open`."""
+    if job.device != "cpu":
+        from impasto.runtime.cuda import CudaOptions  # not in an older impasto, which is measured on the CPU
+
+        return {"cuda": CudaOptions(tf32=job.variant != "no-tf32", graph=job.variant == "cuda-graph")}
+    if job.variant != "low-memory":
+        return {"lowering": "auto" if job.variant == "lbfgs-device" else job.variant}
+    if "low_memory" not in inspect.signature(Objective.open).parameters:
+        raise Unavailable("this impasto has no low_memory")
+    return {"lowering": "winograd", "low_memory": True}
+
+
+def prepare(job: Job) -> Prepared:
+    """Return the evaluation of a job, and its transfer."""
     pictures = load_pictures(job)
     objective = Objective.open(
         model_folder(job.data),
         job.recipe,
         content=pictures.content,
         styles=[pictures.style],
-        device="cpu",
+        device=job.device,
         threads=job.threads,
-        **options,
+        **options(job),
     )
     planes = to_planes(pictures.start, "start")
-    return lambda: objective.evaluate(planes)
+
+    def transfer(evaluations: int) -> tuple[float, float]:
+        from impasto.runtime.optimize import minimize
+        from impasto.runtime.transfer import FIRST_STEP
+
+        seconds: list[float] = []
+        more: dict[str, Any] = {}
+        if job.variant == "lbfgs-device":
+            resident = objective.resident()
+            more = {"optimizer": "lbfgs-device", "resident": Timed(resident, seconds, resident.algebra)}
+        found = minimize(
+            Timed(objective.evaluate, seconds),
+            planes,
+            evaluations=evaluations,
+            first_step=FIRST_STEP * planes.size**0.5,
+            **more,
+        )
+        return found.loss, sum(seconds)
+
+    return Prepared(lambda: objective.evaluate(planes), transfer)
+
+
+class Timed:
+    """A function that keeps the seconds of every call."""
+
+    def __init__(self, function: Callable[..., Any], seconds: list[float], algebra: Any = None) -> None:
+        self.function, self.seconds, self.algebra = function, seconds, algebra
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
+        began = time.perf_counter()
+        result = self.function(*arguments)
+        self.seconds.append(time.perf_counter() - began)
+        return result
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import keras  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import tensorflow as tf  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 from benchmarks.problem import MEAN, PROBLEMS, Rgb, load_pictures, load_weights
-from benchmarks.protocol import Evaluate, Job, serve
+from benchmarks.protocol import Job, Prepared, serve
 
 
 def network(job: Job) -> keras.Model:
@@ -34,7 +34,7 @@ def gram(f: Any) -> Any:
     return tf.matmul(columns, columns, transpose_a=True)
 
 
-def prepare(job: Job) -> Evaluate:
+def prepare(job: Job) -> Prepared:
     """Return the evaluation of a job."""
     tf.config.threading.set_intra_op_parallelism_threads(job.threads)
     tf.config.threading.set_inter_op_parallelism_threads(job.threads)
@@ -66,7 +66,7 @@ def prepare(job: Job) -> Evaluate:
         loss, gradient = loss_and_gradient(start)
         return float(loss), gradient.numpy()
 
-    return evaluate
+    return Prepared(evaluate)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import torch
 from torch.nn import functional
 
 from benchmarks.problem import MEAN, PROBLEMS, Rgb, load_pictures, load_weights
-from benchmarks.protocol import Evaluate, Job, serve
+from benchmarks.protocol import Job, Prepared, serve
 
 
 class Loss:
@@ -16,13 +17,17 @@ class Loss:
 
     def __init__(self, job: Job) -> None:
         self.problem = PROBLEMS[job.recipe]
+        self.device = torch.device(job.device)
         channels_last = job.variant == "channels-last"
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.weights = {
-            name: (torch.from_numpy(kernel).to(memory_format=self.format), torch.from_numpy(bias))
+            name: (
+                torch.from_numpy(kernel).to(self.device, memory_format=self.format),
+                torch.from_numpy(bias).to(self.device),
+            )
             for name, (kernel, bias) in load_weights(job).items()
         }
-        self.mean = torch.from_numpy(MEAN).view(1, 3, 1, 1)
+        self.mean = torch.from_numpy(MEAN).to(self.device).view(1, 3, 1, 1)
         pictures = load_pictures(job)
         with torch.no_grad():
             self.content = self.activations(self.tensor(pictures.content))[self.problem.content_layer]
@@ -30,7 +35,11 @@ class Loss:
             self.grams = {name: gram(painted[name]) for name in self.problem.style_layers}
 
     def tensor(self, picture: Rgb) -> torch.Tensor:
-        """Return a picture, (H, W, 3), in the layout in force."""
+        """Return a picture, (H, W, 3), on the device, in the layout in force."""
+        return self.planes(picture).to(self.device)
+
+    def planes(self, picture: Rgb) -> torch.Tensor:
+        """Return a picture, (H, W, 3), on the host, in the layout in force."""
         return torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous(memory_format=self.format)
 
     def activations(self, x: torch.Tensor) -> Mapping[str, torch.Tensor]:
@@ -69,20 +78,40 @@ def gram(f: torch.Tensor) -> torch.Tensor:
     return columns.t() @ columns
 
 
-def prepare(job: Job) -> Evaluate:
-    """Return the evaluation of a job."""
+def prepare(job: Job) -> Prepared:
+    """Return the evaluation of a job, and its transfer; on CUDA with TF32 where PyTorch has it by default."""
     torch.set_num_threads(job.threads)
     plain = Loss(job)
     loss = torch.compile(plain.__call__) if job.variant == "compile" else plain
-    start = plain.tensor(load_pictures(job).start)
+    start = plain.planes(load_pictures(job).start)
 
     def evaluate() -> tuple[float, Rgb]:
-        x = start.detach().requires_grad_()
+        x = start.to(plain.device).detach().requires_grad_()
         value = loss(x)
         (gradient,) = torch.autograd.grad(value, x)
-        return value.item(), gradient.numpy()
+        return value.item(), gradient.cpu().numpy()
 
-    return evaluate
+    def transfer(evaluations: int) -> tuple[float, float]:
+        """Optimise as PyTorch's style transfers do: its own L-BFGS as it comes, one evaluation a step."""
+        x = start.to(plain.device, copy=True).requires_grad_()
+        optimizer = torch.optim.LBFGS(
+            [x], max_iter=evaluations, max_eval=evaluations, tolerance_grad=0, tolerance_change=0
+        )
+        seconds, losses = [0.0], [float("inf")]
+
+        def closure() -> torch.Tensor:
+            began = time.perf_counter()
+            optimizer.zero_grad()
+            value = loss(x)
+            value.backward()  # type: ignore[no-untyped-call,unused-ignore]
+            losses.append(value.item())
+            seconds.append(time.perf_counter() - began)
+            return value
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call,unused-ignore]
+        return min(losses), sum(seconds)
+
+    return Prepared(evaluate, transfer)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Both ends of the conversation between the orchestrator and a contender: one JSON object a line, by stdin and stdout.
 
 A contender is a process of its own. It prepares one job, evaluates it until it is warm and says so; then every line
-it reads asks for one more evaluation, and the end of its input for the end. The orchestrator's end imports nothing
-outside the standard library.
+it reads asks for one more evaluation, or for a transfer of so many, and the end of its input for the end. The
+orchestrator's end imports nothing outside the standard library.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: One evaluation, from a picture in NumPy to the loss and the gradient in NumPy.
 Evaluate = Callable[[], tuple[float, "NDArray[np.float32]"]]
 
+#: A whole optimisation of so many evaluations, from the start picture: the loss it ends with, seconds in evaluations.
+Transfer = Callable[[int], tuple[float, float]]
+
 #: Before the first timing: frameworks trace and compile in the first evaluation, and lay out their memory in the next.
 WARM_UPS = 2
 
@@ -46,6 +49,8 @@ class Job:
         Both sides of the picture.
     variant
         Which of the ways that the contender's module knows.
+    device
+        ``cpu`` or ``cuda:N``.
     """
 
     data: str
@@ -53,22 +58,45 @@ class Job:
     size: int
     threads: int
     variant: str
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a contender can do once it has prepared its job; not every one can do a transfer."""
+
+    evaluate: Evaluate
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One evaluation: how long it took, what came out, and the process's peak memory so far."""
+    """One evaluation: how long it took, what came out, and the process's peak memory so far.
+
+    `device_mib` is what the process has taken of the device's memory; allocators there give nothing back.
+    """
 
     seconds: float
     loss: float
     gradient_norm: float
     peak_mib: float
+    device_mib: float | None = None
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """One transfer: how long it took, how much of that its evaluations, and the loss that it ended with."""
+
+    seconds: float
+    evaluating: float
+    loss: float
+    device_mib: float | None = None
 
 
 # --- the contender's end ----------------------------------------------------------------------------------
 
 
-def serve(prepare: Callable[[Job], Evaluate]) -> None:
+def serve(prepare: Callable[[Job], Prepared]) -> None:
     """Be the contender that `prepare` makes of a job, the program's one argument."""
     with os.fdopen(os.dup(1), "w", buffering=1) as channel:
         os.dup2(2, 1)  # what libraries print is not part of the conversation
@@ -76,28 +104,46 @@ def serve(prepare: Callable[[Job], Evaluate]) -> None:
         def say(message: dict[str, Any]) -> None:
             print(json.dumps(message), file=channel)
 
+        job = Job(**json.loads(sys.argv[1]))
+        before = device_mib(job.device)
+
+        def taken() -> float | None:
+            now = device_mib(job.device)
+            return None if now is None or before is None else now - before
+
         try:
-            evaluate = prepare(Job(**json.loads(sys.argv[1])))
+            prepared = prepare(job)
             for _ in range(WARM_UPS):
-                evaluate()
+                prepared.evaluate()
         except Exception as error:
             traceback.print_exc()
             first = next(iter(str(error).strip().splitlines()), "")
             say({"unavailable": first if isinstance(error, Unavailable) else f"{type(error).__name__}: {first}"})
             return
         say({"ready": True})
-        for _ in sys.stdin:
-            say(asdict(_answer(evaluate)))
+        for line in sys.stdin:
+            task, _, count = line.strip().partition(" ")
+            if task == "transfer":
+                say(asdict(_transfer(prepared, int(count), taken)))
+            else:
+                say(asdict(_answer(prepared.evaluate, taken)))
 
 
-def _answer(evaluate: Evaluate) -> Answer:
+def _transfer(prepared: Prepared, evaluations: int, taken: Callable[[], float | None]) -> Transferred:
+    assert prepared.transfer is not None
+    began = time.perf_counter()
+    loss, evaluating = prepared.transfer(evaluations)
+    return Transferred(time.perf_counter() - began, evaluating, loss, taken())
+
+
+def _answer(evaluate: Evaluate, taken: Callable[[], float | None]) -> Answer:
     import numpy as np  # here, because the orchestrator does without
 
     began = time.perf_counter()
     loss, gradient = evaluate()
     seconds = time.perf_counter() - began
     peak = peak_mib()
-    return Answer(seconds, loss, float(np.linalg.norm(gradient.astype(np.float64))), peak)
+    return Answer(seconds, loss, float(np.linalg.norm(gradient.astype(np.float64))), peak, taken())
 
 
 def peak_mib() -> float:
@@ -106,6 +152,18 @@ def peak_mib() -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise OSError("/proc/self/status has no VmHWM")
+
+
+def device_mib(device: str) -> float | None:
+    """Return how much of a CUDA device's memory all processes have taken; None for the CPU, or without nvidia-smi."""
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return None
+    command = ["nvidia-smi", f"--id={number or 0}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
 
 
 # --- the orchestrator's end -------------------------------------------------------------------------------
@@ -155,11 +213,24 @@ class Contender:
         Unavailable
             When it has ended: killed for want of memory, for instance.
         """
+        return Answer(**self._ask("evaluate"))
+
+    def transfer(self, evaluations: int) -> Transferred:
+        """Have it run a whole optimisation.
+
+        Raises
+        ------
+        Unavailable
+            When it has ended.
+        """
+        return Transferred(**self._ask(f"transfer {evaluations}"))
+
+    def _ask(self, task: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write("evaluate\n")
+            self._process.stdin.write(f"{task}\n")
             self._process.stdin.flush()
-        return Answer(**self._read())
+        return self._read()
 
     def close(self) -> None:
         """End the process."""

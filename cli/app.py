@@ -12,8 +12,14 @@ import typer
 from impasto import __version__
 from impasto.cli.command import GroupedCommand
 from impasto.cli.demo import demo
+from impasto.cli.doctor import doctor
 from impasto.cli.export import export
 from impasto.cli.info import info
+from impasto.cli.mix import mix
+from impasto.cli.plot import plot
+from impasto.cli.recipes import recipes
+from impasto.cli.rerun import rerun
+from impasto.cli.sheet import sheet
 from impasto.cli.stylize import stylize
 
 FAILED, REFUSED = 1, 2
@@ -48,7 +54,7 @@ def _common(
     """Declare what every command takes."""
 
 
-for command in (export, stylize, info, demo):
+for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, mix, doctor):
     app.command(cls=GroupedCommand)(command)
 
 

@@ -26,6 +26,23 @@ Lowering = Annotated[
     str, option(help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.", panel=MACHINE)
 ]
 LowMemory = Annotated[bool, option("--low-memory", help="Use less memory, and more time.", panel=MACHINE)]
+GpuMemory = Annotated[
+    float | None, option("--gpu-memory", help="GiB of the GPU's memory that may be used.", default="all", panel=MACHINE)
+]
+Tf32 = Annotated[
+    bool, option("--tf32/--no-tf32", help="On CUDA, round factors to 11 bits: faster, less exact.", panel=MACHINE)
+]
+ConvSearch = Annotated[
+    str,
+    option(help="On CUDA, how convolutions are chosen: exhaustive (all are timed), heuristic, default.", panel=MACHINE),
+]
+ConvWorkspace = Annotated[
+    bool,
+    option("--conv-workspace/--no-conv-workspace", help="On CUDA, more than 32 MB for convolutions.", panel=MACHINE),
+]
+CudaGraph = Annotated[
+    bool, option("--cuda-graph", help="Record an evaluation once and replay it: needs --device cuda.", panel=MACHINE)
+]
 Threads = Annotated[int | None, option(help="Threads of the CPU.", default="the physical cores", panel=MACHINE)]
 Evaluations = Annotated[
     int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from impasto.cli import options
-from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
+from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.options import option
-from impasto.cli.running import describe, transfer_with_progress, write
+from impasto.cli.running import describe, transfer_with_progress
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from impasto.runtime import Result, Step
-    from impasto.runtime.pictures import Photograph
     from impasto.runtime.places import Place
 
 _OWN = "the recipe's, in its convention"
@@ -53,8 +53,14 @@ def stylize(
         float, option(min=0, max=1, help="Mix the result with the photograph: 0..1, 1 is all paint.", panel=PICTURE)
     ] = 1,
     clip: Annotated[
-        bool, option("--clip/--no-clip", help="Hold levels in 0..255 throughout, not only at the end.", panel=PICTURE)
-    ] = False,
+        bool | None,
+        option(
+            "--clip/--no-clip",
+            help="Hold levels in 0..255 throughout, not only at the end.",
+            default="the recipe's",
+            panel=PICTURE,
+        ),
+    ] = None,
     recipe: Annotated[str, option("--recipe", "-r", help="One of the model's; see impasto recipes.", panel=STYLE)] = (
         DEFAULT_RECIPE
     ),
@@ -69,6 +75,22 @@ def stylize(
     tv_weight: Annotated[
         float | None, option(help="How much smoothness (total variation) counts.", default=_OWN, panel=STYLE)
     ] = None,
+    content_mask: Annotated[
+        str | None,
+        option(
+            help="A label picture of the photograph: areas of one colour are regions with a style of their own.",
+            show_default=False,
+            panel=REGIONS,
+        ),
+    ] = None,
+    style_mask: Annotated[
+        list[str] | None,
+        option(
+            help="A label picture of a style in the same colours, or '#rrggbb' for all of it; once for each, in order.",
+            show_default=False,
+            panel=REGIONS,
+        ),
+    ] = None,
     evaluations: options.Evaluations = None,
     stages: Annotated[
         int | None,
@@ -80,7 +102,11 @@ def stylize(
         ),
     ] = None,
     optimizer: Annotated[
-        str, option(help="lbfgs, or adam: less memory, more evaluations.", panel=OPTIMISATION)
+        str,
+        option(
+            help="lbfgs (SciPy's), lbfgs-device (the same on the GPU), or adam: less memory, more evaluations.",
+            panel=OPTIMISATION,
+        ),
     ] = "lbfgs",
     min_improvement: Annotated[
         float | None,
@@ -106,6 +132,44 @@ def stylize(
         Path | None,
         option(help="Also write content, style and result side by side.", show_default=False, panel=MEANWHILE),
     ] = None,
+    preview: Annotated[
+        Path | None,
+        option(help="Keep the best picture so far here, .png or .jpg.", show_default=False, panel=MEANWHILE),
+    ] = None,
+    save_every: Annotated[
+        int | None,
+        option(
+            min=1,
+            help="Keep the picture after every so many evaluations, too: out.0050.png and so on.",
+            default="never",
+            panel=MEANWHILE,
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        option(
+            help="A line of JSON for every evaluation, for impasto plot: .jsonl.", show_default=False, panel=MEANWHILE
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        option(
+            help="Keep here, every few seconds, what --resume needs; removed with the result written.",
+            show_default=False,
+            panel=MEANWHILE,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, option("--resume", help="Go on from the checkpoint, if there is one.", panel=MEANWHILE)
+    ] = False,
+    record: Annotated[
+        bool,
+        option(
+            "--record/--no-record",
+            help="Write into the result how it was made, places of files included: for impasto info and rerun.",
+            panel=MEANWHILE,
+        ),
+    ] = True,
     json: options.Json = False,
     force: options.Force = False,
     model: options.Model = DEFAULT_MODEL,
@@ -113,70 +177,78 @@ def stylize(
     lowering: options.Lowering = "auto",
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
+    gpu_memory: options.GpuMemory = None,
+    tf32: options.Tf32 = True,
+    conv_search: options.ConvSearch = "exhaustive",
+    conv_workspace: options.ConvWorkspace = True,
+    cuda_graph: options.CudaGraph = False,
+    oversize: Annotated[
+        bool, option("--oversize", help="Try it even if the memory will hardly do.", panel=MACHINE)
+    ] = False,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
-    from impasto.runtime import pictures, transfer
+    from impasto.cli.estimating import announce, teach
+    from impasto.cli.keeping import Keeper, Wishes
+    from impasto.runtime import masks, pictures
+    from impasto.runtime.cuda import CudaOptions
     from impasto.runtime.recipe import INITS
+    from impasto.runtime.record import Origin
+    from impasto.runtime.transfer import prepare
 
+    wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, force, json)
     start = None if init is None or init in INITS else init
-    _check_outputs(output, triptych, force=force, json=json, inputs=[content, *styles, *([start] if start else [])])
+    where: dict[str, list[Place]] = {"content": [content], "style": [*styles], "init": [start] if start else []}
+    where |= {masks.CONTENT_MASK: [content_mask] if content_mask else [], masks.STYLE_MASK: [*(style_mask or [])]}
+    earlier = wishes.earlier()
+    wishes.check([place for given in where.values() for place in given], earlier)
     photograph = pictures.read_photograph(content)
-    paintings = [pictures.read_picture(style) for style in styles]
+    transfer = prepare(
+        photograph.picture,
+        [pictures.read_picture(style) for style in styles],
+        model=model,
+        recipe=recipe,
+        size=size,
+        evaluations=evaluations,
+        stages=stages,
+        init=pictures.read_picture(start) if start else init,
+        noise=noise,
+        seed=seed,
+        style_blend=_numbers("--style-blend", style_blend),
+        content_mask=masks.read_mask(content_mask) if content_mask else None,
+        style_masks=[masks.read_mask(mask) for mask in style_mask or []],
+        style_scale=style_scale,
+        colors=colors,
+        strength=strength,
+        clip=clip,
+        optimizer=optimizer,
+        device=device,
+        lowering=lowering,
+        threads=threads,
+        low_memory=low_memory,
+        cuda=CudaOptions(gpu_memory, tf32, conv_search, conv_workspace, cuda_graph),
+        content_weight=content_weight,
+        style_weight=style_weight,
+        tv_weight=tv_weight,
+        restart_every=restart_every,
+        min_improvement=min_improvement,
+        time_limit=time_limit,
+    )
+    if transfer.regions:
+        print(transfer.regions, file=sys.stderr)
+    keeper = Keeper(wishes, transfer, Origin.of(transfer, where), earlier, photograph)
+    estimate = announce(transfer, oversize=oversize)
 
     def work(report: Callable[[Step], None]) -> Result:
-        return transfer.stylize(
-            photograph.picture,
-            paintings,
-            model=model,
-            recipe=recipe,
-            size=size,
-            evaluations=evaluations,
-            stages=stages,
-            init=pictures.read_picture(start) if start else init,
-            noise=noise,
-            seed=seed,
-            style_blend=_numbers("--style-blend", style_blend),
-            style_scale=style_scale,
-            colors=colors,
-            strength=strength,
-            clip=clip,
-            optimizer=optimizer,
-            device=device,
-            lowering=lowering,
-            threads=threads,
-            low_memory=low_memory,
-            content_weight=content_weight,
-            style_weight=style_weight,
-            tv_weight=tv_weight,
-            restart_every=restart_every,
-            min_improvement=min_improvement,
-            time_limit=time_limit,
-            callback=report,
-        )
+        transfer.callback = keeper.watch(report)
+        return transfer.run(keeper.position)
 
-    def keep(result: Result) -> None:
-        write(result.image, output, like=photograph)
-        if triptych:
-            write(pictures.triptych(photograph.picture, paintings, result.image), triptych)
-
-    result, interrupted = transfer_with_progress(work, keep)
+    result, interrupted = transfer_with_progress(work, keeper.keep)
+    teach(transfer, result)
     if json:
-        paths = {"output": output, "triptych": str(triptych) if triptych else None}
-        print(json_.dumps({**paths, "interrupted": interrupted, **describe(result)}))
+        about = {"interrupted": interrupted, **describe(result), "estimate": estimate.to_mapping()}
+        print(json_.dumps({**keeper.describe(), **about}))
     if interrupted:
         raise typer.Exit(1)
-
-
-def _check_outputs(output: Place, triptych: Path | None, *, force: bool, json: bool, inputs: list[Place]) -> None:
-    """Refuse, before any work, what could not be written, or would be lost."""
-    from impasto.runtime import InputError, pictures, places
-
-    if json and not places.is_file(output):
-        raise InputError("output -: --json prints to standard output, too; name a file for the picture")
-    if triptych and places.is_file(output) and Path(output).resolve() == triptych.resolve():
-        raise InputError(f"output {output}: is also the triptych; choose another name for one of them")
-    for place in (output, *([triptych] if triptych else [])):
-        pictures.check_output(place, force=force, inputs=inputs)
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:

@@ -284,14 +284,19 @@ def result_size(size: Size, content: Image.Image, size_of: str = "long") -> tupl
     return width, height
 
 
-def fit_style(style: Image.Image, recipe: Recipe, width: int, height: int, scale: float = 1.0) -> Image.Image:
-    """Resize a style picture as a recipe's `style_fit` says, for a result of width x height; `scale` times that."""
+def fitted_size(style: tuple[int, int], recipe: Recipe, width: int, height: int, scale: float = 1.0) -> tuple[int, int]:
+    """Return what `fit_style` resizes a style of that width and height to."""
     if recipe.style_fit == "stretch":
         fitted = (width, height)
     else:
         measure = recipe.size_of if recipe.style_fit == "same" else "area"
-        fitted = scaled_size(SIZES_OF[measure](width, height), measure, *style.size)
-    return resize(style, *(max(MIN_SIDE, round(side * scale)) for side in fitted))
+        fitted = scaled_size(SIZES_OF[measure](width, height), measure, *style)
+    return max(MIN_SIDE, round(fitted[0] * scale)), max(MIN_SIDE, round(fitted[1] * scale))
+
+
+def fit_style(style: Image.Image, recipe: Recipe, width: int, height: int, scale: float = 1.0) -> Image.Image:
+    """Resize a style picture as a recipe's `style_fit` says, for a result of width x height; `scale` times that."""
+    return resize(style, *fitted_size(style.size, recipe, width, height, scale))
 
 
 def triptych(content: Image.Image, styles: Sequence[Image.Image], result: Image.Image) -> Image.Image:

@@ -7,7 +7,7 @@ import ctypes
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,23 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
-from impasto.runtime.model import DIRECT, LOWERINGS, METADATA_KEY, WINOGRAD, Metadata, ModelFolder, graph_file
+from impasto.runtime.model import (
+    DIRECT,
+    GUIDED_OBJECTIVE,
+    LOWERINGS,
+    METADATA_KEY,
+    OBJECTIVE,
+    WINOGRAD,
+    Metadata,
+    ModelFolder,
+)
 
 T = TypeVar("T")
+
+#: An array that lies on a session's device: onnxruntime's `OrtValue`.
+DeviceArray = Any
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -63,6 +76,8 @@ class Placement:
         Threads of the CPU; onnxruntime's choice, the physical cores, by default.
     low_memory
         Give memory back after every evaluation: less of it, for more time.
+    cuda
+        What CUDA alone has to know.
 
     Raises
     ------
@@ -74,6 +89,7 @@ class Placement:
     lowering: str = "auto"
     threads: int | None = None
     low_memory: bool = False
+    cuda: CudaOptions = CUDA_DEFAULTS
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
@@ -84,23 +100,26 @@ class Placement:
             raise InputError(f"threads is {self.threads}; expected 1 or more")
 
 
-class Session:
+class Runner:
     """One graph, ready to run on one device.
 
     Attributes
     ----------
-    metadata
-        What the graph says of itself.
+    name
+        The name of its file.
+    placement
+        Where and how it runs.
     device
-        Where it runs: ``cpu`` or ``cuda:N``.
+        ``cpu`` or ``cuda:N``.
+    outputs
+        The names of its outputs, in order.
     """
 
-    def __init__(self, inference: Any, metadata: Metadata, placement: Placement) -> None:
+    def __init__(self, inference: Any, name: str, placement: Placement) -> None:
         self._inference = inference
         self._options = import_onnxruntime().RunOptions()
         self._options.log_severity_level = _FATAL  # errors are raised; they need not be printed, too
-        self._low_memory = placement.low_memory
-        self.metadata = metadata
+        self.name, self.placement = name, placement
         self.device = placement.device
         self.outputs: tuple[str, ...] = tuple(x.name for x in inference.get_outputs())
         if placement.low_memory:
@@ -120,20 +139,115 @@ class Session:
             When onnxruntime fails, for want of memory for instance.
         """
         names = self.outputs if outputs is None else tuple(outputs)
+        with self._explained():
+            return dict(zip(names, self._inference.run(names, feeds, self._options), strict=True))
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]] | None = None) -> Binding:
+        """Return the graph with some of its inputs put in place on its device, once and for all.
+
+        Raises
+        ------
+        TransferError
+            When there is no room for them.
+        """
+        return Binding(self, feeds or {})
+
+    def upload(self, array: NDArray[Any]) -> DeviceArray:
+        """Return an array on the device. On the CPU that is the array itself: leave it as it is.
+
+        Raises
+        ------
+        TransferError
+            When there is no room for it.
+        """
+        with self._explained():
+            return import_onnxruntime().OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"), *self._memory())
+
+    def allocate(self, shape: tuple[int, ...]) -> DeviceArray:
+        """Return a float32 array on the device, with anything in it.
+
+        Raises
+        ------
+        TransferError
+            When there is no room for it.
+        """
+        make = import_onnxruntime().OrtValue.ortvalue_from_shape_and_type
+        with self._explained():
+            return make(list(shape), np.float32, *self._memory())
+
+    def _memory(self) -> tuple[str, int]:
+        kind, _, number = self.device.partition(":")
+        return kind, int(number or 0)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            values = self._inference.run(names, feeds, self._options)
+            yield
         except Exception as error:  # onnxruntime's own exception types are not public
             raise TransferError(self._why_failed(error)) from error
-        return dict(zip(names, values, strict=True))
 
     def _why_failed(self, error: Exception) -> str:
-        m = self.metadata
-        graph, reason = graph_file(m.recipe.name, m.lowering, m.kind), _one_line(error)
+        reason = _one_line(error)
         if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
-            advice = "a smaller --size" if self._low_memory else "a smaller --size, or --low-memory"
-            return f"{graph}: out of memory on {self.device}; choose {advice}"
+            advice = "a smaller --size" if self.placement.low_memory else "a smaller --size, or --low-memory"
+            return f"{self.name}: out of memory on {self.device}; choose {advice}"
         advice = "please report it" if self.device == "cpu" else "try --device cpu"
-        return f"{graph}: onnxruntime failed on {self.device} ({reason}); {advice}"
+        return f"{self.name}: onnxruntime failed on {self.device} ({reason}); {advice}"
+
+
+class Session(Runner):
+    """A recipe's graph, ready to run.
+
+    Attributes
+    ----------
+    metadata
+        What the graph says of itself.
+    folder
+        The model folder that it comes from.
+    """
+
+    def __init__(self, inference: Any, name: str, placement: Placement, metadata: Metadata, folder: ModelFolder):
+        super().__init__(inference, name, placement)
+        self.metadata, self.folder = metadata, folder
+
+
+class Binding:
+    """A graph whose inputs and outputs are arrays on its device: nothing is copied that has not changed."""
+
+    def __init__(self, runner: Runner, feeds: Mapping[str, NDArray[Any]]) -> None:
+        self._runner = runner
+        self._binding = runner._inference.io_binding()
+        self._kept = {name: runner.upload(array) for name, array in feeds.items()}
+        for name, value in self._kept.items():
+            self._binding.bind_ortvalue_input(name, value)
+
+    def run(self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]) -> None:
+        """Evaluate the graph into the arrays given as outputs; inputs stay until they are replaced.
+
+        No output may share memory with an input.
+
+        Raises
+        ------
+        TransferError
+            When onnxruntime fails, for want of memory for instance.
+        """
+        runner = self._runner
+        with runner._explained():
+            for name, value in inputs.items():
+                self._binding.bind_ortvalue_input(name, value)
+            for name, value in outputs.items():
+                self._binding.bind_ortvalue_output(name, value)
+            runner._inference.run_with_iobinding(self._binding, runner._options)
+
+
+def download(array: DeviceArray) -> NDArray[np.float32]:
+    """Return a copy, in the host's memory, of an array on a device."""
+    return np.array(array.numpy(), np.float32)  # on the CPU, `numpy` shares its memory
+
+
+def download_number(array: DeviceArray) -> float:
+    """Return the one number in an array on a device."""
+    return float(array.numpy().item())
 
 
 def _one_line(error: Exception) -> str:
@@ -160,8 +274,20 @@ def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
 _ANYWHERE = Placement()
 
 
-def open_session(folder: ModelFolder, recipe: str, kind: str, placement: Placement = _ANYWHERE) -> Session:
+def open_session(
+    folder: ModelFolder,
+    recipe: str,
+    kind: str,
+    placement: Placement = _ANYWHERE,
+    extents: Mapping[str, int] | None = None,
+) -> Session:
     """Open one of a model folder's graphs.
+
+    Parameters
+    ----------
+    extents
+        Of the only pictures that it will see, where they are known: see `impasto.runtime.model.extents`. On CUDA the
+        graph is then made for them: no arithmetic on shapes is left, all of it runs on the device.
 
     Raises
     ------
@@ -170,7 +296,24 @@ def open_session(folder: ModelFolder, recipe: str, kind: str, placement: Placeme
     ModelError
         When the graph is missing, damaged, or of another format.
     """
-    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, kind))
+    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, kind, extents))
+
+
+def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner:
+    """Open one of the graphs that `impasto.runtime.model.ALGEBRA` names, on the one device that the placement names.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing, or the device cannot be had.
+    ModelError
+        When the graph is missing or damaged.
+    """
+    path = folder.algebra(name)
+    # Inner products decide where a line search ends: they are computed in float32 throughout, and by no CUDA graph.
+    plain = replace(placement, cuda=replace(placement.cuda, tf32=False, graph=False))
+    inference, _ = _open_graph(import_onnxruntime(), path, plain, None, search=False)
+    return Runner(inference, path.name, plain)
 
 
 def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
@@ -179,15 +322,20 @@ def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
     return _metadata(_open_unoptimized(import_onnxruntime(), path), path)
 
 
-def _open(ort: Any, folder: ModelFolder, recipe: str, kind: str, placement: Placement) -> Session:
+def _open(
+    ort: Any, folder: ModelFolder, recipe: str, kind: str, extents: Mapping[str, int] | None, placement: Placement
+) -> Session:
     """Open a graph on the one device that the placement names."""
-    on_cpu = placement.device == "cpu"
-    fastest = WINOGRAD if on_cpu else DIRECT
-    path = folder.graph(recipe, kind, fastest if placement.lowering == "auto" else placement.lowering)
-    opened = _open_cpu(ort, path, placement) if on_cpu else _open_cuda(ort, path, placement)
-    metadata = _metadata(opened, path)
+    fastest = WINOGRAD if placement.device == "cpu" else DIRECT
+    lowering = fastest if placement.lowering == "auto" else placement.lowering
+    path = folder.graph(recipe, kind, lowering)
+    fixed = extents if lowering == DIRECT else None  # of `winograd`, large tables would become constants
+    # A graph that measures targets runs once or twice: a search for the fastest convolutions would take longer.
+    search = kind in (OBJECTIVE, GUIDED_OBJECTIVE)
+    inference, placement = _open_graph(ort, path, placement, fixed, search=search)
+    metadata = _metadata(inference, path)
     folder.check_weights(metadata)
-    return Session(opened, metadata, placement)
+    return Session(inference, path.name, placement, metadata, folder)
 
 
 def _metadata(inference: Any, path: Path) -> Metadata:
@@ -196,7 +344,10 @@ def _metadata(inference: Any, path: Path) -> Metadata:
 
 def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = True) -> Any:
     try:
-        return _create(ort, path, [CPU], placement, optimize=optimize)
+        options = _options(ort, placement)
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return _create(ort, path, [CPU], options)
     except Exception as error:  # onnxruntime's own exception types are not public
         raise ModelError(
             f"{path}: onnxruntime cannot open it ({_one_line(error)}); export it again with --force"
@@ -208,16 +359,62 @@ def _open_unoptimized(ort: Any, path: Path) -> Any:
     return _open_cpu(ort, path, Placement(threads=1), optimize=False)
 
 
-def _open_cuda(ort: Any, path: Path, placement: Placement) -> Any:
-    """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
-    device = placement.device
-    check_provider(device)
-    if hasattr(ort, "preload_dlls"):  # finds CUDA and cuDNN in the packages that impasto[gpu] installs
+def _open_graph(
+    ort: Any, path: Path, placement: Placement, extents: Mapping[str, int] | None, *, search: bool
+) -> tuple[Any, Placement]:
+    """Open a graph on a definite device; return it, and how it was placed in the end."""
+    if placement.device == "cpu":
+        return _open_cpu(ort, path, placement), placement
+    check_provider(placement.device)
+    preload_libraries(ort)
+    number = placement.device.partition(":")[2]
+    if extents:
+        with contextlib.suppress(Exception):  # whatever it is, the second attempt tells
+            return _open_strictly(ort, path, placement, number, extents), placement
+    placement = replace(placement, cuda=replace(placement.cuda, graph=False))
+    inference = _open_cuda(ort, path, placement, (CUDA, placement.cuda.provider(number, search=search)))
+    if extents:
+        warnings.warn(
+            f"{path.name}: onnxruntime runs parts of it on the CPU, which takes longer; please report it",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return inference, placement
+
+
+def preload_libraries(ort: Any) -> None:
+    """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs."""
+    if hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # where it prints what it misses; our own is for results
             ort.preload_dlls()
-    provider = (CUDA, {"device_id": device.partition(":")[2]})
+
+
+def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, extents: Mapping[str, int]) -> Any:
+    """Open for pictures of one size, so that every node runs on the device; fail where one does not."""
+    options = _options(ort, placement, log_level=_FATAL)
+    fix_extents(options, extents)
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    provider = (CUDA, placement.cuda.provider(number, search=True))
+    return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
+
+
+def fix_extents(options: Any, extents: Mapping[str, int]) -> None:
+    """Make a session for pictures of one size: its graph's shapes are constants, and what follows from them is folded.
+
+    Parameters
+    ----------
+    options
+        onnxruntime's `SessionOptions`.
+    """
+    for name, extent in extents.items():
+        options.add_free_dimension_override_by_name(name, extent)
+
+
+def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any:
+    """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
+    device = placement.device
     try:
-        inference = _create(ort, path, [provider, CPU], placement, log_level=_FATAL)
+        inference = _create(ort, path, [provider, CPU], _options(ort, placement, log_level=_FATAL))
     except Exception as error:  # onnxruntime's own exception types are not public
         _open_unoptimized(ort, path)  # fails, and says so, where the graph is to blame and not the device
         raise DeviceError(
@@ -247,15 +444,7 @@ def check_provider(device: str) -> None:
         )
 
 
-def _create(
-    ort: Any,
-    path: Path,
-    providers: list[Any],
-    placement: Placement,
-    *,
-    optimize: bool = True,
-    log_level: int = _QUIET,
-) -> Any:
+def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = log_level
     if placement.threads is not None:
@@ -264,11 +453,13 @@ def _create(
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if not optimize:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without
     # it the arena alone is smaller. Where the arena is given back after every evaluation, the block alone remains.
     options.enable_mem_pattern = placement.low_memory
+    return options
+
+
+def _create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:
     inference = ort.InferenceSession(str(path), options, providers=providers)
     _trim()
     return inference

@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec
 
@@ -16,10 +16,12 @@ from PIL import Image
 
 from impasto.defaults import REFERENCE_RECIPE
 from impasto.runtime.colors import keep_colors, match_colors, mix
+from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import InputError, TransferError
+from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, ModelFolder
 from impasto.runtime.objective import Objective
-from impasto.runtime.optimize import Evaluation, StopOptimization, minimize
+from impasto.runtime.optimize import Adam, Evaluation, Minimum, StopOptimization, minimize
 from impasto.runtime.pictures import (
     Picture,
     Planes,
@@ -84,18 +86,29 @@ class Step:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a transfer stands: enough to go on from there, with new L-BFGS curvature, which SciPy keeps to itself.
+    """Where a transfer stands: enough to go on from there.
+
+    Adam goes on as if nothing had happened. L-BFGS begins anew from the best picture: SciPy keeps the curvature that it
+    has learnt to itself. What `min_improvement` watches begins anew, too.
 
     Attributes
     ----------
     made
         Evaluations made in each stage begun so far; the last is the present one.
     point
-        The best picture of this stage, float32 [1, 3, h, w].
+        The best picture of this stage, or of the one before where this has not begun: float32 [1, 3, h, w].
     loss, terms
         Of that picture.
     seconds
         Time spent so far.
+    resumed
+        After how many evaluations, of all stages, the transfer has been resumed.
+    adam
+        Where Adam stands in this stage.
+    reason
+        Why the last stage has ended; empty where there is still something to do.
+    device, lowering
+        Where and how it ran.
     """
 
     made: tuple[int, ...]
@@ -103,6 +116,11 @@ class Position:
     loss: float
     terms: dict[str, float]
     seconds: float
+    resumed: tuple[int, ...] = ()
+    adam: Adam | None = None
+    reason: str = ""
+    device: str = ""
+    lowering: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,10 +141,12 @@ class Result:
         Every evaluation.
     seconds
         Time spent, the setting up of each stage included.
-    device
-        Where it ran: ``cpu`` or ``cuda:N``.
+    device, lowering
+        Where it ran, ``cpu`` or ``cuda:N``, and in which form.
     plan
         What was done, with the evaluations as they were made: carrying it out again gives the same picture.
+    finished
+        Whether it ended by itself, rather than by a callback, the time limit or a failure.
     """
 
     image: Image.Image
@@ -137,7 +157,9 @@ class Result:
     history: tuple[Step, ...]
     seconds: float
     device: str
+    lowering: str
     plan: Plan
+    finished: bool
 
 
 Callback = Callable[[Step], None]
@@ -156,15 +178,18 @@ def prepare(
     noise: float = 0.0,
     seed: int = 0,
     style_blend: Sequence[float] | None = None,
+    content_mask: Mask | None = None,
+    style_masks: Sequence[Mask] | None = None,
     style_scale: float = 1.0,
     colors: str = "style",
     strength: float = 1.0,
-    clip: bool = False,
+    clip: bool | None = None,
     optimizer: str = "lbfgs",
     device: str = "auto",
     lowering: str = "auto",
     threads: int | None = None,
     low_memory: bool = False,
+    cuda: CudaOptions = CUDA_DEFAULTS,
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
@@ -191,9 +216,14 @@ def prepare(
         ``random``, ``content``, ``style``, ``statistics``, or a picture to start from; the recipe's by default.
     style_blend
         A weight for each style; equal ones by default.
-    noise, seed, style_scale, colors, strength, clip, optimizer, restart_every, min_improvement, time_limit
+    content_mask, style_masks
+        Label pictures, one of the content and one of each style: regions of the same colour share their style. See
+        `impasto.runtime.masks`.
+    clip
+        Whether levels are held within 0..255 throughout; as the recipe says by default, where the optimiser can.
+    noise, seed, style_scale, colors, strength, optimizer, restart_every, min_improvement, time_limit
         See `impasto.runtime.plan.Plan`.
-    device, lowering, threads, low_memory
+    device, lowering, threads, low_memory, cuda
         Where and how it runs; see `impasto.runtime.session.Placement`.
     content_weight, style_weight, tv_weight
         Instead of the recipe's own, in its convention.
@@ -207,6 +237,8 @@ def prepare(
     """
     if not styles:
         raise InputError("styles: none given; expected one style picture or more")
+    if cuda.graph and optimizer == "lbfgs-device":
+        raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
     own = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE).recipe
     chosen = own.with_weights(content_weight, style_weight, tv_weight)
     photograph = as_image(content, "content")
@@ -222,14 +254,24 @@ def prepare(
         style_scale=style_scale,
         colors=colors,
         strength=strength,
-        clip=clip,
+        clip=chosen.clip and optimizer != "lbfgs-device" if clip is None else clip,
         optimizer=optimizer,
         restart_every=restart_every,
         min_improvement=min_improvement,
         time_limit=time_limit,
     )
-    placement = Placement(device, lowering, threads, low_memory)
-    return Transfer(plan, photograph, paintings, model=model, start=start, placement=placement, callback=callback)
+    placement = Placement(device, lowering, threads, low_memory, cuda)
+    return Transfer(
+        plan,
+        photograph,
+        paintings,
+        model=model,
+        start=start,
+        content_mask=content_mask,
+        style_masks=style_masks,
+        placement=placement,
+        callback=callback,
+    )
 
 
 P = ParamSpec("P")
@@ -296,11 +338,17 @@ class Transfer:
     plan
         What is to be done.
     content, styles, start
-        The pictures; the styles with their colours matched, if that is planned.
+        The pictures; the styles with their colours matched, if that is planned. `paintings` are the styles as given.
+    regions
+        The masks, if there are any.
     model, placement
         The model folder; where and how the transfer runs.
+    callback, after_stage
+        Called after every evaluation; and, without arguments, after every stage but the last.
     made
         Evaluations made so far, in each stage that has begun.
+    resumed
+        After how many evaluations the transfer has been resumed.
     reason
         Why the last stage ended.
     """
@@ -313,6 +361,8 @@ class Transfer:
         *,
         model: str | Path,
         start: Image.Image | None = None,
+        content_mask: Mask | None = None,
+        style_masks: Sequence[Mask] | None = None,
         placement: Placement | None = None,
         callback: Callback | None = None,
     ) -> None:
@@ -326,21 +376,43 @@ class Transfer:
             A model folder that holds the plan's recipe, by its name.
         start
             The picture to start from, where the plan's `init` is ``picture``.
+        content_mask, style_masks
+            As `prepare` takes them.
         placement
             Where and how it runs.
         callback
             Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
+
+        Raises
+        ------
+        InputError
+            When the masks will not do.
         """
+        self.regions = Regions.match(content_mask, style_masks, len(styles))
+        if self.regions:
+            self.regions.check_proportions(content.size, [style.size for style in styles])
         self.plan, self.content, self.start, self.callback = plan, content, start, callback
+        self.after_stage: Callable[[], None] | None = None
+        self.paintings = list(styles)
         self.styles = [match_colors(style, content) if plan.colors == "match" else style for style in styles]
         self.model, self.placement = model, placement or Placement()
         self.made: list[int] = []
+        self.resumed: list[int] = []
         self.reason = ""
         self._point: Planes = np.empty(0, np.float32)
         self._loss, self._terms = math.inf, dict[str, float]()
+        self._adam: Adam | None = None
+        self._finished = False
         self._history: list[Step] = []
-        self._device = ""
+        self._device = self._lowering = ""
         self._seconds = 0.0
+
+    @property
+    def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
+        """Every picture that the result depends on, as it was given, and its role; those of one role in order."""
+        pictures = [("content", self.content), *(("style", painting) for painting in self.paintings)]
+        masks = self.regions.inputs if self.regions else ()
+        return (*pictures, *([("init", self.start)] if self.start else []), *masks)
 
     def run(self, resume: Position | None = None) -> Result:
         """Carry the plan out, from its start or from where it stood.
@@ -354,32 +426,71 @@ class Transfer:
         """
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         if resume:
-            self.made, self._point, self._loss, self._terms = list(resume.made), resume.point, resume.loss, resume.terms
+            self._take_up(resume)
         else:
             self._point = self._begin(self.plan.stages[0])
+        if not self._finished:
+            self._go_on(began)
+            self._seconds = time.perf_counter() - began
+        return self._result()
+
+    def _take_up(self, position: Position) -> None:
+        """Stand where a transfer stood."""
+        self.made, self._point, self._loss = list(position.made), position.point, position.loss
+        self._terms, self._adam, self._seconds = position.terms, position.adam, position.seconds
+        self._device, self._lowering = position.device, position.lowering
+        self.reason, self._finished = position.reason, bool(position.reason)
+        self.resumed = list(position.resumed)
+        if not self._finished and self.made[-1]:  # a stage that has not begun begins as it would have
+            self.resumed.append(sum(self.made))
+
+    def _go_on(self, began: float) -> None:
+        """Do every stage, or what is left of it; remember why the last one ended."""
         for number, stage in enumerate(self.plan.stages):
-            if len(self.made) <= number:
-                self.made.append(0)
-            done = self.made[number]
-            if done >= stage.evaluations or len(self.made) > number + 1:
+            if len(self.made) > number + 1:
                 continue  # before it was interrupted
+            if len(self.made) == number:
+                self.made.append(0)
+                if number and self.after_stage:
+                    self.after_stage()
             try:
                 if self._stage(number, stage, began):
-                    break
+                    return
             except TransferError as error:
                 if math.isinf(self._loss):
                     raise
                 self.reason = f"stage {number + 1} failed: {error}"
-                break
-        self._seconds = time.perf_counter() - began
-        return self._result()
+                return
+        self._finished = True
+        if sum(self.made) == self.plan.evaluations:  # not only those of the last stage
+            self.reason = f"all {self.plan.evaluations} evaluations were made"
 
     def _stage(self, number: int, stage: Stage, began: float) -> bool:
         """Do what is left of a stage, and tell whether the whole transfer is to end with it."""
-        objective, parity = self._objective(stage), self.plan.restart_every is not None
-        self._device = objective.device
-        start = resize_planes(self._point, stage.width, stage.height)
-        previous = start
+        if self.made[number] == stage.evaluations:  # killed before the next stage, or the result
+            self.reason = f"all {stage.evaluations} evaluations were made"
+            return False
+        objective = self._objective(stage)
+        self._device, self._lowering = objective.device, objective.metadata.lowering
+        while True:
+            minimum = self._search(number, stage, objective, began)
+            self.reason = minimum.reason
+            if minimum.stopped:
+                return True
+            self._adam = None
+            if self.made[number] == stage.evaluations or sum(self.made) not in self._restarts():
+                return False
+
+    def _restarts(self) -> list[int]:
+        """Return after how many evaluations L-BFGS begins anew: as planned, and wherever the transfer was resumed."""
+        resumed = self.resumed if self.plan.optimizer != "adam" else []
+        return sorted({*self.plan.restarts, *resumed})
+
+    def _search(self, number: int, stage: Stage, objective: Objective, began: float) -> Minimum:
+        """Search until the stage is over, or L-BFGS is to begin anew."""
+        parity, done = self.plan.restart_every is not None, sum(self.made)
+        start = previous = resize_planes(self._point, stage.width, stage.height)
+        left = stage.evaluations - self.made[number]
 
         def record(e: Evaluation) -> None:
             nonlocal previous
@@ -387,7 +498,7 @@ class Transfer:
             if e.improved:
                 self._point, self._loss, self._terms = e.point, e.loss, objective.terms
             change = float(np.sqrt(np.mean(np.square(e.point - previous))))
-            previous = e.point
+            previous, self._adam = e.point, e.adam
             self._seconds = time.perf_counter() - began
             step = Step(
                 evaluation=sum(self.made),
@@ -409,19 +520,21 @@ class Transfer:
             if self.plan.time_limit is not None and self._seconds >= self.plan.time_limit:
                 raise StopOptimization(f"the time limit of {self.plan.time_limit:g} seconds was reached")
 
-        minimum = minimize(
+        return minimize(
             objective.evaluate,
             start,
-            evaluations=stage.evaluations - self.made[number],
+            evaluations=min([left, *(at - done for at in self._restarts() if at > done)]),
             optimizer=self.plan.optimizer,
             first_step=1.0 if parity else FIRST_STEP * start.size**0.5,  # in parity all is as the reference has it
             bounds=LEVELS if self.plan.clip else None,
             restart_every=self.plan.restart_every,
             min_improvement=self.plan.min_improvement,
+            steps=stage.steps,
+            adam=self._adam,
+            best=self._loss if self._adam else math.inf,
+            resident=objective.resident() if self.plan.optimizer == "lbfgs-device" else None,
             callback=record,
         )
-        self.reason = minimum.reason
-        return minimum.stopped
 
     def _objective(self, stage: Stage) -> Objective:
         recipe, size = self.plan.recipe, (stage.width, stage.height)
@@ -431,10 +544,13 @@ class Transfer:
             content=resize(self.content, *size),
             styles=[fit_style(style, recipe, *size, self.plan.style_scale) for style in self.styles],
             style_blend=self.plan.blend,
+            content_mask=self.regions.content if self.regions else None,
+            style_masks=self.regions.styles if self.regions else None,
             device=self.placement.device,
             lowering=self.placement.lowering,
             threads=self.placement.threads,
             low_memory=self.placement.low_memory,
+            cuda=self.placement.cuda,
             content_weight=recipe.content.weight,
             style_weight=recipe.style.weight,
             tv_weight=recipe.tv.weight,
@@ -471,9 +587,26 @@ class Transfer:
             image = keep_colors(image, content)
         return mix(image, content, self.plan.strength)
 
+    def made_plan(self) -> Plan:
+        """Return the plan that leads to where the transfer stands, and ends there."""
+        done = sum(self.made)
+        return self.plan.made(self.made, [at for at in self._restarts() if at < done])
+
     def position(self) -> Position:
         """Return where the transfer stands, to `run` it from there another day."""
-        return Position(tuple(self.made), self._point, self._loss, self._terms, self._seconds)
+        adam = self._adam
+        return Position(
+            made=tuple(self.made),
+            point=self._point,
+            loss=self._loss,
+            terms=self._terms,
+            seconds=self._seconds,
+            resumed=tuple(self.resumed),
+            adam=replace(adam, mean=adam.mean.copy(), square=adam.square.copy()) if adam else None,
+            reason=self.reason if self._finished else "",
+            device=self._device,
+            lowering=self._lowering,
+        )
 
     def _result(self) -> Result:
         return Result(
@@ -485,7 +618,9 @@ class Transfer:
             history=tuple(self._history),
             seconds=self._seconds,
             device=self._device,
-            plan=self.plan.made(self.made),
+            lowering=self._lowering,
+            plan=self.made_plan(),
+            finished=self._finished,
         )
 
 

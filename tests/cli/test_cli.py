@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pty
@@ -12,16 +11,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
+from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out
 
 import impasto
 from impasto.export.weights import Weights
@@ -44,89 +41,16 @@ layers.block1_conv2 = 1
 """
 
 
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "IMPASTO_MODEL"}
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "impasto", *map(str, arguments)]
-
-
-def impasto_(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in the current folder."""
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=environment() | variables, timeout=300
-    )
-
-
-def assert_refused(done: subprocess.CompletedProcess[str], reason: str, code: int = 2) -> None:
-    """Exit code, and exactly one line, on standard error, that gives the reason."""
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: "), done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.endswith("\n")
-    assert reason in done.stderr
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Return every file below a folder and the hash of what is in it."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(autouse=True)
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with a photograph and a painting."""
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    for seed, (name, size) in enumerate({"photo.png": (48, 40, 3), "painting.jpg": (40, 56, 3)}.items()):
-        Image.fromarray(np.random.default_rng(seed).integers(0, 256, size, np.uint8)).save(name)
-    return folder
+    return lay_out(tmp_path / "desk", monkeypatch)
 
 
 @pytest.fixture
 def copy(model: Path, tmp_path: Path) -> Path:
     """Return a copy of the model folder whose files may be replaced or renamed, not written into."""
     return Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
-
-
-@dataclass
-class Running:
-    """A process whose standard error is read line by line."""
-
-    process: subprocess.Popen[str]
-    lines: list[str]
-
-    @classmethod
-    def start(cls, *arguments: object) -> Running:
-        process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-        )
-        watchdog = threading.Timer(300, process.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        return cls(process, [])
-
-    def wait_for(self, text: str) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if text in line:
-                return
-        raise AssertionError(f"{text!r} never came: {self.lines}")
-
-    def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-
-    def finish(self) -> tuple[int, str, str]:
-        """Return the exit code, all of standard output and all of standard error."""
-        out, err = self.process.communicate()
-        return self.process.returncode, out, "".join(self.lines) + err
 
 
 # --- help and usage -------------------------------------------------------------------------------------------
@@ -285,7 +209,7 @@ def damage(path: Path, share: int) -> None:
     path.write_bytes(kept)
 
 
-@pytest.mark.parametrize("name", ["weights.data", "gatys.direct.objective.onnx", "gatys.direct.statistics.onnx"])
+@pytest.mark.parametrize("name", ["weights.data", "impasto.direct.objective.onnx", "impasto.direct.statistics.onnx"])
 @pytest.mark.parametrize("how", ["missing", "truncated"])
 def test_damaged_models_are_refused(desk: Path, copy: Path, name: str, how: str) -> None:
     (copy / name).unlink() if how == "missing" else damage(copy / name, 5000)
@@ -306,9 +230,10 @@ def test_a_transfer_writes_picture_and_triptych(desk: Path, model: Path) -> None
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     lines = done.stderr.splitlines()
-    assert lines[0].startswith("warning: ")
-    assert "random weights" in lines[0]
-    assert lines[1].startswith("evaluation 1/2  loss ")
+    assert lines[0].startswith("33x40, 2 evaluations: about ")
+    assert lines[1].startswith("warning: ")
+    assert "random weights" in lines[1]
+    assert lines[2].startswith("evaluation 1/2  loss ")
     assert lines[-2] == "wrote out.png (33x40)"
     assert re.fullmatch(r"wrote sheet\.jpg \(\d+x40\)", lines[-1])
     assert all(line.isprintable() for line in lines)
@@ -326,7 +251,7 @@ def test_json_is_one_object_on_standard_output(model: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
-    assert {"output": "out.JPG", "triptych": None, "recipe": "gatys", "interrupted": False}.items() <= found.items()
+    assert {"output": "out.JPG", "triptych": None, "recipe": "impasto", "interrupted": False}.items() <= found.items()
     assert {"width": 33, "height": 40, "evaluations": 2, "device": "cpu"}.items() <= found.items()
     assert found["reason"] == "all 2 evaluations were made"
     assert sum(found["terms"].values()) == pytest.approx(found["loss"], rel=1e-5)
@@ -342,7 +267,8 @@ def test_the_same_arguments_give_the_same_picture(model: Path) -> None:
             "--init", "random", "--seed", "7", "--threads", "1",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-    assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
+    with Image.open("one.png") as one, Image.open("two.png") as two:
+        assert one.tobytes() == two.tobytes()
 
 
 def test_the_demo_writes_a_triptych(desk: Path, model: Path) -> None:
@@ -401,7 +327,7 @@ def test_a_triptych_that_does_not_fit_leaves_the_result(model: Path) -> None:
         text=True,
         env=environment(),
         timeout=300,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),  # enough for 40x30, not for three
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),  # enough for one, not for three
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: output sheet.png: could not be written (File too large); ")
@@ -558,7 +484,7 @@ def test_info_is_json_when_asked(model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("missing", "no such folder"), ("photo.png", "expected a folder, not a file"), (".", "no exported graphs")],
+    [("missing", "no such folder"), ("photo.png", "holds no record of how it was made"), (".", "no exported graphs")],
 )
 def test_info_refuses_what_is_no_model(name: str, reason: str) -> None:
     assert_refused(impasto_("info", name), reason)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.errors import RecipeError
 from impasto.runtime.recipe import (
     FITS,
@@ -24,7 +25,13 @@ from impasto.runtime.recipe import (
     load_recipe,
     parse_size,
 )
-from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, TV_CONVENTIONS
+from impasto.runtime.terms import (
+    CONTENT_CONVENTIONS,
+    STYLE_CONVENTIONS,
+    TV_CONVENTIONS,
+    LayerSize,
+    effective_weights,
+)
 
 GOOD = """
 size = "64"
@@ -99,6 +106,15 @@ def test_gatys_has_the_layers_of_the_paper() -> None:
     assert gatys.layers == ("block4_conv2", *(f"block{k}_conv1" for k in range(1, 6)))
 
 
+def test_recipes_of_programs_that_work_at_one_size_do_so_and_ours_keeps_its_balance_at_every_size() -> None:
+    several = {name for name in builtin_recipes() if load_recipe(name).coarse_to_fine}
+    assert several == {"crowson", "impasto"}
+    own = load_recipe(DEFAULT_RECIPE)
+    layers = {name: LayerSize(64, 10) for name in own.layers}
+    larger = {name: LayerSize(64, 640) for name in own.layers}
+    assert effective_weights(own, layers, 64, 64) == effective_weights(own, larger, 512, 512)
+
+
 def test_a_recipe_of_ones_own_loads_under_its_files_name(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, GOOD))
     assert recipe.name == "mine"
@@ -144,6 +160,12 @@ BAD: dict[str, tuple[str, str, str]] = {
     "bad pooling": ("evaluations = 3", 'pooling = "min"', "pooling is 'min'; expected one of max, average"),
     "bad fit": ("evaluations = 3", 'style_fit = "crop"', "style_fit is 'crop'; expected one of stretch, area"),
     "bad init": ("evaluations = 3", 'init = "noise"', "init is 'noise'; expected one of random, content, style"),
+    "stages that are a number": (
+        "evaluations = 3",
+        "coarse_to_fine = 3",
+        "coarse_to_fine is 3; expected true or false",
+    ),
+    "clip that is text": ("evaluations = 3", 'clip = "yes"', "clip is 'yes'; expected true or false"),
     "bad name": ("evaluations = 3", 'name = "My recipe"', "name is 'My recipe'"),
     "name that is a number": ("evaluations = 3", "name = 3", "name is 3"),
     "name that leaves the folder": ("evaluations = 3", 'name = "../x"', "name is '../x'"),

@@ -16,9 +16,10 @@ import onnxruntime
 import pytest
 
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
-from impasto.runtime.model import STATISTICS, WINOGRAD, ModelFolder
+from impasto.runtime.model import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder
 from impasto.runtime.objective import Objective
-from impasto.runtime.session import CUDA, Placement, check_provider, on_device, open_session
+from impasto.runtime.session import CUDA, Placement, check_provider, download, on_device, open_session
+from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
 
 Noise = Callable[..., Any]
 
@@ -187,6 +188,53 @@ def test_the_wanted_outputs_are_returned(model: Path, noise: Noise) -> None:
     for name in wanted:
         np.testing.assert_array_equal(styles[name], everything[name])
     assert styles[wanted[0]].shape == (256, 256)
+
+
+# --- arrays in place ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("recipe", ["crowson", "seed"])
+def test_arrays_in_place_give_the_same_bits_as_arrays_that_are_handed_over(
+    model: Path, noise: Noise, recipe: str, lowering: str
+) -> None:
+    folder, placement = ModelFolder.open(model), Placement("cpu", lowering, threads=1)
+    first, second = (np.ascontiguousarray(noise(seed=seed).transpose(2, 0, 1)[None]) for seed in (1, 2))
+    feeds = {
+        name: x.copy() for name, x in open_session(folder, recipe, STATISTICS, placement).run({IMAGE: first}).items()
+    }
+    session = open_session(folder, recipe, OBJECTIVE, placement)
+    terms = [name for name in session.outputs if name not in (LOSS, GRADIENT)]
+    feeds |= {weight_of(term): np.array(2.0, np.float32) for term in terms}
+    bound = session.bind(feeds)
+    results = {name: session.allocate(first.shape if name == GRADIENT else ()) for name in session.outputs}
+    image = session.allocate(first.shape)
+    for planes in (second, first, second):
+        image.update_inplace(planes)
+        bound.run({IMAGE: image}, results)
+        for name, expected in session.run({IMAGE: planes, **feeds}).items():
+            np.testing.assert_array_equal(download(results[name]), expected)
+            assert download(results[name]).shape == expected.shape
+
+
+def test_a_gradient_belongs_to_whoever_asked_for_it(model: Path, noise: Noise) -> None:
+    objective = Objective.open(model, "gatys", content=noise(), styles=[noise(seed=1)], device="cpu")
+    one, other = (np.ascontiguousarray(noise(seed=seed).transpose(2, 0, 1)[None]) for seed in (2, 3))
+    loss, gradient = objective.evaluate(one)
+    terms, kept = objective.terms, gradient.copy()
+    gradient[:] = 0
+    assert objective.evaluate(other)[0] != loss
+    assert sum(terms.values()) == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_array_equal(objective.evaluate(one)[1], kept)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_an_error_with_arrays_in_place_is_one_line_that_names_the_graph(model: Path) -> None:
+    session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cpu", "direct"))
+    into = {name: session.allocate((1,)) for name in session.outputs}
+    with pytest.raises(TransferError, match=r"^gatys\.direct\.statistics\.onnx: ") as failed:
+        session.bind().run({IMAGE: session.allocate((1, 4, 40, 40))}, into)
+    assert "\n" not in str(failed.value)
 
 
 @pytest.mark.parametrize("lowering", ["", "Direct", "fft"])

@@ -1,0 +1,322 @@
+"""``impasto doctor``."""
+
+from __future__ import annotations
+
+import ctypes
+import json as json_
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from impasto import __version__
+from impasto.cli import options
+from impasto.cli.options import option
+from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+
+#: What a transfer needs, then what an export needs, then the rest of what matters.
+RUNTIME = ("numpy", "scipy", "pillow", "onnxruntime", "onnxruntime-gpu")
+EXPORT = ("onnx", "h5py", "safetensors")
+
+CPU_INSTALL, GPU_INSTALL = "pip install 'impasto[cpu]'", "pip install 'impasto[gpu]'"
+_UNINSTALL = "pip uninstall --yes onnxruntime onnxruntime-gpu"
+_EXPORT_INSTALL = "pip install 'impasto[export]'"
+_DRIVER = "install NVIDIA's driver, or a newer one: https://www.nvidia.com/drivers"
+
+#: The major version of cuDNN that onnxruntime is made for since 1.19.
+CUDNN = 9
+
+#: The speed test: pictures of so many pixels, for so many seconds on each device.
+SIDE, SECONDS = 224, 2.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, and the one command that puts it right."""
+
+    what: str
+    fix: str
+
+
+@dataclass
+class Findings:
+    """What was found on this machine.
+
+    Attributes
+    ----------
+    packages
+        Distribution -> its version, or None where it is not installed.
+    providers
+        What onnxruntime was made for; `onnxruntime` is why it cannot be imported, if so.
+    gpus
+        Name, memory and driver of each NVIDIA GPU.
+    driver, cuda, cudnn
+        Versions: the newest CUDA that the driver serves, and the libraries that load; None where they do not.
+    cuda_wanted
+        The version of CUDA that onnxruntime was built with.
+    model
+        What the model folder holds, or under ``error`` what is wrong with it.
+    speed
+        Device -> milliseconds of one evaluation, or an error.
+    """
+
+    impasto: str = __version__
+    python: str = platform.python_version()
+    system: str = f"{platform.system()} {platform.machine()}"
+    cores: int = os.cpu_count() or 1
+    packages: dict[str, str | None] = field(default_factory=dict)
+    providers: list[str] = field(default_factory=list)
+    onnxruntime: str | None = None
+    gpus: list[str] = field(default_factory=list)
+    driver: str | None = None
+    cuda: str | None = None
+    cuda_wanted: str | None = None
+    cudnn: str | None = None
+    model: dict[str, Any] = field(default_factory=dict)
+    speed: dict[str, float | str] = field(default_factory=dict)
+
+
+def doctor(
+    model: Annotated[Path, typer.Argument(envvar="IMPASTO_MODEL", help="A model folder.")] = DEFAULT_MODEL,
+    speed: Annotated[bool, option("--speed/--no-speed", help="Time some evaluations, two seconds a device.")] = True,
+    json: options.Json = False,
+) -> None:
+    """Look for what a transfer needs; say what is missing, and the command that gets it."""
+    findings = examine(model, speed=speed)
+    problems = diagnose(findings)
+    if json:
+        print(json_.dumps({**asdict(findings), "problems": [asdict(problem) for problem in problems]}, indent=2))
+    else:
+        print(render(findings, problems))
+    if problems:
+        raise typer.Exit(1)
+
+
+# --- finding --------------------------------------------------------------------------------------------------
+
+
+def examine(model: Path, *, speed: bool) -> Findings:
+    """Look at everything; whatever is missing is a finding, never an error."""
+    found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_gpus())
+    found.driver = _library(("libcuda.so.1", "nvcuda.dll"), "cuDriverGetVersion")
+    _examine_onnxruntime(found)
+    if found.onnxruntime:
+        found.model = {"path": str(model), "error": "not opened, for want of onnxruntime"}
+        return found
+    found.model = _examine_model(model)
+    if speed and "error" not in found.model:
+        devices = ["cpu", *(["cuda:0"] if "CUDAExecutionProvider" in found.providers and found.gpus else [])]
+        recipes = found.model["recipes"]
+        recipe = DEFAULT_RECIPE if DEFAULT_RECIPE in recipes else recipes[0]
+        found.speed = {device: _time(model, recipe, device) for device in devices}
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _gpus() -> list[str]:
+    """Return what nvidia-smi says of each GPU."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def _library(names: Sequence[str], function: str) -> str | None:
+    """Return the version that a library of CUDA's tells, as 1000 major + 10 minor; None if it does not load."""
+    for name in names:
+        number = ctypes.c_int()
+        try:
+            if getattr(ctypes.CDLL(name), function)(ctypes.byref(number)) == 0:
+                return f"{number.value // 1000}.{number.value % 1000 // 10}"
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+def _cudnn() -> str | None:
+    for name in (f"libcudnn.so.{CUDNN}", f"cudnn64_{CUDNN}.dll"):
+        try:
+            ask = ctypes.CDLL(name).cudnnGetVersion
+        except (OSError, AttributeError):
+            continue
+        ask.restype = ctypes.c_size_t
+        number = int(ask())
+        return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
+    return None
+
+
+def _examine_onnxruntime(found: Findings) -> None:
+    """Import onnxruntime and, where it has the CUDA provider, the libraries that this needs."""
+    from impasto.runtime.errors import DeviceError
+
+    try:
+        from impasto.runtime.session import import_onnxruntime, preload_libraries
+
+        ort = import_onnxruntime()
+    except DeviceError as error:
+        found.onnxruntime = str(error)
+        return
+    except ImportError as error:  # numpy, say
+        found.onnxruntime = f"{error.name} is not installed"
+        return
+    found.providers = list(ort.get_available_providers())
+    if "CUDAExecutionProvider" in found.providers:
+        found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
+        preload_libraries(ort)
+        major = (found.cuda_wanted or "12").partition(".")[0]
+        found.cuda = _library((f"libcudart.so.{major}", f"cudart64_{major}.dll"), "cudaRuntimeGetVersion")
+        found.cudnn = _cudnn()
+
+
+def _examine_model(path: Path) -> dict[str, Any]:
+    from impasto.runtime.errors import ImpastoError
+    from impasto.runtime.model import ALGEBRA, OBJECTIVE, ModelFolder
+    from impasto.runtime.session import read_metadata
+
+    try:
+        folder = ModelFolder.open(path)
+        metadata = [read_metadata(folder, recipe, OBJECTIVE) for recipe in folder.recipes()]
+        folder.check_weights(metadata[0])
+        for name in ALGEBRA:
+            folder.algebra(name)
+    except ImpastoError as error:
+        return {"path": str(path), "error": str(error)}
+    return {
+        "path": str(path),
+        "network": metadata[0].network,
+        "recipes": list(folder.recipes()),
+        "exporter": metadata[0].exporter,
+        "random_weights": metadata[0].random_weights,
+    }
+
+
+def _time(model: Path, recipe: str, device: str) -> float | str:
+    """Return how many milliseconds the fastest of the evaluations takes that two seconds have room for."""
+    import warnings
+
+    import numpy as np
+
+    from impasto.runtime import ImpastoError, Objective
+
+    picture = np.random.default_rng(0).uniform(0, 255, (SIDE, SIDE, 3)).astype(np.float32)
+    planes = np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # random weights are as fast as others
+            objective = Objective.open(model, recipe, content=picture, styles=[picture[::-1]], device=device)
+        objective.evaluate(planes)  # the first one lays out memory, and tries out convolutions
+        times, began = list[float](), time.perf_counter()
+        while not times or time.perf_counter() - began < SECONDS:
+            start = time.perf_counter()
+            objective.evaluate(planes)
+            times.append(time.perf_counter() - start)
+    except ImpastoError as error:
+        return str(error)
+    return round(1000 * min(times), 2)
+
+
+# --- telling --------------------------------------------------------------------------------------------------
+
+
+def diagnose(found: Findings) -> list[Problem]:
+    """Return what is wrong, most fundamental first."""
+    missing = [name for name in ("numpy", "scipy", "pillow") if not found.packages[name]]
+    if missing:
+        return [Problem(f"{', '.join(missing)} not installed", GPU_INSTALL if found.gpus else CPU_INSTALL)]
+    return [*_runtime_problems(found), *_model_problems(found)]
+
+
+def _runtime_problems(found: Findings) -> list[Problem]:
+    install = GPU_INSTALL if found.gpus else CPU_INSTALL
+    if found.packages["onnxruntime"] and found.packages["onnxruntime-gpu"]:
+        what = "onnxruntime and onnxruntime-gpu are both installed, each over files of the other"
+        return [Problem(what, f"{_UNINSTALL} && {install}")]
+    if found.onnxruntime:
+        installed = found.packages["onnxruntime"] or found.packages["onnxruntime-gpu"]
+        what = found.onnxruntime.partition(";")[0]
+        return [Problem(what, f"{_UNINSTALL} && {install}" if installed else install)]
+    if not found.gpus:
+        return []
+    if "CUDAExecutionProvider" not in found.providers:
+        return [Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{_UNINSTALL} && {GPU_INSTALL}")]
+    problems = []
+    if not found.cuda:
+        problems.append(Problem(f"CUDA {found.cuda_wanted or ''} does not load".replace("  ", " "), GPU_INSTALL))
+    if not found.cudnn:
+        problems.append(Problem(f"cuDNN {CUDNN} does not load", GPU_INSTALL))
+    if not found.driver or _major(found.driver) < _major(found.cuda or found.cuda_wanted or "0"):
+        what = f"the driver serves CUDA {found.driver}" if found.driver else "NVIDIA's driver does not load"
+        problems.append(Problem(f"{what}; onnxruntime needs {found.cuda_wanted or found.cuda}", _DRIVER))
+    return problems
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
+
+
+def _model_problems(found: Findings) -> list[Problem]:
+    problems = []
+    if not found.onnxruntime and "error" in found.model:
+        path = Path(found.model["path"])
+        command = "impasto export" + ("" if path == DEFAULT_MODEL else f" --output {path}")
+        command += " --force" if path.is_dir() else ""
+        if not found.packages["onnx"]:
+            command = f"{_EXPORT_INSTALL} && {command}"
+        problems.append(Problem(found.model["error"].partition(";")[0], command))
+    for device, result in found.speed.items():
+        if isinstance(result, str):
+            problems.append(Problem(result.partition(";")[0], GPU_INSTALL if device != "cpu" else CPU_INSTALL))
+    return problems
+
+
+def render(found: Findings, problems: Sequence[Problem]) -> str:
+    """Return the findings for people."""
+    packages = {name: number for name, number in found.packages.items() if number}
+    rows = [
+        ("impasto", f"{found.impasto}, Python {found.python}, {found.system}, {found.cores} cores"),
+        ("packages", ", ".join(f"{name} {number}" for name, number in packages.items())),
+        ("providers", ", ".join(found.providers) or "none"),
+        ("GPU", "; ".join(found.gpus) or "none that nvidia-smi knows"),
+    ]
+    if found.gpus or found.cuda_wanted:
+        rows.append(("driver", f"serves CUDA {found.driver}" if found.driver else "does not load"))
+    if "CUDAExecutionProvider" in found.providers:
+        rows.append(("CUDA", f"{found.cuda or 'does not load'} (made for {found.cuda_wanted or 'an unknown version'})"))
+        rows.append(("cuDNN", found.cudnn or "does not load"))
+    rows.append(("model", _model_line(found.model)))
+    for device, result in found.speed.items():
+        shown = result if isinstance(result, str) else f"{result:g} ms an evaluation of {SIDE}x{SIDE} pixels"
+        rows.append((f"speed, {device}", shown))
+    lines = [f"{name:14} {text}" for name, text in rows]
+    lines.append("")
+    if not problems:
+        return "\n".join([*lines, "nothing is missing"])
+    for problem in problems:
+        lines += [f"problem: {problem.what}", f"    fix: {problem.fix}"]
+    return "\n".join(lines)
+
+
+def _model_line(model: dict[str, Any]) -> str:
+    if "error" in model:
+        return f"{model['error']}"
+    weights = ", random weights" if model["random_weights"] else ""
+    return f"{model['path']}: {model['network']}{weights}, {len(model['recipes'])} recipes, by {model['exporter']}"

@@ -1,0 +1,87 @@
+"""What CUDA alone has to know: memory, and how convolutions are computed.
+
+None of the defaults has been measured yet; see docs/cuda.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from impasto.runtime.errors import InputError
+
+#: How cuDNN's algorithm for a convolution is found -> what onnxruntime calls it.
+SEARCHES: Mapping[str, str] = MappingProxyType(
+    {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
+)
+
+
+@dataclass(frozen=True)
+class CudaOptions:
+    """How graphs run on a CUDA device.
+
+    Attributes
+    ----------
+    memory
+        Gibibytes that onnxruntime's arena may take of the device's memory; all of it by default. What cuDNN and the
+        CUDA context take comes on top.
+    tf32
+        Round the factors of products to 11 significant bits, which tensor cores multiply several times as fast. PyTorch
+        does so in convolutions by default, and onnxruntime in convolutions and matrix products.
+    search
+        How the algorithm of each convolution is chosen: ``exhaustive`` (all are tried out in the first evaluation),
+        ``heuristic`` (by cuDNN's estimate) or ``default`` (always the same one).
+    workspace
+        Let convolutions take as much scratch memory as their fastest algorithm wants, rather than 32 MB.
+    graph
+        Record the first evaluation of a size as a CUDA graph and replay it: less work for the host.
+
+    Raises
+    ------
+    InputError
+        When a value is out of range.
+    """
+
+    memory: float | None = None
+    tf32: bool = True
+    search: str = "exhaustive"
+    workspace: bool = True
+    graph: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory is not None and not (math.isfinite(self.memory) and self.memory > 0):
+            raise InputError(f"gpu_memory is {self.memory:g}; expected gibibytes, more than 0")
+        if self.search not in SEARCHES:
+            raise InputError(f"convolution search {self.search!r}: expected {', '.join(SEARCHES)}")
+
+    def provider(self, number: str, *, search: bool = True) -> dict[str, str]:
+        """Return the options of onnxruntime's CUDA provider.
+
+        Parameters
+        ----------
+        number
+            Which device.
+        search
+            Whether the graph runs often enough for an exhaustive search to pay.
+        """
+        chosen = self.search if search or self.search == "default" else "heuristic"
+        options = {
+            "device_id": number,
+            "use_tf32": _flag(self.tf32),
+            "cudnn_conv_algo_search": SEARCHES[chosen],
+            "cudnn_conv_use_max_workspace": _flag(self.workspace),
+            "enable_cuda_graph": _flag(self.graph),
+        }
+        if self.memory is not None:
+            options["gpu_mem_limit"] = str(round(self.memory * 2**30))
+            options["arena_extend_strategy"] = "kSameAsRequested"  # in powers of two it would hit the limit early
+        return options
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else "0"
+
+
+CUDA_DEFAULTS = CudaOptions()

@@ -1,0 +1,467 @@
+"""L-BFGS whose history stays on the device: SciPy's method, with everything of the picture's size in graphs.
+
+At the speed of a GPU, SciPy's L-BFGS-B takes longer than the evaluations between which it runs. Here the steps s and
+the differences y of gradients lie on the device, in float32; the host sees their inner products, in float64, and solves
+the small systems. The direction is that of the compact representation (Byrd, Nocedal and Schnabel, "Representations of
+quasi-Newton matrices and their use in limited memory methods", 1994, equation 3.1), the line search that of Moré and
+Thuente ("Line search algorithms with guaranteed sufficient decrease", 1994), both with the constants of L-BFGS-B.
+Bounds it has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.runtime.model import ALGEBRA, ModelFolder
+from impasto.runtime.session import (
+    Binding,
+    DeviceArray,
+    Placement,
+    Runner,
+    download,
+    download_number,
+    open_algebra,
+)
+
+#: How many steps are remembered: as many as SciPy is asked to.
+HISTORY = 5
+
+#: A step is taken when the loss has fallen by this share of what the slope promised, and the slope to this share.
+SUFFICIENT, CURVATURE = 1e-3, 0.9
+
+#: A bracket is not searched when it is narrower than this, relative to its far end.
+NARROW = 0.1
+
+#: A line search looks so often at most, and so far, in units of the direction's length.
+LOOKS, FARTHEST = 20, 1e10
+
+#: Of the next look: so many times as far as the last step, while nothing brackets a minimum.
+_NEARER, _FARTHER = 1.1, 4.0
+
+#: A bracket that is not narrowed to this share in two looks is halved; towards its far end steps reach no farther.
+_SHRINK = 0.66
+
+
+# --- the line search ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found at one length along the direction."""
+
+    length: float
+    loss: float
+    slope: float
+
+    def tilted(self, slope: float) -> Look:
+        """Return the look at the loss minus a linear function."""
+        return Look(self.length, self.loss - slope * self.length, self.slope - slope)
+
+
+class LineSearch:
+    """Look after look along a direction, until loss and slope have fallen enough.
+
+    Attributes
+    ----------
+    length
+        Where to look next.
+    over
+        Whether the search has ended, with a step of the last look's length, or without any.
+    found
+        Whether the step is to be taken.
+    """
+
+    def __init__(self, loss: float, slope: float, length: float) -> None:
+        """Begin at length 0 with this loss and slope, the latter below zero; the first look is at `length`."""
+        self._start = self._best = self._other = Look(0.0, loss, slope)
+        self._promised = SUFFICIENT * slope
+        self._looks = 0
+        self._bracketed, self._descending = False, True
+        self._low, self._high = 0.0, length + _FARTHER * length
+        self._width, self._previous_width = FARTHEST, 2 * FARTHEST
+        self.length, self.over, self.found = length, False, False
+
+    def tell(self, loss: float, slope: float) -> None:
+        """Take what was found at `length`, and choose the next length or end the search."""
+        self._looks += 1
+        look = Look(self.length, loss, slope)
+        enough = loss <= self._start.loss + self._promised * look.length
+        if self._descending and enough and slope >= 0:
+            self._descending = False
+        if self._ends(look, enough):
+            self.over = self.found = True
+        elif self._looks == LOOKS:
+            self.over = True
+        else:
+            self._advance(look, enough)
+
+    def _ends(self, look: Look, enough: bool) -> bool:
+        if enough and abs(look.slope) <= CURVATURE * -self._start.slope:
+            return True
+        if self._bracketed:  # rounding leaves nothing to be gained
+            outside = not self._low < look.length < self._high
+            return outside or self._high - self._low <= NARROW * self._high
+        return look.length == FARTHEST and enough
+
+    def _advance(self, look: Look, enough: bool) -> None:
+        """Narrow the interval and choose the next length."""
+        best, other = self._best, self._other
+        # Until the promise is kept anywhere, what is searched for is a minimum of the loss less the promise.
+        by = self._promised if self._descending and not enough and look.loss <= best.loss else 0.0
+        length = self._trial(look.tilted(by), best.tilted(by), other.tilted(by))
+        if look.tilted(by).loss > best.tilted(by).loss:
+            self._other = look
+        else:
+            if look.tilted(by).slope * best.tilted(by).slope < 0:
+                self._other = best
+            self._best = look
+        self.length = self._kept_inside(length)
+
+    def _trial(self, look: Look, best: Look, other: Look) -> float:
+        """Return where loss and slope, at this look and the best, suggest a minimum; and note what brackets one.
+
+        The four cases of the paper's section 4.
+        """
+        toward = look.length - best.length
+        if look.loss > best.loss:
+            self._bracketed = True
+            cubic, square = _cubic(best, look), _parabola(best, look)
+            near = abs(cubic - best.length) < abs(square - best.length)
+            return cubic if near else (cubic + square) / 2
+        secant = _secant(best, look)
+        if look.slope * best.slope < 0:
+            self._bracketed = True
+            return max(_cubic(best, look), secant, key=lambda x: abs(x - look.length))
+        if abs(look.slope) < abs(best.slope):
+            return self._ahead(look, _cubic(best, look), secant, toward, other)
+        if self._bracketed:
+            return _cubic(other, look)
+        return self._high if toward > 0 else self._low
+
+    def _ahead(self, look: Look, cubic: float, secant: float, toward: float, other: Look) -> float:
+        """Return where to look when the slope has become gentler, but the loss still falls."""
+        if not (cubic - look.length) * toward > 0:  # the cubic has no minimum ahead; nor is NaN
+            cubic = self._high if toward > 0 else self._low
+        choose = min if self._bracketed else max
+        length = choose(cubic, secant, key=lambda x: abs(x - look.length))
+        if not self._bracketed:
+            return min(max(length, self._low), self._high)
+        farthest = look.length + _SHRINK * (other.length - look.length)
+        return min(farthest, length) if toward > 0 else max(farthest, length)
+
+    def _kept_inside(self, length: float) -> float:
+        """Return the next length, and where the one after it may be."""
+        best, other = self._best.length, self._other.length
+        if self._bracketed:
+            if abs(other - best) >= _SHRINK * self._previous_width:
+                length = best + (other - best) / 2
+            self._previous_width, self._width = self._width, abs(other - best)
+            self._low, self._high = min(best, other), max(best, other)
+        else:
+            self._low = length + _NEARER * (length - best)
+            self._high = length + _FARTHER * (length - best)
+        length = min(max(length, 0.0), FARTHEST)
+        useless = not self._low < length < self._high or self._high - self._low <= NARROW * self._high
+        return best if self._bracketed and useless else length
+
+
+def _cubic(a: Look, b: Look) -> float:
+    """Return the minimum of the cubic with both losses and slopes; Nocedal and Wright 2006, equation 3.59."""
+    d = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.length - b.length)
+    root = math.copysign(math.sqrt(max(0.0, d * d - a.slope * b.slope)), b.length - a.length)
+    below = b.slope - a.slope + 2 * root
+    return b.length - (b.length - a.length) * (b.slope + root - d) / below if below else math.nan
+
+
+def _parabola(a: Look, b: Look) -> float:
+    """Return the minimum of the parabola with both losses and the first slope."""
+    apart = b.length - a.length
+    return a.length - a.slope * apart * apart / (2 * (b.loss - a.loss - a.slope * apart))
+
+
+def _secant(a: Look, b: Look) -> float:
+    """Return the minimum of the parabola with both slopes."""
+    below = b.slope - a.slope
+    return b.length - (b.length - a.length) * b.slope / below if below else math.nan
+
+
+# --- the direction --------------------------------------------------------------------------------------------
+
+
+class History:
+    """What the host knows of the steps s and the differences y of gradients: their inner products, in float64.
+
+    Attributes
+    ----------
+    places
+        Where on the device the pairs lie, oldest first.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.places: list[int] = []
+        self._sy, self._yy = np.zeros((size, size)), np.zeros((size, size))
+        self._sg, self._yg = np.zeros(size), np.zeros(size)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.places.clear()
+
+    def make_room(self) -> int:
+        """Return the place of a new pair, the oldest one's where all are taken."""
+        place = self.places.pop(0) if len(self.places) == self.size else len(self.places)
+        self.places.append(place)
+        return place
+
+    def record(self, products: NDArray[np.float64]) -> None:
+        """Take the products [2m, 2] of all s, then all y, with the gradient and with the newest y."""
+        new = self.places[-1]
+        (self._sg, sy), (self._yg, yy) = products[: self.size].T, products[self.size :].T
+        self._sy[:, new] = sy
+        self._yy[:, new] = self._yy[new, :] = yy
+
+    def coefficients(self) -> tuple[float, NDArray[np.float64]]:
+        """Return what the gradient, and each s and each y, contributes to the direction -H g.
+
+        H = c 1 + [S cY] [[R^-T (D + c Y^T Y) R^-1, -R^-T], [-R^-1, 0]] [S cY]^T, where R is the upper triangle of
+        S^T Y, D its diagonal, and c = s^T y / y^T y of the newest pair.
+        """
+        found = np.zeros(2 * self.size)
+        if not self.places:
+            return -1.0, found
+        at = np.array(self.places)
+        r, yy = np.triu(self._sy[np.ix_(at, at)]), self._yy[np.ix_(at, at)]
+        c = r[-1, -1] / yy[-1, -1]
+        t = np.linalg.solve(r, self._sg[at])
+        found[at] = -np.linalg.solve(r.T, np.diag(r) * t + c * (yy @ t - self._yg[at]))
+        found[self.size + at] = c * t
+        return -c, found
+
+
+# --- the arrays -----------------------------------------------------------------------------------------------
+
+
+class Algebra:
+    """The graphs of `impasto.export.lbfgs`, and room for arrays where they run."""
+
+    def __init__(self, runners: Mapping[str, Runner]) -> None:
+        self._runner = runners[ALGEBRA[0]]
+        self._graphs: dict[str, Binding] = {name: runner.bind() for name, runner in runners.items()}
+        self._scalars = [self._runner.allocate(()) for _ in range(2)]
+
+    @classmethod
+    def open(cls, folder: ModelFolder, placement: Placement) -> Algebra:
+        """Open the graphs of a model folder on the one device that the placement names.
+
+        Raises
+        ------
+        InputError
+            When a graph is missing, or the device cannot be had.
+        """
+        return cls({name: open_algebra(folder, name, placement) for name in ALGEBRA})
+
+    def upload(self, array: NDArray[Any]) -> DeviceArray:
+        """Return a copy of an array, on the device."""
+        return self._runner.upload(array.copy())
+
+    def allocate(self, shape: tuple[int, ...]) -> DeviceArray:
+        """Return a float32 array on the device, with anything in it."""
+        return self._runner.allocate(shape)
+
+    def step(self, point: DeviceArray, direction: DeviceArray, length: float, moved: DeviceArray) -> None:
+        """Compute point + length direction."""
+        inputs = {"point": point, "direction": direction, "length": self._number(length)}
+        self._graphs["step"].run(inputs, {"moved": moved})
+
+    def slope(self, gradient: DeviceArray, direction: DeviceArray, scale: float) -> float:
+        """Return the inner product of scale gradient and direction."""
+        inputs = {"gradient": gradient, "direction": direction, "scale": self._number(scale)}
+        self._graphs["slope"].run(inputs, {"slope": self._scalars[0]})
+        return download_number(self._scalars[0])
+
+    def direction(
+        self,
+        history: DeviceArray,
+        coefficients: NDArray[np.float64],
+        gradient: DeviceArray,
+        own: float,
+        scale: float,
+        direction: DeviceArray,
+    ) -> tuple[float, float]:
+        """Compute own scale gradient + coefficients history; return its products with scale gradient and itself."""
+        inputs = {
+            "history": history,
+            "coefficients": self._runner.upload(coefficients.astype(np.float32)[None]),
+            "gradient": gradient,
+            "own": self._number(own),
+            "scale": self._number(scale),
+        }
+        slope, square = self._scalars
+        self._graphs["direction"].run(inputs, {"direction": direction, "slope": slope, "square": square})
+        return download_number(slope), download_number(square)
+
+    def update(
+        self,
+        history: DeviceArray,
+        places: tuple[int, int],
+        step: tuple[float, DeviceArray],
+        gradients: tuple[DeviceArray, DeviceArray],
+        scale: float,
+        updated: DeviceArray,
+        products: DeviceArray,
+    ) -> NDArray[np.float64]:
+        """Compute the history with s and y put in two places of it.
+
+        Parameters
+        ----------
+        step
+            A length and a direction: s is their product.
+        gradients
+            The new one and the previous one: y is their difference times `scale`.
+
+        Returns
+        -------
+        float64 [2m, 2]
+            The products of the updated history with the new gradient times `scale`, and with y.
+        """
+        length, direction = step
+        gradient, previous = gradients
+        inputs = {
+            "history": history,
+            "places": self._runner.upload(np.array(places, np.int64)[:, None]),
+            "direction": direction,
+            "length": self._number(length),
+            "gradient": gradient,
+            "previous": previous,
+            "scale": self._number(scale),
+        }
+        self._graphs["update"].run(inputs, {"updated": updated, "products": products})
+        return download(products).astype(np.float64)
+
+    def _number(self, value: float) -> DeviceArray:
+        return self._runner.upload(np.array(value, np.float32))
+
+
+class Resident(Protocol):
+    """A function of points that lie on a device.
+
+    Attributes
+    ----------
+    algebra
+        Arithmetic on the same device.
+    """
+
+    algebra: Algebra
+
+    def __call__(self, point: DeviceArray, gradient: DeviceArray) -> float:
+        """Return the loss at a point [1, C, H, W], and write the gradient where the second array is."""
+        ...
+
+
+# --- the method -----------------------------------------------------------------------------------------------
+
+#: Evaluates at a point, on the host's side: counts, remembers, tells the callback; returns what `Descent.evaluate` does
+Watch = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
+
+STUCK = "converged: float32 shows no lower loss in the direction of the gradient"
+FLAT = "converged: the gradient is zero"
+
+
+class Descent:
+    """A search for a minimum, with everything of the point's size on the device.
+
+    The loss is scaled to order 1, and points are measured in `unit`, as for SciPy.
+    """
+
+    def __init__(self, function: Resident, start: NDArray[np.float32], unit: float, history: int = HISTORY) -> None:
+        self._function, self._algebra = function, function.algebra
+        self._unit, self._scale = unit, 0.0
+        algebra, shape = function.algebra, start.shape
+        self._trial = algebra.upload(start)
+        self._point, self._gradient, self._trial_gradient, self._direction = (algebra.allocate(shape) for _ in range(4))
+        self._history = History(history)
+        rows = (2 * history, *shape[1:])
+        self._rows, self._spare = algebra.upload(np.zeros(rows, np.float32)), algebra.allocate(rows)
+        self._products = algebra.allocate((2 * history, 2))
+
+    @property
+    def _factor(self) -> float:
+        """What the function's gradient is multiplied by."""
+        return self._scale * self._unit
+
+    def evaluate(self, _: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """Return the loss at the point that is looked at, and the slope there, which is finite if the gradient is."""
+        loss = self._function(self._trial, self._trial_gradient)
+        along = self._direction
+        if not self._scale:
+            self._scale = 2.0 ** -round(math.log2(abs(loss))) if loss and math.isfinite(loss) else 1.0
+            along = self._trial_gradient
+        slope = self._algebra.slope(self._trial_gradient, along, self._factor)
+        return loss, np.array([slope], np.float32)
+
+    def run(self, watch: Watch) -> str:
+        """Search until `watch` ends it by an exception, or nothing more can be done; return why."""
+        loss, _ = self._look(watch)
+        self._accept()
+        while True:
+            own, coefficients = self._history.coefficients()
+            slope, square = self._algebra.direction(
+                self._rows, coefficients, self._gradient, own, self._factor, self._direction
+            )
+            if slope == 0:
+                return FLAT
+            fresh = not self._history.places
+            line = LineSearch(loss, slope, 1 / math.sqrt(square) if fresh else 1.0) if slope < 0 else None
+            found = self._follow(line, watch) if line else None
+            if found is not None:
+                self._remember(found, slope)
+                loss = found.loss
+            elif fresh:
+                return STUCK
+            else:
+                self._history.clear()
+
+    def _follow(self, line: LineSearch, watch: Watch) -> Look | None:
+        """Return the look that ends a line search, if the step is to be taken."""
+        while True:
+            length = line.length
+            self._algebra.step(self._point, self._direction, length * self._unit, self._trial)
+            loss, slope = self._look(watch)
+            line.tell(loss, slope)
+            if line.over:
+                return Look(length, loss, slope) if line.found else None
+
+    def _look(self, watch: Watch) -> tuple[float, float]:
+        """Return loss, scaled, and slope where the trial point is."""
+        loss, slope = watch(download(self._trial))
+        return loss * self._scale, float(slope[0])
+
+    def _remember(self, found: Look, slope: float) -> None:
+        """Make the step, and the change of the gradient, part of the history."""
+        curved = found.length * (found.slope - slope) > np.finfo(np.float64).eps * -slope * found.length
+        if not curved:
+            self._history.clear()
+        else:
+            place = self._history.make_room()
+            products = self._algebra.update(
+                self._rows,
+                (place, self._history.size + place),
+                (found.length, self._direction),
+                (self._trial_gradient, self._gradient),
+                self._factor,
+                self._spare,
+                self._products,
+            )
+            self._rows, self._spare = self._spare, self._rows
+            self._history.record(products)
+        self._accept()
+
+    def _accept(self) -> None:
+        self._point, self._trial = self._trial, self._point
+        self._gradient, self._trial_gradient = self._trial_gradient, self._gradient

@@ -1,0 +1,137 @@
+"""`impasto doctor` finds what is missing, names one command for it, and itself needs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from impasto.cli.doctor import GPU_INSTALL, Findings, diagnose, examine, render
+from impasto.runtime.model import ALGEBRA, algebra_file
+
+BLOCK = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocker())
+from impasto.cli.app import main
+sys.argv = ["impasto", "doctor", *sys.argv[1:]]
+main()
+"""
+
+
+def doctor(*arguments: object, blocked: frozenset[str] = frozenset()) -> tuple[int, dict[str, Any]]:
+    """Run the command in a Python that lacks some packages; its exit code and its JSON."""
+    command = [sys.executable, "-c", BLOCK.format(blocked=set(blocked)), "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, found
+
+
+HEALTHY = Findings(
+    packages={
+        "numpy": "2.4", "scipy": "1.17", "pillow": "12", "onnxruntime": None, "onnxruntime-gpu": "1.24",
+        "onnx": "1.20", "h5py": "3.14", "safetensors": "0.6",
+    },
+    providers=["CUDAExecutionProvider", "CPUExecutionProvider"],
+    gpus=["NVIDIA Example, 24000 MiB, 570.0"],
+    driver="12.8",
+    cuda="12.6",
+    cuda_wanted="12.8",
+    cudnn="9.10.2",
+    model={
+        "path": "models/vgg19", "network": "vgg19", "recipes": ["gatys"], "exporter": "impasto 1", "random_weights": False
+    },
+    speed={"cpu": 80.0, "cuda:0": 2.5},
+)  # fmt: skip
+
+
+def without(*names: str, **instead: str) -> dict[str, str | None]:
+    return {**HEALTHY.packages, **dict.fromkeys(names), **instead}
+
+
+def test_where_nothing_is_missing_nothing_is_said_to_be() -> None:
+    assert diagnose(HEALTHY) == []
+    text = render(HEALTHY, [])
+    assert "nothing is missing" in text
+    assert "2.5 ms" in text
+    assert "serves CUDA 12.8" in text
+
+
+def test_a_machine_without_a_gpu_is_no_problem() -> None:
+    plain = replace(HEALTHY, gpus=[], driver=None, cuda=None, cudnn=None, providers=["CPUExecutionProvider"])
+    assert diagnose(plain) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "fix"),
+    [
+        ({"packages": without("numpy")}, "numpy not installed", GPU_INSTALL),
+        (
+            {"packages": without(onnxruntime="1.24")},
+            "both installed",
+            f"pip uninstall --yes onnxruntime onnxruntime-gpu && {GPU_INSTALL}",
+        ),
+        (
+            {"packages": without("onnxruntime-gpu"), "onnxruntime": "onnxruntime is not installed; pip"},
+            "onnxruntime is not installed",
+            GPU_INSTALL,
+        ),
+        (
+            {"providers": ["CPUExecutionProvider"]},
+            "made for the CPU",
+            f"pip uninstall --yes onnxruntime onnxruntime-gpu && {GPU_INSTALL}",
+        ),
+        ({"cuda": None}, "CUDA 12.8 does not load", GPU_INSTALL),
+        ({"cudnn": None}, "cuDNN 9 does not load", GPU_INSTALL),
+        ({"driver": "11.4"}, "the driver serves CUDA 11.4", "install NVIDIA's driver"),
+        ({"driver": None}, "driver does not load", "install NVIDIA's driver"),
+        ({"model": {"path": "models/vgg19", "error": "model models/vgg19: no such folder; x"}}, "no such", "impasto export"),
+        ({"model": {"path": "m", "error": "model m: no such folder; x"}}, "no such", "impasto export --output m"),
+        ({"speed": {"cuda:0": "device cuda:0 does not work (x); check"}}, "does not work", GPU_INSTALL),
+    ],
+)  # fmt: skip
+def test_each_problem_has_one_command(change: dict[str, Any], what: str, fix: str) -> None:
+    (problem,) = diagnose(replace(HEALTHY, **change))
+    assert what in problem.what
+    assert problem.fix.startswith(fix)
+    assert f"fix: {problem.fix}" in render(replace(HEALTHY, **change), [problem])
+
+
+def test_without_onnxruntime_it_says_how_to_get_it(tmp_path: Path) -> None:
+    code, found = doctor(tmp_path / "none", blocked=frozenset({"onnxruntime"}))
+    assert code == 1
+    assert [problem["what"] for problem in found["problems"]] == ["onnxruntime is not installed"]
+    assert found["providers"] == []
+
+
+def test_without_a_model_it_says_how_to_make_one(tmp_path: Path) -> None:
+    code, found = doctor(tmp_path / "none", "--no-speed")
+    assert code == 1
+    assert [problem["fix"] for problem in found["problems"]] == [f"impasto export --output {tmp_path / 'none'}"]
+
+
+def test_a_whole_model_is_described_and_timed(model: Path) -> None:
+    found = examine(model, speed=True)
+    assert found.model["recipes"] == ["crowson", "gatys", "impasto", "seed"]
+    assert found.model["random_weights"]
+    assert found.speed["cpu"] > 0  # type: ignore[operator]
+    assert diagnose(replace(found, gpus=[])) == []
+
+
+def test_a_model_without_the_optimisers_graphs_is_to_be_exported_again(model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
+    (copy / algebra_file(ALGEBRA[0])).unlink()
+    (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
+    assert "lbfgs.step.onnx" in problem.what
+    assert problem.fix == f"impasto export --output {copy} --force"
