@@ -1,7 +1,7 @@
 """Make the pictures of README.md and docs/recipes.md, from drawings of this program's own.
 
 Run it from the repository's root: ``python -m docs.pictures`` (or ``make pictures``). The transfers are kept below
-``build/pictures``, and what is there is not made again: some minutes a picture, an hour in all on two cores.
+``build/pictures``, and what is there is not made again: about a minute each on two cores, half an hour in all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from impasto.runtime import pictures, places, stylize
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "pictures"
 
-SIZE, EVALUATIONS = 512, 150
+SIZE, EVALUATIONS = 480, 120
 
 #: Of each recipe, at one size: fewer than most of them ask for.
 RECIPE_EVALUATIONS = 100
@@ -50,7 +50,9 @@ _CONTROLS: dict[str, dict[str, Any]] = {
 def demo(model: Path) -> None:
     """Make what ``make demo`` shows."""
     content, style = draw_content(), draw_style()
-    result = _kept("demo", lambda: stylize(content, [style], model=model, recipe="impasto", size=480, evaluations=100))
+    result = _kept(
+        "demo", lambda: stylize(content, [style], model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS)
+    )
     _write(pictures.triptych(content, [style], result), "demo.jpg")
 
 

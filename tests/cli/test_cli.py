@@ -180,7 +180,7 @@ def test_bad_pictures_are_refused(desk: Path, model: Path, role: str, kind: str)
         (("-o", "out.png", "--size", "9" * 5000), "expected the long side"),
         (("-o", "out.png", "--evaluations", "0"), "evaluations is 0"),
         (("-o", "out.png", "--threads", "0"), "threads is 0"),
-        (("-o", "out.png", "--restart-every", "0"), "restart_every is 0"),
+        (("-o", "out.png", "--restart-every", "0"), "--restart-every"),
         (("-o", "out.png", "--device", "tpu"), "device 'tpu'"),
         (("-o", "out.png", "--recipe", "monet"), "no recipe 'monet'"),
         (("-o", "out.png", "--content-weight", "-1"), "content.weight is -1"),
@@ -215,9 +215,11 @@ def test_damaged_models_are_refused(desk: Path, copy: Path, name: str, how: str)
     (copy / name).unlink() if how == "missing" else damage(copy / name, 5000)
     before = contents(desk)
     done = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, *QUICK)
-    assert_refused(
-        done, "impasto export" if name.endswith("objective.onnx") and how == "missing" else "export it again"
-    )
+    assert (done.returncode, done.stdout) == (2, "")
+    *earlier, error = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert ("impasto export" if name.endswith("objective.onnx") and how == "missing" else "export it again") in error
+    assert len(earlier) <= 1  # the estimate; whether a graph can be opened shows when it is
     assert contents(desk) == before
 
 

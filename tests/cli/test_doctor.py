@@ -50,7 +50,11 @@ HEALTHY = Findings(
     cuda_wanted="12.8",
     cudnn="9.10.2",
     model={
-        "path": "models/vgg19", "network": "vgg19", "recipes": ["gatys"], "exporter": "impasto 1", "random_weights": False
+        "path": "models/vgg19",
+        "network": "vgg19",
+        "recipes": ["gatys"],
+        "exporter": "impasto 1",
+        "random_weights": False,
     },
     speed={"cpu": 80.0, "cuda:0": 2.5},
 )  # fmt: skip
@@ -96,7 +100,7 @@ def test_a_machine_without_a_gpu_is_no_problem() -> None:
         ({"cudnn": None}, "cuDNN 9 does not load", GPU_INSTALL),
         ({"driver": "11.4"}, "the driver serves CUDA 11.4", "install NVIDIA's driver"),
         ({"driver": None}, "driver does not load", "install NVIDIA's driver"),
-        ({"model": {"path": "models/vgg19", "error": "model models/vgg19: no such folder; x"}}, "no such", "impasto export"),
+        ({"model": {"path": "models/vgg19", "error": "no such folder; x"}}, "no such folder", "impasto export"),
         ({"model": {"path": "m", "error": "model m: no such folder; x"}}, "no such", "impasto export --output m"),
         ({"speed": {"cuda:0": "device cuda:0 does not work (x); check"}}, "does not work", GPU_INSTALL),
     ],

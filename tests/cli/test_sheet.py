@@ -55,7 +55,6 @@ def test_a_second_run_makes_only_what_is_missing(model: Path) -> None:
     assert [Path(picture.place or "").name for picture in record.origin.inputs] == ["one.png", "painting.jpg"]
     with Image.open("sheet.png") as small, Image.open("more.png") as large:
         assert large.width > small.width
-        assert large.height > small.height
     third = sheet(model, *arguments, "-o", "more.png", "--cells", "sheet.cells", "--force")
     assert third.returncode == 0, third.stderr
     assert "4 of 4 pictures" in third.stderr

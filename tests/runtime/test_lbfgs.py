@@ -295,12 +295,17 @@ def test_bounds_are_refused_before_any_work(model: Path, noise: Callable[..., Ar
 
 
 @pytest.mark.slow
-def test_a_real_transfer_reaches_scipys_loss_within_two_percent(real_model: Path, tmp_path: Path) -> None:
+def test_real_transfers_reach_scipys_loss_within_two_percent(real_model: Path) -> None:
+    """In the mean of a few starts: SciPy's own result changes by some percent with the last digits of its start."""
     from impasto.cli.samples import draw_content, draw_style
 
     content, style = (image.resize((200, 200), Image.Resampling.LANCZOS) for image in (draw_content(), draw_style()))
-    one, other = (
-        stylize(content, [style], model=real_model, recipe="gatys", size=200, evaluations=60, device="cpu", optimizer=o)
-        for o in ("lbfgs", "lbfgs-device")
-    )
-    assert other.loss == pytest.approx(one.loss, rel=0.02)
+    ratios = []
+    for seed in range(4):
+        options: dict[str, Any] = {"size": 200, "evaluations": 60, "noise": 1e-5, "seed": seed, "device": "cpu"}
+        scipys, mine = (
+            stylize(content, [style], model=real_model, recipe="gatys", optimizer=optimizer, **options)
+            for optimizer in ("lbfgs", "lbfgs-device")
+        )
+        ratios.append(mine.loss / scipys.loss)
+    assert np.mean(ratios) <= 1.02

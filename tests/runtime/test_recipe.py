@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ from impasto.runtime.terms import (
     LayerSize,
     effective_weights,
 )
+from impasto.runtime.transfer import prepare
 
 GOOD = """
 size = "64"
@@ -113,6 +115,19 @@ def test_recipes_of_programs_that_work_at_one_size_do_so_and_ours_keeps_its_bala
     layers = {name: LayerSize(64, 10) for name in own.layers}
     larger = {name: LayerSize(64, 640) for name in own.layers}
     assert effective_weights(own, layers, 64, 64) == effective_weights(own, larger, 512, 512)
+
+
+def test_levels_are_held_where_the_recipe_says_so_unless_told_otherwise(model: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+
+    def clip(recipe: str, **wishes: Any) -> bool:
+        return prepare(picture, [picture], model=model, recipe=recipe, size=40, **wishes).plan.clip
+
+    assert clip("impasto")
+    assert not clip("impasto", clip=False)
+    assert not clip("impasto", optimizer="lbfgs-device")  # it knows no bounds
+    assert not clip("gatys")
+    assert clip("gatys", clip=True)
 
 
 def test_a_recipe_of_ones_own_loads_under_its_files_name(tmp_path: Path) -> None:
