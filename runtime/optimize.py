@@ -21,9 +21,10 @@ from impasto.runtime.lbfgs import Descent, Resident
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 
-#: How many steps L-BFGS remembers. SciPy's own 10 bring the loss down a few percent further in as many evaluations,
-#: but its work grows with them; in as much time the two come equally far.
-HISTORY, PARITY_HISTORY = 5, 10
+#: How many steps L-BFGS remembers. SciPy's own 10 bring the loss down a few percent further in as many evaluations, but
+#: its work and its memory grow with them: beyond so many elements, a picture of 400 x 400, five have to do.
+HISTORY, LARGE_HISTORY = 10, 5
+LARGE = 3 * 400 * 400
 
 #: A search that is to end when it no longer improves is judged by so many evaluations.
 PATIENCE = 10
@@ -290,7 +291,7 @@ def _search(
     from scipy.optimize import fmin_l_bfgs_b  # here, because it takes a while to import
 
     unlimited = 2 * search.allowed + 1
-    history = PARITY_HISTORY if restart_every else HISTORY
+    history = HISTORY if restart_every or x.size <= LARGE else LARGE_HISTORY
     # SciPy takes an array of pairs, too; a list of a million tuples takes it seconds to read
     box: Any = None if bounds is None else np.broadcast_to(np.array(bounds) / search.unit, (x.size, 2))
     while True:

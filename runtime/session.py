@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -35,6 +36,9 @@ T = TypeVar("T")
 DeviceArray = Any
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+#: Standard output is one for all threads, and two graphs may be opened at once.
+_REDIRECTING = threading.Lock()
 
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _INSTALL = "pip install 'impasto[cpu]' or, with an NVIDIA GPU, pip install 'impasto[gpu]'; one of the two, not both"
@@ -385,7 +389,7 @@ def _open_graph(
 def preload_libraries(ort: Any) -> None:
     """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs."""
     if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(sys.stderr):  # where it prints what it misses; our own is for results
+        with _REDIRECTING, contextlib.redirect_stdout(sys.stderr):  # it prints what it misses; our own is for results
             ort.preload_dlls()
 
 
@@ -460,7 +464,8 @@ def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:
 
 
 def _create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:
-    inference = ort.InferenceSession(str(path), options, providers=providers)
+    # Its own fall-back would print on standard output, and try the CPU with options that were meant for another device.
+    inference = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     _trim()
     return inference
 

@@ -149,7 +149,15 @@ class Timings:
                 places.write(text.encode(), self.path)
 
 
-def kind_of(recipe: Recipe, network: str, lowering: str, device: str, threads: int | None, low_memory: bool) -> str:
+def kind_of(
+    recipe: Recipe,
+    network: str,
+    lowering: str,
+    device: str,
+    threads: int | None,
+    low_memory: bool,
+    masked: bool = False,
+) -> str:
     """Name all that the seconds of an evaluation depend on, but the picture's size.
 
     Of a recipe that is how deep its layers lie and what its style loss is computed of; weights take no time.
@@ -162,6 +170,7 @@ def kind_of(recipe: Recipe, network: str, lowering: str, device: str, threads: i
         "device": device,
         "threads": threads or "auto",
         "low_memory": low_memory,
+        "masked": masked,
         "impasto": impasto.__version__,
         "onnxruntime": import_onnxruntime().__version__,
         "machine": _machine(),

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
-from impasto.runtime.model import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder
+from impasto.runtime.model import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder, extents
 from impasto.runtime.objective import Objective
 from impasto.runtime.session import CUDA, Placement, check_provider, download, on_device, open_session
 from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
@@ -129,13 +129,24 @@ def test_onnxruntimes_own_error_on_cuda_does_not_advise_another_export(model: Pa
 
 
 @pytest.mark.usefixtures("broken_cuda")
-def test_a_damaged_graph_is_not_blamed_on_cuda(model: Path, tmp_path: Path) -> None:
+def test_a_damaged_graph_is_not_blamed_on_cuda(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
     graph = folder / "gatys.direct.statistics.onnx"
     graph.unlink()
     graph.write_bytes(b"garbage")
     with pytest.raises(ModelError, match=r"statistics\.onnx: onnxruntime cannot open it .*export it again"):
         open_session(ModelFolder.open(folder), "gatys", STATISTICS, Placement("cuda:0"))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("broken_cuda")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_session_for_one_size_that_cannot_be_had_says_why_and_prints_nothing(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DeviceError, match="could not load CUDA and cuDNN"):
+        open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(64, 48))
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("broken_cuda")

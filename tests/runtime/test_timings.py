@@ -170,14 +170,15 @@ def test_recipes_that_differ_in_weights_only_are_of_one_kind() -> None:
 def test_whatever_changes_the_speed_makes_another_kind() -> None:
     gatys = load_recipe("gatys")
     kinds = {
-        kind_of(gatys, network, lowering, device, threads, low_memory)
+        kind_of(gatys, network, lowering, device, threads, low_memory, masked)
         for network in ("vgg16", "vgg19")
         for lowering in ("direct", "winograd")
         for device in ("cpu", "cuda:0")
         for threads in (None, 1)
         for low_memory in (False, True)
+        for masked in (False, True)
     }
-    assert len(kinds) == 32
+    assert len(kinds) == 64
 
 
 def test_nothing_of_the_user_is_in_a_kind() -> None:
