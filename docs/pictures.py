@@ -26,8 +26,8 @@ WORK = HERE.parent / "build" / "pictures"
 
 SIZE, EVALUATIONS = 480, 120
 
-#: Of each recipe, at one size: fewer than most of them ask for.
-RECIPE_EVALUATIONS = 100
+#: Of every recipe: smaller and fewer than most of them ask for.
+RECIPE_SIZE, RECIPE_EVALUATIONS = 384, 80
 _QUALITY = 85
 
 _SAMPLES: dict[str, Callable[[int, int], Image.Image]] = {
@@ -58,12 +58,12 @@ def demo(model: Path) -> None:
 
 def gallery(model: Path) -> None:
     """Make the town in every style."""
-    _sheet("gallery", model, ["sunset", "mosaic", "woodcut"], ["impasto"], cell=300)
+    _sheet("gallery", model, ["sunset", "mosaic", "woodcut"], ["impasto"], 300)
 
 
 def recipes(model: Path) -> None:
     """Make the town with every recipe."""
-    _sheet("recipes", model, ["sunset", "mosaic"], ["all"], cell=240, evaluations=RECIPE_EVALUATIONS)
+    _sheet("recipes", model, ["sunset", "mosaic"], ["all"], 240, RECIPE_SIZE, RECIPE_EVALUATIONS)
 
 
 def controls(model: Path) -> None:
@@ -97,7 +97,13 @@ def clip(model: Path) -> None:
 
 
 def _sheet(
-    name: str, model: Path, styles: list[str], recipes: list[str], cell: int, evaluations: int = EVALUATIONS
+    name: str,
+    model: Path,
+    styles: list[str],
+    recipes: list[str],
+    cell: int,
+    size: int = SIZE,
+    evaluations: int = EVALUATIONS,
 ) -> None:
     """Make a contact sheet of the town by ``impasto sheet``."""
     path = WORK / f"{name}.png"
@@ -106,7 +112,7 @@ def _sheet(
         output=str(path),
         style=[str(_drawn(style)) for style in styles],
         recipe=recipes,
-        size=str(SIZE),
+        size=str(size),
         cell=cell,
         evaluations=evaluations,
         cells=WORK / "cells",
