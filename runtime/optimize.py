@@ -16,15 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import TransferError
-from impasto.runtime.lbfgs import Descent, Resident
+from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
 
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
-
-
-#: How many steps L-BFGS remembers. SciPy's own 10 bring the loss down a few percent further in as many evaluations, but
-#: its work and its memory grow with them: beyond so many elements, a picture of 400 x 400, five have to do.
-HISTORY, LARGE_HISTORY = 10, 5
-LARGE = 3 * 400 * 400
 
 #: A search that is to end when it no longer improves is judged by so many evaluations.
 PATIENCE = 10
@@ -291,7 +285,6 @@ def _search(
     from scipy.optimize import fmin_l_bfgs_b  # here, because it takes a while to import
 
     unlimited = 2 * search.allowed + 1
-    history = HISTORY if restart_every or x.size <= LARGE else LARGE_HISTORY
     # SciPy takes an array of pairs, too; a list of a million tuples takes it seconds to read
     box: Any = None if bounds is None else np.broadcast_to(np.array(bounds) / search.unit, (x.size, 2))
     while True:
@@ -300,7 +293,7 @@ def _search(
             search,
             x,
             bounds=box,
-            m=history,
+            m=HISTORY if restart_every else remembered(x.size),
             factr=0.0,
             pgtol=0.0,
             maxfun=restart_every or unlimited,
