@@ -26,9 +26,9 @@ import numpy as np
 from impasto.export.lowering import Builder
 from impasto.runtime.terms import IMAGE
 
-#: Outputs per tile and axis, by level: larger tiles multiply less, but what hangs over a small map is wasted. Even, for
-#: windows of 2 x 2 must not straddle tiles.
-TILE = (6, 6, 6, 4, 4)
+#: Outputs per tile and axis, by level: larger tiles multiply less, but what hangs over a small map is wasted, and the
+#: transformed kernels grow: a map of few tiles waits for them. Even, for windows of 2 x 2 must not straddle tiles.
+TILE = (6, 6, 6, 4, 2)
 
 #: A level is filtered in so many strips: what lies between its steps, twice as large as its result, is then small
 #: enough to stay in the processor's cache, and takes little memory.
