@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,9 @@ _GRAPHS: Mapping[str, Callable[..., dict[str, Var]]] = {
 
 #: External data starts on page boundaries, so that a runtime can map the file into memory.
 _PAGE = 4096
+
+#: So many graphs are tried out at once: most of that is opening them, on one core each, in up to a gigabyte.
+_AT_ONCE = 2
 
 #: A folder that an export builds in, and that nothing has been written to for so many seconds, is a killed one's.
 _ABANDONED = 3600.0
@@ -122,10 +126,7 @@ def export_model(
                 _write_graphs(staging, recipe, network, weights, file)
             for name in ALGEBRA:
                 _save(algebra(name), staging / algebra_file(name))
-            checks = [
-                _check(staging, recipe, lowering, notify, guided=guided)
-                for recipe, lowering, guided in itertools.product(recipes, LOWERINGS, (False, True))
-            ]
+            checks = _check_all(staging, recipes, notify)
             _carry_over(folder, staging, kept)
             _put_in_place(staging, folder, Path(beside) / "previous")
     except OSError as error:
@@ -214,15 +215,24 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
         raise ExportError(f"{path.name} fails onnx.checker ({error}); this is a bug, please report it") from error
 
 
-def _check(
-    staging: Path, recipe: Recipe, lowering: Lowering, notify: Callable[[str], None], *, guided: bool
-) -> SelfCheck:
-    try:
-        check = self_check(ModelFolder(staging), recipe.name, lowering.name, guided=guided)
-    except TransferError as error:
-        raise ExportError(f"self-check failed: {error}") from error
-    notify(str(check))
-    return check
+def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str], None]) -> list[SelfCheck]:
+    """Try every recipe's gradient out, in both lowerings, with guides and without; tell of each in turn."""
+    folder = ModelFolder(staging)
+    checks: list[SelfCheck] = []
+    with ThreadPoolExecutor(_AT_ONCE) as executor:
+        pending = [
+            executor.submit(self_check, folder, recipe.name, lowering.name, guided=guided)
+            for recipe, lowering, guided in itertools.product(recipes, LOWERINGS, (False, True))
+        ]
+        try:
+            for check in pending:
+                checks.append(check.result())
+                notify(str(checks[-1]))
+        except TransferError as error:
+            raise ExportError(f"self-check failed: {error}") from error
+        finally:  # after a failure, or Ctrl-C, no more are begun
+            executor.shutdown(cancel_futures=True)
+    return checks
 
 
 def _metadata(

@@ -97,7 +97,7 @@ def _objective(
     A recipe's own weights would let its strongest term hide a mistake in the others.
     """
     kinds = (STATISTICS, OBJECTIVE) if guides is None else (GUIDED_STATISTICS, GUIDED_OBJECTIVE)
-    measure, evaluate = (open_session(folder, recipe, kind, Placement("cpu", lowering)) for kind in kinds)
+    measure, evaluate = (open_session(folder, recipe, kind, Placement("cpu", lowering, threads=1)) for kind in kinds)
     given = {} if guides is None else {GUIDES: guides}
     terms = [name for name in evaluate.outputs if name not in (LOSS, GRADIENT)]
     feeds = {

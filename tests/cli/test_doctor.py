@@ -127,7 +127,7 @@ def test_without_a_model_it_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_a_whole_model_is_described_and_timed(model: Path) -> None:
     found = examine(model, speed=True)
-    assert found.model["recipes"] == ["crowson", "gatys", "impasto", "seed"]
+    assert found.model["recipes"] == ["gatys", "impasto", "seed", "wasserstein"]
     assert found.model["random_weights"]
     assert found.speed["cpu"] > 0  # type: ignore[operator]
     assert diagnose(replace(found, gpus=[])) == []
