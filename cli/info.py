@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import options
+from impasto.cli.durations import clock
 from impasto.defaults import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -91,14 +92,13 @@ def _render(path: Path, metadata: list[Metadata]) -> str:
 def _render_record(place: str, record: Record) -> str:
     """Return a record as text; what a stranger may have written into it is shown without control characters."""
     plan, origin, outcome = record.plan, record.origin, record.outcome
-    minutes, seconds = divmod(round(outcome.seconds), 60)
     versions = ", ".join(f"{name} {version}" for name, version in origin.machine.versions.items())
     sections: dict[str, Mapping[str, str]] = {
         f"{place}: {plan.width}x{plan.height}, made on {outcome.date}": {},
         "inputs": _inputs(record),
         "what was done": _plan(plan),
         "outcome": {
-            "loss": f"{outcome.loss:.6g} after {outcome.evaluations} evaluations in {minutes}:{seconds:02d}",
+            "loss": f"{outcome.loss:.6g} after {outcome.evaluations} evaluations in {clock(outcome.seconds)}",
             **{f"  {name}": f"{value:.6g}" for name, value in outcome.terms.items()},
             "ended": outcome.reason,
             "resumed": ", ".join(f"after evaluation {n}" for n in outcome.resumed),

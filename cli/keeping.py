@@ -114,7 +114,6 @@ def _hash(path: Path) -> str:
 
 
 def _is_preview(path: Path) -> bool:
-
     return _has_text(path, PREVIEW)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from impasto.cli.durations import clock
+
 if TYPE_CHECKING:
     from impasto.runtime import Step
 
@@ -108,11 +110,7 @@ def _stage(step: Step) -> list[str]:
 
 
 def _time(left: float | None) -> str:
-    if left is None:
-        return ""
-    minutes, seconds = divmod(round(left), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d} left" if hours else f"{minutes}:{seconds:02d} left"
+    return "" if left is None else f"{clock(left)} left"
 
 
 def _live_bar(stream: TextIO) -> Any:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from impasto.cli.durations import clock
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -52,9 +54,8 @@ def transfer_with_progress(
 
 
 def _summary(result: Result) -> str:
-    minutes, seconds = divmod(round(result.seconds), 60)
     return (
-        f"loss {result.loss:.4g} after {result.evaluations} evaluations in {minutes}:{seconds:02d} "
+        f"loss {result.loss:.4g} after {result.evaluations} evaluations in {clock(result.seconds)} "
         f"on {result.device}; {result.reason}"
     )
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,9 @@ import typer
 import impasto
 from impasto.cli import options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
+from impasto.cli.durations import clock
 from impasto.cli.options import option
+from impasto.cli.running import write
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -79,7 +82,7 @@ def sheet(
     With one recipe, contents go down and styles across; with more, recipes and pairs of a content and a style, the
     more numerous of the two down. After Ctrl-C the same command goes on with the pictures that are missing.
     """
-    from impasto.runtime import pictures, transfer
+    from impasto.runtime import transfer
 
     _check_output(output, [*contents, *style], force)
     folder = _folder(cells or Path(output).with_suffix(".cells"))
@@ -111,8 +114,7 @@ def sheet(
     ]
     _make(jobs, folder, progress)
     drawn = _draw(photographs, paintings, list(chosen), jobs, cell)
-    pictures.write_picture(drawn, output)
-    print(f"wrote {output} ({drawn.width}x{drawn.height})", file=sys.stderr)
+    write(drawn, output)
     if json:
         print(json_.dumps({"output": output, "cells": [job.describe() for job in jobs]}))
 
@@ -137,7 +139,7 @@ class _Job:
     weights: str
     folder: Path
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """Where the result is kept: the name tells by a hash everything that decides what it looks like."""
         from impasto.runtime.record import digest
@@ -280,8 +282,8 @@ class _Progress:
     def end(self) -> None:
         """Say that a picture is done."""
         if not self._live:
-            minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
-            print(f"{self._what}: loss {self._loss:.4g} in {minutes}:{seconds:02d}", file=sys.stderr, flush=True)
+            took = clock(time.perf_counter() - self._began)
+            print(f"{self._what}: loss {self._loss:.4g} in {took}", file=sys.stderr, flush=True)
 
 
 def _live_bar() -> Any:

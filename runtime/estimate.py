@@ -18,12 +18,12 @@ import numpy as np
 
 from impasto.runtime.available import available_memory
 from impasto.runtime.errors import InputError
-from impasto.runtime.model import DIRECT, OBJECTIVE, WINOGRAD, ModelFolder
+from impasto.runtime.model import DIRECT, WINOGRAD
 from impasto.runtime.objective import Objective
 from impasto.runtime.pictures import MIN_SIDE, fitted_size
 from impasto.runtime.plan import Plan
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import CUDA, Placement, import_onnxruntime, read_metadata
+from impasto.runtime.session import CUDA, Placement, import_onnxruntime
 from impasto.runtime.timings import Timing, Timings, cores, kind_of
 from impasto.runtime.transfer import Result, Step, Transfer
 
@@ -393,9 +393,8 @@ def _pictures(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
 
 def _kind(transfer: Transfer, placement: Placement) -> str:
     recipe, p = transfer.plan.recipe, placement
-    metadata = read_metadata(ModelFolder.open(transfer.model), recipe.name, OBJECTIVE)
     masked = transfer.regions is not None
-    return kind_of(recipe, metadata.network, p.lowering, p.device, p.threads, p.low_memory, masked)
+    return kind_of(recipe, transfer.metadata.network, p.lowering, p.device, p.threads, p.low_memory, masked)
 
 
 def _sizes(transfer: Transfer) -> Sizes:

@@ -168,8 +168,7 @@ class Origin:
         inputs = tuple(
             Input.of(role, image, left[role].pop(0) if left.get(role) else None) for role, image in transfer.inputs
         )
-        metadata = read_metadata(ModelFolder.open(transfer.model), transfer.plan.recipe.name, OBJECTIVE)
-        return cls(inputs, Model.of(transfer.model, metadata), transfer.placement, Machine.here())
+        return cls(inputs, Model.of(transfer.model, transfer.metadata), transfer.placement, Machine.here())
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the origin as plain data; `from_mapping` reads it back."""

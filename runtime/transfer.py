@@ -19,7 +19,7 @@ from impasto.runtime.colors import keep_colors, match_colors, mix
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import InputError, TransferError
 from impasto.runtime.masks import Mask, Regions
-from impasto.runtime.model import OBJECTIVE, ModelFolder
+from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.objective import Objective
 from impasto.runtime.optimize import Adam, Evaluation, Minimum, StopOptimization, minimize
 from impasto.runtime.pictures import (
@@ -406,6 +406,17 @@ class Transfer:
         self._history: list[Step] = []
         self._device = self._lowering = ""
         self._seconds = 0.0
+
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """What the model's graph for the plan's recipe says of itself.
+
+        Raises
+        ------
+        InputError
+            When the model will not do.
+        """
+        return read_metadata(ModelFolder.open(self.model), self.plan.recipe.name, OBJECTIVE)
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
