@@ -84,7 +84,8 @@ class Wishes:
         if self.preview:
             pictures.check_output(self.preview, force=self.force or _is_preview(self.preview), inputs=inputs)
         if self.log:
-            force = self.force or _is_log_of(self.log, earlier)
+            begun = self.resume and earlier is None and Log.is_begun(self.log)
+            force = self.force or begun or _is_log_of(self.log, earlier)
             places.check_destination(self.log, force=force, inputs=inputs)
         if self.checkpoint:  # one that is there has been seen to
             places.check_destination(self.checkpoint, force=True, inputs=inputs)

@@ -24,6 +24,9 @@ from impasto.runtime.transfer import Callback, Step
 #: What repeats with time takes no more than this share of it.
 SHARE = 0.05
 
+#: No line of a log has as many bytes.
+_LONGEST_LINE = 1 << 16
+
 #: The keyword of a text that only previews have: what may be replaced.
 PREVIEW = "impasto-preview"
 
@@ -245,6 +248,16 @@ class Log(Watcher):
             raise OutputError(f"log {path}: cannot be read ({error.strerror}); name another to begin one") from None
         if not ends:
             raise OutputError(f"log {path}: is not the one of the run to be resumed; name that, or another to begin")
+
+    @staticmethod
+    def is_begun(path: str | Path) -> bool:
+        """Whether a file is a log of one evaluation at most: of a transfer killed before its first checkpoint, say."""
+        try:
+            with Path(path).open("rb") as file:
+                first, *more = file.read(_LONGEST_LINE).splitlines() or [b""]
+            return not more and (not first or json.loads(first)["evaluation"] == 1)
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
 
     def see(self, step: Step) -> None:
         """Write the line of an evaluation, or nothing of it."""

@@ -188,6 +188,28 @@ def test_no_checkpoint_yet_begins_at_the_start_and_says_so() -> None:
     assert "no checkpoint run.impasto yet: the run begins at its start" in done.stderr
 
 
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_run_killed_between_log_and_checkpoint_begins_again_with_resume(lines: int) -> None:
+    options = ("-o", "out.png", *QUICK, "--log", "run.jsonl", "--checkpoint", "run.impasto")
+    assert stylize(*options).returncode == 0
+    whole = Path("run.jsonl").read_bytes()
+    Path("run.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
+    Path("out.png").unlink()
+    done = stylize(*options, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert [entry["evaluation"] for entry in log()] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("content", ['{"evaluation": 1}\n{"evaluation": 2}\n', "some notes\n", "[1]", "{}"])
+def test_resume_without_a_checkpoint_replaces_no_log_that_holds_more(desk: Path, content: str) -> None:
+    Path("run.jsonl").write_text(content)
+    before = contents(desk)
+    done = stylize("-o", "out.png", *QUICK, "--log", "run.jsonl", "--checkpoint", "run.impasto", "--resume")
+    assert done.returncode == 2
+    assert "run.jsonl: exists already" in done.stderr.splitlines()[-1]
+    assert contents(desk) == before
+
+
 def test_force_begins_anew() -> None:
     interrupted()
     done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--force", "--json")
