@@ -500,7 +500,7 @@ class Transfer:
     def _search(self, number: int, stage: Stage, objective: Objective, began: float) -> Minimum:
         """Search until the stage is over, or L-BFGS is to begin anew."""
         parity, done = self.plan.restart_every is not None, sum(self.made)
-        start = previous = resize_planes(self._point, stage.width, stage.height)
+        start = previous = self._enlarged(stage.width, stage.height)
         left = stage.evaluations - self.made[number]
 
         def record(e: Evaluation) -> None:
@@ -589,6 +589,19 @@ class Transfer:
             return start
         drawn = to_planes(noise.draw(rng, stage.width, stage.height), "init")
         return (1 - np.float32(self.plan.noise)) * start + np.float32(self.plan.noise) * drawn
+
+    def _enlarged(self, width: int, height: int) -> Planes:
+        """Return the best picture so far in a stage's size, float32 [1, 3, height, width].
+
+        Where all began with the photograph, it is the change that is enlarged: a finer stage starts with every detail
+        of the photograph that the coarser one could not hold, rather than with a blurred picture.
+        """
+        *_, h, w = self._point.shape
+        if (w, h) == (width, height) or self.plan.init != "content":
+            return resize_planes(self._point, width, height)
+        coarse, fine = (to_planes(resize(self.content, *size), "content") for size in ((w, h), (width, height)))
+        enlarged = fine + resize_planes(self._point - coarse, width, height)
+        return enlarged.clip(*LEVELS) if self.plan.clip else enlarged
 
     def picture(self) -> Image.Image:
         """Return the best picture so far as the user would get it: 8-bit, with colours and strength as planned."""
