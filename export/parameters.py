@@ -25,14 +25,16 @@ def tensors(weights: Weights) -> dict[str, NDArray[np.float32] | NDArray[np.uint
 def kernel(b: Builder, layer: str) -> str:
     """Return a layer's kernels, float32 [out, in, 3, 3].
 
-    8-bit kernels are looked up in their table by two nodes, which onnxruntime folds when it creates a session.
+    8-bit kernels are looked up in their table by nodes that onnxruntime folds when it creates a session.
     """
     if f"{layer}.kernel" in b.parameters:
         return b.parameter(f"{layer}.kernel")
 
     def look_up() -> str:
-        codes = b.node("Cast", b.parameter(f"{layer}.codes"), to=6)  # Gather takes no 8-bit indices
-        return b.node("Gather", b.parameter(f"{layer}.table"), codes)
+        codes = b.node("Cast", b.parameter(f"{layer}.codes"), to=6)  # indices of 8 bits are not allowed
+        # GatherElements copies numbers where Gather copies blocks, of one number here: several times as fast
+        found = b.node("GatherElements", b.parameter(f"{layer}.table"), b.node("Reshape", codes, b.ints(-1)))
+        return b.node("Reshape", found, b.node("Shape", codes))
 
     return b.once(("kernel", layer), look_up)
 

@@ -378,7 +378,8 @@ def test_a_killed_export_leaves_the_old_model_and_a_later_one_clears_up(copy: Pa
 def interrupted_export(folder: Path, signal_: signal.Signals) -> None:
     """End an export over an existing folder while it is checked, and see that nothing has changed."""
     before = contents(folder)
-    running = Running.start("export", "--weights", "random", "--seed", "2", "--force", "--output", folder)
+    recipes = ("--recipe", "gatys", "--recipe", "impasto")
+    running = Running.start("export", "--weights", "random", "--seed", "2", "--force", "--output", folder, *recipes)
     running.wait_for("slope")
     running.process.send_signal(signal_)
     code, out, err = running.finish()
