@@ -437,9 +437,8 @@ def test_progress_is_live_on_a_terminal(model: Path) -> None:
 
 def test_a_second_ctrl_c_leaves_at_once_and_gives_the_terminal_back(desk: Path, model: Path) -> None:
     before = contents(desk)
-    terminal = Terminal(
-        "stylize", "photo.png", "painting.jpg", "-o", "out.png", "--size", "512", "--model", model, *LONG
-    )
+    slow = ("--size", "640", "--stages", "1")  # an evaluation must not end between the two signals
+    terminal = Terminal("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", model, *slow, *LONG)
     assert terminal.read_until(b"1/100000"), terminal.screen
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.read_until(b"stopping after this evaluation"), terminal.screen
