@@ -63,7 +63,21 @@ def run_interruptibly(
         keep(result)
         return result
 
+    waiting, answering = 0, False
+
     def on_interrupt(*_: object) -> None:
+        """Answer one signal after the other: what is being written cannot be interrupted by writing more."""
+        nonlocal waiting, answering
+        waiting += 1
+        if answering:
+            return
+        answering = True
+        while waiting:
+            waiting -= 1
+            answer()
+        answering = False
+
+    def answer() -> None:
         here = stage
         if here.pressed or not here.answer:
             before_leaving()

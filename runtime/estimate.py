@@ -88,8 +88,8 @@ def content_bytes(recipe: Recipe) -> float:
 #: pixels, on Linux with glibc, onnxruntime 1.32 and 2 threads: `python -m benchmarks.memory` measures and fits anew.
 #: Opening is in the middle of what weights of 8 bits and others take.
 FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {
-    (WINOGRAD, False): Footprint(520e6, 14e6, 322e6, 60e6, 2085, 1083),
-    (WINOGRAD, True): Footprint(520e6, 14e6, 322e6, 60e6, 2070, 1083),
+    (WINOGRAD, False): Footprint(465e6, 14e6, 301e6, 60e6, 2085, 1083),
+    (WINOGRAD, True): Footprint(465e6, 14e6, 301e6, 60e6, 2070, 1083),
     (DIRECT, False): Footprint(403e6, 10e6, 188e6, 10e6, 3343, 794),
     (DIRECT, True): Footprint(403e6, 10e6, 206e6, 10e6, 3186, 794),
 }

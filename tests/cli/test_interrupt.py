@@ -128,3 +128,35 @@ def test_ctrl_c_leaves_when_there_is_nothing_to_keep_or_when_pressed_again(
     assert process.returncode == 1
     assert out == "tidied\n"
     assert err.splitlines()[-1] == f"error: {farewell}"
+
+
+TWICE = """
+import io, os, signal, sys, time
+from impasto.cli.interrupt import run_interruptibly
+
+class Busy(io.TextIOWrapper):
+    writing = False
+    def write(self, text):
+        assert not self.writing, "written to while it was being written to"
+        self.writing = True
+        if "stopping" in text:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        self.writing = False
+        return super().write(text)
+
+def work(check):
+    check()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+
+sys.stderr = Busy(sys.stderr.buffer)
+run_interruptibly(work, print, lambda: print("tidied", file=sys.stderr))
+"""
+
+
+def test_a_second_ctrl_c_while_the_first_is_answered_leaves_in_order() -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == "error: left at once; no picture was written"
+    assert "tidied" in done.stderr
