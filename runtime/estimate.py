@@ -70,7 +70,7 @@ class Footprint:
         """
         deeper = convolutions(recipe)
         fixed = self.fixed + self.convolution * deeper
-        # what measuring the targets takes is given back before the first evaluation
+        # the targets are measured, and that memory given back, before the objective is opened
         return max(
             self.opening + self.opening_convolution * deeper,
             fixed + self.statistics * largest,

@@ -239,8 +239,8 @@ def prepare(
         raise InputError("styles: none given; expected one style picture or more")
     if cuda.graph and optimizer == "lbfgs-device":
         raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
-    own = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE).recipe
-    chosen = own.with_weights(content_weight, style_weight, tv_weight)
+    metadata = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE)
+    chosen = metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
     photograph = as_image(content, "content")
     paintings = [as_image(style, f"style {k}") for k, style in enumerate(styles, 1)]
     start = None if init is None or isinstance(init, str) else as_image(init, "init")
@@ -261,7 +261,7 @@ def prepare(
         time_limit=time_limit,
     )
     placement = Placement(device, lowering, threads, low_memory, cuda)
-    return Transfer(
+    transfer = Transfer(
         plan,
         photograph,
         paintings,
@@ -272,6 +272,8 @@ def prepare(
         placement=placement,
         callback=callback,
     )
+    transfer.metadata = metadata  # it need not be read again
+    return transfer
 
 
 P = ParamSpec("P")
