@@ -61,6 +61,7 @@ CUDA_CONTENDERS = {
     OURS: ("impasto", "on_impasto", "auto"),
     "impasto-lbfgs-device": ("impasto", "on_impasto", "lbfgs-device"),
     "impasto-no-tf32": ("impasto", "on_impasto", "no-tf32"),
+    "impasto-fp16": ("impasto", "on_impasto", "fp16"),
     "impasto-cuda-graph": ("impasto", "on_impasto", "cuda-graph"),
     "torch": ("torch", "on_torch", "eager"),
     "torch-channels-last": ("torch", "on_torch", "channels-last"),

@@ -29,6 +29,9 @@ LowMemory = Annotated[bool, option("--low-memory", help="Use less memory, and mo
 GpuMemory = Annotated[
     float | None, option("--gpu-memory", help="GiB of the GPU's memory that may be used.", default="all", panel=MACHINE)
 ]
+Precision = Annotated[
+    str, option(help="Of convolutions: fp32, or fp16, which GPUs are faster with and CPUs slower.", panel=MACHINE)
+]
 Tf32 = Annotated[
     bool, option("--tf32/--no-tf32", help="On CUDA, round factors to 11 bits: faster, less exact.", panel=MACHINE)
 ]

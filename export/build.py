@@ -23,6 +23,7 @@ import impasto
 from impasto.export import losses
 from impasto.export.direct import direct
 from impasto.export.graph import Var
+from impasto.export.half import half
 from impasto.export.lbfgs import algebra
 from impasto.export.lowering import Lowering, Tensors
 from impasto.export.networks import NETWORKS, Network
@@ -35,6 +36,8 @@ from impasto.runtime.model import (
     ALGEBRA,
     GUIDED_OBJECTIVE,
     GUIDED_STATISTICS,
+    HALF_GUIDED_OBJECTIVE,
+    HALF_OBJECTIVE,
     METADATA_KEY,
     NOTICE_FILE,
     OBJECTIVE,
@@ -50,11 +53,19 @@ from impasto.runtime.recipe import Recipe
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
-_GRAPHS: Mapping[str, Callable[..., dict[str, Var]]] = {
+#: The logical graphs of a recipe, by name.
+LOGICAL: Mapping[str, Callable[..., dict[str, Var]]] = {
     OBJECTIVE: losses.objective,
     STATISTICS: losses.statistics,
     GUIDED_OBJECTIVE: partial(losses.objective, guided=True),
     GUIDED_STATISTICS: partial(losses.statistics, guided=True),
+}
+
+#: Every graph of a recipe: (lowering, kind) as its file is named -> how it is lowered, and which logical graph.
+GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
+    **{(lowering.name, kind): (lowering, kind) for kind in LOGICAL for lowering in LOWERINGS},
+    (half.name, HALF_OBJECTIVE): (half, OBJECTIVE),
+    (half.name, HALF_GUIDED_OBJECTIVE): (half, GUIDED_OBJECTIVE),
 }
 
 #: External data starts on page boundaries, so that a runtime can map the file into memory.
@@ -197,14 +208,12 @@ def notice(provenance: Provenance) -> str:
 
 
 def _write_graphs(staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile) -> None:
-    for kind, make in _GRAPHS.items():
-        graph = make(recipe, network, weights.preprocessing)
-        for lowering in LOWERINGS:
-            path = staging / graph_file(recipe.name, lowering.name, kind)
-            model = lowering.lower(f"{network.name} {recipe.name} {kind}", graph, file.tensors)
-            metadata = _metadata(recipe, network, weights.provenance, file, lowering.name, kind)
-            helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
-            _save(model, path)
+    logical = {name: make(recipe, network, weights.preprocessing) for name, make in LOGICAL.items()}
+    for (layout, kind), (lowering, name) in GRAPHS.items():
+        model = lowering.lower(f"{network.name} {recipe.name} {kind}", logical[name], file.tensors)
+        metadata = _metadata(recipe, network, weights.provenance, file, layout, kind)
+        helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+        _save(model, staging / graph_file(recipe.name, layout, kind))
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
@@ -216,7 +225,10 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str], None]) -> list[SelfCheck]:
-    """Try every recipe's gradient out, in both lowerings, with guides and without; tell of each in turn."""
+    """Try every recipe's gradient out, in both lowerings, with guides and without; tell of each in turn.
+
+    In half precision the difference of two losses would be rounding.
+    """
     folder = ModelFolder(staging)
     checks: list[SelfCheck] = []
     with ThreadPoolExecutor(_AT_ONCE) as executor:
@@ -290,14 +302,13 @@ _OTHER_WEIGHTS = "over other weights"
 
 def _fault(existing: ModelFolder, recipe: str, file: WeightsFile) -> str:
     """Tell why a recipe cannot stay beside the weights in `file`: that its graphs are damaged, say; else nothing."""
-    for lowering in LOWERINGS:
-        for kind in _GRAPHS:
-            try:
-                metadata = _read_metadata(existing.graph(recipe, kind, lowering.name))
-            except InputError:
-                return f"{graph_file(recipe, lowering.name, kind)} cannot be read"
-            if metadata.weights_sha256 != file.sha256:
-                return _OTHER_WEIGHTS
+    for lowering, kind in GRAPHS:
+        try:
+            metadata = _read_metadata(existing.graph(recipe, kind, lowering))
+        except InputError:
+            return f"{graph_file(recipe, lowering, kind)} cannot be read"
+        if metadata.weights_sha256 != file.sha256:
+            return _OTHER_WEIGHTS
     return ""
 
 
@@ -315,11 +326,10 @@ def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
     if not folder.is_dir():
         return
     dropped = {
-        graph_file(recipe, lowering.name, kind)
+        graph_file(recipe, lowering, kind)
         for recipe in ModelFolder(folder).recipes()
         if recipe not in kept
-        for lowering in LOWERINGS
-        for kind in _GRAPHS
+        for lowering, kind in GRAPHS
     }
     for path in folder.iterdir():
         if (staging / path.name).exists() or path.name in dropped:

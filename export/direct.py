@@ -187,12 +187,15 @@ def _conv(b: Builder, op: ops.Conv, x: str) -> str:
     return b.node("Conv", x, kernel(b, op.layer), *biases, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
 
+def flipped(b: Builder, layer: str) -> str:
+    """Return the kernels of a convolution's adjoint: flipped, channels swapped; folded when a session is created."""
+    swapped = b.node("Transpose", kernel(b, layer), perm=[1, 0, 2, 3])
+    return b.node("Slice", swapped, b.ints(-1, -1), b.ints(_BEGIN, _BEGIN), b.ints(2, 3), b.ints(-1, -1))
+
+
 @lowers(ops.ConvAdjoint)
 def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
-    """Convolve again, with the kernel flipped and its channels swapped; folded when a session is created."""
-    swapped = b.node("Transpose", kernel(b, op.layer), perm=[1, 0, 2, 3])
-    flipped = b.node("Slice", swapped, b.ints(-1, -1), b.ints(_BEGIN, _BEGIN), b.ints(2, 3), b.ints(-1, -1))
-    return b.node("Conv", g, flipped, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    return b.node("Conv", g, flipped(b, op.layer), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
 
 @lowers(ops.Relu)

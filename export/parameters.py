@@ -31,9 +31,11 @@ def kernel(b: Builder, layer: str) -> str:
         return b.parameter(f"{layer}.kernel")
 
     def look_up() -> str:
-        codes = b.node("Cast", b.parameter(f"{layer}.codes"), to=6)  # indices of 8 bits are not allowed
+        codes = b.parameter(f"{layer}.codes")
+        # Flat while they are small: a session keeps what it folds until it is made.
+        indices = b.node("Cast", b.node("Reshape", codes, b.ints(-1)), to=6)  # those of 8 bits are not allowed
         # GatherElements copies numbers where Gather copies blocks, of one number here: several times as fast
-        found = b.node("GatherElements", b.parameter(f"{layer}.table"), b.node("Reshape", codes, b.ints(-1)))
+        found = b.node("GatherElements", b.parameter(f"{layer}.table"), indices)
         return b.node("Reshape", found, b.node("Shape", codes))
 
     return b.once(("kernel", layer), look_up)

@@ -392,9 +392,7 @@ def _pictures(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
 
 
 def _kind(transfer: Transfer, placement: Placement) -> str:
-    recipe, p = transfer.plan.recipe, placement
-    masked = transfer.regions is not None
-    return kind_of(recipe, transfer.metadata.network, p.lowering, p.device, p.threads, p.low_memory, masked)
+    return kind_of(transfer.plan.recipe, transfer.metadata.network, placement, masked=transfer.regions is not None)
 
 
 def _sizes(transfer: Transfer) -> Sizes:
@@ -407,8 +405,8 @@ def _placement(placement: Placement) -> Placement:
     if device == "auto":
         device = "cuda" if CUDA in import_onnxruntime().get_available_providers() else "cpu"
     device = "cuda:0" if device == "cuda" else device
-    fastest = WINOGRAD if device == "cpu" else DIRECT
-    return replace(placement, device=device, lowering=fastest if placement.lowering == "auto" else placement.lowering)
+    placement = replace(placement, device=device)
+    return replace(placement, lowering=placement.layout)
 
 
 # --- words ----------------------------------------------------------------------------------------------------

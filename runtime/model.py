@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from impasto.runtime.errors import ModelError
@@ -30,6 +31,13 @@ LOWERINGS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
 #: The same by region: see `impasto.runtime.masks`.
 GUIDED_OBJECTIVE, GUIDED_STATISTICS = "guided-objective", "guided-statistics"
+#: Objectives with convolutions in half precision, `direct` only; targets are measured in single precision.
+HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE = "half-objective", "half-guided-objective"
+
+#: The precisions of convolutions -> the kinds of objective, without guides and with them.
+PRECISIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"fp32": (OBJECTIVE, GUIDED_OBJECTIVE), "fp16": (HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE)}
+)
 
 _EXPORT_HINT = "make one with: impasto export"
 

@@ -15,9 +15,8 @@ from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.lbfgs import Algebra, Resident
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import (
-    GUIDED_OBJECTIVE,
     GUIDED_STATISTICS,
-    OBJECTIVE,
+    PRECISIONS,
     STATISTICS,
     Metadata,
     ModelFolder,
@@ -93,6 +92,7 @@ class Objective:
         threads: int | None = None,
         low_memory: bool = False,
         cuda: CudaOptions = CUDA_DEFAULTS,
+        precision: str = "fp32",
         content_weight: float | None = None,
         style_weight: float | None = None,
         tv_weight: float | None = None,
@@ -110,7 +110,7 @@ class Objective:
         content_mask, style_masks
             Label pictures, one of the content and one of each style, stretched over them: what has the same colour in
             two of them is the same region, and takes its style from there. See `impasto.runtime.masks`.
-        device, lowering, threads, low_memory, cuda
+        device, lowering, threads, low_memory, cuda, precision
             Where and how it runs; see `impasto.runtime.session.Placement`.
         content_weight, style_weight, tv_weight
             Instead of the recipe's own weight, in the recipe's convention.
@@ -136,11 +136,15 @@ class Objective:
             statistics = open_session(folder, recipe, GUIDED_STATISTICS if regions else STATISTICS, placement)
             targets = _measure(statistics, content_planes, style_planes, blend, regions)
             del statistics
-            kind = GUIDED_OBJECTIVE if regions else OBJECTIVE
+            plain, guided = PRECISIONS[placement.precision]
+            kind = guided if regions else plain
             found = extents(height, width, len(regions.content.colors) if regions else None)
             return targets, open_session(folder, recipe, kind, placement, found)
 
-        targets, session = on_device(Placement(device, lowering, threads, low_memory, cuda), measure_and_open)
+        where = Placement(device, lowering, threads, low_memory, cuda, precision)
+        targets, session = on_device(where, measure_and_open)
+        if precision == "fp16" and session.device == "cpu":
+            warnings.warn("precision fp16: on a CPU it only takes longer; leave it out", RuntimeWarning, stacklevel=2)
         chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
         if session.metadata.random_weights:
             warnings.warn(

@@ -22,10 +22,9 @@ from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
 from impasto.runtime.model import (
     DIRECT,
-    GUIDED_OBJECTIVE,
     LOWERINGS,
     METADATA_KEY,
-    OBJECTIVE,
+    PRECISIONS,
     WINOGRAD,
     Metadata,
     ModelFolder,
@@ -86,11 +85,13 @@ class Placement:
         Give memory back after every evaluation: less of it, for more time.
     cuda
         What CUDA alone has to know.
+    precision
+        Of convolutions: ``fp32``, or ``fp16``, for graphics cards that are faster with it. A CPU only gets slower.
 
     Raises
     ------
     InputError
-        When the device, the lowering or the number of threads is none of these.
+        When the device, the lowering, the number of threads or the precision is none of these.
     """
 
     device: str = "auto"
@@ -98,6 +99,7 @@ class Placement:
     threads: int | None = None
     low_memory: bool = False
     cuda: CudaOptions = CUDA_DEFAULTS
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
@@ -106,6 +108,16 @@ class Placement:
             raise ModelError(f"lowering {self.lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads is {self.threads}; expected 1 or more")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision {self.precision!r}: expected {' or '.join(PRECISIONS)}")
+        if self.precision != "fp32" and self.lowering == WINOGRAD:
+            raise ModelError(f"precision {self.precision}: not with lowering {WINOGRAD}; leave one of the two out")
+
+    @property
+    def layout(self) -> str:
+        """The lowering that is used, ``auto`` settled for the device it runs on."""
+        fastest = WINOGRAD if self.device == "cpu" and self.precision == "fp32" else DIRECT
+        return fastest if self.lowering == "auto" else self.lowering
 
 
 class Runner:
@@ -334,12 +346,10 @@ def _open(
     ort: Any, folder: ModelFolder, recipe: str, kind: str, extents: Mapping[str, int] | None, placement: Placement
 ) -> Session:
     """Open a graph on the one device that the placement names."""
-    fastest = WINOGRAD if placement.device == "cpu" else DIRECT
-    lowering = fastest if placement.lowering == "auto" else placement.lowering
-    path = folder.graph(recipe, kind, lowering)
-    fixed = extents if lowering == DIRECT else None  # of `winograd`, large tables would become constants
+    path = folder.graph(recipe, kind, placement.layout)
+    fixed = extents if placement.layout == DIRECT else None  # of `winograd`, large tables would become constants
     # A graph that measures targets runs once or twice: a search for the fastest convolutions would take longer.
-    search = kind in (OBJECTIVE, GUIDED_OBJECTIVE)
+    search = any(kind in objectives for objectives in PRECISIONS.values())
     inference, placement = _open_graph(ort, path, placement, fixed, search=search)
     metadata = _metadata(inference, path)
     folder.check_weights(metadata)

@@ -22,7 +22,7 @@ import impasto
 from impasto.runtime import places
 from impasto.runtime.errors import ImpastoError
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import import_onnxruntime
+from impasto.runtime.session import Placement, import_onnxruntime
 
 #: Raised whenever what a file holds changes its meaning: files of another format are begun anew.
 FORMAT = 1
@@ -149,15 +149,7 @@ class Timings:
                 places.write(text.encode(), self.path)
 
 
-def kind_of(
-    recipe: Recipe,
-    network: str,
-    lowering: str,
-    device: str,
-    threads: int | None,
-    low_memory: bool,
-    masked: bool = False,
-) -> str:
+def kind_of(recipe: Recipe, network: str, placement: Placement, masked: bool = False) -> str:
     """Name all that the seconds of an evaluation depend on, but the picture's size.
 
     Of a recipe that is how deep its layers lie and what its style loss is computed of; weights take no time.
@@ -166,10 +158,11 @@ def kind_of(
         "network": network,
         "deepest": max(recipe.layers),
         "style": recipe.style.loss,
-        "lowering": lowering,
-        "device": device,
-        "threads": threads or "auto",
-        "low_memory": low_memory,
+        "lowering": placement.layout,
+        "precision": placement.precision,
+        "device": placement.device,
+        "threads": placement.threads or "auto",
+        "low_memory": placement.low_memory,
         "masked": masked,
         "impasto": impasto.__version__,
         "onnxruntime": import_onnxruntime().__version__,

@@ -190,6 +190,7 @@ def prepare(
     threads: int | None = None,
     low_memory: bool = False,
     cuda: CudaOptions = CUDA_DEFAULTS,
+    precision: str = "fp32",
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
@@ -223,7 +224,7 @@ def prepare(
         Whether levels are held within 0..255 throughout; as the recipe says by default, where the optimiser can.
     noise, seed, style_scale, colors, strength, optimizer, restart_every, min_improvement, time_limit
         See `impasto.runtime.plan.Plan`.
-    device, lowering, threads, low_memory, cuda
+    device, lowering, threads, low_memory, cuda, precision
         Where and how it runs; see `impasto.runtime.session.Placement`.
     content_weight, style_weight, tv_weight
         Instead of the recipe's own, in its convention.
@@ -260,7 +261,7 @@ def prepare(
         min_improvement=min_improvement,
         time_limit=time_limit,
     )
-    placement = Placement(device, lowering, threads, low_memory, cuda)
+    placement = Placement(device, lowering, threads, low_memory, cuda, precision)
     transfer = Transfer(
         plan,
         photograph,
@@ -564,6 +565,7 @@ class Transfer:
             threads=self.placement.threads,
             low_memory=self.placement.low_memory,
             cuda=self.placement.cuda,
+            precision=self.placement.precision,
             content_weight=recipe.content.weight,
             style_weight=recipe.style.weight,
             tv_weight=recipe.tv.weight,

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impasto.runtime.recipe import load_recipe
+from impasto.runtime.session import Placement
 from impasto.runtime.timings import FORMAT, KINDS, Timing, Timings, kind_of
 
 SIDES = st.lists(st.integers(32, 4000), min_size=2, max_size=6, unique=True)
@@ -159,7 +160,7 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
 
 
 def test_recipes_that_differ_in_weights_only_are_of_one_kind() -> None:
-    where: tuple[Any, ...] = ("vgg19", "winograd", "cpu", None, False)
+    where = ("vgg19", Placement("cpu"))
     gatys = load_recipe("gatys")
     assert kind_of(gatys, *where) == kind_of(load_recipe("pastiche"), *where)
     assert kind_of(gatys, *where) == kind_of(gatys.with_weights(content=3), *where)
@@ -170,7 +171,7 @@ def test_recipes_that_differ_in_weights_only_are_of_one_kind() -> None:
 def test_whatever_changes_the_speed_makes_another_kind() -> None:
     gatys = load_recipe("gatys")
     kinds = {
-        kind_of(gatys, network, lowering, device, threads, low_memory, masked)
+        kind_of(gatys, network, Placement(device, lowering, threads, low_memory), masked)
         for network in ("vgg16", "vgg19")
         for lowering in ("direct", "winograd")
         for device in ("cpu", "cuda:0")
@@ -179,9 +180,10 @@ def test_whatever_changes_the_speed_makes_another_kind() -> None:
         for masked in (False, True)
     }
     assert len(kinds) == 64
+    assert kind_of(gatys, "vgg19", Placement("cuda:0", precision="fp16")) not in kinds
 
 
 def test_nothing_of_the_user_is_in_a_kind() -> None:
-    kind = kind_of(load_recipe("gatys"), "vgg19", "direct", "cpu", None, False)
+    kind = kind_of(load_recipe("gatys"), "vgg19", Placement("cpu"))
     assert str(Path.home()) not in kind
     assert os.uname().nodename not in kind
