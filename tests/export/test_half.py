@@ -1,4 +1,4 @@
-"""Half precision, in onnxruntime's CPU provider: it rounds to float16 what goes into a convolution and what comes out."""
+"""Half precision, in onnxruntime's CPU provider: it rounds to float16 what goes into a convolution and comes out."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_convolution_keeps_its_digits_at_any_magnitude(of_input: int, of_kerne
     assert np.abs(found - exact).max() <= 4 * ROUNDING * np.abs(without_bias).max() + 1e-6 * np.abs(bias).max()
 
 
-@pytest.mark.parametrize("recipe", ["seed", "gatys", "crowson"])
+@pytest.mark.parametrize("recipe", ["seed", "crowson"])
 def test_half_precision_agrees_with_single_up_to_its_rounding(recipe: str, real_model: Path) -> None:
     rng = np.random.default_rng(1)
     content, style, image = (rng.uniform(0, 255, (HEIGHT, WIDTH, 3)).astype(np.float32) for _ in range(3))
@@ -92,10 +92,17 @@ def test_half_precision_agrees_with_single_up_to_its_rounding(recipe: str, real_
     assert relative(half_gradient, gradient) <= 2e-2
 
 
+@pytest.fixture(scope="module")
+def objective(real_model: Path) -> Objective:
+    """Return an objective of extreme pictures."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return open_half(real_model, pictures()["a spark"], pictures()["black and white noise"])
+
+
 @pytest.mark.parametrize("which", pictures())
-def test_extreme_pictures_have_a_loss_and_a_gradient(which: str, real_model: Path) -> None:
-    content, style = pictures()["a spark"], pictures()["black and white noise"]
-    loss, gradient = open_half(real_model, content, style)(pictures()[which])
+def test_extreme_pictures_have_a_loss_and_a_gradient(which: str, objective: Objective) -> None:
+    loss, gradient = objective(pictures()[which])
     assert np.isfinite(loss)
     assert np.isfinite(gradient).all()
 
@@ -120,7 +127,7 @@ def test_a_transfer_in_half_precision_ends_with_as_good_a_loss(real_model: Path)
     content, style = (rng.uniform(0, 255, (8, 8, 3)).astype(np.float32).repeat(10, 0).repeat(10, 1) for _ in range(2))
 
     def loss(precision: str) -> float:
-        more = {"size": 80, "evaluations": 25, "device": "cpu", "lowering": "direct", "precision": precision}
+        more = {"size": 80, "evaluations": 15, "device": "cpu", "lowering": "direct", "precision": precision}
         return stylize(content, [style], model=real_model, recipe="gatys", **more).loss  # type: ignore[arg-type]
 
     assert loss("fp16") == pytest.approx(loss("fp32"), rel=0.05)
