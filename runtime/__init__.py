@@ -1,6 +1,6 @@
 """The runtime: evaluates exported graphs with onnxruntime and lets SciPy update the picture.
 
-Needs numpy, scipy, pillow and onnxruntime, nothing else.
+Needs numpy, scipy, threadpoolctl, pillow and onnxruntime, nothing else.
 """
 
 from impasto.runtime.errors import (

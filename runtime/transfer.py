@@ -21,7 +21,7 @@ from impasto.runtime.errors import InputError, TransferError
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.objective import Objective
-from impasto.runtime.optimize import Adam, Evaluation, Minimum, StopOptimization, minimize
+from impasto.runtime.optimize import Adam, Evaluation, Minimum, StopOptimization, minimize, preload
 from impasto.runtime.pictures import (
     Picture,
     Planes,
@@ -444,6 +444,7 @@ class Transfer:
         else:
             self._point = self._begin(self.plan.stages[0])
         if not self._finished:
+            preload(self.plan.optimizer)
             self._go_on(began)
             self._seconds = time.perf_counter() - began
         return self._result()

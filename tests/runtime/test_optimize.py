@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b, rosen, rosen_der
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from impasto.runtime.errors import TransferError
 from impasto.runtime.optimize import PATIENCE, Evaluation, Function, Minimum, StopOptimization, minimize
@@ -65,6 +68,34 @@ class Recorder:
         assert losses == sorted(set(losses), reverse=True)
         assert found.loss == losses[-1] == self.function(found.point)[0]
         return found
+
+
+# --- SciPy ----------------------------------------------------------------------------------------------------
+
+
+def blas_threads() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_while_it_searches_and_as_many_as_before_afterwards() -> None:
+    with threadpool_limits(2, "blas"):
+        before, during = blas_threads(), list[int]()
+        minimize(rosenbrock, np.zeros(8, np.float32), evaluations=3, callback=lambda e: during.extend(blas_threads()))
+        assert before and set(before) == {2}
+        assert during and set(during) == {1}
+        assert blas_threads() == before
+
+
+@pytest.mark.parametrize(("optimizer", "loaded"), [("lbfgs", True), ("adam", False)])
+def test_scipy_is_imported_meanwhile_where_it_is_needed(optimizer: str, loaded: bool) -> None:
+    script = (
+        "import sys, threading\nfrom impasto.runtime.optimize import preload\n"
+        f"assert 'scipy' not in sys.modules\npreload({optimizer!r})\n"
+        "[thread.join() for thread in threading.enumerate() if thread.name == 'preload']\n"
+        "print('scipy.optimize' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{loaded}\n"
 
 
 # --- finding --------------------------------------------------------------------------------------------------
