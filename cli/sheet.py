@@ -230,15 +230,14 @@ def _make(jobs: list[_Job], folder: Path, progress: _Progress) -> None:
     missing = list({job.path: job for job in jobs if job.picture() is None}.values())
     if len(missing) < len(jobs):
         print(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already", file=sys.stderr)
-    done = 0
     try:
         with progress:
-            for done, job in enumerate(missing):
-                progress.begin(job, done + 1, len(missing))
+            for number, job in enumerate(missing, 1):
+                progress.begin(job, number, len(missing))
                 job.make()
                 progress.end()
     except KeyboardInterrupt:
-        kept = len(jobs) - len(missing) + done
+        kept = sum(job.picture() is not None for job in jobs)
         raise TransferError(
             f"interrupted; {kept} of {len(jobs)} pictures are kept in {folder}, and the same command makes the others"
         ) from None

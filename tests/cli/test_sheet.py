@@ -81,7 +81,7 @@ def test_other_wishes_and_damaged_cells_are_made_anew(model: Path) -> None:
 
 def test_ctrl_c_keeps_the_pictures_that_are_done(model: Path) -> None:
     wish = ("one.png", "two.png", "--style", "painting.jpg", "-o", "sheet.png", "--model", model)
-    running = Running.start("sheet", *wish, *QUICK, "--evaluations", "400")
+    running = Running.start("sheet", *wish, *QUICK, "--evaluations", "150")
     running.wait_for("1/2 one x painting")
     running.interrupt()
     code, out, err = running.finish()

@@ -39,7 +39,12 @@ Noise = Callable[..., Rgb]
 #: (see test_gradient_is_the_exact_one_for_decisions_within_rounding_error).
 TOLERANCE = {"direct": 1e-3, "winograd": 1e-2}
 
-SIZES = [(96, 128), (75, 101), (300, 300)]
+#: Pooling and size of the pictures.
+CASES = [
+    *(pytest.param(pooling, size) for size in ((96, 128), (75, 101)) for pooling in ("max", "average")),
+    pytest.param("max", (300, 300)),
+    pytest.param("average", (300, 300), marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +74,7 @@ def references() -> dict[tuple[str, str, tuple[int, int]], tuple[float, NDArray[
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
-@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
-@pytest.mark.parametrize("pooling", ["max", "average"])
+@pytest.mark.parametrize(("pooling", "size"), CASES, ids=lambda x: x if isinstance(x, str) else f"{x[0]}x{x[1]}")
 @pytest.mark.parametrize("recipe", ["seed", "gatys"])
 def test_loss_and_gradient_agree_with_autograd(
     recipe: str,
