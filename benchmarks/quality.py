@@ -200,6 +200,7 @@ def by_stages(plan: Plan) -> Answer:
     data = {
         "init": init,
         "size": content.size,
+        "evaluations": {"single": count, "staged": more},
         "single": _history(single),
         "staged": _history(staged),
         "seconds": {"single": reached, "staged": None if math.isinf(needed) else needed},

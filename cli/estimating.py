@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 TIMINGS = "IMPASTO_TIMINGS"
 
 
-def announce(transfer: Transfer, *, oversize: bool) -> Estimate:
-    """Say on standard error what a transfer will take; refuse one that does not fit, unless told otherwise.
+def announce(transfer: Transfer, *, oversize: bool, made: Sequence[int] = ()) -> Estimate:
+    """Say on standard error what a transfer, or what is left of it, will take.
+
+    One that does not fit is refused, unless told otherwise; `made` as in `impasto.runtime.estimate.estimate`.
 
     Raises
     ------
@@ -26,7 +29,7 @@ def announce(transfer: Transfer, *, oversize: bool) -> Estimate:
     """
     from impasto.runtime.estimate import estimate
 
-    found = estimate(transfer, timings_file())
+    found = estimate(transfer, timings_file(), made)
     if not oversize:
         found.check()
     print(found, file=sys.stderr)

@@ -33,7 +33,8 @@ def info(
         from impasto.runtime.record import Record
 
         record = Record.read(place)
-        print(json_.dumps(json_.loads(record.to_json()), indent=2) if json else _render_record(place, record))
+        found = json_.loads(record.to_json()) | ({"mixed": record.mixed} if record.mixed else {})
+        print(json_.dumps(found, indent=2) if json else _render_record(place, record))
     else:
         path, metadata = _model(Path(place))
         print(json_.dumps(_describe(path, metadata), indent=2) if json else _render(path, metadata))
@@ -101,6 +102,7 @@ def _render_record(place: str, record: Record) -> str:
             "loss": f"{outcome.loss:.6g} after {outcome.evaluations} evaluations in {clock(outcome.seconds)}",
             **{f"  {name}": f"{value:.6g}" for name, value in outcome.terms.items()},
             "ended": outcome.reason,
+            "mixed afterwards": record.mixed or "",
             "resumed": ", ".join(f"after evaluation {n}" for n in outcome.resumed),
         },
         "where": {

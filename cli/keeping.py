@@ -20,9 +20,9 @@ from impasto.runtime.checkpoint import Checkpoint, Checkpoints
 from impasto.runtime.errors import InputError, PictureError, SaveError
 from impasto.runtime.pictures import Photograph
 from impasto.runtime.places import Place
-from impasto.runtime.record import KEYWORD, Origin, Record
+from impasto.runtime.record import Origin, Record
 from impasto.runtime.transfer import Callback, Position, Result, Step, Transfer
-from impasto.runtime.watch import PREVIEW, Log, Preview, Saves, together
+from impasto.runtime.watch import PREVIEW, SAVED, Log, Preview, Saves, together
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,16 @@ class Wishes:
     def _check_names(self) -> None:
         """Refuse to write two things to one place."""
         taken: dict[Path, str] = {}
+        for what, path in self.files():
+            if path.resolve() in taken:
+                raise InputError(f"{taken[path.resolve()]} {path}: is also {what}; choose another name for one of them")
+            taken[path.resolve()] = what
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Return every file that has a name, and what it is."""
         named = {"output": self.output, "the triptych": self.triptych, "the preview": self.preview}
-        for what, place in (named | {"the log": self.log, "the checkpoint": self.checkpoint}).items():
-            if place is None or not places.is_file(place):
-                continue
-            path = Path(place).resolve()
-            if path in taken:
-                raise InputError(f"{taken[path]} {place}: is also {what}; choose another name for one of them")
-            taken[path] = what
+        named |= {"the log": self.log, "the checkpoint": self.checkpoint}
+        return [(what, Path(place)) for what, place in named.items() if place is not None and places.is_file(place)]
 
 
 def _is_as_written(place: Place, earlier: Checkpoint | None) -> bool:
@@ -180,12 +182,15 @@ class Keeper:
         if every is None:
             return None
         saves = Saves(Path(self._wishes.output), every, like=self._like, text=self._text_of)
-        after = sum(self.position.made) if self.position else 0
+        due = saves.due(self._transfer.plan.evaluations, after=sum(self.position.made) if self.position else 0)
+        for what, path in self._wishes.files():
+            if path.resolve() in {save.resolve() for save in due}:
+                raise InputError(f"--save-every: {path} is also {what}; choose another name for that")
         resumed, force = self.position is not None, self._wishes.force
         saves.check(
-            self._transfer.plan.evaluations,
-            after=after,
-            may_replace=lambda path: force or (resumed and _has_text(path, KEYWORD)),
+            due,
+            may_replace=lambda path: force or (resumed and _has_text(path, SAVED)),
+            inputs=[picture.place for picture in self._origin.inputs if picture.place is not None],
         )
         return saves
 
@@ -209,7 +214,10 @@ class Keeper:
             self._log = Log(wishes.log, self._logged())
             watchers.append(self._log)
         if wishes.checkpoint:  # after the log, whose length it notes
-            self._checkpoints = Checkpoints(wishes.checkpoint, self._transfer, self._origin, log=self._log)
+            written = self._earlier.written if self._earlier else None
+            self._checkpoints = Checkpoints(
+                wishes.checkpoint, self._transfer, self._origin, log=self._log, written=written
+            )
             watchers.append(self._checkpoints)
         if self._saves:
             watchers.append(self._saves)
@@ -226,29 +234,30 @@ class Keeper:
 
     def keep(self, result: Result) -> None:
         """Write the result, and what goes with it; remove the checkpoint where the run has finished."""
-        wishes = self._wishes
-        saved = self._checkpoints is not None and self._checkpoints.save()  # lest there be no room for the result
+        wishes, checkpoints, transfer = self._wishes, self._checkpoints, self._transfer
+        saved = checkpoints is not None and checkpoints.save()  # lest there be no room for the result
         try:
             write(result.image, wishes.output, like=self._like, text=self._text(result.image))
+            self._note(wishes.output)
             if wishes.triptych:
-                transfer = self._transfer
                 write(pictures.triptych(transfer.content, transfer.paintings, result.image), wishes.triptych)
+                self._note(wishes.triptych)
         except SaveError:
-            if saved:
+            if checkpoints and saved:
+                checkpoints.save()  # with what could be written, which may then be replaced
                 print(f"nothing is lost: {wishes.checkpoint} has it all for --resume", file=sys.stderr)
             raise
         if self._log:
             self._log.close()
-        if self._checkpoints and result.finished:
-            self._checkpoints.remove()
-        elif self._checkpoints and self._checkpoints.save(self._written()):
+        if checkpoints and result.finished:
+            checkpoints.remove()
+        elif checkpoints and checkpoints.save():
             print(f"go on from {wishes.checkpoint} with the same command and --resume", file=sys.stderr)
 
-    def _written(self) -> dict[str, str]:
-        """Return the hashes of the results that were written."""
-        shown = [self._wishes.output, *([self._wishes.triptych] if self._wishes.triptych else [])]
-        paths = [Path(place).absolute() for place in shown if places.is_file(place)]
-        return {str(path): _hash(path) for path in paths}
+    def _note(self, place: Place) -> None:
+        """Remember a result that was written: going on from the checkpoint may replace it."""
+        if self._checkpoints and places.is_file(place):
+            self._checkpoints.written[str(Path(place).absolute())] = _hash(Path(place))
 
     def describe(self) -> dict[str, Any]:
         """Return what ``--json`` says of what was written."""

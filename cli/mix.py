@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from impasto.runtime.pictures import Photograph
     from impasto.runtime.places import Place
 
-#: What is said of the mixing in the picture, beside the record of the transfer.
-KEYWORD = "impasto mix"
-
 _COLORS = ("style", "keep")
 
 #: Text of others that a PNG carries: `write_picture` writes EXIF itself, and XMP may speak of another orientation.
@@ -40,6 +37,7 @@ def mix(
     """Give a result its photograph back in part: mix the two, or keep the photograph's colours."""
     from impasto.runtime import InputError, pictures, places
     from impasto.runtime import colors as palette
+    from impasto.runtime.record import MIXED
 
     if colors not in _COLORS:
         raise InputError(f"colors {colors!r}: expected {' or '.join(_COLORS)}")
@@ -53,7 +51,7 @@ def mix(
         image = palette.keep_colors(image, photograph)
     image = palette.mix(image, photograph, strength)
     done = json_.dumps({"strength": strength, "colors": colors})
-    write(image, output, like=painted, text=text | {KEYWORD: done})
+    write(image, output, like=painted, text=text | {MIXED: done})
     if json:
         print(json_.dumps({"output": output, "width": image.width, "height": image.height}))
 

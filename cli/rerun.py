@@ -154,11 +154,11 @@ def _warn(recorded: Origin, here: Origin) -> None:
 
 
 def _compare(made: Record, image: Image.Image, picture: str) -> bool:
-    """Say whether the result is what it was, and how far from it if not."""
+    """Say whether the result is what it was; what `impasto mix` has done to that since is not done again."""
     from impasto.runtime.record import digest
 
-    if digest(image) == made.outcome.sha256:
-        print(f"the same picture as {picture}, bit for bit", file=sys.stderr)
-        return True
-    print(f"another picture than {picture}: some bits differ", file=sys.stderr)
-    return False
+    identical = digest(image) == made.outcome.sha256
+    what = f"{picture} before impasto mix" if made.mixed else picture
+    said = f"the same picture as {what}, bit for bit" if identical else f"another picture than {what}: some bits differ"
+    print(said, file=sys.stderr)
+    return identical

@@ -57,7 +57,7 @@ def stylize(
         option(
             "--clip/--no-clip",
             help="Hold levels in 0..255 throughout, not only at the end.",
-            default="the recipe's",
+            default="the recipe's; off with lbfgs-device",
             panel=PICTURE,
         ),
     ] = None,
@@ -68,7 +68,7 @@ def stylize(
         str | None, option(help="A weight for each style, such as 3,1.", default="equal ones", panel=STYLE)
     ] = None,
     style_scale: Annotated[
-        float, option(help="Enlarge the styles, and with them their strokes, so many times.", panel=STYLE)
+        float, option(help="Enlarge the styles, and with them their strokes, so many times: 0.05..20.", panel=STYLE)
     ] = 1,
     content_weight: Annotated[float | None, option(help="How much content counts.", default=_OWN, panel=STYLE)] = None,
     style_weight: Annotated[float | None, option(help="How much style counts.", default=_OWN, panel=STYLE)] = None,
@@ -123,7 +123,7 @@ def stylize(
         int | None,
         option(
             min=1,
-            help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20.",
+            help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20; in one stage.",
             default="never",
             panel=OPTIMISATION,
         ),
@@ -140,7 +140,7 @@ def stylize(
         int | None,
         option(
             min=1,
-            help="Keep the picture after every so many evaluations, too: out.0050.png and so on.",
+            help="Keep the best picture after every so many evaluations, too: out.0050.png and so on.",
             default="never",
             panel=MEANWHILE,
         ),
@@ -238,7 +238,7 @@ def stylize(
     if transfer.regions:
         print(transfer.regions, file=sys.stderr)
     keeper = Keeper(wishes, transfer, Origin.of(transfer, where), earlier, photograph)
-    estimate = announce(transfer, oversize=oversize)
+    estimate = announce(transfer, oversize=oversize, made=keeper.position.made if keeper.position else ())
 
     def work(report: Callable[[Step], None]) -> Result:
         transfer.callback = keeper.watch(report)

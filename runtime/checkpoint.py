@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,8 @@ class Checkpoint:
     log
         The log that was being written, if there was one.
     written
-        The absolute path and the SHA-256 of each file that holds the result as it was when Ctrl-C was pressed: these
-        may be replaced.
+        The absolute path and the SHA-256 of each file that holds the result as it was when the run was interrupted,
+        now or before: these may be replaced.
     """
 
     plan: Plan
@@ -217,8 +218,15 @@ class Checkpoints(Watcher):
         What is to be done, and with what.
     log
         The log that is being written, too.
+    written
+        See `Checkpoint`; of the checkpoint that the transfer goes on from.
     seconds
         From one time to the next.
+
+    Attributes
+    ----------
+    written
+        The same, of the next checkpoint: to be added to.
     """
 
     what = "checkpoint"
@@ -230,29 +238,31 @@ class Checkpoints(Watcher):
         origin: Origin,
         *,
         log: Log | None = None,
+        written: Mapping[str, str] | None = None,
         seconds: float = 2.0,
     ) -> None:
         super().__init__()
         self.path, self._transfer, self._origin = Path(path), transfer, origin
+        self.written = dict(written or {})
         self._log, self._pace = log, Pace(seconds)
         transfer.after_stage = self._after_stage
 
     def see(self, step: Step) -> None:
         """Write the checkpoint, if it is time."""
         if self._pace.is_due():
-            self._write({})
+            self._write()
 
     def _after_stage(self) -> None:
         self.save()
 
-    def save(self, written: dict[str, str] | None = None) -> bool:
-        """Write the checkpoint now, and tell whether it was written; see `Checkpoint` for what is `written`."""
-        return self.attempt(lambda: self._write(written or {}))
+    def save(self) -> bool:
+        """Write the checkpoint now, and tell whether it was written."""
+        return self.attempt(self._write)
 
-    def _write(self, written: dict[str, str]) -> None:
+    def _write(self) -> None:
         began = time.monotonic()
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
-        checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.position(), log, written)
+        checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.position(), log, self.written)
         try:
             places.write(checkpoint.to_bytes(), self.path)
         finally:

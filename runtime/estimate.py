@@ -21,7 +21,7 @@ from impasto.runtime.errors import InputError
 from impasto.runtime.model import DIRECT, WINOGRAD
 from impasto.runtime.objective import Objective
 from impasto.runtime.pictures import MIN_SIDE, fitted_size
-from impasto.runtime.plan import Plan
+from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.session import CUDA, Placement, import_onnxruntime
 from impasto.runtime.timings import Timing, Timings, cores, kind_of
@@ -143,8 +143,10 @@ class Estimate:
 
     Attributes
     ----------
-    width, height, stages, evaluations
-        Of the transfer, in pixels and in all.
+    width, height
+        Of the result, in pixels.
+    stages, evaluations
+        Of the transfer, or of what is left of it.
     memory, at_most
         The peak size of the process, in bytes, and what it comes to at worst; None on CUDA, where other memory counts.
     available
@@ -220,7 +222,7 @@ class Estimate:
         }
 
 
-def estimate(transfer: Transfer, timings: Path | None = None) -> Estimate:
+def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int] = ()) -> Estimate:
     """Estimate the memory and the time that a transfer takes, before it runs.
 
     Parameters
@@ -230,6 +232,9 @@ def estimate(transfer: Transfer, timings: Path | None = None) -> Estimate:
     timings
         A file with what is known of this machine's speed, which need not exist: see `learn`. Where that says nothing
         of a transfer like this, and the transfer is long, evaluations are measured, which takes some seconds.
+    made
+        Of a transfer that goes on from a `Position`, that one's: the time is that of what is left. The memory is not
+        less.
 
     Raises
     ------
@@ -237,13 +242,14 @@ def estimate(transfer: Transfer, timings: Path | None = None) -> Estimate:
         When the model will not do.
     """
     plan, placement = transfer.plan, _placement(transfer.placement)
-    found = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
+    left = _left(plan, made)
+    found = Estimate(plan.width, plan.height, len(left), sum(stage.evaluations for stage in left))
     if placement.device == "cpu":
         found = _with_memory(found, plan, _sizes(transfer), placement)
-    timing = _timing(transfer, placement, timings, measure=found.fits)
+    timing = _timing(transfer, left, placement, timings, measure=found.fits)
     if timing is None and placement.device != "cpu":
         return found
-    seconds = _seconds(plan, _sizes(transfer), timing or _rough(placement))
+    seconds = _seconds(plan, left, _sizes(transfer), timing or _rough(placement))
     return replace(found, seconds=min(seconds, plan.time_limit or seconds), measured=timing is not None)
 
 
@@ -328,7 +334,9 @@ WORTH_MEASURING = 60.0
 _TRIAL_SIDE, _TRIALS, _TRIAL_SECONDS = 256, 3, 2.0
 
 
-def _timing(transfer: Transfer, placement: Placement, path: Path | None, *, measure: bool) -> Timing | None:
+def _timing(
+    transfer: Transfer, left: Sequence[Stage], placement: Placement, path: Path | None, *, measure: bool
+) -> Timing | None:
     """Return what is known of a transfer's evaluations; measure them if that is worth its while, and allowed."""
     known, kind = Timings(path), _kind(transfer, placement)
     timing, plan = known[kind], transfer.plan
@@ -336,7 +344,7 @@ def _timing(transfer: Transfer, placement: Placement, path: Path | None, *, meas
         return timing
     if timing and timing.serves(plan.width * plan.height):
         return timing
-    expected = _seconds(plan, _sizes(transfer), _rough(placement))
+    expected = _seconds(plan, left, _sizes(transfer), _rough(placement))
     if not measure or min(expected, plan.time_limit or expected) < WORTH_MEASURING:
         return None
     timing = timing or Timing()
@@ -376,9 +384,18 @@ def _rough(placement: Placement) -> Timing:
     return timing
 
 
-def _seconds(plan: Plan, styles: Sizes, timing: Timing) -> float:
+def _left(plan: Plan, made: Sequence[int]) -> Sequence[Stage]:
+    """Return the stages that are left, the present one with what is left of it; `made` in each that has begun."""
+    if not made:
+        return plan.stages
+    present, *later = plan.stages[len(made) - 1 :]
+    left = present.evaluations - made[-1]
+    return [*([replace(present, evaluations=left)] if left else []), *later]
+
+
+def _seconds(plan: Plan, stages: Sequence[Stage], styles: Sizes, timing: Timing) -> float:
     total = 0.0
-    for stage in plan.stages:
+    for stage in stages:
         pixels = _pictures(plan, styles, stage.width, stage.height)
         total += timing.opening + timing.targets(pixels)
         total += stage.evaluations * timing.evaluation(stage.width * stage.height)

@@ -32,8 +32,8 @@ from impasto.runtime.plan import Plan
 from impasto.runtime.session import Placement, import_onnxruntime, read_metadata
 from impasto.runtime.transfer import Transfer
 
-#: Under what the record stands in a picture.
-KEYWORD = "impasto"
+#: Under what the record stands in a picture; and what `impasto mix` has done with the picture since, as JSON.
+KEYWORD, MIXED = "impasto", "impasto mix"
 
 #: Raised whenever a reader of older records would be misled.
 FORMAT = 1
@@ -257,11 +257,15 @@ class Record:
         What it was done with.
     outcome
         What came of it.
+    mixed
+        What `impasto mix` has done since with the picture that the record was read from; carrying out the plan does
+        not.
     """
 
     plan: Plan
     origin: Origin
     outcome: Outcome
+    mixed: str | None = None
 
     @classmethod
     def of(cls, transfer: Transfer, origin: Origin, image: Image.Image | None = None) -> Record:
@@ -323,10 +327,11 @@ class Record:
             When the picture cannot be read, holds no record, or one that is not understood.
         """
         where = f"picture {places.name(place)}"
-        text = read_text(place).get(KEYWORD)
+        texts = read_text(place)
+        text = texts.get(KEYWORD)
         if text is None:
             raise InputError(f"{where}: holds no record of how it was made; expected a picture as impasto wrote it")
-        return cls.from_json(text, where)
+        return replace(cls.from_json(text, where), mixed=texts.get(MIXED))
 
     def inputs(self, role: str) -> tuple[Input, ...]:
         """Return the inputs of a role, in their order."""

@@ -33,7 +33,7 @@ from impasto.runtime.pictures import (
     to_image,
     to_planes,
 )
-from impasto.runtime.plan import Plan, Stage, normalized_blend, schedule
+from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedule
 from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
 from impasto.runtime.session import Placement, read_metadata
 
@@ -238,6 +238,8 @@ def prepare(
     """
     if not styles:
         raise InputError("styles: none given; expected one style picture or more")
+    if restart_every is not None and stages not in (None, 1):
+        raise InputError(f"stages is {stages}: with restart_every there is one; leave one of the two out")
     if cuda.graph and optimizer == "lbfgs-device":
         raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
     metadata = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE)
@@ -603,8 +605,7 @@ class Transfer:
         has no say, or all began with another picture: these are enlarged as they are.
         """
         *_, h, w = self._point.shape
-        drawn = self.plan.init in ("random", "statistics")
-        from_photograph = self.plan.init == "content" or (drawn and self.plan.recipe.content.weight > 0)
+        from_photograph = self.plan.init not in ("style", PICTURE) and self.plan.recipe.content.weight > 0
         if (w, h) == (width, height) or not from_photograph:
             return resize_planes(self._point, width, height)
         coarse, fine = (to_planes(resize(self.content, *size), "content") for size in ((w, h), (width, height)))

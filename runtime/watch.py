@@ -11,7 +11,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Any
 
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
 from impasto.runtime.pictures import Photograph, check_output, write_picture
+from impasto.runtime.places import Place
 from impasto.runtime.transfer import Callback, Step
 
 #: What repeats with time takes no more than this share of it.
@@ -27,8 +28,9 @@ SHARE = 0.05
 #: No line of a log has as many bytes.
 _LONGEST_LINE = 1 << 16
 
-#: The keyword of a text that only previews have: what may be replaced.
+#: The keywords of texts that only previews, and only pictures in between, have: these may be replaced.
 PREVIEW = "impasto-preview"
+SAVED = "impasto-save"
 
 
 def together(*callbacks: Callback) -> Callback:
@@ -161,32 +163,40 @@ class Saves(Watcher):
         """Return the file of an evaluation."""
         return self._place.with_name(f"{self._place.stem}.{evaluation:04}{self._place.suffix}")
 
+    def due(self, evaluations: int, *, after: int = 0) -> list[Path]:
+        """Return the files that so many evaluations will write, when `after` of them have been made already."""
+        return [self.name(n) for n in range(self._every, evaluations + 1, self._every) if n > after]
+
     def check(
-        self, evaluations: int, *, after: int = 0, may_replace: Callable[[Path], bool] = lambda path: False
+        self,
+        due: Sequence[Path],
+        *,
+        may_replace: Callable[[Path], bool] = lambda path: False,
+        inputs: Sequence[Place] = (),
     ) -> None:
-        """Make sure, before any work, that every one of them can be written.
+        """Make sure, before any work, that all that are due can be written.
 
         Parameters
         ----------
-        evaluations, after
-            How many there will be, and how many of them have been made already.
         may_replace
             Tells whether a file that is there may be replaced.
+        inputs
+            Pictures that are being read: files among these are never replaced.
 
         Raises
         ------
         OutputError
             When one is there already, or cannot be written.
         """
-        due = [n for n in range(self._every, evaluations + 1, self._every) if n > after]
-        for path in map(self.name, due):
-            if path.exists() or path == self.name(due[0]):
-                check_output(path, force=may_replace(path))
+        for path in due:
+            if path.exists() or path == due[0]:
+                check_output(path, force=may_replace(path), inputs=inputs)
 
     def see(self, step: Step) -> None:
         """Write the picture, if its time has come."""
         if step.evaluation % self._every == 0:
-            text = self._text(step) if self._text else None
+            text = {SAVED: f"evaluation {step.evaluation} of {step.evaluations}"}
+            text |= self._text(step) if self._text else {}
             write_picture(step.picture(), self.name(step.evaluation), like=self._like, text=text)
 
 

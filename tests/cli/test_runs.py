@@ -19,7 +19,7 @@ from processes import Running, assert_refused, command, contents, environment, i
 
 from impasto.runtime.pictures import read_text, write_picture
 from impasto.runtime.record import KEYWORD, Record
-from impasto.runtime.watch import PREVIEW
+from impasto.runtime.watch import PREVIEW, SAVED
 
 #: The quickest of transfers; one thread, for the same bits everywhere.
 PLACED = ("--recipe", "small", "--device", "cpu", "--lowering", "direct", "--threads", "1")
@@ -97,6 +97,9 @@ def test_everything_asked_for_is_there_and_the_checkpoint_is_gone(desk: Path) ->
         (("--resume",), "name the checkpoint with --checkpoint"),
         (("--save-every", "0"), "--save-every"),
         (("--save-every", "3"), "out.0003.png: exists already"),
+        (("--save-every", "3", "--init", "out.0003.png", "--force"), "is one of the pictures to be read"),
+        (("--save-every", "2", "--preview", "out.0004.png"), "--save-every: out.0004.png is also the preview"),
+        (("--stages", "2", "--restart-every", "20"), "stages is 2: with restart_every there is one"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused_before_any_work(
@@ -167,6 +170,30 @@ def test_a_result_that_was_changed_since_is_not_replaced(desk: Path) -> None:
     assert_refused(stylize(*resume), "output out.png: exists already")
     assert contents(desk) == before
     assert stylize(*resume, "--force").returncode == 0
+
+
+def test_a_resumed_run_that_is_killed_still_knows_the_result_it_may_replace(desk: Path) -> None:
+    interrupted("--evaluations", "200")
+    options = ("-o", "out.png", *QUICK, "--evaluations", "200", "--checkpoint", "run.impasto", "--resume")
+    noted = Path("run.impasto").read_bytes()
+    running = start(*options)
+    running.wait_for("evaluation 2/200")  # the checkpoint is written before that is shown
+    running.process.kill()
+    running.finish()
+    assert Path("run.impasto").read_bytes() != noted
+    done = stylize(*options)
+    assert done.returncode == 0, done.stderr
+
+
+def test_pictures_in_between_are_replaced_after_a_kill_without_records_too(desk: Path) -> None:
+    interrupted("--no-record", "--save-every", "2")
+    (desk / "out.0002.png").write_bytes((desk / "out.png").read_bytes())
+    resume = ("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--resume", "--no-record", "--save-every", "2")
+    assert_refused(stylize(*resume), "output out.0002.png: exists already")  # not one of ours
+    write_picture(Image.open("photo.png").convert("RGB"), "out.0002.png", text={SAVED: "evaluation 2 of 6"})
+    assert stylize(*resume).returncode == 0
+    assert SAVED in read_text("out.0004.png")
+    assert KEYWORD not in read_text("out.0004.png")
 
 
 def test_resuming_another_run_is_refused_and_what_differs_is_said(desk: Path) -> None:
@@ -281,7 +308,7 @@ def test_what_there_is_no_room_for_is_in_the_checkpoint(desk: Path) -> None:
     assert "nothing is lost: run.impasto has it all for --resume" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: output sheet.png: could not be written")
     made = pixels("out.png")
-    again = impasto_(*arguments, "--resume", "--force")
+    again = impasto_(*arguments, "--resume")
     assert again.returncode == 0, again.stderr
     assert "evaluation 6/6" not in again.stderr  # none was left to make
     np.testing.assert_array_equal(pixels("out.png"), made)
@@ -467,6 +494,17 @@ def test_a_rerun_replaces_nothing(desk: Path) -> None:
     assert_refused(impasto_("rerun", "painting.jpg", "-o", "again.png"), "holds no record of how it was made")
     assert_refused(impasto_("rerun", "missing.png", "-o", "again.png"), "no such file")
     assert contents(desk) == before
+
+
+def test_of_a_mixed_picture_rerun_and_info_say_that_it_was_mixed(desk: Path) -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    assert impasto_("mix", "out.png", "photo.png", "-o", "mixed.png", "--strength", "0.5").returncode == 0
+    done = impasto_("rerun", "mixed.png", "-o", "again.png")
+    assert done.returncode == 0, done.stderr
+    assert "the same picture as mixed.png before impasto mix, bit for bit" in done.stderr
+    np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
+    assert 'mixed afterwards       {"strength": 0.5, "colors": "style"}' in impasto_("info", "mixed.png").stdout
+    assert "mixed afterwards" not in impasto_("info", "out.png").stdout
 
 
 def test_no_record_is_written_where_none_is_wished_for(desk: Path) -> None:

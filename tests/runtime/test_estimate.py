@@ -176,6 +176,17 @@ def test_stages_are_summed(transfer: Callable[..., Transfer]) -> None:
     assert three < one / 2
 
 
+def test_of_a_transfer_that_goes_on_the_time_is_that_of_what_is_left(transfer: Callable[..., Transfer]) -> None:
+    wanted = transfer(size=(256, 256), evaluations=70, stages=3)  # 40, 20 and 10
+    whole, rest = estimate(wanted), estimate(wanted, made=(40, 5))
+    assert (rest.evaluations, rest.stages, rest.memory) == (25, 2, whole.memory)
+    assert whole.seconds and rest.seconds
+    last = estimate(wanted, made=(40, 20)).seconds
+    assert last
+    assert last < rest.seconds < whole.seconds
+    assert estimate(wanted, made=(40, 20, 10)).seconds == 0
+
+
 def test_a_time_limit_bounds_the_time(transfer: Callable[..., Transfer]) -> None:
     assert estimate(transfer(evaluations=100_000, time_limit=3)).seconds == 3
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from impasto.runtime import InputError, OutputError, Result, Step, stylize
 from impasto.runtime.pictures import Photograph, read_text
-from impasto.runtime.watch import PREVIEW, Log, Pace, Preview, Saves, line, together
+from impasto.runtime.watch import PREVIEW, SAVED, Log, Pace, Preview, Saves, line, together
 
 Scarce = Callable[..., AbstractContextManager[None]]
 
@@ -109,7 +109,7 @@ def test_pictures_in_between_are_named_by_their_evaluations(model: Path, tmp_pat
     for number in (2, 4):
         path = saves.name(number)
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(kept[number]))
-        assert read_text(path) == {"note": str(number)}
+        assert read_text(path) == {SAVED: f"evaluation {number} of 5", "note": str(number)}
 
 
 def test_names_have_room_for_more_digits() -> None:
@@ -118,15 +118,15 @@ def test_names_have_room_for_more_digits() -> None:
 
 def test_pictures_that_are_there_are_found_before_the_run(tmp_path: Path) -> None:
     saves = Saves(tmp_path / "out.png", 3)
-    saves.check(9)
+    saves.check(saves.due(9))
     (tmp_path / "out.0006.png").write_bytes(b"somebody's work")
     with pytest.raises(OutputError, match=r"out\.0006\.png: exists already"):
-        saves.check(9)
-    saves.check(5)
-    saves.check(9, after=6)
-    saves.check(9, may_replace=lambda path: path.name == "out.0006.png")
+        saves.check(saves.due(9))
+    saves.check(saves.due(5))
+    saves.check(saves.due(9, after=6))
+    saves.check(saves.due(9), may_replace=lambda path: path.name == "out.0006.png")
     with pytest.raises(OutputError, match="does not exist"):
-        Saves(tmp_path / "none" / "out.png", 1).check(3)
+        Saves(tmp_path / "none" / "out.png", 1).check([tmp_path / "none" / "out.0001.png"])
     with pytest.raises(InputError, match="save_every is 0"):
         Saves(tmp_path / "out.png", 0)
 
