@@ -182,9 +182,9 @@ def by_stages(plan: Plan) -> Answer:
     _paint(plan, plan.recipe, content, plan.style, _scaled(content, 64), 2, 1, "warming up")
     single = _paint(plan, plan.recipe, content, plan.style, content.size, count, 1, "one stage")
     reached = time_to(single.loss, single.history)
-    more = plan.staged_evaluations
-    stages = plan.stages or len(schedule(*content.size, more))
-    transfer = _prepare(plan, plan.recipe, content, plan.style, content.size, more, stages, "coarse to fine")
+    planned = plan.staged_evaluations
+    stages = plan.stages or len(schedule(*content.size, planned))
+    transfer = _prepare(plan, plan.recipe, content, plan.style, content.size, planned, stages, "coarse to fine")
     *coarse, finest = transfer.plan.stages
     as_long = (*coarse, replace(finest, evaluations=count))
     transfer.plan = replace(transfer.plan, stages=as_long, time_limit=single.seconds)
@@ -200,7 +200,7 @@ def by_stages(plan: Plan) -> Answer:
     data = {
         "init": init,
         "size": content.size,
-        "evaluations": {"single": count, "staged": more},
+        "evaluations": {"single": count, "staged": planned},
         "single": _history(single),
         "staged": _history(staged),
         "seconds": {"single": reached, "staged": None if math.isinf(needed) else needed},

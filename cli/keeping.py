@@ -94,8 +94,8 @@ class Wishes:
         """Refuse to write two things to one place."""
         taken: dict[Path, str] = {}
         for what, path in self.files():
-            if path.resolve() in taken:
-                raise InputError(f"{taken[path.resolve()]} {path}: is also {what}; choose another name for one of them")
+            if other := taken.get(path.resolve()):
+                raise InputError(f"{other} {path}: is also {what}; choose another name for one of them")
             taken[path.resolve()] = what
 
     def files(self) -> list[tuple[str, Path]]:
@@ -183,8 +183,9 @@ class Keeper:
             return None
         saves = Saves(Path(self._wishes.output), every, like=self._like, text=self._text_of)
         due = saves.due(self._transfer.plan.evaluations, after=sum(self.position.made) if self.position else 0)
+        names = {path.resolve() for path in due}
         for what, path in self._wishes.files():
-            if path.resolve() in {save.resolve() for save in due}:
+            if path.resolve() in names:
                 raise InputError(f"--save-every: {path} is also {what}; choose another name for that")
         resumed, force = self.position is not None, self._wishes.force
         saves.check(
