@@ -17,7 +17,7 @@ import numpy as np
 from impasto.export import ops, tiles
 from impasto.export.direct import direct, total
 from impasto.export.filtering import TILES, Filtering, Matrix, as_array
-from impasto.export.graph import GraphError, Guides, Map, Op, Type
+from impasto.export.graph import GraphError, Guides, Map, Op, Type, Var
 from impasto.export.lowering import Builder, Lowering
 from impasto.export.parameters import bias, kernel
 from impasto.export.tiles import TILE
@@ -77,7 +77,7 @@ lowers = winograd.lowers
 @lowers(ops.Conv)
 def _conv(b: Builder, op: ops.Conv, x: str) -> str:
     level = _map(b, x).level
-    if isinstance(b.origin[x].op, ops.MaxPool | ops.AveragePool):
+    if _in_windows(b.origin[x]):
         source = tiles.pooled(b, level)
     elif _is_picture(_map(b, x)):
         x, source = _pixel_rows(b, x), tiles.untiled(b, 0)
@@ -155,6 +155,18 @@ def _is_picture(type_: Map) -> bool:
     return type_.channels == _RGB
 
 
+def _in_windows(var: Var) -> bool:
+    """Tell whether a map lies as pooling leaves it, in the tiles of the level above."""
+    match var.op:
+        case ops.MaxPool() | ops.AveragePool():
+            return True
+        case ops.Relu():
+            return _in_windows(var.inputs[0])
+        case ops.Gate():
+            return _in_windows(var.inputs[1])
+    return False
+
+
 def _is_activation(type_: Type) -> bool:
     return isinstance(type_, Map) and not _is_picture(type_)
 
@@ -187,10 +199,8 @@ def _relu(b: Builder, op: ops.Relu, x: str) -> str:
 
 @lowers(ops.Gate)
 def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
-    unpooling = b.origin[g]
-    if isinstance(unpooling.op, ops.MaxUnpool) and unpooling.inputs[1] is b.origin[y]:
-        # What was pooled is positive where its maximum is: gate before unpooling, a quarter of the size.
-        return _max_unpool(b, unpooling.op, *(b.values[x] for x in unpooling.inputs), gated=True)
+    if _in_windows(b.origin[y]):
+        g = _gather_pooled(b, g, _map(b, y).level - 1)
     # A step that knows y alone would be computed as soon as y is, and kept until g comes: another map in memory.
     later = b.node("Reshape", y, b.node("Shape", g))
     return direct.rules[ops.Gate](b, op, g, later)
@@ -224,11 +234,16 @@ def _pool(b: Builder, x: str, reduce: str) -> str:
     return b.node("Reshape", both, b.ints((TILE[type_.level] // 2) ** 2, -1, type_.channels))
 
 
-def _gather_pooled(b: Builder, g: str, x: str) -> str:
-    """Bring g from the tiles of its own level to the windows of x, the level above."""
-    type_ = _map(b, x)
-    gathered = b.node("Gather", _rows(b, g, type_.channels), tiles.unpooled(b, type_.level), axis=0)
-    return _windows(b, gathered, type_.level)
+def _gather_pooled(b: Builder, g: str, level: int) -> str:
+    """Bring g from the tiles of its own level to the windows of the level above."""
+    gathered = b.node("Gather", _rows(b, g, _map(b, g).channels), tiles.unpooled(b, level), axis=0)
+    return _windows(b, gathered, level)
+
+
+def _share_of_windows(b: Builder, g: str, x: str) -> str:
+    """Return g in the windows of x, the level above, where it may lie already."""
+    level = _map(b, x).level
+    return _windows(b, g, level) if _in_windows(b.origin[g]) else _gather_pooled(b, g, level)
 
 
 def _as_tiles(b: Builder, places: str, like: str) -> str:
@@ -237,11 +252,9 @@ def _as_tiles(b: Builder, places: str, like: str) -> str:
 
 
 @lowers(ops.MaxUnpool)
-def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str, *, gated: bool = False) -> str:
+def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     """Give g to the first maximum of each window: the upper row if one is there, and in a row the left."""
-    maximum, share = _windows(b, y, _map(b, x).level), _gather_pooled(b, g, x)
-    if gated:
-        share = direct.rules[ops.Gate](b, ops.Gate(), share, maximum)
+    maximum, share = _windows(b, y, _map(b, x).level), _share_of_windows(b, g, x)
 
     def upper() -> str:
         return b.node("Equal", b.node("ReduceMax", _half(b, x, 0, axis=1), b.ints(3)), maximum)
@@ -272,7 +285,7 @@ def _split(b: Builder, g: str, to_first: Callable[[], str], axis: int) -> str:
 @lowers(ops.AverageUnpool)
 def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
     quarters = b.array(np.full((1, 2, 1, 2, 1), 0.25, np.float32))
-    return _as_tiles(b, b.node("Mul", _gather_pooled(b, g, x), quarters), x)
+    return _as_tiles(b, b.node("Mul", _share_of_windows(b, g, x), quarters), x)
 
 
 # --- means and statistics -------------------------------------------------------------------------------------
@@ -291,7 +304,7 @@ def _of_pictures(b: Builder, op: Op, *inputs: str) -> str:
 
 def _own_rows(b: Builder, x: str) -> str:
     """Return the rows of x, [m * m (P + 1), C], in its own level's tiles."""
-    if isinstance(b.origin[x].op, ops.MaxPool | ops.AveragePool):
+    if _in_windows(b.origin[x]):
         raise GraphError(f"{b.origin[x]} lies in the tiles of the level above: only a convolution takes it")
     return _rows(b, x, _map(b, x).channels)
 
