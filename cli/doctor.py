@@ -170,6 +170,7 @@ def _examine_onnxruntime(found: Findings) -> None:
     from impasto.runtime.errors import DeviceError
 
     try:
+        from impasto.runtime.cuda import runtime_libraries
         from impasto.runtime.session import import_onnxruntime, preload_libraries
 
         ort = import_onnxruntime()
@@ -183,8 +184,7 @@ def _examine_onnxruntime(found: Findings) -> None:
     if "CUDAExecutionProvider" in found.providers:
         found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
         preload_libraries(ort)
-        major = (found.cuda_wanted or "12").partition(".")[0]
-        found.cuda = _library((f"libcudart.so.{major}", f"cudart64_{major}.dll"), "cudaRuntimeGetVersion")
+        found.cuda = _library(runtime_libraries(found.cuda_wanted or ""), "cudaRuntimeGetVersion")
         found.cudnn = _cudnn()
 
 

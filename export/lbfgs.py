@@ -2,13 +2,15 @@
 
 Everything of the picture's size happens here; what is left for the host are the inner products, a handful of numbers
 (`impasto.runtime.lbfgs` has the method). The history is one array [2m, C, H, W]: m steps, then m differences of
-gradients. The host hands gradients over as the objective graph leaves them, with the factor that scales them.
+gradients, the oldest first. The host hands gradients over as the objective graph leaves them, with the factor that
+scales them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -49,19 +51,28 @@ def _direction(b: Builder) -> dict[str, str]:
 
 
 def _update(b: Builder) -> dict[str, str]:
-    """Return the history with a pair put in the place of another, and its products with the gradient and with y.
+    """Return the history with a pair in place of the oldest one, and its products with the gradient and with y.
 
-    The pair is s = length direction and y, the difference of the scaled gradients. The products are [2m, 2].
+    The pair is s = length direction and y, the difference of the scaled gradients. The products are [2m, 2], sums of
+    sums: a product of matrices this long and this narrow leaves most of a GPU without work.
     """
     s = b.node("Mul", "length", "direction")
     y = b.node("Mul", "scale", b.node("Sub", "gradient", "previous"))
-    history = b.node("ScatterND", "history", "places", b.node("Concat", s, y, axis=0))
-    columns = [
-        b.node("Reshape", b.node("Mul", "gradient", "scale"), b.ints(-1, 1)),
-        b.node("Reshape", y, b.ints(-1, 1)),
-    ]
-    products = b.node("MatMul", b.node("Flatten", history, axis=1), b.node("Concat", *columns, axis=1))
-    return {"updated": history, "products": products}
+    steps, differences = b.split("Split", "history", outputs=2, axis=0, num_outputs=2)
+    history = b.node("Concat", _younger(b, steps), s, _younger(b, differences), y, axis=0)
+    products = [_with_each(b, history, x) for x in (b.node("Mul", "gradient", "scale"), y)]
+    return {"updated": history, "products": b.node("Concat", *products, axis=1)}
+
+
+def _younger(b: Builder, rows: str) -> str:
+    """Return all but the oldest of m steps or differences."""
+    return b.node("Slice", rows, b.ints(1), b.ints(np.iinfo(np.int64).max), b.ints(0))
+
+
+def _with_each(b: Builder, rows: str, x: str) -> str:
+    """Return the inner products of rows [2m, C, H, W] with x, [2m, 1]."""
+    sums = b.node("ReduceSum", b.node("Mul", rows, x), b.ints(-1), keepdims=0)  # [2m, C, H]
+    return b.node("Unsqueeze", b.node("ReduceSum", sums, b.ints(1, 2), keepdims=0), b.ints(1))
 
 
 #: Name -> what writes the nodes, and the shapes of its inputs and outputs.
@@ -77,7 +88,6 @@ _GRAPHS: dict[str, tuple[Callable[[Builder], dict[str, str]], dict[str, Shape], 
         _update,
         {
             "history": _HISTORY,
-            "places": (2, 1),
             "direction": _POINT,
             "length": (),
             "gradient": _POINT,
@@ -99,10 +109,7 @@ def algebra(name: str) -> onnx.ModelProto:
     graph = helper.make_graph(
         builder.nodes,
         f"lbfgs {name}",
-        [
-            helper.make_tensor_value_info(key, TensorProto.INT64 if key == "places" else TensorProto.FLOAT, shape)
-            for key, shape in inputs.items()
-        ],
+        [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in inputs.items()],
         [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in outputs.items()],
         list(builder.initializers.values()),
     )

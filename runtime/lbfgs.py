@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.runtime.landing import Landing
 from impasto.runtime.model import ALGEBRA, ModelFolder
 from impasto.runtime.session import (
     Binding,
@@ -206,32 +207,29 @@ class History:
 
     Attributes
     ----------
-    places
-        Where on the device the pairs lie, oldest first.
+    size
+        How many pairs there is room for.
+    pairs
+        How many there are: the last ones on the device, where the oldest makes room for a new one.
     """
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self.places: list[int] = []
+        self.size, self.pairs = size, 0
         self._sy, self._yy = np.zeros((size, size)), np.zeros((size, size))
         self._sg, self._yg = np.zeros(size), np.zeros(size)
 
     def clear(self) -> None:
         """Forget everything."""
-        self.places.clear()
-
-    def make_room(self) -> int:
-        """Return the place of a new pair, the oldest one's where all are taken."""
-        place = self.places.pop(0) if len(self.places) == self.size else len(self.places)
-        self.places.append(place)
-        return place
+        self.pairs = 0
 
     def record(self, products: NDArray[np.float64]) -> None:
-        """Take the products [2m, 2] of all s, then all y, with the gradient and with the newest y."""
-        new = self.places[-1]
+        """Take a new pair: the products [2m, 2] of all s, then all y, with the gradient and with the newest y."""
+        self.pairs = min(self.pairs + 1, self.size)
         (self._sg, sy), (self._yg, yy) = products[: self.size].T, products[self.size :].T
-        self._sy[:, new] = sy
-        self._yy[:, new] = self._yy[new, :] = yy
+        for known in (self._sy, self._yy):
+            known[:-1, :-1] = known[1:, 1:].copy()
+        self._sy[:, -1] = sy
+        self._yy[:, -1] = self._yy[-1, :] = yy
 
     def coefficients(self) -> tuple[float, NDArray[np.float64]]:
         """Return what the gradient, and each s and each y, contributes to the direction -H g.
@@ -240,9 +238,9 @@ class History:
         S^T Y, D its diagonal, and c = s^T y / y^T y of the newest pair.
         """
         found = np.zeros(2 * self.size)
-        if not self.places:
+        if not self.pairs:
             return -1.0, found
-        at = np.array(self.places)
+        at = np.arange(self.size - self.pairs, self.size)
         r, yy = np.triu(self._sy[np.ix_(at, at)]), self._yy[np.ix_(at, at)]
         c = r[-1, -1] / yy[-1, -1]
         t = np.linalg.solve(r, self._sg[at])
@@ -281,6 +279,10 @@ class Algebra:
         """Return a float32 array on the device, with anything in it."""
         return self._runner.allocate(shape)
 
+    def landing(self, shape: tuple[int, ...]) -> Landing:
+        """Return a place on the host for copies of float32 arrays on the device."""
+        return self._runner.landing(shape)
+
     def step(self, point: DeviceArray, direction: DeviceArray, length: float, moved: DeviceArray) -> None:
         """Compute point + length direction."""
         inputs = {"point": point, "direction": direction, "length": self._number(length)}
@@ -316,14 +318,13 @@ class Algebra:
     def update(
         self,
         history: DeviceArray,
-        places: tuple[int, int],
         step: tuple[float, DeviceArray],
         gradients: tuple[DeviceArray, DeviceArray],
         scale: float,
         updated: DeviceArray,
         products: DeviceArray,
     ) -> NDArray[np.float64]:
-        """Compute the history with s and y put in two places of it.
+        """Compute the history with s and y in place of the oldest ones.
 
         Parameters
         ----------
@@ -341,7 +342,6 @@ class Algebra:
         gradient, previous = gradients
         inputs = {
             "history": history,
-            "places": self._runner.upload(np.array(places, np.int64)[:, None]),
             "direction": direction,
             "length": self._number(length),
             "gradient": gradient,
@@ -390,7 +390,7 @@ class Descent:
         self._function, self._algebra = function, function.algebra
         self._unit, self._scale = unit, 0.0
         algebra, shape = function.algebra, start.shape
-        self._trial = algebra.upload(start)
+        self._trial, self._landing = algebra.upload(start), algebra.landing(shape)
         self._point, self._gradient, self._trial_gradient, self._direction = (algebra.allocate(shape) for _ in range(4))
         history = remembered(start.size)
         self._history = History(history)
@@ -424,7 +424,7 @@ class Descent:
             )
             if slope == 0:
                 return FLAT
-            fresh = not self._history.places
+            fresh = not self._history.pairs
             line = LineSearch(loss, slope, 1 / math.sqrt(square) if fresh else 1.0) if slope < 0 else None
             found = self._follow(line, watch) if line else None
             if found is not None:
@@ -447,7 +447,7 @@ class Descent:
 
     def _look(self, watch: Watch) -> tuple[float, float]:
         """Return loss, scaled, and slope where the trial point is."""
-        loss, slope = watch(download(self._trial))
+        loss, slope = watch(self._landing.fetch(self._trial))
         return loss * self._scale, float(slope[0])
 
     def _remember(self, found: Look, slope: float) -> None:
@@ -456,10 +456,8 @@ class Descent:
         if not curved:
             self._history.clear()
         else:
-            place = self._history.make_room()
             products = self._algebra.update(
                 self._rows,
-                (place, self._history.size + place),
                 (found.length, self._direction),
                 (self._trial_gradient, self._gradient),
                 self._factor,

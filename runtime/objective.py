@@ -25,7 +25,7 @@ from impasto.runtime.model import (
 from impasto.runtime.pictures import Picture, Planes, to_planes
 from impasto.runtime.plan import normalized_blend
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import DeviceArray, Placement, Session, download, download_number, on_device, open_session
+from impasto.runtime.session import DeviceArray, Placement, Session, download_number, on_device, open_session
 from impasto.runtime.terms import (
     GRADIENT,
     GUIDES,
@@ -70,6 +70,7 @@ class Objective:
         self._graph = session.bind(feeds)
         self._numbers = {name: session.allocate(()) for name in session.outputs if name != GRADIENT}
         self._image, self._gradient = (session.allocate((1, 3, *shape)) for _ in range(2))
+        self._landing = session.landing((1, 3, *shape))
         self.recipe = recipe
         self.shape = shape
         self.terms: dict[str, float] = {}
@@ -180,7 +181,7 @@ class Objective:
     def evaluate(self, planes: Planes) -> tuple[float, Planes]:
         """Return loss and gradient of a picture as the graph takes it, float32 [1, 3, H, W]; nothing is checked."""
         self._image.update_inplace(np.ascontiguousarray(planes))
-        return self._evaluate(self._image, self._gradient), download(self._gradient)
+        return self._evaluate(self._image, self._gradient), self._landing.fetch(self._gradient)
 
     def _evaluate(self, image: DeviceArray, gradient: DeviceArray) -> float:
         """Return the loss of a picture on the device, and write its gradient where the second array is."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
+from impasto.runtime.landing import Landing
 from impasto.runtime.model import (
     DIRECT,
     LOWERINGS,
@@ -183,6 +184,10 @@ class Runner:
         with self._explained():
             return import_onnxruntime().OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"), *self._memory())
 
+    def landing(self, shape: tuple[int, ...]) -> Landing:
+        """Return a place on the host for copies of float32 arrays on the device."""
+        return Landing(shape, self.device)
+
     def allocate(self, shape: tuple[int, ...]) -> DeviceArray:
         """Return a float32 array on the device, with anything in it.
 
@@ -261,8 +266,9 @@ class Binding:
 
 
 def download(array: DeviceArray) -> NDArray[np.float32]:
-    """Return a copy, in the host's memory, of an array on a device."""
-    return np.array(array.numpy(), np.float32)  # on the CPU, `numpy` shares its memory
+    """Return a copy, in the host's memory, of a float32 array on a device."""
+    found: NDArray[np.float32] = array.numpy()
+    return found.copy() if array.device_name() == "cpu" else found  # on the CPU, `numpy` shares its memory
 
 
 def download_number(array: DeviceArray) -> float:

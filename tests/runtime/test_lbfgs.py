@@ -241,8 +241,7 @@ def test_the_direction_is_that_of_the_two_loop_recursion(count: int) -> None:
     history, rows = History(m), np.zeros((2 * m, n))
     known = list(pairs(count, n, rng))
     for s, y in known:
-        place = history.make_room()
-        rows[place], rows[m + place] = s, y
+        rows[:m], rows[m:] = [*rows[1:m], s], [*rows[m + 1 :], y]  # as the graph `update` has it
         history.record(rows @ np.stack([gradient, y], axis=1))
     own, coefficients = history.coefficients()
     expected, used = gradient.copy(), []
