@@ -62,7 +62,7 @@ CUDA_CONTENDERS = {
     "impasto-lbfgs-device": ("impasto", "on_impasto", "lbfgs-device"),
     "impasto-no-tf32": ("impasto", "on_impasto", "no-tf32"),
     "impasto-fp16": ("impasto", "on_impasto", "fp16"),
-    "impasto-cuda-graph": ("impasto", "on_impasto", "cuda-graph"),
+    "impasto-no-cuda-graph": ("impasto", "on_impasto", "no-cuda-graph"),
     "torch": ("torch", "on_torch", "eager"),
     "torch-channels-last": ("torch", "on_torch", "channels-last"),
     "torch-compile": ("torch", "on_torch", "compile"),

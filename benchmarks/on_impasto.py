@@ -1,7 +1,7 @@
 """impasto as a contender.
 
 On the CPU: `winograd` or `direct` lowering, or `winograd` with low memory. On CUDA: as it comes, `no-tf32`,
-`fp16`, `cuda-graph`, or `lbfgs-device`, which differs in transfers only.
+`fp16`, `no-cuda-graph`, or `lbfgs-device`, whose evaluations are `no-cuda-graph`'s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def options(job: Job) -> dict[str, Any]:
     if job.device != "cpu":
         from impasto.runtime.cuda import CudaOptions  # not in an older impasto, which is measured on the CPU
 
-        cuda = CudaOptions(tf32=job.variant != "no-tf32", graph=job.variant == "cuda-graph")
+        graph = False if job.variant in ("no-cuda-graph", "lbfgs-device") else None
+        cuda = CudaOptions(tf32=job.variant != "no-tf32", graph=graph)
         return {"cuda": cuda, "precision": "fp16" if job.variant == "fp16" else "fp32"}
     if job.variant != "low-memory":
         return {"lowering": "auto" if job.variant == "lbfgs-device" else job.variant}

@@ -44,7 +44,13 @@ ConvWorkspace = Annotated[
     option("--conv-workspace/--no-conv-workspace", help="On CUDA, more than 32 MB for convolutions.", panel=MACHINE),
 ]
 CudaGraph = Annotated[
-    bool, option("--cuda-graph", help="Record an evaluation once and replay it: needs --device cuda.", panel=MACHINE)
+    bool | None,
+    option(
+        "--cuda-graph/--no-cuda-graph",
+        help="On CUDA, record an evaluation once and replay it.",
+        default="on; off with lbfgs-device",
+        panel=MACHINE,
+    ),
 ]
 Threads = Annotated[int | None, option(help="Threads of the CPU.", default="the physical cores", panel=MACHINE)]
 Evaluations = Annotated[

@@ -182,7 +182,7 @@ def stylize(
     tf32: options.Tf32 = True,
     conv_search: options.ConvSearch = "exhaustive",
     conv_workspace: options.ConvWorkspace = True,
-    cuda_graph: options.CudaGraph = False,
+    cuda_graph: options.CudaGraph = None,
     oversize: Annotated[
         bool, option("--oversize", help="Try it even if the memory will hardly do.", panel=MACHINE)
     ] = False,

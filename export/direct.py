@@ -178,6 +178,38 @@ def _difference_adjoint(b: Builder, op: ops.DifferenceAdjoint, g: str) -> str:
     return b.node("Sub", one, other)
 
 
+# --- channels first and last ----------------------------------------------------------------------------------
+#
+# ONNX's convolutions have channels first. On CUDA onnxruntime computes with channels last, wherever it may; what looks
+# into the layout of activations is written for that, and the two transpositions around it come to nothing.
+
+
+def _last(b: Builder, x: str) -> str:
+    """Return x [1, C, H, W] as [1, H, W, C]."""
+    return b.once(("channels last", x), lambda: b.node("Transpose", x, perm=[0, 2, 3, 1]))
+
+
+def _first(b: Builder, x: str) -> str:
+    """Return x [1, H, W, C] as [1, C, H, W]."""
+    return b.node("Transpose", x, perm=[0, 3, 1, 2])
+
+
+def _rows(b: Builder, x: str) -> str:
+    """Return x [1, C, H, W] as a matrix [M, C]."""
+
+    def rows() -> str:
+        type_ = b.origin[x].type
+        assert isinstance(type_, Map)
+        return b.node("Reshape", _last(b, x), b.ints(-1, type_.channels))
+
+    return b.once(("rows", x), rows)
+
+
+def _from_rows(b: Builder, rows: str, like: str) -> str:
+    """Return a matrix [M, C] as the map `like`, [1, C, H, W]."""
+    return _first(b, b.node("Reshape", rows, b.node("Shape", _last(b, like))))
+
+
 # --- the network ----------------------------------------------------------------------------------------------
 
 
@@ -238,31 +270,27 @@ def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     ONNX's MaxUnpool would do, but has no CUDA kernel in onnxruntime. Four decisions about a quarter of x each take a
     GPU half the time of one about all of it.
     """
+    last_x, last_y, last_g = (_last(b, v) for v in (x, y, g))
     shares = []
     for row, column in ((0, 0), (0, 1), (1, 0)):
-        place = b.node("Slice", x, b.ints(row, column), _windows(b, y), b.ints(2, 3), b.ints(2, 2))
-        shares.append(b.node("Where", b.node("Equal", place, y), g, b.number(0.0)))
-        g = b.node("Sub", g, shares[-1])
-    return _unpad(b, _interleave(b, [*shares, g]), x)
+        place = b.node("Slice", last_x, b.ints(row, column), _windows(b, y), b.ints(1, 2), b.ints(2, 2))
+        shares.append(b.node("Where", b.node("Equal", place, last_y), last_g, b.number(0.0)))
+        last_g = b.node("Sub", last_g, shares[-1])
+    windows = [b.node("Unsqueeze", share, b.ints(2, 4)) for share in (*shares, last_g)]  # [1, h, 1, w, 1, C]
+    rows = [b.node("Concat", *windows[k : k + 2], axis=4) for k in (0, 2)]
+    return _unpad(b, _unpooled(b, b.node("Concat", *rows, axis=2), y), x)
 
 
-def _interleave(b: Builder, places: Sequence[str]) -> str:
-    """Return the map [1, C, 2h, 2w] whose windows have the four `places` [1, C, h, w], in reading order."""
-    columns = [b.node("Unsqueeze", place, b.ints(3, 5)) for place in places]  # [1, C, h, 1, w, 1]
-    rows = [b.node("Concat", *columns[k : k + 2], axis=5) for k in (0, 2)]
-    return b.node("Reshape", b.node("Concat", *rows, axis=3), _unpooled(b, places[0]))
-
-
-def _unpooled(b: Builder, y: str) -> str:
-    """Return the shape [1, C, 2h, 2w] of what y [1, C, h, w] was pooled from, less an odd last row or column."""
-    return b.node("Concat", b.ints(1, -1), _windows(b, y), axis=0)
+def _unpooled(b: Builder, windows: str, y: str) -> str:
+    """Return the windows of y, [1, h, 2, w, 2, C], as a map [1, C, 2h, 2w]."""
+    extent = b.node("Concat", b.ints(1), _windows(b, y), b.ints(-1), axis=0)
+    return _first(b, b.node("Reshape", windows, extent))
 
 
 @lowers(ops.AverageUnpool)
 def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
-    quarter = b.node("Unsqueeze", b.node("Mul", g, b.number(0.25)), b.ints(3, 5))
-    windows = b.node("Expand", quarter, b.ints(1, 1, 1, 2, 1, 2))
-    return _unpad(b, b.node("Reshape", windows, _unpooled(b, g)), x)
+    quarter = b.node("Unsqueeze", _last(b, b.node("Mul", g, b.number(0.25))), b.ints(2, 4))
+    return _unpad(b, _unpooled(b, b.node("Expand", quarter, b.ints(1, 1, 2, 1, 2, 1)), g), x)
 
 
 # --- statistics of activations --------------------------------------------------------------------------------
@@ -274,21 +302,15 @@ def _positions(b: Builder, x: str) -> str:
     return b.node("Cast", size, to=1)
 
 
-def _rows(b: Builder, x: str) -> str:
-    """Return x [1, C, H, W] as a matrix [C, M]."""
-    return b.once(("rows", x), lambda: b.node("Flatten", x, axis=2))
-
-
 @lowers(ops.Gram)
 def _gram(b: Builder, op: ops.Gram, x: str) -> str:
     rows = _rows(b, x)
-    return b.node("Div", b.node("Gemm", rows, rows, transB=1), _positions(b, x))
+    return b.node("Div", b.node("Gemm", rows, rows, transA=1), _positions(b, x))
 
 
 @lowers(ops.Mix)
 def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
-    mixed = b.node("MatMul", b.node("Div", a, _positions(b, x)), _rows(b, x))
-    return b.node("Reshape", mixed, b.node("Shape", x))
+    return _from_rows(b, b.node("Gemm", _rows(b, x), b.node("Div", a, _positions(b, x)), transB=1), x)
 
 
 @lowers(ops.ChannelMean)
@@ -364,15 +386,25 @@ def _guide_mean(b: Builder, op: ops.GuideMean, w: str) -> str:
     return b.node("Div", b.node("Reshape", _guide_sums(b, w), b.ints(-1)), _positions(b, w))
 
 
+def _guides(b: Builder, u: str) -> str:
+    """Return u [1, R, H, W] as a matrix [R, M]."""
+    return b.once(("guides", u), lambda: b.node("Flatten", u, axis=2))
+
+
+def _guided(b: Builder, rows: str, u: str) -> str:
+    """Return each of M rows times its place in a guide."""
+    return b.node("Mul", rows, b.node("Unsqueeze", u, b.ints(1)))
+
+
 @lowers(ops.GuidedGram)
 def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
     """Take one region after the other: all at once would need the memory of a map for each."""
     rows = _rows(b, x)
 
     def region(u: str) -> list[str]:
-        return [b.node("Gemm", b.node("Mul", rows, u), rows, transB=1)]
+        return [b.node("Gemm", _guided(b, rows, u), rows, transA=1)]
 
-    return b.scan(region, [_rows(b, u)])[0]
+    return b.scan(region, [_guides(b, u)])[0]
 
 
 @lowers(ops.GuidedMix)
@@ -380,21 +412,20 @@ def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
     rows = _rows(b, x)
 
     def region(sum_: str, a: str, u: str) -> list[str]:
-        return [b.node("Gemm", a, b.node("Mul", rows, u), sum_)]
+        return [b.node("Gemm", _guided(b, rows, u), a, sum_, transB=1)]
 
     zeros = b.node("Expand", b.number(0.0), b.node("Shape", rows))
-    return b.node("Reshape", b.scan(region, [a, _rows(b, u)], [zeros])[0], b.node("Shape", x))
+    return _from_rows(b, b.scan(region, [a, _guides(b, u)], [zeros])[0], x)
 
 
 @lowers(ops.GuidedMean)
 def _guided_mean(b: Builder, op: ops.GuidedMean, x: str, u: str) -> str:
-    return b.node("Unsqueeze", b.node("Gemm", _rows(b, u), _rows(b, x), transB=1), b.ints(2))
+    return b.node("Unsqueeze", b.node("Gemm", _guides(b, u), _rows(b, x)), b.ints(2))
 
 
 @lowers(ops.GuidedSpread)
 def _guided_spread(b: Builder, op: ops.GuidedSpread, v: str, x: str, u: str) -> str:
-    spread = b.node("Gemm", b.node("Squeeze", v, b.ints(2)), _rows(b, u), transA=1)
-    return b.node("Reshape", spread, b.node("Shape", x))
+    return _from_rows(b, b.node("Gemm", _guides(b, u), b.node("Squeeze", v, b.ints(2)), transA=1), x)
 
 
 @lowers(ops.EachRegion)

@@ -216,7 +216,9 @@ class Runner:
         if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
             advice = "a smaller --size" if self.placement.low_memory else "a smaller --size, or --low-memory"
             return f"{self.name}: out of memory on {self.device}; choose {advice}"
+        recorded = self.device != "cpu" and self.placement.cuda.recorded
         advice = "please report it" if self.device == "cpu" else "try --device cpu"
+        advice = "try --no-cuda-graph" if recorded else advice
         return f"{self.name}: onnxruntime failed on {self.device} ({reason}); {advice}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from impasto.runtime import InputError, stylize
-from impasto.runtime.cuda import SEARCHES, CudaOptions
+from impasto.runtime.cuda import CUDA_DEFAULTS, SEARCHES, CudaOptions, unrecorded
 
 
 def test_the_defaults_leave_memory_to_onnxruntime_and_search_where_it_pays() -> None:
@@ -19,17 +19,19 @@ def test_the_defaults_leave_memory_to_onnxruntime_and_search_where_it_pays() -> 
         "use_tf32": "1",
         "cudnn_conv_algo_search": "EXHAUSTIVE",
         "cudnn_conv_use_max_workspace": "1",
-        "enable_cuda_graph": "0",
+        "enable_cuda_graph": "1",
+        "prefer_nhwc": "1",
+        "fuse_conv_bias": "1",
     }
     assert once == {**often, "device_id": "1", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
 def test_every_option_reaches_the_provider() -> None:
-    found = CudaOptions(memory=1.5, tf32=False, search="default", workspace=False, graph=True).provider("0")
+    found = CudaOptions(memory=1.5, tf32=False, search="default", workspace=False, graph=False).provider("0")
     assert found["gpu_mem_limit"] == str(3 * 2**29)
     assert found["arena_extend_strategy"] == "kSameAsRequested"
     assert found["use_tf32"] == found["cudnn_conv_use_max_workspace"] == "0"
-    assert found["enable_cuda_graph"] == "1"
+    assert found["enable_cuda_graph"] == "0"
     assert found["cudnn_conv_algo_search"] == "DEFAULT"
 
 
@@ -56,3 +58,8 @@ def test_a_cuda_graph_and_an_optimiser_that_moves_pictures_about_exclude_each_ot
 ) -> None:
     with pytest.raises(InputError, match=r"cuda graph: .*lbfgs-device"):
         stylize(noise(), [noise()], model=model, optimizer="lbfgs-device", cuda=CudaOptions(graph=True))
+
+
+def test_for_pictures_that_change_places_nothing_is_recorded_by_default() -> None:
+    assert CUDA_DEFAULTS.recorded
+    assert not unrecorded(CUDA_DEFAULTS).recorded

@@ -1,0 +1,150 @@
+"""On real hardware: what runs on CUDA is what runs on the CPU. Skipped where there is no NVIDIA GPU.
+
+That no part of a graph runs on the CPU shows in every test: it would be a warning, and warnings are errors here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from impasto.cli.samples import draw_content, draw_style
+from impasto.runtime import Objective, TransferError, stylize
+from impasto.runtime.cuda import CudaOptions
+from impasto.runtime.pictures import Planes, to_planes
+
+pytestmark = pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers() or shutil.which("nvidia-smi") is None,
+    reason="needs an NVIDIA GPU and onnxruntime-gpu",
+)
+
+Array = NDArray[np.float32]
+RECIPES = ["gatys", "impasto", "seed", "crowson"]
+EXACT = CudaOptions(tf32=False)
+
+
+def pictures(height: int = 256, width: int = 320) -> tuple[Array, Array, Planes]:
+    """Return a content, a style and a picture to evaluate at: half noise, so that no term is zero."""
+    content, style = (np.asarray(draw().resize((width, height)), np.float32) for draw in (draw_content, draw_style))
+    noise = np.random.default_rng(0).uniform(0, 255, content.shape).astype(np.float32)
+    return content, style, to_planes((content + noise) / 2, "start")
+
+
+def differences(folder: Path, recipe: str, of: tuple[Array, Array, Planes], **options: Any) -> tuple[float, float]:
+    """Return how far loss and gradient on CUDA are from those on the CPU, relative to these."""
+    content, style, start = of
+    both = [
+        Objective.open(folder, recipe, content=content, styles=[style], **where)
+        for where in ({"device": "cpu", "lowering": "direct"}, {"device": "cuda", **options})
+    ]
+    (loss, gradient), (loss_there, gradient_there) = (
+        [objective.evaluate(start) for _ in range(3)][-1] for objective in both
+    )
+    return abs(loss_there / loss - 1), float(np.linalg.norm(gradient_there - gradient) / np.linalg.norm(gradient))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_without_tf32_loss_and_gradient_are_the_cpus(real_model: Path, recipe: str) -> None:
+    loss, gradient = differences(real_model, recipe, pictures(), cuda=EXACT)
+    print(f"{recipe}: loss {loss:.1e}, gradient {gradient:.1e}")
+    assert loss < 1e-5
+    assert gradient < 1e-4
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_with_tf32_they_are_close(real_model: Path, recipe: str) -> None:
+    loss, gradient = differences(real_model, recipe, pictures())
+    print(f"{recipe}: loss {loss:.1e}, gradient {gradient:.1e}")
+    assert loss < 1e-3
+    assert gradient < 1e-3
+
+
+@pytest.mark.parametrize("extent", [(131, 97), (96, 64), (250, 333)])
+def test_pictures_of_any_size_will_do(real_model: Path, extent: tuple[int, int]) -> None:
+    loss, gradient = differences(real_model, "gatys", pictures(*extent), cuda=EXACT)
+    assert loss < 1e-5
+    assert gradient < 1e-4
+
+
+def test_where_all_maxima_tie_the_first_has_the_gradient(real_model: Path) -> None:
+    content, style, start = pictures()
+    loss, gradient = differences(real_model, "gatys", (content, style, np.full_like(start, 100)), cuda=EXACT)
+    assert loss < 1e-5
+    assert gradient < 1e-4
+
+
+def test_what_is_recorded_is_what_is_computed(real_model: Path) -> None:
+    content, style, start = pictures()
+    results = []
+    for recorded in (None, False):
+        cuda = CudaOptions(graph=recorded)
+        objective = Objective.open(real_model, "gatys", content=content, styles=[style], device="cuda", cuda=cuda)
+        first, second = objective.evaluate(start), objective.evaluate(start + 1)
+        results.append([first, second, objective.evaluate(start)])
+    for (loss, gradient), (other_loss, other_gradient) in zip(*results, strict=True):
+        assert loss == pytest.approx(other_loss, rel=1e-6)
+        np.testing.assert_allclose(gradient, other_gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max())
+    assert results[0][0][0] != results[0][1][0]
+
+
+def test_regions_run_on_cuda(real_model: Path) -> None:
+    content, style, start = pictures()
+    halves = np.zeros((*content.shape[:2], 3), np.uint8)
+    halves[:, content.shape[1] // 2 :] = 255
+    found = [
+        Objective.open(
+            real_model, "gatys", content=content, styles=[style], content_mask=halves, style_masks=[halves], **where
+        ).evaluate(start)
+        for where in ({"device": "cpu"}, {"device": "cuda", "cuda": EXACT})
+    ]
+    (loss, gradient), (loss_there, gradient_there) = found
+    assert loss_there == pytest.approx(loss, rel=1e-4)
+    assert np.linalg.norm(gradient_there - gradient) < 1e-2 * np.linalg.norm(gradient)
+
+
+@pytest.mark.parametrize("level", [0.0, 255.0, 1e6, 1e-6])
+def test_half_precision_gives_numbers(real_model: Path, level: float) -> None:
+    content, style, start = pictures()
+    objective = Objective.open(real_model, "gatys", content=content, styles=[style], device="cuda", precision="fp16")
+    loss, gradient = objective.evaluate(np.full_like(start, level))
+    assert np.isfinite(loss)
+    assert np.isfinite(gradient).all()
+
+
+def test_half_precision_is_near(real_model: Path) -> None:
+    loss, gradient = differences(real_model, "gatys", pictures(), precision="fp16")
+    print(f"fp16: loss {loss:.1e}, gradient {gradient:.1e}")
+    assert loss < 1e-2
+    assert gradient < 5e-2
+
+
+def test_gradients_are_not_overwritten(real_model: Path) -> None:
+    content, style, start = pictures()
+    objective = Objective.open(real_model, "gatys", content=content, styles=[style], device="cuda")
+    _, gradient = objective.evaluate(start)
+    kept = gradient.copy()
+    objective.evaluate(start + 3)
+    np.testing.assert_array_equal(gradient, kept)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-device", "adam"])
+def test_transfers_reach_the_cpus_loss(real_model: Path, optimizer: str) -> None:
+    content, style, _ = pictures()
+    options: dict[str, Any] = {"model": real_model, "recipe": "gatys", "size": 192, "evaluations": 30}
+    here, there = (stylize(content, [style], device=d, optimizer=optimizer, **options) for d in ("cpu", "auto"))
+    print(f"{optimizer}: {there.loss / here.loss:.3f} times the CPU's loss")
+    assert there.loss == pytest.approx(here.loss, rel=0.1)
+
+
+def test_too_little_memory_is_one_line(real_model: Path) -> None:
+    content, style, start = pictures(512, 512)
+    with pytest.raises(TransferError, match=r"out of memory on cuda:0; choose a smaller --size"):
+        Objective.open(
+            real_model, "gatys", content=content, styles=[style], device="cuda", cuda=CudaOptions(memory=0.15)
+        ).evaluate(start)
