@@ -109,7 +109,8 @@ def evaluation_table(case: Case) -> str:
     for name, answers in case.answers.items():
         least, peak = min(_seconds(answers)), max(answer.peak_mib for answer in answers)
         ratio = f"{medians[name] / medians[OURS]:.2f}" if OURS in medians else "-"
-        cells = (name, f"{1000 * medians[name]:.1f}", f"{1000 * least:.1f}", ratio, f"{peak:.0f}")
+        digits = 2 if on_device else 1
+        cells = (name, *(f"{1000 * s:.{digits}f}" for s in (medians[name], least)), ratio, f"{peak:.0f}")
         rows.append((*cells, *([_mib(answer.device_mib for answer in answers)] if on_device else [])))
     rounds = max((len(answers) for answers in case.answers.values()), default=0)
     lines = [f"One evaluation, {case.recipe}, {case.size}x{case.size}, {rounds} rounds", table(rows)]
