@@ -183,9 +183,11 @@ def measure_optimisations(plan: Plan, case: Case, running: Mapping[str, Contende
             time.sleep(PAUSE)
             tell(f"{case.recipe} {case.size}: transfer {number + 1} of {plan.repeats}: {name}")
             try:
-                case.transfers.setdefault(name, []).append(running[name].transfer(plan.evaluations))
+                found = running[name].transfer(plan.evaluations)
             except Unavailable as unavailable:
                 leave_out(case, name, unavailable)
+            else:
+                case.transfers.setdefault(name, []).append(found)
 
 
 def leave_out(case: Case, name: str, unavailable: Unavailable) -> None:

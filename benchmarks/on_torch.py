@@ -93,7 +93,7 @@ def prepare(job: Job) -> Prepared:
 
     def transfer(evaluations: int) -> tuple[float, float]:
         """Optimise as PyTorch's style transfers do: its own L-BFGS as it comes, one evaluation a step."""
-        x = start.to(plain.device, copy=True).requires_grad_()
+        x = start.to(plain.device, copy=True).contiguous().requires_grad_()  # the optimiser knows no other layout
         optimizer = torch.optim.LBFGS(
             [x], max_iter=evaluations, max_eval=evaluations, tolerance_grad=0, tolerance_change=0
         )
@@ -102,7 +102,7 @@ def prepare(job: Job) -> Prepared:
         def closure() -> torch.Tensor:
             began = time.perf_counter()
             optimizer.zero_grad()
-            value = loss(x)
+            value = loss(x.contiguous(memory_format=plain.format))
             value.backward()  # type: ignore[no-untyped-call,unused-ignore]
             losses.append(value.item())
             seconds.append(time.perf_counter() - began)

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,16 +111,12 @@ def serve(prepare: Callable[[Job], Prepared]) -> None:
             print(json.dumps(message), file=channel)
 
         job = Job(**json.loads(sys.argv[1]))
-        before = device_mib(job.device)
-
-        def taken() -> float | None:
-            now = device_mib(job.device)
-            return None if now is None or before is None else now - before
-
+        memory = DeviceMemory(job.device)
         try:
-            prepared = prepare(job)
-            for _ in range(WARM_UPS):
-                prepared.evaluate()
+            with memory.watched():
+                prepared = prepare(job)
+                for _ in range(WARM_UPS):
+                    prepared.evaluate()
         except Exception as error:
             traceback.print_exc()
             first = next(iter(str(error).strip().splitlines()), "")
@@ -129,20 +125,22 @@ def serve(prepare: Callable[[Job], Prepared]) -> None:
         say({"ready": True})
         for line in sys.stdin:
             task, _, count = line.strip().partition(" ")
-            if task == "transfer":
-                say(asdict(_transfer(prepared, int(count), taken)))
-            else:
-                say(asdict(_answer(prepared.evaluate, taken, 1 if job.device == "cpu" else IN_A_ROW)))
+            with memory.watched():
+                if task == "transfer":
+                    answer: Answer | Transferred = _transfer(prepared, int(count))
+                else:
+                    answer = _answer(prepared.evaluate, 1 if job.device == "cpu" else IN_A_ROW)
+            say(asdict(replace(answer, device_mib=memory.mib)))
 
 
-def _transfer(prepared: Prepared, evaluations: int, taken: Callable[[], float | None]) -> Transferred:
+def _transfer(prepared: Prepared, evaluations: int) -> Transferred:
     assert prepared.transfer is not None
     began = time.perf_counter()
     loss, evaluating = prepared.transfer(evaluations)
-    return Transferred(time.perf_counter() - began, evaluating, loss, taken())
+    return Transferred(time.perf_counter() - began, evaluating, loss)
 
 
-def _answer(evaluate: Evaluate, taken: Callable[[], float | None], times: int) -> Answer:
+def _answer(evaluate: Evaluate, times: int) -> Answer:
     import numpy as np  # here, because the orchestrator does without
 
     seconds: list[float] = []
@@ -152,7 +150,27 @@ def _answer(evaluate: Evaluate, taken: Callable[[], float | None], times: int) -
         seconds.append(time.perf_counter() - began)
     peak = peak_mib()
     norm = float(np.linalg.norm(gradient.astype(np.float64)))
-    return Answer(statistics.median(seconds), loss, norm, peak, taken())
+    return Answer(statistics.median(seconds), loss, norm, peak)
+
+
+class DeviceMemory:
+    """What this process has taken of a CUDA device's memory, in MiB; None for the CPU, or without nvidia-smi.
+
+    The driver tells of all processes together; but while one contender works, the others wait.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self.mib: float | None = None
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Count what the device's memory changes by."""
+        before = device_mib(self._device)
+        yield
+        now = device_mib(self._device)
+        if before is not None and now is not None:
+            self.mib = (self.mib or 0.0) + now - before
 
 
 def peak_mib() -> float:

@@ -30,14 +30,14 @@ GpuMemory = Annotated[
     float | None, option("--gpu-memory", help="GiB of the GPU's memory that may be used.", default="all", panel=MACHINE)
 ]
 Precision = Annotated[
-    str, option(help="Of convolutions: fp32, or fp16, which GPUs are faster with and CPUs slower.", panel=MACHINE)
+    str, option(help="Of convolutions: fp32, or fp16: for GPUs that have no TF32.", panel=MACHINE)
 ]
 Tf32 = Annotated[
     bool, option("--tf32/--no-tf32", help="On CUDA, round factors to 11 bits: faster, less exact.", panel=MACHINE)
 ]
 ConvSearch = Annotated[
     str,
-    option(help="On CUDA, how convolutions are chosen: exhaustive (all are timed), heuristic, default.", panel=MACHINE),
+    option(help="On CUDA, how convolutions are chosen: heuristic, exhaustive (all are timed), default.", panel=MACHINE),
 ]
 ConvWorkspace = Annotated[
     bool,

@@ -14,7 +14,7 @@ from impasto.cli import options
 from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
-from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+from impasto.defaults import CONV_SEARCH, DEFAULT_MODEL, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from impasto.runtime import Result, Step
@@ -180,7 +180,7 @@ def stylize(
     gpu_memory: options.GpuMemory = None,
     precision: options.Precision = "fp32",
     tf32: options.Tf32 = True,
-    conv_search: options.ConvSearch = "exhaustive",
+    conv_search: options.ConvSearch = CONV_SEARCH,
     conv_workspace: options.ConvWorkspace = True,
     cuda_graph: options.CudaGraph = None,
     oversize: Annotated[

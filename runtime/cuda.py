@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from impasto.defaults import CONV_SEARCH
 from impasto.runtime.errors import InputError
 
 #: How cuDNN's algorithm for a convolution is found -> what onnxruntime calls it.
@@ -32,8 +33,8 @@ class CudaOptions:
         Round the factors of products to 11 significant bits, which tensor cores multiply several times as fast. PyTorch
         does so in convolutions by default, and onnxruntime in convolutions and matrix products.
     search
-        How the algorithm of each convolution is chosen: ``exhaustive`` (all are tried out in the first evaluation),
-        ``heuristic`` (by cuDNN's estimate) or ``default`` (always the same one).
+        How the algorithm of each convolution is chosen: ``heuristic`` (by cuDNN's estimate), ``exhaustive`` (all are
+        tried out in the first evaluation) or ``default`` (always the same one, which is slow).
     workspace
         Let convolutions take as much scratch memory as their fastest algorithm wants, rather than 32 MB.
     graph
@@ -48,7 +49,7 @@ class CudaOptions:
 
     memory: float | None = None
     tf32: bool = True
-    search: str = "exhaustive"
+    search: str = CONV_SEARCH
     workspace: bool = True
     graph: bool | None = None
 

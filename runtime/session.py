@@ -409,7 +409,11 @@ def _open_graph(
 
 
 def preload_libraries(ort: Any) -> None:
-    """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs."""
+    """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs.
+
+    And have it warn of nothing: 1.31 prints, for every session, that CUDA is not one of its plug-ins.
+    """
+    ort.set_default_logger_severity(_QUIET)
     if hasattr(ort, "preload_dlls"):
         with _REDIRECTING, contextlib.redirect_stdout(sys.stderr):  # it prints what it misses; our own is for results
             ort.preload_dlls()

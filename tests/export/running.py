@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from impasto.export import ops
+from impasto.export.build import write_weights
 from impasto.export.direct import direct
-from impasto.export.graph import Var
+from impasto.export.graph import Map, Var
+from impasto.export.losses import activations
 from impasto.export.lowering import Lowering
+from impasto.export.networks import NETWORKS
+from impasto.export.weights import Weights
+from impasto.export.winograd import winograd
+from impasto.runtime.recipe import Recipe
 
 Array = NDArray[np.float32]
 
@@ -56,3 +66,27 @@ def from_tiles(tiles: Array, height: int, width: int) -> Array:
     """Return planes [1, C, H, W] of what lies in tiles."""
     m = round(tiles.shape[0] ** 0.5)
     return tiles.reshape(-1, tiles.shape[2])[tile_rows(height, width, m)].transpose(2, 0, 1)[None]
+
+
+def decisions(
+    weights: Weights,
+    lowering: Lowering,
+    recipe: Recipe,
+    picture: Array,
+    folder: Path,
+    provider: Any = "CPUExecutionProvider",
+) -> dict[str, torch.Tensor]:
+    """Return the activations, [1, C, H, W], that a lowering takes its decisions by."""
+    network = NETWORKS["vgg19"]
+    names = [layer.name for layer in network.up_to(set(recipe.layers))]
+    image = ops.graph_input("image", Map(3))
+    graph = activations(image, network, weights.preprocessing, recipe.pooling, names)
+    file = write_weights(weights, folder / "weights.data")
+    onnx.save(lowering.lower("activations", graph, file.tensors), folder / "activations.onnx")
+    session = onnxruntime.InferenceSession(folder / "activations.onnx", providers=[provider])
+    found = dict(zip(names, session.run(names, {"image": picture.transpose(2, 0, 1)[None]}), strict=True))
+    if lowering is winograd:
+        height, width = picture.shape[:2]
+        levels = {layer.name: layer.level for layer in network.layers}
+        found = {name: from_tiles(y, height >> levels[name], width >> levels[name]) for name, y in found.items()}
+    return {name: torch.tensor(y) for name, y in found.items()}

@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from reference import Record, Reference, margin
-from running import from_tiles, run
+from running import decisions, run
 
 from impasto.cli.samples import draw_content, draw_style
 from impasto.export import ops
@@ -30,7 +30,7 @@ from impasto.export.winograd import winograd
 from impasto.runtime.model import LOWERINGS
 from impasto.runtime.objective import Objective
 from impasto.runtime.pictures import read_picture, resize
-from impasto.runtime.recipe import Recipe, load_recipe
+from impasto.runtime.recipe import load_recipe
 
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]
@@ -117,25 +117,6 @@ def photographed(height: int, width: int) -> tuple[Rgb, Rgb, Rgb]:
         pytest.skip(f"no pictures in {folder}")
     content, style = (np.asarray(resize(read_picture(path), width, height), np.float32) for path in paths)
     return content, style, 0.8 * content + 0.2 * style
-
-
-def decisions(
-    weights: Weights, lowering: Lowering, recipe: Recipe, picture: Rgb, folder: Path
-) -> dict[str, torch.Tensor]:
-    """Return the activations, [1, C, H, W], that a lowering takes its decisions by."""
-    network = NETWORKS["vgg19"]
-    names = [layer.name for layer in network.up_to(set(recipe.layers))]
-    image = ops.graph_input("image", Map(3))
-    graph = activations(image, network, weights.preprocessing, recipe.pooling, names)
-    file = write_weights(weights, folder / "weights.data")
-    onnx.save(lowering.lower("activations", graph, file.tensors), folder / "activations.onnx")
-    session = onnxruntime.InferenceSession(folder / "activations.onnx", providers=["CPUExecutionProvider"])
-    found = dict(zip(names, session.run(names, {"image": picture.transpose(2, 0, 1)[None]}), strict=True))
-    if lowering is winograd:
-        height, width = picture.shape[:2]
-        levels = {layer.name: layer.level for layer in network.layers}
-        found = {name: from_tiles(y, height >> levels[name], width >> levels[name]) for name, y in found.items()}
-    return {name: torch.tensor(y) for name, y in found.items()}
 
 
 _LARGE = [(300, 300), (512, 512), (300, 400), (333, 517), (131, 97), (768, 1024)]

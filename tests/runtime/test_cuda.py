@@ -12,8 +12,8 @@ from impasto.runtime import InputError, stylize
 from impasto.runtime.cuda import CUDA_DEFAULTS, SEARCHES, CudaOptions, unrecorded
 
 
-def test_the_defaults_leave_memory_to_onnxruntime_and_search_where_it_pays() -> None:
-    often, once = CudaOptions().provider("0"), CudaOptions().provider("1", search=False)
+def test_the_defaults_leave_memory_to_onnxruntime_and_a_search_is_for_what_runs_often() -> None:
+    often, once = (CudaOptions(search="exhaustive").provider(n, search=n == "0") for n in ("0", "1"))
     assert often == {
         "device_id": "0",
         "use_tf32": "1",
@@ -24,6 +24,7 @@ def test_the_defaults_leave_memory_to_onnxruntime_and_search_where_it_pays() -> 
         "fuse_conv_bias": "1",
     }
     assert once == {**often, "device_id": "1", "cudnn_conv_algo_search": "HEURISTIC"}
+    assert CudaOptions().provider("1") == once
 
 
 def test_every_option_reaches_the_provider() -> None:

@@ -13,8 +13,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from reference import Reference
+from running import decisions
 
 from impasto.cli.samples import draw_content, draw_style
+from impasto.export.direct import direct
+from impasto.export.weights import Weights
 from impasto.runtime import Objective, TransferError, stylize
 from impasto.runtime.cuda import CudaOptions
 from impasto.runtime.pictures import Planes, to_planes
@@ -27,6 +31,9 @@ pytestmark = pytest.mark.skipif(
 Array = NDArray[np.float32]
 RECIPES = ["gatys", "impasto", "seed", "crowson"]
 EXACT = CudaOptions(tf32=False)
+
+#: How far gradients may be apart where a few ReLUs are decided by rounding.
+DECIDED = 1e-3
 
 
 def pictures(height: int = 256, width: int = 320) -> tuple[Array, Array, Planes]:
@@ -49,27 +56,50 @@ def differences(folder: Path, recipe: str, of: tuple[Array, Array, Planes], **op
     return abs(loss_there / loss - 1), float(np.linalg.norm(gradient_there - gradient) / np.linalg.norm(gradient))
 
 
+@pytest.mark.parametrize(("tf32", "most"), [(False, 1e-4), (True, 1e-3)])
+@pytest.mark.parametrize("recipe", ["gatys", "seed"])
+def test_the_gradient_is_the_exact_one_for_the_decisions_that_were_made(
+    real_model: Path, real_weights: Weights, recipe: str, tf32: bool, most: float, tmp_path: Path
+) -> None:
+    """Against float64 on the CPU, whose ReLUs and poolings decide as those on CUDA do: see test_parity.py."""
+    content, style, start = pictures()
+    cuda = CudaOptions(tf32=tf32)
+    objective = Objective.open(real_model, recipe, content=content, styles=[style], device="cuda", cuda=cuda)
+    picture = np.ascontiguousarray(start[0].transpose(1, 2, 0))
+    provider = ("CUDAExecutionProvider", CudaOptions(tf32=tf32, graph=False).provider("0"))
+    made = decisions(real_weights, direct, objective.recipe, picture, tmp_path, provider)
+    expected_loss, expected = Reference(real_weights, objective.recipe, content, style).loss_and_gradient(
+        picture, None, made
+    )
+    loss, gradient = objective(picture)
+    far = float(np.linalg.norm(gradient - expected) / np.linalg.norm(expected))
+    print(f"{recipe}, TF32 {tf32}: loss {abs(loss / expected_loss - 1):.1e}, gradient {far:.1e}")
+    assert abs(loss / expected_loss - 1) < most
+    assert far < most
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_without_tf32_loss_and_gradient_are_the_cpus(real_model: Path, recipe: str) -> None:
+def test_without_tf32_all_but_decisions_within_rounding_is_as_on_the_cpu(real_model: Path, recipe: str) -> None:
     loss, gradient = differences(real_model, recipe, pictures(), cuda=EXACT)
     print(f"{recipe}: loss {loss:.1e}, gradient {gradient:.1e}")
     assert loss < 1e-5
-    assert gradient < 1e-4
+    assert gradient < DECIDED
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_with_tf32_they_are_close(real_model: Path, recipe: str) -> None:
+def test_with_tf32_it_is_close(real_model: Path, recipe: str) -> None:
+    """TF32 moves activations by 1e-3, and so opens and shuts ReLUs: of the gradient, a percent or two is others'."""
     loss, gradient = differences(real_model, recipe, pictures())
     print(f"{recipe}: loss {loss:.1e}, gradient {gradient:.1e}")
     assert loss < 1e-3
-    assert gradient < 1e-3
+    assert gradient < 3e-2
 
 
 @pytest.mark.parametrize("extent", [(131, 97), (96, 64), (250, 333)])
 def test_pictures_of_any_size_will_do(real_model: Path, extent: tuple[int, int]) -> None:
     loss, gradient = differences(real_model, "gatys", pictures(*extent), cuda=EXACT)
     assert loss < 1e-5
-    assert gradient < 1e-4
+    assert gradient < DECIDED
 
 
 def test_where_all_maxima_tie_the_first_has_the_gradient(real_model: Path) -> None:
