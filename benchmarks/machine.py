@@ -42,9 +42,10 @@ def gpu_slug(device: str) -> str:
 
 
 def slug(machine: dict[str, Any]) -> str:
-    """Return a name for files: ``amd-epyc-2-cores``."""
+    """Return a name for files: ``amd-epyc-avx512-2-cores``."""
     cpu = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", str(machine["cpu"]).lower())
-    return "-".join([*re.findall(r"[a-z0-9]+", cpu), str(machine["cores"]), "cores"])
+    wide = ["avx512"] if "avx512f" in machine["simd"] else []  # processors of one name differ most in this
+    return "-".join([*re.findall(r"[a-z0-9]+", cpu), *wide, str(machine["cores"]), "cores"])
 
 
 def _field(path: str, name: str) -> str:

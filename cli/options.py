@@ -29,9 +29,7 @@ LowMemory = Annotated[bool, option("--low-memory", help="Use less memory, and mo
 GpuMemory = Annotated[
     float | None, option("--gpu-memory", help="GiB of the GPU's memory that may be used.", default="all", panel=MACHINE)
 ]
-Precision = Annotated[
-    str, option(help="Of convolutions: fp32, or fp16: for GPUs that have no TF32.", panel=MACHINE)
-]
+Precision = Annotated[str, option(help="Of convolutions: fp32, or fp16: for GPUs that have no TF32.", panel=MACHINE)]
 Tf32 = Annotated[
     bool, option("--tf32/--no-tf32", help="On CUDA, round factors to 11 bits: faster, less exact.", panel=MACHINE)
 ]
@@ -48,7 +46,7 @@ CudaGraph = Annotated[
     option(
         "--cuda-graph/--no-cuda-graph",
         help="On CUDA, record an evaluation once and replay it.",
-        default="on; off with lbfgs-device",
+        default="on; off with regions, --low-memory and lbfgs-device",
         panel=MACHINE,
     ),
 ]

@@ -125,7 +125,7 @@ def _normalize(b: Builder, op: ops.Normalize, x: str) -> str:
     return x
 
 
-_BEGIN, _END = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+BEGIN, END = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 def _crop(b: Builder, x: str, starts: tuple[int, int], ends: tuple[int, int]) -> str:
@@ -146,7 +146,7 @@ def _pad_edge_adjoint(b: Builder, op: ops.PadEdgeAdjoint, g: str) -> str:
             return b.node("Slice", x, b.ints(start), b.ints(stop), b.ints(axis))
 
         inside = part(g, op.before, -1)
-        first, last = part(inside, 0, 1), b.node("Add", part(inside, -1, _END), part(g, -1, _END))
+        first, last = part(inside, 0, 1), b.node("Add", part(inside, -1, END), part(g, -1, END))
         if op.before:
             first = b.node("Add", first, part(g, 0, 1))
         g = b.node("Concat", first, part(inside, 1, -1), last, axis=axis)
@@ -165,7 +165,7 @@ _WINDOW = {
 @lowers(ops.Difference)
 def _difference(b: Builder, op: ops.Difference, x: str) -> str:
     def at(y: int, x_: int) -> str:
-        ends = (_END if y else -1, _END if x_ else -1)
+        ends = (END if y else -1, END if x_ else -1)
         return b.once(("window", x, y, x_), lambda: _crop(b, x, (y, x_), ends))
 
     one, other = _WINDOW[op.axis]
@@ -222,7 +222,7 @@ def _conv(b: Builder, op: ops.Conv, x: str) -> str:
 def flipped(b: Builder, layer: str) -> str:
     """Return the kernels of a convolution's adjoint: flipped, channels swapped; folded when a session is created."""
     swapped = b.node("Transpose", kernel(b, layer), perm=[1, 0, 2, 3])
-    return b.node("Slice", swapped, b.ints(-1, -1), b.ints(_BEGIN, _BEGIN), b.ints(2, 3), b.ints(-1, -1))
+    return b.node("Slice", swapped, b.ints(-1, -1), b.ints(BEGIN, BEGIN), b.ints(2, 3), b.ints(-1, -1))
 
 
 @lowers(ops.ConvAdjoint)

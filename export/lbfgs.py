@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from impasto.export.direct import total
+from impasto.export.direct import END, total
 from impasto.export.lowering import IR_VERSION, OPSET, Builder
 from impasto.runtime.model import ALGEBRA
 
@@ -50,7 +49,7 @@ def _direction(b: Builder) -> dict[str, str]:
     }
 
 
-def _update(b: Builder) -> dict[str, str]:
+def _remember(b: Builder) -> dict[str, str]:
     """Return the history with a pair in place of the oldest one, and its products with the gradient and with y.
 
     The pair is s = length direction and y, the difference of the scaled gradients. The products are [2m, 2], sums of
@@ -66,7 +65,7 @@ def _update(b: Builder) -> dict[str, str]:
 
 def _younger(b: Builder, rows: str) -> str:
     """Return all but the oldest of m steps or differences."""
-    return b.node("Slice", rows, b.ints(1), b.ints(np.iinfo(np.int64).max), b.ints(0))
+    return b.node("Slice", rows, b.ints(1), b.ints(END), b.ints(0))
 
 
 def _with_each(b: Builder, rows: str, x: str) -> str:
@@ -84,8 +83,8 @@ _GRAPHS: dict[str, tuple[Callable[[Builder], dict[str, str]], dict[str, Shape], 
         {"history": _HISTORY, "coefficients": (1, "K"), "gradient": _POINT, "own": (), "scale": ()},
         {"direction": _POINT, "slope": (), "square": ()},
     ),
-    "update": (
-        _update,
+    "remember": (
+        _remember,
         {
             "history": _HISTORY,
             "direction": _POINT,

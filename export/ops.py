@@ -360,7 +360,7 @@ class _Unpool(Op):
 
 
 class MaxUnpool(_Unpool):
-    """(g, x, y = maxpool(x)) -> g of each window at its maximum, in equal shares where several elements are."""
+    """(g, x, y = maxpool(x)) -> g of each window at its maximum, to the first where several elements are."""
 
 
 class AverageUnpool(_Unpool):

@@ -32,7 +32,7 @@ TILE = (6, 6, 6, 4, 2)
 
 #: A level is filtered in so many strips: what lies between its steps, twice as large as its result, is then small
 #: enough to stay in the processor's cache, and takes little memory.
-STRIPS = (16, 8, 1, 1, 1)
+STRIPS = (16, 8, 2, 1, 1)
 
 _INT32, _FLOAT = 6, 1
 _FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits 32 bits

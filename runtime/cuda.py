@@ -38,8 +38,9 @@ class CudaOptions:
     workspace
         Let convolutions take as much scratch memory as their fastest algorithm wants, rather than 32 MB.
     graph
-        Record the first evaluation of a size as a CUDA graph and replay it: less work for the host. By default wherever
-        pictures stay in their places, which the optimiser ``lbfgs-device`` does not let them do.
+        Record an evaluation as a CUDA graph and replay it: less work for the host. By default wherever that can be
+        done: not with regions, whose graphs have loops, not with low memory, which is not there to stay, and not with
+        the optimiser ``lbfgs-device``, whose pictures change places.
 
     Raises
     ------

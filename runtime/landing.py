@@ -19,11 +19,15 @@ from impasto.runtime.errors import TransferError
 #: `cudaMemcpyKind` of CUDA's runtime API.
 _TO_HOST = 2
 
+#: So many arrays are used again; who keeps more of them gets others.
+_KEPT = 4
+
 
 class Landing:
     """Float32 arrays of one shape on the host, for copies of arrays on a device.
 
-    An array that is given away belongs to whoever has it. When nobody has it any longer, the next copy goes there.
+    An array that is given away belongs to whoever has it. When nobody has it any longer, the next copy goes there. Not
+    for two threads at once.
     """
 
     def __init__(self, shape: tuple[int, ...], device: str) -> None:
@@ -51,12 +55,13 @@ class Landing:
     def _free(self) -> NDArray[np.float32]:
         """Return an array that nobody refers to but the list of them and the question."""
         for k in range(len(self._arrays)):
-            if sys.getrefcount(self._arrays[k]) <= 2:
+            if sys.getrefcount(self._arrays[k]) <= 2:  # views of it count, too: they refer to it
                 return self._arrays[k]
         array = np.empty(self._shape, np.float32)
-        if self._cuda:
-            _page_lock(self._cuda, array)
-        self._arrays.append(array)
+        if len(self._arrays) < _KEPT:
+            if self._cuda:
+                _page_lock(self._cuda, array)
+            self._arrays.append(array)
         return array
 
 

@@ -315,7 +315,7 @@ class Algebra:
         self._graphs["direction"].run(inputs, {"direction": direction, "slope": slope, "square": square})
         return download_number(slope), download_number(square)
 
-    def update(
+    def remember(
         self,
         history: DeviceArray,
         step: tuple[float, DeviceArray],
@@ -348,7 +348,7 @@ class Algebra:
             "previous": previous,
             "scale": self._number(scale),
         }
-        self._graphs["update"].run(inputs, {"updated": updated, "products": products})
+        self._graphs["remember"].run(inputs, {"updated": updated, "products": products})
         return download(products).astype(np.float64)
 
     def _number(self, value: float) -> DeviceArray:
@@ -456,7 +456,7 @@ class Descent:
         if not curved:
             self._history.clear()
         else:
-            products = self._algebra.update(
+            products = self._algebra.remember(
                 self._rows,
                 (found.length, self._direction),
                 (self._trial_gradient, self._gradient),

@@ -48,7 +48,7 @@ def graph_file(recipe: str, lowering: str, kind: str) -> str:
 
 
 #: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.
-ALGEBRA = ("step", "slope", "direction", "update")
+ALGEBRA = ("step", "slope", "direction", "remember")
 
 #: No network halves a picture more often.
 _LEVELS = 5

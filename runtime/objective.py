@@ -198,7 +198,7 @@ class Objective:
             When the model lacks the graphs that an optimiser on the device needs; or when evaluations are recorded,
             see `CudaOptions.graph`, which ties them to one picture's place.
         """
-        if self.device != "cpu" and self._session.placement.cuda.recorded:
+        if self._session.placement.recorded:
             raise InputError("objective: its evaluations are recorded; open it with CudaOptions(graph=False)")
         return _Resident(self._evaluate, Algebra.open(self._session.folder, self._session.placement))
 

@@ -111,8 +111,19 @@ class Placement:
             raise InputError(f"threads is {self.threads}; expected 1 or more")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision {self.precision!r}: expected {' or '.join(PRECISIONS)}")
+        if self.low_memory and self.cuda.graph:
+            raise InputError("cuda graph: needs the memory that low_memory gives back; leave one of the two out")
         if self.precision != "fp32" and self.lowering == WINOGRAD:
             raise ModelError(f"precision {self.precision}: not with lowering {WINOGRAD}; leave one of the two out")
+
+    @property
+    def recorded(self) -> bool:
+        """Whether evaluations are to be recorded as a CUDA graph: that keeps its memory, and so needs it to stay."""
+        return self.device != "cpu" and not self.low_memory and self.cuda.recorded
+
+    def unrecorded(self) -> Placement:
+        """Return the same without recording."""
+        return replace(self, cuda=replace(self.cuda, graph=False))
 
     @property
     def layout(self) -> str:
@@ -214,11 +225,9 @@ class Runner:
     def _why_failed(self, error: Exception) -> str:
         reason = _one_line(error)
         if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
-            advice = "a smaller --size" if self.placement.low_memory else "a smaller --size, or --low-memory"
-            return f"{self.name}: out of memory on {self.device}; choose {advice}"
-        recorded = self.device != "cpu" and self.placement.cuda.recorded
+            return _out_of_memory(self.name, self.placement)
         advice = "please report it" if self.device == "cpu" else "try --device cpu"
-        advice = "try --no-cuda-graph" if recorded else advice
+        advice += ", or --no-cuda-graph" if self.placement.recorded else ""
         return f"{self.name}: onnxruntime failed on {self.device} ({reason}); {advice}"
 
 
@@ -276,6 +285,11 @@ def download(array: DeviceArray) -> NDArray[np.float32]:
 def download_number(array: DeviceArray) -> float:
     """Return the one number in an array on a device."""
     return float(array.numpy().item())
+
+
+def _out_of_memory(name: str, placement: Placement) -> str:
+    advice = "a smaller --size" if placement.low_memory else "a smaller --size, or --low-memory"
+    return f"{name}: out of memory on {placement.device}; choose {advice}"
 
 
 def _one_line(error: Exception) -> str:
@@ -339,7 +353,7 @@ def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner
     """
     path = folder.algebra(name)
     # Inner products decide where a line search ends: they are computed in float32 throughout, and by no CUDA graph.
-    plain = replace(placement, cuda=replace(placement.cuda, tf32=False, graph=False))
+    plain = replace(placement, cuda=replace(placement.cuda, tf32=False)).unrecorded()
     inference, _ = _open_graph(import_onnxruntime(), path, plain, None, search=False)
     return Runner(inference, path.name, plain)
 
@@ -394,10 +408,16 @@ def _open_graph(
     check_provider(placement.device)
     preload_libraries(ort)
     number = placement.device.partition(":")[2]
-    if extents:
-        with contextlib.suppress(Exception):  # whatever it is, the second attempt tells
-            return _open_strictly(ort, path, placement, number, extents), placement
-    placement = replace(placement, cuda=replace(placement.cuda, graph=False))
+    plain = placement.unrecorded()
+    # A recording is refused where a graph has loops, as those with regions have.
+    for attempt in (placement, plain) if placement.recorded else (plain,):
+        if extents and (inference := _open_strictly(ort, path, attempt, number, extents)):
+            if placement.cuda.graph and attempt is plain:
+                warnings.warn(
+                    f"{path.name}: cannot be recorded; runs without --cuda-graph", RuntimeWarning, stacklevel=3
+                )
+            return inference, attempt
+    placement = plain
     inference = _open_cuda(ort, path, placement, (CUDA, placement.cuda.provider(number, search=search)))
     if extents:
         warnings.warn(
@@ -411,7 +431,7 @@ def _open_graph(
 def preload_libraries(ort: Any) -> None:
     """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs.
 
-    And have it warn of nothing: 1.31 prints, for every session, that CUDA is not one of its plug-ins.
+    And have it, in the whole process, warn of nothing: 1.31 prints, for every session, that CUDA is no plug-in.
     """
     ort.set_default_logger_severity(_QUIET)
     if hasattr(ort, "preload_dlls"):
@@ -419,13 +439,24 @@ def preload_libraries(ort: Any) -> None:
             ort.preload_dlls()
 
 
-def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, extents: Mapping[str, int]) -> Any:
-    """Open for pictures of one size, so that every node runs on the device; fail where one does not."""
+def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, extents: Mapping[str, int]) -> Any | None:
+    """Open for pictures of one size, so that every node runs on the device; return nothing where one does not.
+
+    Raises
+    ------
+    TransferError
+        When there is no room for the graph.
+    """
     options = _options(ort, placement, log_level=_FATAL)
     fix_extents(options, extents)
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider = (CUDA, placement.cuda.provider(number, search=True))
-    return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
+    try:
+        return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
+    except Exception as error:  # onnxruntime's own exception types are not public
+        if _NO_MEMORY.search(_one_line(error)):
+            raise TransferError(_out_of_memory(path.name, placement)) from error
+        return None  # whatever it is, the next attempt tells
 
 
 def fix_extents(options: Any, extents: Mapping[str, int]) -> None:

@@ -138,7 +138,9 @@ def test_options_for_a_gpu() -> None:
 
 def test_the_machine_goes_without_a_name() -> None:
     assert set(describe()) == {"cpu", "simd", "cores", "ram_gib", "system"}
-    assert slug({"cpu": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 2}) == "intel-xeon-2-cores"
+    xeon = {"cpu": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 2}
+    assert slug({**xeon, "simd": ["avx2"]}) == "intel-xeon-2-cores"
+    assert slug({**xeon, "simd": ["avx2", "avx512f"]}) == "intel-xeon-avx512-2-cores"
 
 
 def test_a_command_is_measured(tmp_path: Path) -> None:

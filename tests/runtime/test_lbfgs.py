@@ -166,11 +166,11 @@ def test_a_failure_between_evaluations_keeps_the_best_point(algebra: Algebra, mo
     def fail(*_: object) -> Any:
         made.append(None)
         if len(made) == 3:
-            raise TransferError("lbfgs.update.onnx: out of memory")
-        return update(*_)
+            raise TransferError("lbfgs.remember.onnx: out of memory")
+        return remember(*_)
 
-    update = algebra.update
-    monkeypatch.setattr(algebra, "update", fail)
+    remember = algebra.remember
+    monkeypatch.setattr(algebra, "remember", fail)
     found = on_device(algebra, function, np.full_like(bottom, 4), 50)
     assert found.stopped
     assert "out of memory" in found.reason
@@ -241,7 +241,7 @@ def test_the_direction_is_that_of_the_two_loop_recursion(count: int) -> None:
     history, rows = History(m), np.zeros((2 * m, n))
     known = list(pairs(count, n, rng))
     for s, y in known:
-        rows[:m], rows[m:] = [*rows[1:m], s], [*rows[m + 1 :], y]  # as the graph `update` has it
+        rows[:m], rows[m:] = [*rows[1:m], s], [*rows[m + 1 :], y]  # as the graph `remember` has it
         history.record(rows @ np.stack([gradient, y], axis=1))
     own, coefficients = history.coefficients()
     expected, used = gradient.copy(), []
@@ -255,6 +255,29 @@ def test_the_direction_is_that_of_the_two_loop_recursion(count: int) -> None:
     for (s, y), a in zip(known[-m:], reversed(used), strict=True):
         expected += (a - y @ expected / (s @ y)) * s
     np.testing.assert_allclose(own * gradient + coefficients @ rows, -expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_the_oldest_pair_makes_room_for_a_new_one(algebra: Algebra, m: int) -> None:
+    rng = np.random.default_rng(m)
+    expected = np.zeros((2 * m, *SHAPE[1:]), np.float32)
+    rows, spare = algebra.upload(expected), algebra.allocate(expected.shape)
+    for _ in range(m + 2):
+        direction, gradient, previous = (rng.normal(size=SHAPE).astype(np.float32) for _ in range(3))
+        products = algebra.remember(
+            rows,
+            (0.5, algebra.upload(direction)),
+            (algebra.upload(gradient), algebra.upload(previous)),
+            0.25,
+            spare,
+            algebra.allocate((2 * m, 2)),
+        )
+        rows, spare = spare, rows
+        s, y = 0.5 * direction, 0.25 * (gradient - previous)
+        expected = np.concatenate([expected[1:m], s, expected[m + 1 :], y])
+        np.testing.assert_allclose(download(rows), expected, rtol=1e-6)
+        inner = [[float(np.vdot(row, x)) for x in (0.25 * gradient, y)] for row in expected]
+        np.testing.assert_allclose(products, inner, rtol=1e-4, atol=1e-4)
 
 
 # --- whole transfers ------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """On real hardware: what runs on CUDA is what runs on the CPU. Skipped where there is no NVIDIA GPU.
 
-That no part of a graph runs on the CPU shows in every test: it would be a warning, and warnings are errors here.
+That no part of an objective runs on the CPU shows in every test: it would be a warning, and warnings are errors here.
 """
 
 from __future__ import annotations
@@ -121,6 +121,17 @@ def test_what_is_recorded_is_what_is_computed(real_model: Path) -> None:
         assert loss == pytest.approx(other_loss, rel=1e-6)
         np.testing.assert_allclose(gradient, other_gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max())
     assert results[0][0][0] != results[0][1][0]
+
+
+def test_with_low_memory_it_is_the_same(real_model: Path) -> None:
+    content, style, start = pictures()
+    losses = []
+    for low_memory in (False, True):
+        objective = Objective.open(
+            real_model, "gatys", content=content, styles=[style], device="cuda", low_memory=low_memory
+        )
+        losses.append([objective.evaluate(start + k)[0] for k in (0, 0, 0, 1)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_regions_run_on_cuda(real_model: Path) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from impasto.runtime import session as session_module
+from impasto.runtime.cuda import CudaOptions
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
 from impasto.runtime.model import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder, extents
 from impasto.runtime.objective import Objective
@@ -162,6 +164,65 @@ def test_what_onnxruntime_prints_of_missing_libraries_goes_to_standard_error(
     out, err = capsys.readouterr()
     assert out == ""
     assert "CUDA 11.8" in err
+
+
+# --- CUDA graphs: how a session is opened, told by an onnxruntime that opens it on the CPU ---------------------
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each attempt to open a session was to be recorded; one that was is refused, as graphs with loops are."""
+    tried: list[bool] = []
+
+    def create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:
+        tried.append(providers[0][1]["enable_cuda_graph"] == "1")
+        if tried[-1]:
+            raise RuntimeError("This session cannot use the graph capture feature: control flow nodes")
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    monkeypatch.setattr(session_module, "_create", create)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("placement", "expected"),
+    [
+        (Placement("cuda:0"), [True, False]),
+        (Placement("cuda:0", low_memory=True), [False]),
+        (Placement("cuda:0", cuda=CudaOptions(graph=False)), [False]),
+    ],
+)
+def test_what_cannot_be_recorded_is_opened_without_and_still_for_one_size(
+    model: Path, attempts: list[bool], placement: Placement, expected: list[bool]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        session = open_session(ModelFolder.open(model), "gatys", OBJECTIVE, placement, extents(40, 48))
+    assert attempts == expected
+    assert not session.placement.recorded
+
+
+def test_a_recording_that_was_asked_for_and_cannot_be_had_is_told_of(model: Path, attempts: list[bool]) -> None:
+    placement = Placement("cuda:0", cuda=CudaOptions(graph=True))
+    with pytest.warns(RuntimeWarning, match="cannot be recorded; runs without --cuda-graph"):
+        open_session(ModelFolder.open(model), "gatys", OBJECTIVE, placement, extents(40, 48))
+    assert attempts == [True, False]
+
+
+def test_a_recording_needs_the_memory_that_low_memory_gives_back() -> None:
+    with pytest.raises(InputError, match=r"cuda graph: .*low_memory"):
+        Placement("cuda", low_memory=True, cuda=CudaOptions(graph=True))
+
+
+def test_no_room_for_a_graph_is_told_as_such(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(*_: Any) -> Any:
+        raise RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    monkeypatch.setattr(session_module, "_create", create)
+    with pytest.raises(TransferError, match="out of memory on cuda:0; choose a smaller --size, or --low-memory"):
+        open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(40, 48))
 
 
 # --- threads --------------------------------------------------------------------------------------------------
