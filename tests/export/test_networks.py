@@ -41,11 +41,13 @@ def zoo_chain() -> list[tuple[object, ...]]:
     return chain
 
 
-def our_chain() -> list[tuple[object, ...]]:
+ALL = [layer.name for layer in NETWORKS["vgg19"].layers]
+
+
+def our_chain(wanted: list[str], pooling: str = "max") -> list[tuple[object, ...]]:
     """Return our VGG-19 in the same words, from the logical graph; its last pooling is followed by nothing."""
-    last = ops.max_pool(
-        activations(ops.graph_input("image", Map(3)), NETWORKS["vgg19"], CAFFE, "max", ["block5_conv4"])["block5_conv4"]
-    )
+    image = ops.graph_input("image", Map(3))
+    last = ops.max_pool(activations(image, NETWORKS["vgg19"], CAFFE, pooling, wanted)["block5_conv4"])
     chain: list[tuple[object, ...]] = []
     for var in topological([last]):
         match var.op:
@@ -53,14 +55,29 @@ def our_chain() -> list[tuple[object, ...]]:
                 chain.append(("conv", (outputs, inputs, 3, 3), (1, 1), (1, 1, 1, 1)))
             case ops.Relu():
                 chain.append(("relu",))
-            case ops.MaxPool():
+            case ops.MaxPool() | ops.AveragePool():
                 chain.append(("pool", (2, 2), (2, 2)))
     return chain
 
 
 def test_vgg19_is_the_model_zoos() -> None:
-    assert our_chain() == zoo_chain()
-    assert sum(link[0] == "conv" for link in our_chain()) == 16
+    assert our_chain(ALL) == zoo_chain()
+    assert sum(link[0] == "conv" for link in our_chain(ALL)) == 16
+
+
+def test_max_pooling_comes_before_the_relu_of_a_layer_that_nobody_asks_for() -> None:
+    """The two commute. An average of what a ReLU lets through is another thing: there, the order stays."""
+    relu, pool = ("relu",), ("pool", (2, 2), (2, 2))
+    kinds = [link if link[0] != "conv" else "conv" for link in our_chain(["block2_conv2", "block5_conv4"])]
+    around = [kinds[k - 1 : k + 2] for k, kind in enumerate(kinds) if kind == pool]
+    assert around == [
+        ["conv", pool, relu],
+        [relu, pool, "conv"],  # of block2_conv2
+        ["conv", pool, relu],
+        ["conv", pool, relu],
+        [relu, pool],
+    ]
+    assert our_chain(["block5_conv4"], "average") == zoo_chain()
 
 
 def test_the_chain_is_what_is_lowered() -> None:

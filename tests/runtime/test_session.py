@@ -178,7 +178,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         tried.append(providers[0][1]["enable_cuda_graph"] == "1")
         if tried[-1]:
             raise RuntimeError("This session cannot use the graph capture feature: control flow nodes")
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])  # its options forbid the CPU
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
     monkeypatch.setattr(session_module, "_create", create)
