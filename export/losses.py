@@ -303,21 +303,21 @@ def activations(
     image: Var, network: Network, preprocessing: Preprocessing, pooling: str, wanted: Iterable[str]
 ) -> dict[str, Var]:
     """Return the network's activations (after the ReLU) of the wanted layers, and compute no more than they need."""
+    pool = {"max": ops.max_pool, "average": ops.average_pool}[pooling]
     x = ops.normalize(image, preprocessing.mean, preprocessing.scale)
     found: dict[str, Var] = {}
     wanted = set(wanted)
-    layers = list(network.up_to(wanted))
+    layers = network.up_to(wanted)
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
         x = ops.conv(x, layer.name, layer.inputs, layer.outputs)
         pooled = after is not None and after.level > layer.level
-        if pooled and pooling == "max" and layer.name not in wanted:
-            x = ops.relu(ops.max_pool(x))  # the two commute: this way the ReLU has a quarter of the work
-            continue
-        x = ops.relu(x)
+        # Max pooling and ReLU commute: where nobody asks for what is between, the ReLU can have a quarter of the work.
+        first = pooled and pooling == "max" and layer.name not in wanted
+        x = ops.relu(pool(x) if first else x)
         if layer.name in wanted:
             found[layer.name] = x
-        if pooled:
-            x = ops.max_pool(x) if pooling == "max" else ops.average_pool(x)
+        if pooled and not first:
+            x = pool(x)
     return found
 
 

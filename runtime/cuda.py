@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from impasto.defaults import CONV_SEARCH
@@ -88,19 +88,6 @@ class CudaOptions:
             options["gpu_mem_limit"] = str(round(self.memory * 2**30))
             options["arena_extend_strategy"] = "kSameAsRequested"  # in powers of two it would hit the limit early
         return options
-
-
-def unrecorded(options: CudaOptions) -> CudaOptions:
-    """Return options for pictures that change places.
-
-    Raises
-    ------
-    InputError
-        When a recording is asked for.
-    """
-    if options.graph:
-        raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
-    return replace(options, graph=False)
 
 
 def runtime_libraries(version: str) -> tuple[str, ...]:

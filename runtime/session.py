@@ -409,23 +409,21 @@ def _open_graph(
     preload_libraries(ort)
     number = placement.device.partition(":")[2]
     plain = placement.unrecorded()
-    # A recording is refused where a graph has loops, as those with regions have.
-    for attempt in (placement, plain) if placement.recorded else (plain,):
-        if extents and (inference := _open_strictly(ort, path, attempt, number, extents)):
-            if placement.cuda.graph and attempt is plain:
-                warnings.warn(
-                    f"{path.name}: cannot be recorded; runs without --cuda-graph", RuntimeWarning, stacklevel=3
-                )
-            return inference, attempt
-    placement = plain
-    inference = _open_cuda(ort, path, placement, (CUDA, placement.cuda.provider(number, search=search)))
+    if extents and placement.recorded:
+        if inference := _open_strictly(ort, path, placement, number, extents):
+            return inference, placement
+        if placement.cuda.graph:  # refused where a graph has loops, as those with regions have
+            warnings.warn(f"{path.name}: cannot be recorded; runs without --cuda-graph", RuntimeWarning, stacklevel=3)
+    if extents and (inference := _open_strictly(ort, path, plain, number, extents)):
+        return inference, plain
+    inference = _open_cuda(ort, path, plain, (CUDA, plain.cuda.provider(number, search=search)))
     if extents:
         warnings.warn(
             f"{path.name}: onnxruntime runs parts of it on the CPU, which takes longer; please report it",
             RuntimeWarning,
             stacklevel=3,
         )
-    return inference, placement
+    return inference, plain
 
 
 def preload_libraries(ort: Any) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from impasto.defaults import REFERENCE_RECIPE
 from impasto.runtime.colors import keep_colors, match_colors, mix
-from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions, unrecorded
+from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import InputError, TransferError
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
@@ -240,8 +240,8 @@ def prepare(
         raise InputError("styles: none given; expected one style picture or more")
     if restart_every is not None and stages not in (None, 1):
         raise InputError(f"stages is {stages}: with restart_every there is one; leave one of the two out")
-    if optimizer == "lbfgs-device":
-        cuda = unrecorded(cuda)
+    if cuda.graph and optimizer == "lbfgs-device":
+        raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
     metadata = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE)
     chosen = metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
     photograph = as_image(content, "content")
@@ -264,6 +264,8 @@ def prepare(
         time_limit=time_limit,
     )
     placement = Placement(device, lowering, threads, low_memory, cuda, precision)
+    if optimizer == "lbfgs-device":
+        placement = placement.unrecorded()
     transfer = Transfer(
         plan,
         photograph,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from impasto.runtime import InputError, stylize
-from impasto.runtime.cuda import CUDA_DEFAULTS, SEARCHES, CudaOptions, unrecorded
+from impasto.runtime.cuda import SEARCHES, CudaOptions
+from impasto.runtime.session import Placement
 
 
 def test_the_defaults_leave_memory_to_onnxruntime_and_a_search_is_for_what_runs_often() -> None:
@@ -62,5 +63,5 @@ def test_a_cuda_graph_and_an_optimiser_that_moves_pictures_about_exclude_each_ot
 
 
 def test_for_pictures_that_change_places_nothing_is_recorded_by_default() -> None:
-    assert CUDA_DEFAULTS.recorded
-    assert not unrecorded(CUDA_DEFAULTS).recorded
+    assert Placement("cuda").recorded
+    assert not Placement("cuda").unrecorded().recorded
