@@ -6,9 +6,9 @@ activations in memory. Whatever knows about layouts stands behind this seam.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,7 +47,7 @@ class Builder:
     values: dict[Var, str] = field(default_factory=dict)
     origin: dict[str, Var] = field(default_factory=dict)
     _pieces: dict[str, list[str]] = field(default_factory=dict)
-    _count: Counter[str] = field(default_factory=Counter)
+    _numbers: Iterator[int] = field(default_factory=count)
     _memo: dict[Hashable, Any] = field(default_factory=dict)
 
     def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -56,9 +56,9 @@ class Builder:
 
     def split(self, op_type: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         """Emit a node with several outputs and return their names."""
-        name = self._fresh(op_type)
+        name = self._fresh()
         names = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
-        self.nodes.append(helper.make_node(op_type, inputs, names, name=name, domain=domain, **attributes))
+        self.nodes.append(helper.make_node(op_type, inputs, names, domain=domain, **attributes))
         return names
 
     def join(self, pieces: Sequence[str], axis: int) -> str:
@@ -121,23 +121,23 @@ class Builder:
         nodes, memo, values = self.nodes, self._memo, self.values
         # What is emitted for a step is unknown outside of it.
         self.nodes, self._memo, self.values = [], dict(memo), dict(values)
-        inputs = [self._fresh("slice") for _ in (*state, *sequences)]
+        inputs = [self._fresh() for _ in (*state, *sequences)]
         outputs = list(body(*inputs))
         made = {name for node in self.nodes for name in node.output}
         outputs = [name if name in made else self.node("Identity", name) for name in outputs]
         step = _needed(self.nodes, outputs)
         self.nodes, self._memo, self.values = nodes, memo, values
-        graph = helper.make_graph(step, self._fresh("step"), _floats(inputs), _floats(outputs))
+        graph = helper.make_graph(step, self._fresh(), _floats(inputs), _floats(outputs))
         return self.split("Scan", *state, *sequences, outputs=len(outputs), body=graph, num_scan_inputs=len(sequences))
 
     def _initializer(self, values: NDArray[Any]) -> str:
-        name = self._fresh("constant")
+        name = self._fresh()
         self.initializers[name] = numpy_helper.from_array(values, name)
         return name
 
-    def _fresh(self, stem: str) -> str:
-        self._count[stem] += 1
-        return f"{stem}_{self._count[stem]}"
+    def _fresh(self) -> str:
+        """Return a name that is new. Names are most of a file, and so they are no longer than numbers."""
+        return str(next(self._numbers))
 
 
 Emit = Callable[..., str]
@@ -186,8 +186,10 @@ class Lowering:
             if isinstance(var.op, ops.Input):
                 inputs.append(self._value_info(var.op.name, var.type))
                 builder.bind(var, var.op.name)
-        self.emit(builder, outputs.values())
-        for output, var in outputs.items():
+        # onnxruntime computes first what is written last, with all that it needs. That has to be the gradient, which
+        # needs everything: what it keeps of the way forward is then made there, not once all else is done.
+        for output, var in sorted(outputs.items(), key=lambda item: len(topological([item[1]]))):
+            self.emit(builder, [var])
             builder.nodes.append(helper.make_node("Identity", [builder.values[var]], [output], name=output))
         nodes = _needed(builder.nodes, outputs)
         used = {name for node in nodes for name in _reads(node)}

@@ -30,9 +30,12 @@ from impasto.runtime.terms import IMAGE
 #: transformed kernels grow: a map of few tiles waits for them. Even, for windows of 2 x 2 must not straddle tiles.
 TILE = (6, 6, 6, 4, 2)
 
-#: A level is filtered in so many strips: what lies between its steps, twice as large as its result, is then small
-#: enough to stay in the processor's cache, and takes little memory.
-STRIPS = (16, 8, 2, 1, 1)
+#: A level is worked on in strips of about so many tiles: what lies between two gathers then stays in the processor's
+#: cache, and takes little memory. Deep levels have many channels, and transformed kernels that are read for each strip.
+WIDTH = (300, 150, 112, 256, 1024)
+
+#: The most strips of a level. A graph has nodes for all; in a small picture some strips have no tiles, and cost little.
+STRIPS = (40, 20, 5, 3, 1)
 
 _INT32, _FLOAT = 6, 1
 _FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits 32 bits
@@ -212,14 +215,24 @@ def positions(b: Builder, level: int) -> str:
 
 
 def strips(b: Builder, level: int, table: str, axis: int) -> list[str]:
-    """Cut a table by tiles, along `axis`, into the level's number of strips of nearly equal width."""
-    count = STRIPS[level]
-    if count == 1:
+    """Cut a table by tiles, along `axis`, into the level's number of strips; the last ones may be empty."""
+    if STRIPS[level] == 1:
         return [table]
 
     def cut() -> list[str]:
-        stride = tiles(b, level).stride
-        ends = [b.node("Div", b.node("Mul", stride, b.ints(k)), b.ints(count)) for k in range(count + 1)]
-        return [b.node("Slice", table, *pair, b.ints(axis)) for pair in itertools.pairwise(ends)]
+        return [b.node("Slice", table, *pair, b.ints(axis)) for pair in itertools.pairwise(_ends(b, level))]
 
     return b.once(("strips", table), cut)
+
+
+def _ends(b: Builder, level: int) -> list[str]:
+    """Return where strips of nearly equal width end, the first one at 0."""
+
+    def make() -> list[str]:
+        stride, width = tiles(b, level).stride, WIDTH[level]
+        wanted = b.node("Div", b.node("Add", stride, b.ints(width // 2)), b.ints(width))
+        used = b.node("Max", b.node("Min", wanted, b.ints(STRIPS[level])), b.ints(1))
+        full = (b.node("Min", used, b.ints(k)) for k in range(STRIPS[level] + 1))
+        return [b.node("Div", b.node("Mul", stride, k), used) for k in full]
+
+    return b.once(("ends", level), make)

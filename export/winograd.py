@@ -10,7 +10,7 @@ level above, and the next convolution gathers straight from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -28,6 +28,8 @@ _NEVER = -1e30
 
 _RGB = 3
 
+_FLOAT, _BOOL = 1, 9  # of ONNX's types
+
 #: onnxruntime's own operators; `FusedMatMul` reads a matrix transposed where it lies.
 _CONTRIB = "com.microsoft"
 
@@ -44,7 +46,6 @@ def describe(type_: Type) -> Sequence[int | str]:
 #: Operators that are for pictures and scalars, or treat every element alike.
 _AS_DIRECT: tuple[type[Op], ...] = (
     ops.Constant,
-    ops.Add,
     ops.Subtract,
     ops.Multiply,
     ops.Scale,
@@ -189,32 +190,93 @@ def _planes(b: Builder, x: str) -> str:
     return b.node("Reshape", b.node("Transpose", pixels, perm=[1, 0]), shape)
 
 
+# --- strips ---------------------------------------------------------------------------------------------------
+#
+# What is done to every element alike is done strip by strip, from what a convolution leaves in the cache to what the
+# next one gathers from: only there, strips are joined.
+
+
+def _tiled_by(b: Builder, x: str) -> int:
+    """Return the level whose tiles a map lies in."""
+    return _map(b, x).level - _in_windows(b.origin[x])
+
+
+def _cut(b: Builder, x: str) -> list[str]:
+    """Return slices of a map, its level's strips. What it may be joined from need not be kept for them."""
+    return tiles.strips(b, _tiled_by(b, x), x, 1)
+
+
+def _strips(b: Builder, x: str) -> list[str]:
+    """Return a map in its level's strips: what it is joined from, or else slices."""
+    pieces = b.pieces(x)
+    return pieces if len(pieces) > 1 else _cut(b, x)
+
+
+def _join(b: Builder, strips: Iterable[str]) -> str:
+    return b.join(list(strips), axis=1)
+
+
+def _kept(
+    b: Builder, decide: Callable[[], Iterable[str]], level: int, gradients: Sequence[str], scale: Sequence[int]
+) -> list[str]:
+    """Return decisions, strip by strip, as large as gradients times `scale`: 1.0 where they are true, else 0.0.
+
+    A byte an element is kept of what they are about. onnxruntime computes first what is written last. So the decisions,
+    written after the gradients' shapes, are made on the way forward, all of them, for they are joined; but only with
+    the gradients come the shapes, and with these the floats.
+    """
+    shapes = [b.node("Mul", b.node("Shape", g), b.ints(*scale)) for g in gradients]
+    decisions = tiles.strips(b, level, _join(b, decide()), 1)
+    kept = (b.node("Reshape", *pair, allowzero=1) for pair in zip(decisions, shapes, strict=True))
+    return [b.node("Cast", strip, to=_FLOAT) for strip in kept]
+
+
+@lowers(ops.Add)
+def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
+    add = direct.rules[ops.Add]
+    if not _is_activation(b.origin[x].type):
+        return add(b, op, x, y)
+    return _join(b, (add(b, op, *pair) for pair in zip(_strips(b, x), _strips(b, y), strict=True)))
+
+
 # --- activations and poolings ---------------------------------------------------------------------------------
 
 
 @lowers(ops.Relu)
 def _relu(b: Builder, op: ops.Relu, x: str) -> str:
-    return b.join([b.node("Relu", piece) for piece in b.pieces(x)], axis=1)
+    return _join(b, (b.node("Relu", strip) for strip in b.pieces(x)))
 
 
 @lowers(ops.Gate)
 def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
-    if _in_windows(b.origin[y]):
-        g = _gather_pooled(b, g, _map(b, y).level - 1)
-    # A step that knows y alone would be computed as soon as y is, and kept until g comes: another map in memory.
-    later = b.node("Reshape", y, b.node("Shape", g))
-    return direct.rules[ops.Gate](b, op, g, later)
+    if not _is_activation(b.origin[y].type):
+        return direct.rules[ops.Gate](b, op, g, y)
+    level = _tiled_by(b, y)
+    gradients = _in_windows_of(b, level, g) if _in_windows(b.origin[y]) else _strips(b, g)
+    if _is_read_for(b.origin[g], b.origin[y]):
+        # A step that knows y alone would be computed as soon as y is, and kept until g comes.
+        later = [
+            b.node("Reshape", y, b.node("Shape", g), allowzero=1) for y, g in zip(_cut(b, y), gradients, strict=True)
+        ]
+        return _join(b, (direct.rules[ops.Gate](b, op, *pair) for pair in zip(gradients, later, strict=True)))
+    positive = _kept(
+        b, lambda: (b.node("Cast", strip, to=_BOOL) for strip in _strips(b, y)), level, gradients, (1, 1, 1)
+    )
+    return _join(b, (b.node("Mul", *pair) for pair in zip(gradients, positive, strict=True)))
 
 
-def _places(b: Builder, x: str) -> str:
+def _is_read_for(g: Var, y: Var) -> bool:
+    """Tell whether y is kept for a gradient anyway: whether it is an operand of a term of the sum that g is."""
+    return any(_is_read_for(term, y) for term in g.inputs) if isinstance(g.op, ops.Add) else y in g.inputs
+
+
+def _places(b: Builder, x: str, half: int) -> str:
     """Return a map as [m/2, 2, m/2, 2, tiles * C]: the places of a tile, by the window that they are pooled in."""
-    half = TILE[_map(b, x).level] // 2
-    return b.node("Reshape", x, b.ints(half, 2, half, 2, -1))
+    return b.once(("places", x), lambda: b.node("Reshape", x, b.ints(half, 2, half, 2, -1)))
 
 
-def _windows(b: Builder, y: str, level: int) -> str:
-    """Return what a level was pooled to, one value a window, as [m/2, 1, m/2, 1, tiles * C]."""
-    half = TILE[level] // 2
+def _windows(b: Builder, y: str, half: int) -> str:
+    """Return what is pooled, one value a window, as [m/2, 1, m/2, 1, tiles * C]."""
     return b.node("Reshape", y, b.ints(half, 1, half, 1, -1))
 
 
@@ -229,63 +291,66 @@ def _average_pool(b: Builder, op: ops.AveragePool, x: str) -> str:
 
 
 def _pool(b: Builder, x: str, reduce: str) -> str:
+    """Pool a row of each window, then its two rows: one axis at a time is twice as fast."""
+    half, shape = TILE[_map(b, x).level] // 2, _shape_of_windows(b, x)
+    rows = (_of_rows(b, strip, reduce, half) for strip in b.pieces(x))
+    return _join(b, (b.node("Reshape", b.node(reduce, row, b.ints(1)), shape) for row in rows))
+
+
+def _of_rows(b: Builder, strip: str, reduce: str, half: int) -> str:
+    """Reduce the rows of a strip's windows to one value each, [m/2, 2, m/2, 1, tiles * C]."""
+    return b.once((reduce, strip), lambda: b.node(reduce, _places(b, strip, half), b.ints(3)))
+
+
+def _shape_of_windows(b: Builder, x: str, each: int = 1) -> str:
+    """Return the shape of a strip with so many values for each window of x."""
     type_ = _map(b, x)
-    both = b.node(reduce, b.node(reduce, _places(b, x), b.ints(3)), b.ints(1))  # one axis at a time is twice as fast
-    return b.node("Reshape", both, b.ints((TILE[type_.level] // 2) ** 2, -1, type_.channels))
+    return b.ints(each * (TILE[type_.level] // 2) ** 2, -1, type_.channels)
 
 
-def _gather_pooled(b: Builder, g: str, level: int) -> str:
-    """Bring g from the tiles of its own level to the windows of the level above."""
-    gathered = b.node("Gather", _rows(b, g, _map(b, g).channels), tiles.unpooled(b, level), axis=0)
-    return _windows(b, gathered, level)
-
-
-def _share_of_windows(b: Builder, g: str, x: str) -> str:
-    """Return g in the windows of x, the level above, where it may lie already."""
-    level = _map(b, x).level
-    return _windows(b, g, level) if _in_windows(b.origin[g]) else _gather_pooled(b, g, level)
-
-
-def _as_tiles(b: Builder, places: str, like: str) -> str:
-    type_ = _map(b, like)
-    return b.node("Reshape", places, b.ints(TILE[type_.level] ** 2, -1, type_.channels))
+def _in_windows_of(b: Builder, level: int, g: str) -> list[str]:
+    """Return g, the gradient of what a level is pooled to, in strips of its windows, where it may lie already."""
+    if _in_windows(b.origin[g]):
+        return _strips(b, g)
+    rows = _rows(b, g, _map(b, g).channels)
+    return [b.node("Gather", rows, table, axis=0) for table in tiles.strips(b, level, tiles.unpooled(b, level), 1)]
 
 
 @lowers(ops.MaxUnpool)
 def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     """Give g to the first maximum of each window: the upper row if one is there, and in a row the left."""
-    maximum, share = _windows(b, y, _map(b, x).level), _share_of_windows(b, g, x)
+    level = _map(b, x).level
+    half = TILE[level] // 2
+    shares = [_windows(b, share, half) for share in _in_windows_of(b, level, g)]
 
-    def upper() -> str:
-        return b.node("Equal", b.node("ReduceMax", _half(b, x, 0, axis=1), b.ints(3)), maximum)
+    def decide() -> Iterable[str]:
+        for strip, maximum in zip(_strips(b, x), _strips(b, y), strict=True):
+            rows = _of_rows(b, strip, "ReduceMax", half)
+            column = _or_else(b, b.node("Equal", _first(b, _places(b, strip, half), axis=3), rows), 3)
+            row = _or_else(b, b.node("Equal", _first(b, rows, axis=1), _windows(b, maximum, half)), 1)
+            yield b.node("Reshape", b.node("And", column, row), _shape_of_windows(b, x, 4))
 
-    def left() -> str:
-        return b.node("GreaterOrEqual", _half(b, x, 0, axis=3), _half(b, x, 1, axis=3))
-
-    return _as_tiles(b, _split(b, _split(b, share, upper, 1), left, 3), x)
-
-
-def _half(b: Builder, x: str, which: int, axis: int) -> str:
-    """Return the first or the second half of every window: of its rows (axis 1), or of its columns (3)."""
-    return b.node("Slice", _places(b, x), b.ints(which), b.ints(which + 1), b.ints(axis))
+    chosen = _kept(b, decide, level, shares, (1, 2, 1, 2, 1))
+    shape = _shape_of_windows(b, x, 4)
+    return _join(b, (b.node("Reshape", b.node("Mul", *pair), shape) for pair in zip(shares, chosen, strict=True)))
 
 
-def _split(b: Builder, g: str, to_first: Callable[[], str], axis: int) -> str:
-    """Share g [.., 1, ..] out along an axis, [.., 2, ..]: to the first where `to_first` holds, else to the second.
+def _first(b: Builder, x: str, axis: int) -> str:
+    return b.node("Slice", x, b.ints(0), b.ints(1), b.ints(axis))
 
-    The order of these lines matters to onnxruntime, which computes what comes later as soon as it can: the decision, of
-    which a byte an element is kept in the place of x; but not its conversion to floats, which waits for g.
-    """
-    shape = b.node("Shape", g)
-    decision = b.node("Reshape", to_first(), shape)
-    first = b.node("Mul", g, b.node("Cast", decision, to=1))
-    return b.node("Concat", first, b.node("Sub", g, first), axis=axis)
+
+def _or_else(b: Builder, first: str, axis: int) -> str:
+    """Tell of each of two along an axis if it is chosen, [.., 2, ..]: the first where `first` [.., 1, ..]."""
+    return b.node("Concat", first, b.node("Not", first), axis=axis)
 
 
 @lowers(ops.AverageUnpool)
 def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
+    level = _map(b, x).level
     quarters = b.array(np.full((1, 2, 1, 2, 1), 0.25, np.float32))
-    return _as_tiles(b, b.node("Mul", _share_of_windows(b, g, x), quarters), x)
+    windows = (_windows(b, share, TILE[level] // 2) for share in _in_windows_of(b, level, g))
+    shape = _shape_of_windows(b, x, 4)
+    return _join(b, (b.node("Reshape", b.node("Mul", share, quarters), shape) for share in windows))
 
 
 # --- means and statistics -------------------------------------------------------------------------------------
@@ -332,7 +397,8 @@ def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
 def _share(b: Builder, op: ops.Share, s: str, x: str) -> str:
     if not _is_activation(b.origin[x].type):
         return direct.rules[ops.Share](b, op, s, x)
-    return b.node("Mul", b.node("Div", s, _count(b, x)), x)
+    share = b.node("Div", s, _count(b, x))
+    return _join(b, (b.node("Mul", share, strip) for strip in _cut(b, x)))
 
 
 @lowers(ops.Gram)
@@ -347,7 +413,7 @@ def _gram(b: Builder, op: ops.Gram, x: str) -> str:
 def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
     type_ = _map(b, x)
     factor = b.node("Div", b.node("Transpose", a, perm=[1, 0]), tiles.positions(b, type_.level))
-    return _as_tiles(b, b.node("MatMul", _rows(b, x, type_.channels), factor), x)
+    return _join(b, (b.node("MatMul", strip, factor) for strip in _cut(b, x)))
 
 
 @lowers(ops.ChannelMean)
@@ -367,6 +433,11 @@ def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
     row = b.node("Reshape", b.node("Div", v, tiles.positions(b, type_.level)), b.ints(1, type_.channels))
     exists = b.node("Sub", b.number(1.0), tiles.padding_only(b, type_.level, 1.0))
     return b.node("Expand", b.node("Mul", exists, row), b.node("Shape", x))
+
+
+def _as_tiles(b: Builder, rows: str, like: str) -> str:
+    type_ = _map(b, like)
+    return b.node("Reshape", rows, b.ints(TILE[type_.level] ** 2, -1, type_.channels))
 
 
 # --- regions --------------------------------------------------------------------------------------------------

@@ -88,15 +88,15 @@ def content_bytes(recipe: Recipe) -> float:
 #: pixels, on Linux with glibc, onnxruntime 1.32 and 2 threads: `python -m benchmarks.memory` measures and fits anew.
 #: Opening is in the middle of what weights of 8 bits and others take.
 FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {
-    (WINOGRAD, False): Footprint(465e6, 14e6, 301e6, 60e6, 2085, 1083),
-    (WINOGRAD, True): Footprint(465e6, 14e6, 301e6, 60e6, 2070, 1083),
-    (DIRECT, False): Footprint(403e6, 10e6, 188e6, 10e6, 3343, 794),
-    (DIRECT, True): Footprint(403e6, 10e6, 206e6, 10e6, 3186, 794),
+    (WINOGRAD, False): Footprint(600e6, 25e6, 385e6, 75e6, 1131, 716),
+    (WINOGRAD, True): Footprint(600e6, 25e6, 448e6, 29e6, 1117, 613),
+    (DIRECT, False): Footprint(400e6, 70e6, 46e6, 113e6, 2686, 1003),
+    (DIRECT, True): Footprint(400e6, 70e6, 128e6, 105e6, 2422, 850),
 }
 
 #: Bytes for each pixel that an optimiser takes beside Adam's: SciPy's L-BFGS-B keeps vectors of the picture's 3 values
 #: a pixel in float64, two for each step that it remembers. By the same measurements.
-OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 780, "lbfgs, restarted": 1020, "bounds": 120}
+OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 886, "lbfgs, restarted": 1085, "bounds": 39}
 
 
 #: Low memory -> how far above the figures a peak may lie. onnxruntime takes memory in pieces that double, so that at

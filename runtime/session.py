@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import re
 import sys
 import threading
@@ -37,9 +36,6 @@ T = TypeVar("T")
 DeviceArray = Any
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-#: Bytes that the shared arena of `--low-memory` grows by at first, each time after it was given back.
-_ARENA_GROWTH = 64 << 20
 
 #: Standard output is one for all threads, and two graphs may be opened at once.
 _REDIRECTING = threading.Lock()
@@ -513,24 +509,9 @@ def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:
     # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without
-    # it the arena alone is smaller. Where the arena is given back after every evaluation, the block alone remains.
-    options.enable_mem_pattern = placement.low_memory
-    if placement.low_memory and placement.device == "cpu":
-        _share_arena(ort)
-        options.add_session_config_entry("session.use_env_allocators", "1")
+    # it the arena alone is smaller. On a GPU that gives its arena back after every evaluation, the block alone remains.
+    options.enable_mem_pattern = placement.low_memory and placement.device != "cpu"
     return options
-
-
-@functools.cache
-def _share_arena(ort: Any) -> None:
-    """Let sessions that ask for it share one arena of the CPU, which grows by 64 MiB at least once it was given back.
-
-    A session's own arena begins with 2 MiB and doubles, and its little blocks stay unused beside large maps: a sixth of
-    the peak at 1024x1024. Begin with more, and the peak is lower there but higher at 512x512, where the arena keeps
-    what the statistics' matrices took.
-    """
-    info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    ort.create_and_register_allocator(info, ort.OrtArenaCfg({"initial_growth_chunk_size_bytes": _ARENA_GROWTH}))
 
 
 def _create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:

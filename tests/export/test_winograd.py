@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -35,14 +37,19 @@ def tables(height: int, width: int, level: int) -> dict[str, NDArray[np.int64]]:
     if level:
         names["pooled"] = tiles.windows(b, level, tiles.pooled(b, level))
         names["unpooled"] = tiles.unpooled(b, level - 1)
-    nodes = [*b.nodes, *(helper.make_node("Cast", [name], [key], to=7) for key, name in names.items())]
+    b.nodes += [helper.make_node("Cast", [name], [key], to=7) for key, name in names.items()]
+    return dict(zip(names, evaluate(b, list(names), height, width), strict=True))
+
+
+def evaluate(b: Builder, names: list[str], height: int, width: int) -> list[NDArray[np.int64]]:
+    """Return int64 values of a graph in the making, for a picture of height x width."""
     image = helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, [1, 3, "H", "W"])
-    outputs = [helper.make_tensor_value_info(key, TensorProto.INT64, None) for key in names]
-    graph = helper.make_graph(nodes, "tables", [image], outputs, list(b.initializers.values()))
+    outputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names]
+    graph = helper.make_graph(b.nodes, "tables", [image], outputs, list(b.initializers.values()))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    picture = np.zeros((1, 3, height, width), np.float32)
-    return dict(zip(names, session.run(list(names), {IMAGE: picture}), strict=True))
+    found: list[NDArray[np.int64]] = session.run(names, {IMAGE: np.zeros((1, 3, height, width), np.float32)})
+    return found
 
 
 def row(y: int, x: int, m: int, stride: int, across: int) -> int:
@@ -94,6 +101,26 @@ def test_windows_point_at_pixels_and_their_neighbours_or_at_padding(
             assert table[i, j, ty * across + tx] == expected
 
 
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@settings(max_examples=6, deadline=None)
+@given(st.integers(32, 1500), st.integers(32, 1500))
+def test_strips_have_about_the_width_that_is_wanted_and_the_last_may_be_empty(
+    level: int, height: int, width: int
+) -> None:
+    m = tiles.TILE[level]
+    stride = -(-(height >> level) // m) * -(-(width >> level) // m) + 1
+    b = Builder({})
+    for strip in tiles.strips(b, level, tiles.windows(b, level, tiles.tiles(b, level)), 1):
+        b.nodes.append(helper.make_node("Shape", [strip], [f"width of {strip}"], start=1))
+    names = [node.output[0] for node in b.nodes if node.output[0].startswith("width")]
+    widths = [int(x[0]) for x in evaluate(b, names, height, width)]
+    used = [x for x in widths if x]
+    assert sum(widths) == stride
+    assert widths == used + [0] * (tiles.STRIPS[level] - len(used))
+    assert max(used) - min(used) <= 1
+    assert len(used) == np.clip(round(stride / tiles.WIDTH[level] + 1e-9), 1, tiles.STRIPS[level])
+
+
 def test_every_operator_is_lowered() -> None:
     assert winograd.rules.keys() == direct.rules.keys()
 
@@ -131,15 +158,31 @@ def test_the_first_of_equal_elements_takes_the_gradient_of_its_window() -> None:
     np.testing.assert_array_equal(from_tiles(got, 39, 45)[inside], t.grad.numpy()[inside])
 
 
-def test_one_operator_is_onnxruntimes_own(real_model: object) -> None:
-    from pathlib import Path
-
+def test_one_operator_is_onnxruntimes_own(real_model: Path) -> None:
     own = {
         node.op_type
-        for path in Path(str(real_model)).glob("*.winograd.*.onnx")
+        for path in real_model.glob("*.winograd.*.onnx")
         for node in onnx.load(path, load_external_data=False).graph.node
         if node.domain
     }
     assert own == {"FusedMatMul"}
-    for path in Path(str(real_model)).glob("*.direct.*.onnx"):
+    for path in real_model.glob("*.direct.*.onnx"):
         assert not any(node.domain for node in onnx.load(path, load_external_data=False).graph.node)
+
+
+def graph_of(model: Path, name: str) -> onnx.GraphProto:
+    return onnx.load(model / f"{name}.onnx", load_external_data=False).graph
+
+
+def test_a_map_that_is_only_pooled_is_never_whole(real_model: Path) -> None:
+    nodes = graph_of(real_model, "gatys.winograd.objective").node
+    sources = {node.output[0]: node.input[0] for node in nodes if node.op_type == "Reshape"}
+    pooled = {sources[node.input[0]] for node in nodes if node.op_type == "ReduceMax" and node.input[0] in sources}
+    joined = {name for node in nodes if node.op_type == "Concat" for name in node.input}
+    assert len(pooled) == sum(tiles.STRIPS[:4])  # the fifth level is not pooled
+    assert pooled.isdisjoint(joined)
+
+
+@pytest.mark.parametrize("kind", ["direct", "winograd"])
+def test_the_gradient_is_written_last_as_its_order_saves_memory(kind: str, real_model: Path) -> None:
+    assert graph_of(real_model, f"gatys.{kind}.objective").node[-1].output == ["gradient"]
