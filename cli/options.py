@@ -25,7 +25,12 @@ Device = Annotated[str, option(help="auto (CUDA where it works, else the CPU), c
 Lowering = Annotated[
     str, option(help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.", panel=MACHINE)
 ]
-LowMemory = Annotated[bool, option("--low-memory", help="Use less memory, and more time.", panel=MACHINE)]
+LowMemory = Annotated[
+    bool,
+    option(
+        "--low-memory", help="Give memory back after every evaluation, which takes a little more time.", panel=MACHINE
+    ),
+]
 GpuMemory = Annotated[
     float | None, option("--gpu-memory", help="GiB of the GPU's memory that may be used.", default="all", panel=MACHINE)
 ]

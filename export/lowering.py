@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from impasto.export import ops
 from impasto.export.graph import GraphError, Op, Type, Var, topological
+from impasto.runtime.terms import GRADIENT
 
 T = TypeVar("T")
 
@@ -186,11 +187,9 @@ class Lowering:
             if isinstance(var.op, ops.Input):
                 inputs.append(self._value_info(var.op.name, var.type))
                 builder.bind(var, var.op.name)
-        # onnxruntime computes first what is written last, with all that it needs. That has to be the gradient, which
-        # needs everything: what it keeps of the way forward is then made there, not once all else is done.
-        for output, var in sorted(outputs.items(), key=lambda item: len(topological([item[1]]))):
-            self.emit(builder, [var])
-            builder.nodes.append(helper.make_node("Identity", [builder.values[var]], [output], name=output))
+        for output in _from_the_least_urgent(outputs):
+            self.emit(builder, [outputs[output]])
+            builder.nodes.append(helper.make_node("Identity", [builder.values[outputs[output]]], [output]))
         nodes = _needed(builder.nodes, outputs)
         used = {name for node in nodes for name in _reads(node)}
         graph = helper.make_graph(
@@ -215,6 +214,15 @@ class Lowering:
 
     def _value_info(self, name: str, type_: Type) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, self.describe(type_))
+
+
+def _from_the_least_urgent(outputs: Mapping[str, Var]) -> list[str]:
+    """Return the names of outputs in the order to write them in: onnxruntime computes first what is written last.
+
+    First has to come the gradient: what it keeps of the way forward is then made there, not once all else is done. Of
+    other outputs what needs least comes first, so that no map is kept for it while others are computed.
+    """
+    return sorted(outputs, key=lambda name: (name == GRADIENT, -len(topological([outputs[name]]))))
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:

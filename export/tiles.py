@@ -30,11 +30,12 @@ from impasto.runtime.terms import IMAGE
 #: transformed kernels grow: a map of few tiles waits for them. Even, for windows of 2 x 2 must not straddle tiles.
 TILE = (6, 6, 6, 4, 2)
 
-#: A level is worked on in strips of about so many tiles: what lies between two gathers then stays in the processor's
-#: cache, and takes little memory. Deep levels have many channels, and transformed kernels that are read for each strip.
-WIDTH = (300, 150, 112, 256, 1024)
+#: A level is worked on in strips of about so many tiles, the fifth in one: what lies between two gathers, megabytes a
+#: strip, then stays in the processor's cache. Deep levels have transformed kernels, which are read for each strip.
+WIDTH = (300, 150, 112, 256)
 
-#: The most strips of a level. A graph has nodes for all; in a small picture some strips have no tiles, and cost little.
+#: The most strips of a level: a graph has nodes for all. In a small picture some strips have no tiles, and cost little;
+#: in one of more than half a megapixel they are wider.
 STRIPS = (40, 20, 5, 3, 1)
 
 _INT32, _FLOAT = 6, 1
@@ -215,14 +216,14 @@ def positions(b: Builder, level: int) -> str:
 
 
 def strips(b: Builder, level: int, table: str, axis: int) -> list[str]:
-    """Cut a table by tiles, along `axis`, into the level's number of strips; the last ones may be empty."""
+    """Cut a table or a map by tiles, along `axis`, into the level's number of strips; the last ones may be empty."""
     if STRIPS[level] == 1:
         return [table]
 
     def cut() -> list[str]:
         return [b.node("Slice", table, *pair, b.ints(axis)) for pair in itertools.pairwise(_ends(b, level))]
 
-    return b.once(("strips", table), cut)
+    return b.once(("strips", table, level, axis), cut)
 
 
 def _ends(b: Builder, level: int) -> list[str]:

@@ -93,7 +93,7 @@ def _conv(b: Builder, op: ops.Conv, x: str) -> str:
         if op.bias:  # it would fill the padding, too, were it not shifted below what the ReLU lets through
             y = b.node("Add", y, b.node("Add", shift[k], bias(b, op.layer)))
         strips.append(y)
-    return b.join(strips, axis=1)
+    return _join(b, strips)
 
 
 @lowers(ops.ConvAdjoint)
@@ -106,7 +106,7 @@ def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
         values = _to_products(b, _rows(b, g, op.outputs), table, method, op.outputs)
         products = b.node("FusedMatMul", values, _transformed(b, op, level), domain=_CONTRIB, transB=1)
         strips.append(_from_products(b, products, method, op.inputs))
-    x = b.join(strips, axis=1)
+    x = _join(b, strips)
     return _planes(b, x) if op.inputs == _RGB else x
 
 
@@ -192,8 +192,8 @@ def _planes(b: Builder, x: str) -> str:
 
 # --- strips ---------------------------------------------------------------------------------------------------
 #
-# What is done to every element alike is done strip by strip, from what a convolution leaves in the cache to what the
-# next one gathers from: only there, strips are joined.
+# Gradients are summed, mixed and gated strip by strip, and so are activations pooled, from what a convolution leaves in
+# the cache to what the next one gathers from: only there, and for what is kept, strips are joined.
 
 
 def _tiled_by(b: Builder, x: str) -> int:
@@ -216,16 +216,13 @@ def _join(b: Builder, strips: Iterable[str]) -> str:
     return b.join(list(strips), axis=1)
 
 
-def _kept(
-    b: Builder, decide: Callable[[], Iterable[str]], level: int, gradients: Sequence[str], scale: Sequence[int]
-) -> list[str]:
-    """Return decisions, strip by strip, as large as gradients times `scale`: 1.0 where they are true, else 0.0.
+def _kept(b: Builder, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
+    """Return decisions in strips of these shapes, taken from the gradients that they meet: 1.0 where true, else 0.0.
 
     A byte an element is kept of what they are about. onnxruntime computes first what is written last. So the decisions,
-    written after the gradients' shapes, are made on the way forward, all of them, for they are joined; but only with
-    the gradients come the shapes, and with these the floats.
+    written after the shapes, are made on the way forward, all of them, for they are joined; but only with the gradients
+    come the shapes, and with these the floats.
     """
-    shapes = [b.node("Mul", b.node("Shape", g), b.ints(*scale)) for g in gradients]
     decisions = tiles.strips(b, level, _join(b, decide()), 1)
     kept = (b.node("Reshape", *pair, allowzero=1) for pair in zip(decisions, shapes, strict=True))
     return [b.node("Cast", strip, to=_FLOAT) for strip in kept]
@@ -253,21 +250,23 @@ def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
         return direct.rules[ops.Gate](b, op, g, y)
     level = _tiled_by(b, y)
     gradients = _in_windows_of(b, level, g) if _in_windows(b.origin[y]) else _strips(b, g)
-    if _is_read_for(b.origin[g], b.origin[y]):
+    shapes = [b.node("Shape", g) for g in gradients]
+    if _is_mixed_into(b.origin[g], b.origin[y]):
         # A step that knows y alone would be computed as soon as y is, and kept until g comes.
-        later = [
-            b.node("Reshape", y, b.node("Shape", g), allowzero=1) for y, g in zip(_cut(b, y), gradients, strict=True)
-        ]
+        later = (b.node("Reshape", *pair, allowzero=1) for pair in zip(_cut(b, y), shapes, strict=True))
         return _join(b, (direct.rules[ops.Gate](b, op, *pair) for pair in zip(gradients, later, strict=True)))
-    positive = _kept(
-        b, lambda: (b.node("Cast", strip, to=_BOOL) for strip in _strips(b, y)), level, gradients, (1, 1, 1)
-    )
+    positive = _kept(b, lambda: (b.node("Cast", strip, to=_BOOL) for strip in _strips(b, y)), level, shapes)
     return _join(b, (b.node("Mul", *pair) for pair in zip(gradients, positive, strict=True)))
 
 
-def _is_read_for(g: Var, y: Var) -> bool:
-    """Tell whether y is kept for a gradient anyway: whether it is an operand of a term of the sum that g is."""
-    return any(_is_read_for(term, y) for term in g.inputs) if isinstance(g.op, ops.Add) else y in g.inputs
+def _is_mixed_into(g: Var, y: Var) -> bool:
+    """Tell whether the values of y are kept for a gradient anyway: whether a term of the sum that g is mixes them."""
+    match g.op:
+        case ops.Add():
+            return any(_is_mixed_into(term, y) for term in g.inputs)
+        case ops.Mix() | ops.GuidedMix():
+            return y in g.inputs
+    return False
 
 
 def _places(b: Builder, x: str, half: int) -> str:
@@ -322,17 +321,18 @@ def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     level = _map(b, x).level
     half = TILE[level] // 2
     shares = [_windows(b, share, half) for share in _in_windows_of(b, level, g)]
+    shapes = [b.node("Mul", b.node("Shape", share), b.ints(1, 2, 1, 2, 1)) for share in shares]
+    tiled = _shape_of_windows(b, x, 4)
 
     def decide() -> Iterable[str]:
         for strip, maximum in zip(_strips(b, x), _strips(b, y), strict=True):
             rows = _of_rows(b, strip, "ReduceMax", half)
             column = _or_else(b, b.node("Equal", _first(b, _places(b, strip, half), axis=3), rows), 3)
             row = _or_else(b, b.node("Equal", _first(b, rows, axis=1), _windows(b, maximum, half)), 1)
-            yield b.node("Reshape", b.node("And", column, row), _shape_of_windows(b, x, 4))
+            yield b.node("Reshape", b.node("And", column, row), tiled)
 
-    chosen = _kept(b, decide, level, shares, (1, 2, 1, 2, 1))
-    shape = _shape_of_windows(b, x, 4)
-    return _join(b, (b.node("Reshape", b.node("Mul", *pair), shape) for pair in zip(shares, chosen, strict=True)))
+    chosen = _kept(b, decide, level, shapes)
+    return _join(b, (b.node("Reshape", b.node("Mul", *pair), tiled) for pair in zip(shares, chosen, strict=True)))
 
 
 def _first(b: Builder, x: str, axis: int) -> str:
@@ -432,7 +432,9 @@ def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
     type_ = _map(b, x)
     row = b.node("Reshape", b.node("Div", v, tiles.positions(b, type_.level)), b.ints(1, type_.channels))
     exists = b.node("Sub", b.number(1.0), tiles.padding_only(b, type_.level, 1.0))
-    return b.node("Expand", b.node("Mul", exists, row), b.node("Shape", x))
+    rows = (b.node("Mul", strip, row) for strip in tiles.strips(b, type_.level, exists, 0))
+    places = b.ints(TILE[type_.level] ** 2, 1, 1)  # what is not 1 here is as it is
+    return _join(b, (b.node("Expand", strip, places) for strip in rows))
 
 
 def _as_tiles(b: Builder, rows: str, like: str) -> str:

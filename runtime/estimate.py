@@ -84,7 +84,7 @@ def content_bytes(recipe: Recipe) -> float:
     return sum(2 * 4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
 
 
-#: (lowering, low memory) -> what that takes. From peaks (VmHWM) of whole transfers of noise with Adam, at 384 to 1024
+#: (lowering, low memory) -> what that takes. From peaks (VmHWM) of whole transfers of noise with Adam, at 512 and 768
 #: pixels, on Linux with glibc, onnxruntime 1.32 and 2 threads: `python -m benchmarks.memory` measures and fits anew.
 #: Opening is in the middle of what weights of 8 bits and others take.
 FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {

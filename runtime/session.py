@@ -284,7 +284,8 @@ def download_number(array: DeviceArray) -> float:
 
 
 def _out_of_memory(name: str, placement: Placement) -> str:
-    advice = "a smaller --size" if placement.low_memory else "a smaller --size, or --low-memory"
+    spared = placement.low_memory or placement.layout == WINOGRAD  # which holds little that could be given back
+    advice = "a smaller --size" if spared else "a smaller --size, or --low-memory"
     return f"{name}: out of memory on {placement.device}; choose {advice}"
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from impasto.export import tiles
 from impasto.export.build import export_model
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
@@ -53,6 +54,17 @@ def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> 
     """A model folder over random weights: quick to make, useless for pictures."""
     folder = tmp_path_factory.mktemp("models") / "random"
     export_model(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+    """The same graphs, in which even small pictures have several strips at every level, and some that are empty."""
+    folder = tmp_path_factory.mktemp("models") / "narrow"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tiles, "WIDTH", (31, 17, 9, 5, 4))
+        patched.setattr(tiles, "STRIPS", (9, 8, 7, 6, 5))
+        export_model(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
     return folder
 
 

@@ -20,6 +20,7 @@ from impasto.export.direct import direct
 from impasto.export.graph import GraphError, Map, Op
 from impasto.export.lowering import OPSET, Builder
 from impasto.export.winograd import winograd
+from impasto.runtime import Objective
 from impasto.runtime.terms import IMAGE
 
 SIDES = st.integers(32, 130)
@@ -183,6 +184,36 @@ def test_a_map_that_is_only_pooled_is_never_whole(real_model: Path) -> None:
     assert pooled.isdisjoint(joined)
 
 
-@pytest.mark.parametrize("kind", ["direct", "winograd"])
-def test_the_gradient_is_written_last_as_its_order_saves_memory(kind: str, real_model: Path) -> None:
-    assert graph_of(real_model, f"gatys.{kind}.objective").node[-1].output == ["gradient"]
+def test_a_map_that_is_averaged_is_not_kept_as_floats(real_model: Path) -> None:
+    nodes = graph_of(real_model, "impasto.winograd.objective").node
+    sources = {node.output[0]: node.input[0] for node in nodes if node.op_type == "Reshape"}
+    pooled = {sources[node.input[0]] for node in nodes if node.op_type == "ReduceMean" and node.input[0] in sources}
+    joined = {name for node in nodes if node.op_type == "Concat" for name in node.input}
+    assert len(pooled) == sum(tiles.STRIPS[:4])
+    assert pooled.isdisjoint(joined)
+
+
+def test_the_gradient_is_written_last_as_its_order_saves_memory(real_model: Path) -> None:
+    for path in real_model.glob("*objective.onnx"):
+        assert onnx.load(path, load_external_data=False).graph.node[-1].output == ["gradient"]
+
+
+@pytest.mark.parametrize("recipe", ["gatys", "impasto", "seed", "wasserstein"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_strips_change_nothing_but_what_lies_in_the_cache(
+    recipe: str, masked: bool, model: Path, narrow_model: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    content, style = (rng.uniform(0, 255, (93, width, 3)).astype(np.float32) for width in (110, 81))
+    halves = [np.where(np.arange(x.shape[1])[:, None] < 40, x * 0, x * 0 + 255) for x in (content, style)]
+    masks = {"content_mask": halves[0], "style_masks": halves[1:]} if masked else {}
+
+    def evaluate(folder: Path) -> tuple[float, NDArray[np.float32]]:
+        objective = Objective.open(
+            folder, recipe, content=content, styles=[style], device="cpu", lowering="winograd", **masks
+        )
+        return objective(content[::-1])
+
+    (loss, gradient), (narrow_loss, narrow_gradient) = evaluate(model), evaluate(narrow_model)
+    assert narrow_loss == pytest.approx(loss, rel=1e-6)
+    assert np.linalg.norm(narrow_gradient - gradient) < 1e-5 * np.linalg.norm(gradient)
