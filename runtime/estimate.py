@@ -99,9 +99,9 @@ FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {
 OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 886, "lbfgs, restarted": 1085, "bounds": 39}
 
 
-#: Low memory -> how far above the figures a peak may lie. onnxruntime takes memory in pieces that double, so that at
-#: some sizes there is one more, half used; with low memory it gives back what it does not use.
-AT_MOST: Mapping[bool, float] = {False: 4 / 3, True: 1.1}
+#: How far above the figures a peak may lie. onnxruntime takes memory in pieces that double, so that at some sizes there
+#: is one more, half used.
+AT_MOST = 4 / 3
 
 
 def peak_memory(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, size: tuple[int, int] | None = None) -> int:
@@ -257,13 +257,13 @@ def _with_memory(found: Estimate, plan: Plan, styles: Sizes, placement: Placemen
     """Return an estimate with what there is to say of the host's memory."""
     lowering, low_memory = placement.lowering, placement.low_memory
     memory, available = peak_memory(plan, styles, lowering, low_memory), available_memory()
-    found = replace(found, memory=memory, at_most=round(AT_MOST[low_memory] * memory), available=available)
+    found = replace(found, memory=memory, at_most=round(AT_MOST * memory), available=available)
     if available is None or found.fits:
         return found
     return replace(
         found,
         largest=largest_size(plan, styles, lowering, low_memory, available),
-        low_memory_fits=AT_MOST[True] * peak_memory(plan, styles, lowering, True) <= available,
+        low_memory_fits=AT_MOST * peak_memory(plan, styles, lowering, True) <= available,
     )
 
 
@@ -277,7 +277,7 @@ def largest_size(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, ava
     low, high = 0, long + 1  # `low` fits, `high` does not
     while high - low > 1:
         side = (low + high) // 2
-        fits = AT_MOST[low_memory] * peak_memory(plan, styles, lowering, low_memory, of(side)) <= available
+        fits = AT_MOST * peak_memory(plan, styles, lowering, low_memory, of(side)) <= available
         low, high = (side, high) if fits else (low, side)
     return of(low) if round(short * low / long) >= MIN_SIDE else None
 
