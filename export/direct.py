@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from onnx import TensorProto
 
 from impasto.export import ops
 from impasto.export.graph import Guides, Map, Matrix, PerRegion, Type
@@ -77,7 +78,7 @@ def _count(b: Builder, x: str) -> str:
     """Return the number of elements of x, as a float; not by `Size`, which onnxruntime does not fold."""
 
     def count() -> str:
-        return b.node("Cast", b.node("ReduceProd", b.node("Shape", x), keepdims=0), to=1)
+        return b.node("Cast", b.node("ReduceProd", b.node("Shape", x), keepdims=0), to=TensorProto.FLOAT)
 
     return b.once(("count", x), count)
 
@@ -299,7 +300,7 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 def _positions(b: Builder, x: str) -> str:
     """Return M = H * W of x [1, C, H, W], as a float."""
     size = b.node("ReduceProd", b.node("Shape", x, start=2), keepdims=0)
-    return b.node("Cast", size, to=1)
+    return b.node("Cast", size, to=TensorProto.FLOAT)
 
 
 @lowers(ops.Gram)
@@ -332,7 +333,7 @@ def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
 def _identity(b: Builder, op: ops.Identity) -> str:
     """Compare indices, which onnxruntime does once: written out, a large identity would swell every file."""
     index = b.array(np.arange(op.size, dtype=np.int64))
-    return b.node("Cast", b.node("Equal", index, b.node("Unsqueeze", index, b.ints(1))), to=1)
+    return b.node("Cast", b.node("Equal", index, b.node("Unsqueeze", index, b.ints(1))), to=TensorProto.FLOAT)
 
 
 @lowers(ops.MatMul)

@@ -187,9 +187,9 @@ class Lowering:
             if isinstance(var.op, ops.Input):
                 inputs.append(self._value_info(var.op.name, var.type))
                 builder.bind(var, var.op.name)
-        for output in _from_the_least_urgent(outputs):
-            self.emit(builder, [outputs[output]])
-            builder.nodes.append(helper.make_node("Identity", [builder.values[outputs[output]]], [output]))
+        for output, var in _from_the_least_urgent(outputs):
+            self.emit(builder, [var])
+            builder.nodes.append(helper.make_node("Identity", [builder.values[var]], [output]))
         nodes = _needed(builder.nodes, outputs)
         used = {name for node in nodes for name in _reads(node)}
         graph = helper.make_graph(
@@ -216,13 +216,13 @@ class Lowering:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, self.describe(type_))
 
 
-def _from_the_least_urgent(outputs: Mapping[str, Var]) -> list[str]:
-    """Return the names of outputs in the order to write them in: onnxruntime computes first what is written last.
+def _from_the_least_urgent(outputs: Mapping[str, Var]) -> list[tuple[str, Var]]:
+    """Return outputs in the order to write them in: onnxruntime computes first what is written last.
 
     First has to come the gradient: what it keeps of the way forward is then made there, not once all else is done. Of
     other outputs what needs least comes first, so that no map is kept for it while others are computed.
     """
-    return sorted(outputs, key=lambda name: (name == GRADIENT, -len(topological([outputs[name]]))))
+    return sorted(outputs.items(), key=lambda item: (item[0] == GRADIENT, -len(topological([item[1]]))))
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:

@@ -22,6 +22,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import TensorProto
 
 from impasto.export.lowering import Builder
 from impasto.runtime.terms import IMAGE
@@ -38,7 +39,6 @@ WIDTH = (300, 150, 112, 256)
 #: in one of more than half a megapixel they are wider.
 STRIPS = (40, 20, 5, 3, 1)
 
-_INT32, _FLOAT = 6, 1
 _FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits 32 bits
 
 
@@ -75,12 +75,12 @@ class Layout:
         number = b.node("Add", b.node("Mul", place, self.stride), tile)
         size = (self.extent.height, self.extent.width)[axis]
         inside = b.node("And", b.node("GreaterOrEqual", coordinate, b.ints(0)), b.node("Less", coordinate, size))
-        return b.node("Cast", b.node("Where", inside, number, b.ints(_FAR)), to=_INT32)
+        return b.node("Cast", b.node("Where", inside, number, b.ints(_FAR)), to=TensorProto.INT32)
 
     def padding(self, b: Builder) -> str:
         """Return the number of the last row, which is always zero (int32 [1])."""
         rows = b.node("Mul", self.stride, b.ints(self.m**2))
-        return b.node("Cast", b.node("Sub", rows, b.ints(1)), to=_INT32)
+        return b.node("Cast", b.node("Sub", rows, b.ints(1)), to=TensorProto.INT32)
 
 
 def extent(b: Builder, level: int) -> Extent:
@@ -210,7 +210,7 @@ def positions(b: Builder, level: int) -> str:
 
     def make() -> str:
         size = extent(b, level)
-        return b.node("Cast", b.node("Squeeze", b.node("Mul", size.height, size.width)), to=_FLOAT)
+        return b.node("Cast", b.node("Squeeze", b.node("Mul", size.height, size.width)), to=TensorProto.FLOAT)
 
     return b.once(("positions", level), make)
 

@@ -11,8 +11,10 @@ level above, and the next convolution gathers straight from there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
+from onnx import TensorProto
 
 from impasto.export import ops, tiles
 from impasto.export.direct import direct, total
@@ -27,8 +29,6 @@ from impasto.runtime.model import WINOGRAD
 _NEVER = -1e30
 
 _RGB = 3
-
-_FLOAT, _BOOL = 1, 9  # of ONNX's types
 
 #: onnxruntime's own operators; `FusedMatMul` reads a matrix transposed where it lies.
 _CONTRIB = "com.microsoft"
@@ -216,6 +216,11 @@ def _join(b: Builder, strips: Iterable[str]) -> str:
     return b.join(list(strips), axis=1)
 
 
+def _each(b: Builder, emit: Callable[..., str], *maps: Iterable[str]) -> str:
+    """Join what `emit` makes of each strip of some maps."""
+    return _join(b, (emit(*strips) for strips in zip(*maps, strict=True)))
+
+
 def _kept(b: Builder, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
     """Return decisions in strips of these shapes, taken from the gradients that they meet: 1.0 where true, else 0.0.
 
@@ -225,15 +230,13 @@ def _kept(b: Builder, decide: Callable[[], Iterable[str]], level: int, shapes: S
     """
     decisions = tiles.strips(b, level, _join(b, decide()), 1)
     kept = (b.node("Reshape", *pair, allowzero=1) for pair in zip(decisions, shapes, strict=True))
-    return [b.node("Cast", strip, to=_FLOAT) for strip in kept]
+    return [b.node("Cast", strip, to=TensorProto.FLOAT) for strip in kept]
 
 
 @lowers(ops.Add)
 def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
-    add = direct.rules[ops.Add]
-    if not _is_activation(b.origin[x].type):
-        return add(b, op, x, y)
-    return _join(b, (add(b, op, *pair) for pair in zip(_strips(b, x), _strips(b, y), strict=True)))
+    add = partial(direct.rules[ops.Add], b, op)
+    return _each(b, add, _strips(b, x), _strips(b, y)) if _is_activation(b.origin[x].type) else add(x, y)
 
 
 # --- activations and poolings ---------------------------------------------------------------------------------
@@ -246,17 +249,18 @@ def _relu(b: Builder, op: ops.Relu, x: str) -> str:
 
 @lowers(ops.Gate)
 def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+    gate = partial(direct.rules[ops.Gate], b, op)
     if not _is_activation(b.origin[y].type):
-        return direct.rules[ops.Gate](b, op, g, y)
+        return gate(g, y)
     level = _tiled_by(b, y)
     gradients = _in_windows_of(b, level, g) if _in_windows(b.origin[y]) else _strips(b, g)
     shapes = [b.node("Shape", g) for g in gradients]
     if _is_mixed_into(b.origin[g], b.origin[y]):
         # A step that knows y alone would be computed as soon as y is, and kept until g comes.
         later = (b.node("Reshape", *pair, allowzero=1) for pair in zip(_cut(b, y), shapes, strict=True))
-        return _join(b, (direct.rules[ops.Gate](b, op, *pair) for pair in zip(gradients, later, strict=True)))
-    positive = _kept(b, lambda: (b.node("Cast", strip, to=_BOOL) for strip in _strips(b, y)), level, shapes)
-    return _join(b, (b.node("Mul", *pair) for pair in zip(gradients, positive, strict=True)))
+        return _each(b, gate, gradients, later)
+    positive = _kept(b, lambda: (b.node("Cast", strip, to=TensorProto.BOOL) for strip in _strips(b, y)), level, shapes)
+    return _each(b, partial(b.node, "Mul"), gradients, positive)
 
 
 def _is_mixed_into(g: Var, y: Var) -> bool:
