@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.protocol import peak_mib
-from impasto.runtime.estimate import Footprint, content_bytes, convolutions
-from impasto.runtime.model import LOWERINGS
+from impasto.runtime.estimate import Footprint, content_bytes, convolutions, graphs_of
+from impasto.runtime.model import LOWERINGS, SMALL_PIXELS, WINOGRAD
 from impasto.runtime.recipe import load_recipe
 
 #: One recipe that ends with block5_conv1, and one that ends with block5_conv3.
@@ -28,8 +29,11 @@ RECIPES = ("gatys", "seed")
 #: Optimiser -> evaluations after which it has touched all of its memory: L-BFGS-B's history is full.
 EVALUATIONS = {"adam": 2, "lbfgs": 8, "lbfgs, restarted": 14, "bounds": 8}
 
-#: Sides of a picture that takes nothing beside the opening of a graph, and of styles that are what takes the most.
-_SMALL, _LARGE_STYLE = 64, 768
+#: Sides of pictures that take nothing beside the opening of a graph: of any, and of one for larger pictures.
+_TINY, _LARGER = 64, math.isqrt(SMALL_PIXELS) + 4
+
+#: Side of styles that are what takes the most.
+_LARGE_STYLE = 768
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Setting:
 
     @property
     def group(self) -> tuple[str, bool]:
-        """The way the graphs run."""
-        return self.lowering, self.low_memory
+        """Which graphs run, and how."""
+        return graphs_of(self.lowering, self.size, self.size), self.low_memory
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,11 @@ def settings(sizes: Sequence[int], groups: Iterable[tuple[str, bool]]) -> list[S
     """Return what is measured: each recipe at each size, and one of them with a large style and with each optimiser."""
     found: list[Setting] = []
     for lowering, low_memory in groups:
-        found += [Setting(recipe, lowering, low_memory, n, n, "adam") for recipe in RECIPES for n in (_SMALL, *sizes)]
-        found.append(Setting("gatys", lowering, low_memory, _SMALL, _LARGE_STYLE, "adam"))
+        openings = (_TINY, _LARGER) if lowering == WINOGRAD else (_TINY,)
+        found += [
+            Setting(recipe, lowering, low_memory, n, n, "adam") for recipe in RECIPES for n in (*openings, *sizes)
+        ]
+        found.append(Setting("gatys", lowering, low_memory, openings[-1], _LARGE_STYLE, "adam"))
         found += [
             Setting("gatys", lowering, low_memory, min(sizes), min(sizes), optimizer)
             for optimizer in EVALUATIONS
@@ -128,18 +135,27 @@ def measure(setting: Setting, model: str) -> Measurement:
 def fit(measurements: Sequence[Measurement]) -> tuple[dict[tuple[str, bool], Footprint], dict[str, float]]:
     """Return the figures that tell the measured peaks best, of each way to run the graphs and of each optimiser.
 
-    Those of an optimiser are the means over the ways to run them.
+    Those of an optimiser are the means over the ways to run them. Of graphs for small pictures it is the opening that
+    takes the most: what they take beyond is not seen, and told as of the others.
     """
     footprints: dict[tuple[str, bool], Footprint] = {}
     extra: dict[str, list[float]] = {"adam": [0.0]}
     for group in dict.fromkeys(m.setting.group for m in measurements):
         own = [m for m in measurements if m.setting.group == group]
-        footprints[group] = _footprint([m for m in own if m.setting.optimizer == "adam"])
+        plain = [m for m in own if m.setting.optimizer == "adam"]
+        if all(m.setting.size == _TINY for m in plain):
+            continue
+        footprints[group] = _footprint(plain)
         peaks = {(m.setting.recipe, m.setting.size): m.peak for m in own if m.setting.optimizer == "adam"}
         for m in own:
             if m.setting.optimizer != "adam":
                 rise = m.peak - peaks[m.setting.recipe, m.setting.size]
                 extra.setdefault(m.setting.optimizer, []).append(rise / m.setting.size**2)
+    for low_memory in (False, True):
+        if larger := footprints.get((WINOGRAD, low_memory)):
+            group = graphs_of(WINOGRAD, _TINY, _TINY), low_memory
+            opening, convolution = _opening([m for m in measurements if m.setting.group == group])
+            footprints[group] = replace(larger, opening=opening, opening_convolution=convolution)
     optimizers = {name: float(np.mean(values)) for name, values in extra.items()}
     if "bounds" in optimizers:
         optimizers["bounds"] -= optimizers["lbfgs"]  # it comes on top
@@ -148,17 +164,24 @@ def fit(measurements: Sequence[Measurement]) -> tuple[dict[tuple[str, bool], Foo
 
 def _footprint(measurements: Sequence[Measurement]) -> Footprint:
     """Fit lines: to what opening takes, and to what pictures that are large enough take beyond."""
-    small = [m for m in measurements if m.setting.size == m.setting.style == _SMALL]
-    large = [m for m in measurements if m.setting.size > _SMALL]
+    large = [m for m in measurements if m.setting.size > _LARGER]
     styled = [m for m in measurements if m.setting.style > m.setting.size]
-    depth = {m.setting.recipe: convolutions(load_recipe(m.setting.recipe)) for m in measurements}
-    opening, opening_convolution = _least_squares([[1, depth[m.setting.recipe]] for m in small], small)
+    opening, opening_convolution = _opening([m for m in measurements if m.setting.style <= _LARGER])
     fixed, convolution, objective = _least_squares(
-        [[1, depth[m.setting.recipe], m.setting.size**2] for m in large],
+        [[1, _depth(m), m.setting.size**2] for m in large],
         [replace(m, peak=m.peak - content_bytes(load_recipe(m.setting.recipe)) * m.setting.size**2) for m in large],
     )
     statistics = np.mean([(m.peak - fixed) / m.setting.style**2 for m in styled])
     return Footprint(opening, opening_convolution, fixed, convolution, objective, float(statistics))
+
+
+def _opening(measurements: Sequence[Measurement]) -> list[float]:
+    """Fit a line to what opening takes."""
+    return _least_squares([[1, _depth(m)] for m in measurements], measurements)
+
+
+def _depth(measurement: Measurement) -> int:
+    return convolutions(load_recipe(measurement.setting.recipe))
 
 
 def _least_squares(rows: Sequence[Sequence[float]], measurements: Sequence[Measurement]) -> list[float]:

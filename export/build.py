@@ -30,7 +30,7 @@ from impasto.export.networks import NETWORKS, Network
 from impasto.export.parameters import tensors
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights import Provenance, Weights
-from impasto.export.winograd import winograd
+from impasto.export.winograd import once, small, winograd
 from impasto.runtime.errors import ExportError, InputError, ModelError, OutputError, RecipeError, TransferError
 from impasto.runtime.model import (
     ALGEBRA,
@@ -48,6 +48,7 @@ from impasto.runtime.model import (
     ModelFolder,
     algebra_file,
     graph_file,
+    small_kind,
 )
 from impasto.runtime.recipe import Recipe
 
@@ -64,6 +65,8 @@ LOGICAL: Mapping[str, Callable[..., dict[str, Var]]] = {
 #: Every graph of a recipe: (lowering, kind) as its file is named -> how it is lowered, and which logical graph.
 GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
     **{(lowering.name, kind): (lowering, kind) for kind in LOGICAL for lowering in LOWERINGS},
+    **{(once.name, kind): (once, kind) for kind in (STATISTICS, GUIDED_STATISTICS)},
+    **{(small.name, small_kind(kind)): (small, kind) for kind in LOGICAL},
     (half.name, HALF_OBJECTIVE): (half, OBJECTIVE),
     (half.name, HALF_GUIDED_OBJECTIVE): (half, GUIDED_OBJECTIVE),
 }
@@ -225,7 +228,7 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str], None]) -> list[SelfCheck]:
-    """Try every recipe's gradient out, in both lowerings, with guides and without; tell of each in turn.
+    """Try every recipe's gradient out, in all lowerings, with guides and without; tell of each in turn.
 
     In half precision the difference of two losses would be rounding.
     """
@@ -233,8 +236,8 @@ def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str],
     checks: list[SelfCheck] = []
     with ThreadPoolExecutor(_AT_ONCE) as executor:
         pending = [
-            executor.submit(self_check, folder, recipe.name, lowering.name, guided=guided)
-            for recipe, lowering, guided in itertools.product(recipes, LOWERINGS, (False, True))
+            executor.submit(self_check, folder, recipe.name, lowering.name, small=lowering is small, guided=guided)
+            for recipe, lowering, guided in itertools.product(recipes, (*LOWERINGS, small), (False, True))
         ]
         try:
             for check in pending:

@@ -38,11 +38,14 @@ class Builder:
     ----------
     parameters
         The tensors of the network's weights by name.
+    settings
+        Those of the lowering that it is made for.
     values, origin
         The name of the value that each logical one was lowered to, and the other way round.
     """
 
     parameters: Tensors
+    settings: object = None
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
     values: dict[Var, str] = field(default_factory=dict)
@@ -59,7 +62,7 @@ class Builder:
         """Emit a node with several outputs and return their names."""
         name = self._fresh()
         names = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
-        self.nodes.append(helper.make_node(op_type, inputs, names, domain=domain, **attributes))
+        self.nodes.append(helper.make_node(op_type, inputs, names, domain=domain or None, **attributes))
         return names
 
     def join(self, pieces: Sequence[str], axis: int) -> str:
@@ -137,8 +140,11 @@ class Builder:
         return name
 
     def _fresh(self) -> str:
-        """Return a name that is new. Names are most of a file, and so they are no longer than numbers."""
-        return str(next(self._numbers))
+        """Return a name that is new, a number. Names are most of a file, and so it is a short one.
+
+        Its letters are capitals, which no input or output has.
+        """
+        return np.base_repr(next(self._numbers), 36)
 
 
 Emit = Callable[..., str]
@@ -154,11 +160,14 @@ class Lowering:
         What the lowering is called in file names and on the command line.
     describe
         Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
+    settings
+        What else its rules go by: how maps are cut, for instance.
     """
 
     name: str
     describe: Callable[[Type], Sequence[int | str]]
     rules: dict[type[Op], Emit] = field(default_factory=dict)
+    settings: object = None
 
     def lowers(self, op: type[Op]) -> Callable[[Emit], Emit]:
         """Register how `op` is emitted: a function (builder, op, *names of the inputs) -> name of the result."""
@@ -181,7 +190,7 @@ class Lowering:
         parameters
             The tensors of the network's weights by name; only those used end up in the model.
         """
-        builder = Builder(parameters)
+        builder = Builder(parameters, self.settings)
         inputs: list[onnx.ValueInfoProto] = []
         for var in topological(outputs.values()):
             if isinstance(var.op, ops.Input):

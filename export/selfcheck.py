@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import ExportError
-from impasto.runtime.model import GUIDED_OBJECTIVE, GUIDED_STATISTICS, OBJECTIVE, STATISTICS, ModelFolder
+from impasto.runtime.model import GUIDED_OBJECTIVE, GUIDED_STATISTICS, OBJECTIVE, STATISTICS, ModelFolder, small_kind
 from impasto.runtime.session import Placement, open_session
 from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
 
@@ -26,6 +26,8 @@ class SelfCheck:
 
     Attributes
     ----------
+    small
+        Whether it is of the graphs for small pictures.
     guided
         Whether it is the loss by region.
     finite_difference
@@ -36,6 +38,7 @@ class SelfCheck:
 
     recipe: str
     lowering: str
+    small: bool
     guided: bool
     loss: float
     finite_difference: float
@@ -47,17 +50,19 @@ class SelfCheck:
         return abs(self.finite_difference - self.gradient) / max(abs(self.finite_difference), abs(self.gradient))
 
     def __str__(self) -> str:
-        which = f"{self.lowering}, by region" if self.guided else self.lowering
+        which = (self.lowering, *("small pictures",) * self.small, *("by region",) * self.guided)
         return (
-            f"{self.recipe} ({which}): slope by finite difference {self.finite_difference:.6g}, "
+            f"{self.recipe} ({', '.join(which)}): slope by finite difference {self.finite_difference:.6g}, "
             f"by gradient {self.gradient:.6g}, relative difference {self.error:.1e}"
         )
 
 
-def self_check(folder: ModelFolder, recipe: str, lowering: str, *, guided: bool = False) -> SelfCheck:
+def self_check(
+    folder: ModelFolder, recipe: str, lowering: str, *, small: bool = False, guided: bool = False
+) -> SelfCheck:
     """Compare a recipe's gradient with a directional finite difference of its loss, through onnxruntime.
 
-    With `guided`, of the graphs that take guides.
+    With `small`, of the graphs for small pictures; with `guided`, of those that take guides.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def self_check(folder: ModelFolder, recipe: str, lowering: str, *, guided: bool 
     rng = np.random.default_rng(0)
     image, target, noise = rng.uniform(0, 255, (3, 1, 3, _HEIGHT, _WIDTH)).astype(np.float32)
     guides = rng.uniform(0, 1, (1, 2, _HEIGHT, _WIDTH)).astype(np.float32) if guided else None
-    loss_and_gradient = _objective(folder, recipe, lowering, image, target, guides)
+    loss_and_gradient = _objective(folder, recipe, lowering, small, image, target, guides)
     loss, gradient = loss_and_gradient(image)
     # Weighting the gradient itself by noise gives a direction of strong change that is yet not the gradient's own.
     direction = (noise * gradient).astype(np.float64)
@@ -75,7 +80,7 @@ def self_check(folder: ModelFolder, recipe: str, lowering: str, *, guided: bool 
     slope = float(np.vdot(gradient, direction))
     step = 2e-3 * loss / slope
     ahead, behind = (loss_and_gradient((image + s * direction).astype(np.float32))[0] for s in (step, -step))
-    check = SelfCheck(recipe, lowering, guided, loss, (ahead - behind) / (2 * step), slope)
+    check = SelfCheck(recipe, lowering, small, guided, loss, (ahead - behind) / (2 * step), slope)
     if not check.error <= TOLERANCE:
         raise ExportError(f"self-check failed: {check}; this is a bug, please report it")
     return check
@@ -88,6 +93,7 @@ def _objective(
     folder: ModelFolder,
     recipe: str,
     lowering: str,
+    small: bool,
     image: NDArray[np.float32],
     target: NDArray[np.float32],
     guides: NDArray[np.float32] | None,
@@ -97,7 +103,8 @@ def _objective(
     A recipe's own weights would let its strongest term hide a mistake in the others.
     """
     kinds = (STATISTICS, OBJECTIVE) if guides is None else (GUIDED_STATISTICS, GUIDED_OBJECTIVE)
-    measure, evaluate = (open_session(folder, recipe, kind, Placement("cpu", lowering, threads=1)) for kind in kinds)
+    placement = Placement("cpu", lowering, threads=1)
+    measure, evaluate = (open_session(folder, recipe, small_kind(kind) if small else kind, placement) for kind in kinds)
     given = {} if guides is None else {GUIDES: guides}
     terms = [name for name in evaluate.outputs if name not in (LOSS, GRADIENT)]
     feeds = {

@@ -27,19 +27,45 @@ from onnx import TensorProto
 from impasto.export.lowering import Builder
 from impasto.runtime.terms import IMAGE
 
-#: Outputs per tile and axis, by level: larger tiles multiply less, but what hangs over a small map is wasted, and the
-#: transformed kernels grow: a map of few tiles waits for them. Even, for windows of 2 x 2 must not straddle tiles.
-TILE = (6, 6, 6, 4, 2)
 
-#: A level is worked on in strips of about so many tiles, the fifth in one: what lies between two gathers, megabytes a
-#: strip, then stays in the processor's cache. Deep levels have transformed kernels, which are read for each strip.
-WIDTH = (300, 150, 112, 256)
+@dataclass(frozen=True)
+class Tiling:
+    """How maps are cut, level by level.
 
-#: The most strips of a level: a graph has nodes for all. In a small picture some strips have no tiles, and cost little;
-#: in one of more than half a megapixel they are wider.
-STRIPS = (40, 20, 5, 3, 1)
+    Attributes
+    ----------
+    sides
+        Outputs per tile and axis: larger tiles multiply less, but what hangs over a small map is wasted, and the
+        transformed kernels grow: a map of few tiles waits for them. Even, for windows of 2 x 2 must not straddle tiles.
+    widths
+        A level is worked on in strips of about so many tiles: what lies between two gathers, megabytes a strip, then
+        stays in the processor's cache. Deep levels have transformed kernels, which are read for each strip.
+    strips
+        The most strips of a level: a graph has nodes for all. In a small picture some strips have no tiles, and cost
+        microseconds a node; in a large one they are wider.
+    """
+
+    sides: tuple[int, ...]
+    widths: tuple[int, ...]
+    strips: tuple[int, ...]
+
+
+#: For pictures of up to `impasto.runtime.model.SMALL_PIXELS` pixels, and for larger ones.
+SMALL_TILING = Tiling((6, 6, 6, 4, 2), (300, 150, 112, 256, 256), (8, 4, 1, 1, 1))
+LARGE_TILING = Tiling((6, 6, 6, 6, 4), (300, 150, 112, 128, 256), (48, 24, 6, 3, 1))
 
 _FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits 32 bits
+
+
+def tiling(b: Builder) -> Tiling:
+    """Return how the graph in the making cuts its maps."""
+    assert isinstance(b.settings, Tiling)
+    return b.settings
+
+
+def side(b: Builder, level: int) -> int:
+    """Return m, the outputs per tile and axis."""
+    return tiling(b).sides[level]
 
 
 @dataclass(frozen=True)
@@ -97,7 +123,7 @@ def extent(b: Builder, level: int) -> Extent:
 
 def tiles(b: Builder, level: int) -> Layout:
     """Return the layout of a level's own activations."""
-    return b.once(("tiles", level), lambda: _layout(b, TILE[level], extent(b, level)))
+    return b.once(("tiles", level), lambda: _layout(b, side(b, level), extent(b, level)))
 
 
 def pooled(b: Builder, level: int) -> Layout:
@@ -133,7 +159,7 @@ def unpooled(b: Builder, level: int) -> str:
 
     The table is [(m / 2)^2, P + 1].
     """
-    half = TILE[level] // 2
+    half = side(b, level) // 2
     return b.once(("unpooled", level), lambda: _table(b, tiles(b, level), tiles(b, level + 1), half, half, 0))
 
 
@@ -157,14 +183,25 @@ def places(b: Builder, level: int) -> str:
 
     Rows that are no pixels have the number of the last pixel plus one.
     """
-    m = TILE[level]
+    m = side(b, level)
     return b.once(("places", level), lambda: _table(b, tiles(b, level), untiled(b, level), m, m, 0))
 
 
-def pixels(b: Builder, level: int) -> str:
-    """Return the row of every pixel of a level, in reading order: [H * W]."""
+def taps(b: Builder, level: int) -> str:
+    """Return, for each tap of a 3x3 filter and each pixel in reading order, where the pixel lies that it is added to.
+
+    The table is [3, 3, H, W], of rows that are cut in nine, one part for each tap: nine times the row plus the tap.
+    """
     layout = tiles(b, level)
-    return _rows(b, layout, _range(b, layout.extent.height), _range(b, layout.extent.width))
+
+    def coordinates(count: str) -> str:
+        return b.node("Sub", _range(b, count), b.array(np.array([[-1], [0], [1]], np.int64)))  # [3, count]
+
+    y = b.node("Unsqueeze", layout.row(b, coordinates(layout.extent.height), 0), b.ints(1, 3))
+    x = b.node("Unsqueeze", layout.row(b, coordinates(layout.extent.width), 1), b.ints(0, 2))
+    rows = b.node("Min", b.node("Add", y, x), layout.padding(b))
+    tap = np.arange(9, dtype=np.int32).reshape(3, 3, 1, 1)
+    return b.node("Add", b.node("Mul", rows, b.array(np.array(9, np.int32))), b.array(tap))
 
 
 def overhang(b: Builder, level: int) -> str:
@@ -217,7 +254,7 @@ def positions(b: Builder, level: int) -> str:
 
 def strips(b: Builder, level: int, table: str, axis: int) -> list[str]:
     """Cut a table or a map by tiles, along `axis`, into the level's number of strips; the last ones may be empty."""
-    if STRIPS[level] == 1:
+    if tiling(b).strips[level] == 1:
         return [table]
 
     def cut() -> list[str]:
@@ -230,10 +267,10 @@ def _ends(b: Builder, level: int) -> list[str]:
     """Return where strips of nearly equal width end, the first one at 0."""
 
     def make() -> list[str]:
-        stride, width = tiles(b, level).stride, WIDTH[level]
+        stride, width, most = tiles(b, level).stride, tiling(b).widths[level], tiling(b).strips[level]
         wanted = b.node("Div", b.node("Add", stride, b.ints(width // 2)), b.ints(width))
-        used = b.node("Max", b.node("Min", wanted, b.ints(STRIPS[level])), b.ints(1))
-        full = (b.node("Min", used, b.ints(k)) for k in range(STRIPS[level] + 1))
+        used = b.node("Max", b.node("Min", wanted, b.ints(most)), b.ints(1))
+        full = (b.node("Min", used, b.ints(k)) for k in range(most + 1))
         return [b.node("Div", b.node("Mul", stride, k), used) for k in full]
 
     return b.once(("ends", level), make)

@@ -18,7 +18,7 @@ import numpy as np
 
 from impasto.runtime.available import available_memory
 from impasto.runtime.errors import InputError
-from impasto.runtime.model import DIRECT, WINOGRAD
+from impasto.runtime.model import DIRECT, WINOGRAD, kind_for, small_kind
 from impasto.runtime.objective import Objective
 from impasto.runtime.pictures import MIN_SIDE, fitted_size
 from impasto.runtime.plan import Plan, Stage
@@ -84,19 +84,21 @@ def content_bytes(recipe: Recipe) -> float:
     return sum(2 * 4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
 
 
-#: (lowering, low memory) -> what that takes. From peaks (VmHWM) of whole transfers of noise with Adam, at 512 and 768
-#: pixels, on Linux with glibc, onnxruntime 1.32 and 2 threads: `python -m benchmarks.memory` measures and fits anew.
-#: Opening is in the middle of what weights of 8 bits and others take.
+#: (graphs, low memory) -> what that takes; `graphs_of` names graphs. From peaks (VmHWM) of whole transfers of noise
+#: with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2 threads and weights of 8 bits; opening
+#: takes a quarter less with others. `python -m benchmarks.memory` measures and fits anew.
 FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {
-    (WINOGRAD, False): Footprint(600e6, 25e6, 385e6, 75e6, 1131, 716),
-    (WINOGRAD, True): Footprint(600e6, 25e6, 448e6, 29e6, 1117, 613),
-    (DIRECT, False): Footprint(400e6, 70e6, 46e6, 113e6, 2686, 1003),
-    (DIRECT, True): Footprint(400e6, 70e6, 128e6, 105e6, 2422, 850),
+    (WINOGRAD, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736),
+    (WINOGRAD, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
+    (small_kind(WINOGRAD), False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736),
+    (small_kind(WINOGRAD), True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
+    (DIRECT, False): Footprint(460e6, 80e6, 46e6, 113e6, 2686, 1003),
+    (DIRECT, True): Footprint(460e6, 80e6, 128e6, 105e6, 2422, 850),
 }
 
 #: Bytes for each pixel that an optimiser takes beside Adam's: SciPy's L-BFGS-B keeps vectors of the picture's 3 values
 #: a pixel in float64, two for each step that it remembers. By the same measurements.
-OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 886, "lbfgs, restarted": 1085, "bounds": 39}
+OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 937, "lbfgs, restarted": 1139, "bounds": 20}
 
 
 #: How far above the figures a peak may lie. onnxruntime takes memory in pieces that double, so that at some sizes there
@@ -119,7 +121,13 @@ def peak_memory(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, size
     width, height = size or (plan.width, plan.height)
     fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
     largest = max(w * h for w, h in [(width, height), *fitted])
-    return round(FOOTPRINTS[lowering, low_memory].peak(plan.recipe, width * height, largest, _held(plan)))
+    footprint = FOOTPRINTS[graphs_of(lowering, width, height), low_memory]
+    return round(footprint.peak(plan.recipe, width * height, largest, _held(plan)))
+
+
+def graphs_of(lowering: str, width: int, height: int) -> str:
+    """Name the graphs that a picture's size asks for: a lowering, which has others for small pictures."""
+    return kind_for(lowering, lowering, height, width)
 
 
 def _held(plan: Plan) -> float:

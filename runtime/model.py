@@ -39,12 +39,25 @@ PRECISIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"fp32": (OBJECTIVE, GUIDED_OBJECTIVE), "fp16": (HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE)}
 )
 
+#: Pictures of up to so many pixels have graphs of their own in `winograd`: for larger ones these would be slower.
+SMALL_PIXELS = 320 * 320
+
 _EXPORT_HINT = "make one with: impasto export"
 
 
 def graph_file(recipe: str, lowering: str, kind: str) -> str:
     """Name the file of a graph: ``seed.direct.objective.onnx``."""
     return f"{recipe}.{lowering}.{kind}.onnx"
+
+
+def small_kind(kind: str) -> str:
+    """Name the kind of a graph that is for small pictures."""
+    return f"small-{kind}"
+
+
+def kind_for(kind: str, lowering: str, height: int, width: int) -> str:
+    """Return the kind of a graph that a picture of height x width pixels wants: the same, or that for small ones."""
+    return small_kind(kind) if lowering == WINOGRAD and height * width <= SMALL_PIXELS else kind
 
 
 #: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.

@@ -21,6 +21,7 @@ from impasto.runtime.model import (
     Metadata,
     ModelFolder,
     extents,
+    kind_for,
 )
 from impasto.runtime.pictures import Picture, Planes, to_planes
 from impasto.runtime.plan import normalized_blend
@@ -134,13 +135,15 @@ class Objective:
 
         def measure_and_open(placement: Placement) -> tuple[Targets, Session]:
             """Open one graph after the other: the first has given its memory back by then."""
-            statistics = open_session(folder, recipe, GUIDED_STATISTICS if regions else STATISTICS, placement)
+            plain, guided = PRECISIONS[placement.precision]
+            kinds = (GUIDED_STATISTICS, guided) if regions else (STATISTICS, plain)
+            # A content target is laid out as the objective has its activations: both are for the content's size.
+            measured, minimized = (kind_for(kind, placement.layout, height, width) for kind in kinds)
+            statistics = open_session(folder, recipe, measured, placement)
             targets = _measure(statistics, content_planes, style_planes, blend, regions)
             del statistics
-            plain, guided = PRECISIONS[placement.precision]
-            kind = guided if regions else plain
             found = extents(height, width, len(regions.content.colors) if regions else None)
-            return targets, open_session(folder, recipe, kind, placement, found)
+            return targets, open_session(folder, recipe, minimized, placement, found)
 
         where = Placement(device, lowering, threads, low_memory, cuda, precision)
         targets, session = on_device(where, measure_and_open)

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from impasto.export import tiles
+from impasto.export import build, tiles
 from impasto.export.build import export_model
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
+from impasto.export.winograd import tiled
 from impasto.runtime.recipe import Recipe, load_recipe
 
 settings.register_profile("impasto", deadline=None)  # machines differ
@@ -61,9 +62,13 @@ def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> 
 def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
     """The same graphs, in which even small pictures have several strips at every level, and some that are empty."""
     folder = tmp_path_factory.mktemp("models") / "narrow"
+    graphs = {}
+    for key, (lowering, kind) in build.GRAPHS.items():
+        if isinstance(tiling := lowering.settings, tiles.Tiling):
+            lowering = tiled(replace(tiling, widths=(31, 17, 9, 5, 4), strips=(9, 8, 7, 6, 5)))
+        graphs[key] = (lowering, kind)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tiles, "WIDTH", (31, 17, 9, 5, 4))
-        patched.setattr(tiles, "STRIPS", (9, 8, 7, 6, 5))
+        patched.setattr(build, "GRAPHS", graphs)
         export_model(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
     return folder
 

@@ -94,8 +94,11 @@ def test_random_weights_are_marked(model: Path) -> None:
 
 def test_vgg16_can_be_exported(tmp_path: Path) -> None:
     checks = export_model(tmp_path / "vgg16", [SEED, GATYS], load_weights("random", "vgg16"))
-    which = {(check.recipe, check.lowering, check.guided) for check in checks}
-    assert which == set(itertools.product(["seed", "gatys"], LOWERINGS, (False, True)))
+    which = {(check.recipe, check.lowering, check.small, check.guided) for check in checks}
+    graphs = [*itertools.product(LOWERINGS, [False]), ("winograd", True)]
+    assert which == {
+        (name, *graph, guided) for name, graph, guided in itertools.product(["seed", "gatys"], graphs, (False, True))
+    }
     assert all(check.error < 1e-2 for check in checks)
 
 

@@ -64,7 +64,8 @@ def evaluate(output: Var, feeds: Mapping[str, Array], lowering: Lowering, height
     """Run one output for a picture of height x width; maps go in and come out as planes."""
     image = ops.graph_input(IMAGE, Map(3))
     given = {
-        name: to_tiles(x, tiles.TILE[LEVEL]) if lowering is winograd and name == "x" else x for name, x in feeds.items()
+        name: to_tiles(x, tiles.LARGE_TILING.sides[LEVEL]) if lowering is winograd and name == "x" else x
+        for name, x in feeds.items()
     }
     given[IMAGE] = np.zeros((1, 3, height, width), np.float32)
     got = run({"y": output, "picture": image}, given, lowering)["y"]
