@@ -26,8 +26,8 @@ from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS
 from impasto.export.sources import load_weights
 from impasto.export.weights import TORCHVISION, Weights
-from impasto.export.winograd import winograd
-from impasto.runtime.model import LOWERINGS
+from impasto.export.winograd import small, winograd
+from impasto.runtime.model import LOWERINGS, OBJECTIVE, small_kind
 from impasto.runtime.objective import Objective
 from impasto.runtime.pictures import read_picture, resize
 from impasto.runtime.recipe import load_recipe
@@ -149,7 +149,8 @@ def test_gradient_is_the_exact_one_for_decisions_within_rounding_error(
         real_model, recipe, content=content, styles=[style], device="cpu", lowering=lowering.name
     )
     reference, taken = Reference(real_weights, objective.recipe, content, style), Record()
-    made = decisions(real_weights, lowering, objective.recipe, image, tmp_path)
+    used = small if objective.metadata.kind == small_kind(OBJECTIVE) else lowering
+    made = decisions(real_weights, used, objective.recipe, image, tmp_path)
     loss, gradient = objective(image)
     expected_loss, expected = reference.loss_and_gradient(image, taken, made)
     assert abs(loss - expected_loss) <= 1e-5 * expected_loss
