@@ -135,8 +135,8 @@ def measure(setting: Setting, model: str) -> Measurement:
 def fit(measurements: Sequence[Measurement]) -> tuple[dict[tuple[str, bool], Footprint], dict[str, float]]:
     """Return the figures that tell the measured peaks best, of each way to run the graphs and of each optimiser.
 
-    Those of an optimiser are the means over the ways to run them. Of graphs for small pictures it is the opening that
-    takes the most: what they take beyond is not seen, and told as of the others.
+    Those of an optimiser are the means over the ways to run them. Of graphs for small pictures it is most often the
+    opening that takes the most: what they take beyond is not seen, and told as of the others, a little too high.
     """
     footprints: dict[tuple[str, bool], Footprint] = {}
     extra: dict[str, list[float]] = {"adam": [0.0]}
@@ -207,6 +207,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a file for the single measurements, as JSON")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if min(options.sizes) <= _LARGER:
+        parser.error(f"--sizes: expected more than {_LARGER}, where opening a graph takes the most")
     if options.one:
         transfer(Setting(**json.loads(options.one)), options.model)
         print(peak_mib() * 2**20)

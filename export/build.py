@@ -30,7 +30,7 @@ from impasto.export.networks import NETWORKS, Network
 from impasto.export.parameters import tensors
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights import Provenance, Weights
-from impasto.export.winograd import once, small, winograd
+from impasto.export.winograd import measuring, small, winograd
 from impasto.runtime.errors import ExportError, InputError, ModelError, OutputError, RecipeError, TransferError
 from impasto.runtime.model import (
     ALGEBRA,
@@ -65,7 +65,8 @@ LOGICAL: Mapping[str, Callable[..., dict[str, Var]]] = {
 #: Every graph of a recipe: (lowering, kind) as its file is named -> how it is lowered, and which logical graph.
 GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
     **{(lowering.name, kind): (lowering, kind) for kind in LOGICAL for lowering in LOWERINGS},
-    **{(once.name, kind): (once, kind) for kind in (STATISTICS, GUIDED_STATISTICS)},
+    # In place of two of those above.
+    **{(measuring.name, kind): (measuring, kind) for kind in (STATISTICS, GUIDED_STATISTICS)},
     **{(small.name, small_kind(kind)): (small, kind) for kind in LOGICAL},
     (half.name, HALF_OBJECTIVE): (half, OBJECTIVE),
     (half.name, HALF_GUIDED_OBJECTIVE): (half, GUIDED_OBJECTIVE),
@@ -114,7 +115,7 @@ def export_model(
     Returns
     -------
     list of SelfCheck
-        Finite difference against gradient, for each recipe and lowering, with guides and without.
+        Finite difference against gradient, for each recipe, lowering and size of picture, with guides and without.
 
     Raises
     ------

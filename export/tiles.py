@@ -188,9 +188,9 @@ def places(b: Builder, level: int) -> str:
 
 
 def taps(b: Builder, level: int) -> str:
-    """Return, for each tap of a 3x3 filter and each pixel in reading order, where the pixel lies that it is added to.
+    """Return, for each tap of a 3x3 filter and each pixel in reading order, the share that the tap gives to the pixel.
 
-    The table is [3, 3, H, W], of rows that are cut in nine, one part for each tap: nine times the row plus the tap.
+    The table is [3, 3, H, W]. Rows are cut in nine shares, one for each tap: a number is nine times a row plus the tap.
     """
     layout = tiles(b, level)
 

@@ -80,8 +80,8 @@ winograd = Lowering(
 )
 lowers = winograd.lowers
 
-#: For small pictures; and for graphs that are evaluated but once.
-small, once = tiled(SMALL_TILING), tiled(replace(LARGE_TILING, strips=SMALL_TILING.strips))
+#: The same rules, those to come included: for small pictures; and for graphs that are evaluated once or twice.
+small, measuring = tiled(SMALL_TILING), tiled(replace(LARGE_TILING, strips=SMALL_TILING.strips))
 
 
 def _method(b: Builder, level: int) -> Filtering:

@@ -75,7 +75,7 @@ class Placement:
     device
         ``auto`` (CUDA where it really works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     lowering
-        ``auto`` (``winograd`` on a CPU, where it is twice as fast; else ``direct``), or one of the two.
+        ``auto`` (``winograd`` on a CPU, where it is about twice as fast; else ``direct``), or one of the two.
     threads
         Threads of the CPU; onnxruntime's choice, the physical cores, by default.
     low_memory

@@ -22,6 +22,7 @@ from impasto.runtime.model import (
     Layer,
     Metadata,
     ModelFolder,
+    kind_for,
 )
 from impasto.runtime.session import Placement, open_session, read_metadata
 from impasto.runtime.terms import LayerSize
@@ -91,6 +92,21 @@ def text_of(refused: pytest.ExceptionInfo[Exception]) -> str:
     text = str(refused.value)
     assert "\n" not in text
     return text
+
+
+@pytest.mark.parametrize(
+    ("lowering", "size", "expected"),
+    [
+        ("winograd", (320, 320), "small-objective"),
+        ("winograd", (320, 321), OBJECTIVE),
+        ("winograd", (64, 1600), "small-objective"),
+        ("direct", (32, 32), OBJECTIVE),
+    ],
+)
+def test_small_pictures_have_graphs_of_their_own_in_winograd(
+    lowering: str, size: tuple[int, int], expected: str
+) -> None:
+    assert kind_for(OBJECTIVE, lowering, *size) == expected
 
 
 def test_what_is_no_model_folder_is_refused(tmp_path: Path) -> None:
