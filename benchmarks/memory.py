@@ -146,7 +146,7 @@ def fit(measurements: Sequence[Measurement]) -> tuple[dict[tuple[str, bool], Foo
         if all(m.setting.size == _TINY for m in plain):
             continue
         footprints[group] = _footprint(plain)
-        peaks = {(m.setting.recipe, m.setting.size): m.peak for m in own if m.setting.optimizer == "adam"}
+        peaks = {(m.setting.recipe, m.setting.size): m.peak for m in plain}
         for m in own:
             if m.setting.optimizer != "adam":
                 rise = m.peak - peaks[m.setting.recipe, m.setting.size]

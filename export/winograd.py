@@ -21,7 +21,7 @@ from impasto.export import ops, tiles
 from impasto.export.direct import direct, total
 from impasto.export.filtering import TILES, Filtering, Matrix, as_array
 from impasto.export.graph import GraphError, Guides, Map, Op, Type, Var
-from impasto.export.lowering import Builder, Lowering
+from impasto.export.lowering import Builder, Emit, Lowering
 from impasto.export.parameters import bias, kernel
 from impasto.export.tiles import LARGE_TILING, SMALL_TILING, Tiling
 from impasto.runtime.model import WINOGRAD
@@ -70,17 +70,19 @@ _AS_DIRECT: tuple[type[Op], ...] = (
 )
 
 
+#: Of this lowering, however maps are cut.
+_RULES: dict[type[Op], Emit] = {op: direct.rules[op] for op in _AS_DIRECT}
+
+
 def tiled(tiling: Tiling) -> Lowering:
-    """Return this lowering with maps cut in another way."""
-    return replace(winograd, describe=partial(_describe, tiling), settings=tiling)
+    """Return this lowering with maps cut in one way; all ways share their rules."""
+    return Lowering(WINOGRAD, partial(_describe, tiling), _RULES, tiling)
 
 
-winograd = Lowering(
-    WINOGRAD, partial(_describe, LARGE_TILING), {op: direct.rules[op] for op in _AS_DIRECT}, LARGE_TILING
-)
+winograd = tiled(LARGE_TILING)
 lowers = winograd.lowers
 
-#: The same rules, those to come included: for small pictures; and for graphs that are evaluated once or twice.
+#: For small pictures; and for graphs that are evaluated once or twice.
 small, measuring = tiled(SMALL_TILING), tiled(replace(LARGE_TILING, strips=SMALL_TILING.strips))
 
 
