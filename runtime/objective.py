@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from impasto.defaults import REFERENCE_RECIPE
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
-from impasto.runtime.errors import InputError, PictureError
+from impasto.runtime.errors import InputError, PictureError, TransferError
 from impasto.runtime.lbfgs import Algebra, Resident
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import (
@@ -21,12 +21,21 @@ from impasto.runtime.model import (
     Metadata,
     ModelFolder,
     extents,
+    graph_file,
     kind_for,
 )
 from impasto.runtime.pictures import Picture, Planes, to_planes
 from impasto.runtime.plan import normalized_blend
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import DeviceArray, Placement, Session, download_number, on_device, open_session
+from impasto.runtime.session import (
+    DeviceArray,
+    Placement,
+    Session,
+    download_number,
+    on_device,
+    open_session,
+    tell_unrecorded,
+)
 from impasto.runtime.terms import (
     GRADIENT,
     GUIDES,
@@ -122,7 +131,7 @@ class Objective:
         InputError
             When the model, the device, a picture or a weight will not do; each has its subclass.
         TransferError
-            When measuring the targets fails.
+            When measuring the targets fails; or, on CUDA, a first evaluation.
         """
         if not styles:
             raise InputError("styles: none given; expected one style picture or more")
@@ -133,34 +142,38 @@ class Objective:
         folder = ModelFolder.open(model)
         height, width = content_planes.shape[2:]
 
-        def measure_and_open(placement: Placement) -> tuple[Targets, Session]:
+        def measure_and_open(placement: Placement) -> Objective:
             """Open one graph after the other: the first has given its memory back by then."""
             plain, guided = PRECISIONS[placement.precision]
             kinds = (GUIDED_STATISTICS, guided) if regions else (STATISTICS, plain)
             # A content target is laid out as the objective has its activations: both are for the content's size.
             measured, minimized = (kind_for(kind, placement.layout, height, width) for kind in kinds)
             statistics = open_session(folder, recipe, measured, placement)
-            targets = _measure(statistics, content_planes, style_planes, blend, regions)
+            fixed = _measure(statistics, content_planes, style_planes, blend, regions)
             del statistics
+            if regions:
+                fixed[GUIDES] = regions.content_guides(width, height)
             found = extents(height, width, len(regions.content.colors) if regions else None)
-            return targets, open_session(folder, recipe, minimized, placement, found)
+
+            def open_one(placement: Placement) -> Objective:
+                session = open_session(folder, recipe, minimized, placement, found)
+                chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
+                return cls(session, chosen, (height, width), {**fixed, **_weights(session, chosen, height, width)})
+
+            name = graph_file(recipe, placement.layout, minimized)
+            return _tried_out(name, open_one, placement, content_planes)
 
         where = Placement(device, lowering, threads, low_memory, cuda, precision)
-        targets, session = on_device(where, measure_and_open)
-        if precision == "fp16" and session.device == "cpu":
+        objective = on_device(where, measure_and_open)
+        if precision == "fp16" and objective.device == "cpu":
             warnings.warn("precision fp16: on a CPU it only takes longer; leave it out", RuntimeWarning, stacklevel=2)
-        chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
-        if session.metadata.random_weights:
+        if objective.metadata.random_weights:
             warnings.warn(
                 f"model {folder.path} has random weights: good for tests, useless for pictures",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        effective = effective_weights(chosen, session.metadata.sizes(height, width), height, width)
-        with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
-            weights = {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
-        guides = {GUIDES: regions.content_guides(width, height)} if regions else {}
-        return cls(session, chosen, (height, width), {**targets, **weights, **guides})
+        return objective
 
     def __call__(self, image: NDArray[np.floating] | Picture) -> tuple[float, NDArray[np.float32]]:
         """Return the loss of a picture (H, W, 3), RGB, 0..255, and its gradient, shaped like the picture.
@@ -204,6 +217,43 @@ class Objective:
         if self._session.placement.recorded:
             raise InputError("objective: its evaluations are recorded; open it with CudaOptions(graph=False)")
         return _Resident(self._evaluate, Algebra.open(self._session.folder, self._session.placement))
+
+
+def _tried_out(
+    name: str, open_one: Callable[[Placement], Objective], placement: Placement, planes: Planes
+) -> Objective:
+    """Return an objective that has been evaluated, where opening alone does not tell whether that can be done.
+
+    On CUDA it is the first evaluation that takes the memory, loads the kernels and is recorded. What cannot be recorded
+    is opened again without; `name` is the graph's, to tell of it.
+
+    Raises
+    ------
+    TransferError
+        When it cannot be evaluated either way.
+    """
+    if placement.device == "cpu":
+        return open_one(placement)
+    if placement.recorded:
+        try:
+            return _evaluated(open_one(placement), planes)
+        except TransferError:  # for whatever reason: the next attempt tells
+            if placement.cuda.graph:
+                tell_unrecorded(name)
+    return _evaluated(open_one(placement.unrecorded()), planes)
+
+
+def _evaluated(objective: Objective, planes: Planes) -> Objective:
+    objective.evaluate(planes)
+    objective.terms = {}  # as it is before anybody's first call
+    return objective
+
+
+def _weights(session: Session, recipe: Recipe, height: int, width: int) -> Targets:
+    """Return the weights of a recipe's terms as a graph takes them, for a picture of height x width pixels."""
+    effective = effective_weights(recipe, session.metadata.sizes(height, width), height, width)
+    with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
+        return {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
 
 
 class _Resident:

@@ -410,7 +410,7 @@ def _open_graph(
         if inference := _open_strictly(ort, path, placement, number, extents):
             return inference, placement
         if placement.cuda.graph:  # refused where a graph has loops, as those with regions have
-            warnings.warn(f"{path.name}: cannot be recorded; runs without --cuda-graph", RuntimeWarning, stacklevel=3)
+            tell_unrecorded(path.name)
     if extents and (inference := _open_strictly(ort, path, plain, number, extents)):
         return inference, plain
     inference = _open_cuda(ort, path, plain, (CUDA, plain.cuda.provider(number, search=search)))
@@ -421,6 +421,11 @@ def _open_graph(
             stacklevel=3,
         )
     return inference, plain
+
+
+def tell_unrecorded(name: str) -> None:
+    """Warn that a graph runs without being recorded, which was asked for."""
+    warnings.warn(f"{name}: cannot be recorded; runs without --cuda-graph", RuntimeWarning, stacklevel=3)
 
 
 def preload_libraries(ort: Any) -> None:
