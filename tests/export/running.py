@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,15 @@ def decisions(
     picture: Array,
     folder: Path,
     provider: Any = "CPUExecutionProvider",
+    change: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda model: model,
 ) -> dict[str, torch.Tensor]:
-    """Return the activations, [1, C, H, W], that a lowering takes its decisions by."""
+    """Return the activations, [1, C, H, W], that a lowering takes its decisions by; of its graph, changed if wanted."""
     network = NETWORKS["vgg19"]
     names = [layer.name for layer in network.up_to(set(recipe.layers))]
     image = ops.graph_input("image", Map(3))
     graph = activations(image, network, weights.preprocessing, recipe.pooling, names)
     file = write_weights(weights, folder / "weights.data")
-    onnx.save(lowering.lower("activations", graph, file.tensors), folder / "activations.onnx")
+    onnx.save(change(lowering.lower("activations", graph, file.tensors)), folder / "activations.onnx")
     session = onnxruntime.InferenceSession(folder / "activations.onnx", providers=[provider])
     found = dict(zip(names, session.run(names, {"image": picture.transpose(2, 0, 1)[None]}), strict=True))
     if lowering.name == winograd.name:
