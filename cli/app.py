@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import traceback
 import warnings
@@ -93,4 +94,10 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    _warn(str(message))
+
+
+@functools.cache
+def _warn(text: str) -> None:
+    """Say it once, of however many stages or pictures it is true."""
+    print(f"warning: {text}", file=sys.stderr)

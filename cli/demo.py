@@ -65,9 +65,9 @@ def _check_wishes(device: str, threads: int | None, size: str | None, content: I
     """Refuse what the transfer would refuse, before a model is exported for it."""
     from impasto.runtime import pictures
     from impasto.runtime.recipe import parse_size
-    from impasto.runtime.session import Placement, check_provider
+    from impasto.runtime.session import Placement, check_device
 
-    check_provider(Placement(device, threads=threads).device)
+    check_device(Placement(device, threads=threads).device)
     if size is not None:
         pictures.result_size(parse_size(size), content)
 

@@ -32,8 +32,9 @@ _UNINSTALL = "pip uninstall --yes onnxruntime onnxruntime-gpu"
 _EXPORT_INSTALL = "pip install 'impasto[export]'"
 _DRIVER = "install NVIDIA's driver, or a newer one: https://www.nvidia.com/drivers"
 
-#: The major version of cuDNN that onnxruntime is made for since 1.19.
+#: The major version of cuDNN that onnxruntime is made for since 1.19; what its library is called on Linux and Windows.
 CUDNN = 9
+CUDNN_LIBRARIES = (f"libcudnn.so.{CUDNN}", f"cudnn64_{CUDNN}.dll")
 
 #: The speed test: pictures of so many pixels, for so many seconds on each device.
 SIDE, SECONDS = 224, 2.0
@@ -106,8 +107,10 @@ def doctor(
 
 def examine(model: Path, *, speed: bool) -> Findings:
     """Look at everything; whatever is missing is a finding, never an error."""
+    from impasto.runtime.driver import DRIVER, load_library
+
     found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_gpus())
-    found.driver = _library(("libcuda.so.1", "nvcuda.dll"), "cuDriverGetVersion")
+    found.driver = _version_of(load_library(DRIVER), "cuDriverGetVersion")
     _examine_onnxruntime(found)
     if found.onnxruntime:
         found.model = {"path": str(model), "error": "not opened, for want of onnxruntime"}
@@ -129,7 +132,19 @@ def _version(name: str) -> str | None:
 
 
 def _gpus() -> list[str]:
-    """Return what nvidia-smi says of each GPU."""
+    """Return what nvidia-smi says of each GPU; where it is missing, as in some containers, what the driver says."""
+    from impasto.runtime.driver import gpus
+    from impasto.runtime.errors import DeviceError
+
+    if told := _nvidia_smi():
+        return told
+    try:
+        return gpus()
+    except DeviceError:
+        return []
+
+
+def _nvidia_smi() -> list[str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -141,28 +156,20 @@ def _gpus() -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
 
 
-def _library(names: Sequence[str], function: str) -> str | None:
-    """Return the version that a library of CUDA's tells, as 1000 major + 10 minor; None if it does not load."""
-    for name in names:
-        number = ctypes.c_int()
-        try:
-            if getattr(ctypes.CDLL(name), function)(ctypes.byref(number)) == 0:
-                return f"{number.value // 1000}.{number.value % 1000 // 10}"
-        except (OSError, AttributeError):
-            continue
-    return None
+def _version_of(library: ctypes.CDLL | None, function: str) -> str | None:
+    """Return the version that a library of CUDA's tells, as 1000 major + 10 minor; None if there is no library."""
+    number = ctypes.c_int()
+    if library is None or getattr(library, function)(ctypes.byref(number)) != 0:
+        return None
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
 
 
-def _cudnn() -> str | None:
-    for name in (f"libcudnn.so.{CUDNN}", f"cudnn64_{CUDNN}.dll"):
-        try:
-            ask = ctypes.CDLL(name).cudnnGetVersion
-        except (OSError, AttributeError):
-            continue
-        ask.restype = ctypes.c_size_t
-        number = int(ask())
-        return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
-    return None
+def _cudnn_version(library: ctypes.CDLL | None) -> str | None:
+    if library is None:
+        return None
+    library.cudnnGetVersion.restype = ctypes.c_size_t
+    number = int(library.cudnnGetVersion())
+    return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
 
 
 def _examine_onnxruntime(found: Findings) -> None:
@@ -170,7 +177,7 @@ def _examine_onnxruntime(found: Findings) -> None:
     from impasto.runtime.errors import DeviceError
 
     try:
-        from impasto.runtime.cuda import runtime_libraries
+        from impasto.runtime.driver import load_library, runtime_libraries
         from impasto.runtime.session import import_onnxruntime, preload_libraries
 
         ort = import_onnxruntime()
@@ -184,8 +191,8 @@ def _examine_onnxruntime(found: Findings) -> None:
     if "CUDAExecutionProvider" in found.providers:
         found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
         preload_libraries(ort)
-        found.cuda = _library(runtime_libraries(found.cuda_wanted or ""), "cudaRuntimeGetVersion")
-        found.cudnn = _cudnn()
+        found.cuda = _version_of(load_library(runtime_libraries(found.cuda_wanted or "")), "cudaRuntimeGetVersion")
+        found.cudnn = _cudnn_version(load_library(CUDNN_LIBRARIES))
 
 
 def _examine_model(path: Path) -> dict[str, Any]:
@@ -256,7 +263,11 @@ def _runtime_problems(found: Findings) -> list[Problem]:
         what = found.onnxruntime.partition(";")[0]
         return [Problem(what, f"{_UNINSTALL} && {install}" if installed else install)]
     if not found.gpus:
-        return []
+        if "CUDAExecutionProvider" not in found.providers:
+            return []
+        what = "this onnxruntime is made for CUDA, but no GPU is to be found"
+        what += "" if found.driver else ": NVIDIA's driver does not load"
+        return [Problem(what, f"with a GPU, {_DRIVER}; without one, {_UNINSTALL} && {CPU_INSTALL}")]
     if "CUDAExecutionProvider" not in found.providers:
         return [Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{_UNINSTALL} && {GPU_INSTALL}")]
     problems = []
@@ -296,7 +307,7 @@ def render(found: Findings, problems: Sequence[Problem]) -> str:
         ("impasto", f"{found.impasto}, Python {found.python}, {found.system}, {found.cores} cores"),
         ("packages", ", ".join(f"{name} {number}" for name, number in packages.items())),
         ("providers", ", ".join(found.providers) or "none"),
-        ("GPU", "; ".join(found.gpus) or "none that nvidia-smi knows"),
+        ("GPU", "; ".join(found.gpus) or "none found"),
     ]
     if found.gpus or found.cuda_wanted:
         rows.append(("driver", f"serves CUDA {found.driver}" if found.driver else "does not load"))

@@ -90,12 +90,6 @@ class CudaOptions:
         return options
 
 
-def runtime_libraries(version: str) -> tuple[str, ...]:
-    """Return what the library of CUDA's runtime API is called, for a version of CUDA, on Linux and on Windows."""
-    major = version.partition(".")[0] or "12"
-    return f"libcudart.so.{major}", f"cudart64_{major}.dll"
-
-
 def _flag(value: bool) -> str:
     return "1" if value else "0"
 

@@ -23,7 +23,7 @@ from impasto.runtime.objective import Objective
 from impasto.runtime.pictures import MIN_SIDE, fitted_size
 from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.recipe import Recipe
-from impasto.runtime.session import CUDA, Placement, import_onnxruntime
+from impasto.runtime.session import Placement, foreseen
 from impasto.runtime.timings import Timing, Timings, cores, kind_of
 from impasto.runtime.transfer import Result, Step, Transfer
 
@@ -249,7 +249,7 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     InputError
         When the model will not do.
     """
-    plan, placement = transfer.plan, _placement(transfer.placement)
+    plan, placement = transfer.plan, foreseen(transfer.placement)
     left = _left(plan, made)
     found = Estimate(plan.width, plan.height, len(left), sum(stage.evaluations for stage in left))
     if placement.device == "cpu":
@@ -302,7 +302,7 @@ def learn(transfer: Transfer, result: Result, timings: Path) -> None:
     """
     if not result.history:
         return
-    placement = _placement(replace(transfer.placement, device=result.device))
+    placement = foreseen(replace(transfer.placement, device=result.device))
     known, kind = Timings(timings), _kind(transfer, placement)
     timing = known[kind] or Timing()
     stages = [list(steps) for steps in _by_stage(result.history)]
@@ -422,16 +422,6 @@ def _kind(transfer: Transfer, placement: Placement) -> str:
 
 def _sizes(transfer: Transfer) -> Sizes:
     return [style.size for style in transfer.styles]
-
-
-def _placement(placement: Placement) -> Placement:
-    """Return a placement with a definite device and lowering, as `impasto.runtime.session` will choose them."""
-    device = placement.device
-    if device == "auto":
-        device = "cuda" if CUDA in import_onnxruntime().get_available_providers() else "cpu"
-    device = "cuda:0" if device == "cuda" else device
-    placement = replace(placement, device=device)
-    return replace(placement, lowering=placement.layout)
 
 
 # --- words ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.cuda import runtime_libraries
+from impasto.runtime.driver import load_library, runtime_libraries
 from impasto.runtime.errors import TransferError
 
 #: `cudaMemcpyKind` of CUDA's runtime API.
@@ -78,9 +78,4 @@ def _load_runtime() -> ctypes.CDLL | None:
     """Return the runtime library that onnxruntime has loaded."""
     import onnxruntime
 
-    for name in runtime_libraries(getattr(onnxruntime, "cuda_version", "")):
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
+    return load_library(runtime_libraries(getattr(onnxruntime, "cuda_version", "")))

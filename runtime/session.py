@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
+from impasto.runtime.driver import check_gpu
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
 from impasto.runtime.landing import Landing
 from impasto.runtime.model import (
@@ -310,6 +311,25 @@ def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
     return work(replace(placement, device=device))
 
 
+def foreseen(placement: Placement) -> Placement:
+    """Return a placement with a definite device and lowering, as far as they can be told before a graph is opened.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing.
+    """
+    device = {"auto": "cuda:0", "cuda": "cuda:0"}.get(placement.device, placement.device)
+    if placement.device == "auto":
+        import_onnxruntime()
+        try:
+            check_device(device)
+        except DeviceError:
+            device = "cpu"
+    placement = replace(placement, device=device)
+    return replace(placement, lowering=placement.layout)
+
+
 _ANYWHERE = Placement()
 
 
@@ -402,7 +422,7 @@ def _open_graph(
     """Open a graph on a definite device; return it, and how it was placed in the end."""
     if placement.device == "cpu":
         return _open_cpu(ort, path, placement), placement
-    check_provider(placement.device)
+    check_device(placement.device)
     preload_libraries(ort)
     number = placement.device.partition(":")[2]
     plain = placement.unrecorded()
@@ -489,20 +509,29 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
     return inference
 
 
-def check_provider(device: str) -> None:
-    """Refuse CUDA where this onnxruntime is not made for it; whether it works shows when a graph is opened.
+def check_device(device: str) -> None:
+    """Refuse CUDA where this onnxruntime is not made for it, or there is no such GPU.
+
+    The rest, whether CUDA and cuDNN load for instance, shows when a graph is opened.
 
     Raises
     ------
     DeviceError
-        When onnxruntime is missing, or has no CUDA provider and the device is one of CUDA's.
+        When onnxruntime is missing, or the device is one of CUDA's and cannot be had.
     """
     available = import_onnxruntime().get_available_providers()
-    if device.startswith("cuda") and CUDA not in available:
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return
+    if CUDA not in available:
         raise DeviceError(
             f"device {device}: this onnxruntime has no CUDA provider (it has {', '.join(available)}); "
             "pip uninstall onnxruntime, then pip install 'impasto[gpu]'"
         )
+    try:
+        check_gpu(int(number or 0))
+    except DeviceError as error:
+        raise DeviceError(f"device {device}: {error}") from None
 
 
 def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:

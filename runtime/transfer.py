@@ -35,7 +35,7 @@ from impasto.runtime.pictures import (
 )
 from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedule
 from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
-from impasto.runtime.session import Placement, read_metadata
+from impasto.runtime.session import Placement, check_device, read_metadata
 
 #: The first step that the line search tries changes pixels by so many levels (root mean square).
 FIRST_STEP = 4.0
@@ -264,6 +264,7 @@ def prepare(
         time_limit=time_limit,
     )
     placement = Placement(device, lowering, threads, low_memory, cuda, precision)
+    check_device(placement.device)
     if optimizer == "lbfgs-device":
         placement = placement.unrecorded()
     transfer = Transfer(

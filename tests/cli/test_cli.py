@@ -226,6 +226,15 @@ def test_damaged_models_are_refused(desk: Path, copy: Path, name: str, how: str)
 # --- transfers ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("desk")
+def test_a_warning_is_said_once_however_often_it_is_true(model: Path) -> None:
+    options = ("-o", "out.png", "--size", "80", "--stages", "2", "--evaluations", "4", "--recipe", "gatys")
+    done = impasto_("stylize", "photo.png", "painting.jpg", *options, IMPASTO_MODEL=str(model))
+    assert done.returncode == 0, done.stderr
+    assert "stage 2/2" in done.stderr
+    assert done.stderr.count("random weights") == 1
+
+
 def test_a_transfer_writes_picture_and_triptych(desk: Path, model: Path) -> None:
     options = ("-o", "out.png", "--triptych", "sheet.jpg", *QUICK)
     done = impasto_("stylize", "photo.png", "painting.jpg", "painting.jpg", *options, IMPASTO_MODEL=str(model))

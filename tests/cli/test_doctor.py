@@ -99,6 +99,8 @@ def test_a_machine_without_a_gpu_is_no_problem() -> None:
         ),
         ({"cuda": None}, "CUDA 12.8 does not load", GPU_INSTALL),
         ({"cudnn": None}, "cuDNN 9 does not load", GPU_INSTALL),
+        ({"gpus": []}, "no GPU is to be found", "with a GPU, install NVIDIA's driver"),
+        ({"gpus": [], "driver": None}, "no GPU is to be found: NVIDIA's driver does not load", "with a GPU, install"),
         ({"driver": "11.4"}, "the driver serves CUDA 11.4", "install NVIDIA's driver"),
         ({"driver": None}, "driver does not load", "install NVIDIA's driver"),
         ({"model": {"path": "models/vgg19", "error": "no such folder; x"}}, "no such folder", "impasto export"),

@@ -5,12 +5,10 @@ That no part of an objective runs on the CPU shows in every test: it would be a 
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from reference import Reference
@@ -19,14 +17,21 @@ from running import decisions
 from impasto.cli.samples import draw_content, draw_style
 from impasto.export.direct import direct
 from impasto.export.weights import Weights
-from impasto.runtime import Objective, TransferError, stylize
+from impasto.runtime import DeviceError, Objective, TransferError, stylize
 from impasto.runtime.cuda import CudaOptions
 from impasto.runtime.pictures import Planes, to_planes
+from impasto.runtime.session import check_device
 
-pytestmark = pytest.mark.skipif(
-    "CUDAExecutionProvider" not in onnxruntime.get_available_providers() or shutil.which("nvidia-smi") is None,
-    reason="needs an NVIDIA GPU and onnxruntime-gpu",
-)
+
+def have_cuda() -> bool:
+    try:
+        check_device("cuda")
+    except DeviceError:
+        return False
+    return True
+
+
+pytestmark = pytest.mark.skipif(not have_cuda(), reason="needs an NVIDIA GPU and onnxruntime-gpu")
 
 Array = NDArray[np.float32]
 RECIPES = ["gatys", "impasto", "seed", "crowson"]

@@ -15,12 +15,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from impasto.runtime import driver
 from impasto.runtime import session as session_module
 from impasto.runtime.cuda import CudaOptions
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
 from impasto.runtime.model import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder, extents
 from impasto.runtime.objective import Objective
-from impasto.runtime.session import CUDA, Placement, check_provider, download, on_device, open_session
+from impasto.runtime.session import CPU, CUDA, Placement, check_device, download, foreseen, on_device, open_session
 from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
 
 Noise = Callable[..., Any]
@@ -66,19 +67,25 @@ def test_auto_takes_the_fast_lowering_on_a_cpu(model: Path) -> None:
 def test_a_device_without_its_provider_is_refused_before_anything_is_opened() -> None:
     for device in ("cuda", "cuda:1"):
         with pytest.raises(DeviceError, match=f"device {device}: this onnxruntime has no CUDA provider"):
-            check_provider(device)
+            check_device(device)
     for device in ("auto", "cpu"):
-        check_provider(device)
+        check_device(device)
 
 
 # --- CUDA that does not work: an onnxruntime that says it has the provider, and cannot load it -----------------
+
+
+def claim_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let onnxruntime say that it has CUDA, and the driver that it has a GPU."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(session_module, "check_gpu", lambda number: None)
 
 
 @pytest.fixture
 def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    claim_cuda(monkeypatch)
 
 
 @pytest.mark.usefixtures("broken_cuda")
@@ -166,6 +173,30 @@ def test_what_onnxruntime_prints_of_missing_libraries_goes_to_standard_error(
     assert "CUDA 11.8" in err
 
 
+@pytest.mark.usefixtures("broken_cuda")
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_a_driver_that_is_missing_is_told_before_anything_is_opened(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "check_gpu", driver.check_gpu)
+    monkeypatch.setattr(driver, "load_library", lambda names: None)
+    with pytest.raises(DeviceError, match=f"^device {device}: NVIDIA's driver does not load; install it, or"):
+        check_device(device)
+    check_device("auto")
+
+
+@pytest.mark.usefixtures("broken_cuda")
+def test_a_device_is_expected_where_the_driver_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for device in ("auto", "cuda"):
+        found = foreseen(Placement(device))
+        assert (found.device, found.lowering) == ("cuda:0", "direct")
+    monkeypatch.setattr(session_module, "check_gpu", driver.check_gpu)
+    monkeypatch.setattr(driver, "load_library", lambda names: None)
+    found = foreseen(Placement("auto"))
+    assert (found.device, found.lowering) == ("cpu", "winograd")
+    assert foreseen(Placement("cuda:1")).device == "cuda:1"
+
+
 # --- CUDA graphs: how a session is opened, told by an onnxruntime that opens it on the CPU ---------------------
 
 
@@ -180,7 +211,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             raise RuntimeError("This session cannot use the graph capture feature: control flow nodes")
         return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])  # its options forbid the CPU
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    claim_cuda(monkeypatch)
     monkeypatch.setattr(session_module, "_create", create)
     return tried
 
@@ -219,7 +250,7 @@ def test_no_room_for_a_graph_is_told_as_such(model: Path, monkeypatch: pytest.Mo
     def create(*_: Any) -> Any:
         raise RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer")
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    claim_cuda(monkeypatch)
     monkeypatch.setattr(session_module, "_create", create)
     with pytest.raises(TransferError, match="out of memory on cuda:0; choose a smaller --size, or --low-memory"):
         open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(40, 48))

@@ -1,0 +1,74 @@
+"""What NVIDIA's driver says is told in one line; the driver is a stand-in, except that most machines have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnxruntime
+import pytest
+
+from impasto.runtime import driver
+from impasto.runtime.errors import DeviceError
+
+
+class Driver:
+    """CUDA's driver API, as far as GPUs are counted: each function returns 0, or an error."""
+
+    def __init__(self, *names: str, init: int = 0, name_error: int = 0) -> None:
+        self.names, self.init, self.name_error = names, init, name_error
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802
+        return self.init
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = len(self.names)
+        return 0
+
+    def cuDeviceGetName(self, name: Any, length: int, number: int) -> int:  # noqa: N802
+        name.value = self.names[number].encode()[: length - 1]
+        return self.name_error
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, library: Driver | None) -> None:
+    monkeypatch.setattr(driver, "load_library", lambda names: library)
+
+
+def test_gpus_are_called_what_the_driver_calls_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, Driver("NVIDIA A", "NVIDIA B"))
+    assert driver.gpus() == ["NVIDIA A", "NVIDIA B"]
+
+
+def test_no_gpu_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, Driver(init=100))
+    assert driver.gpus() == []
+
+
+@pytest.mark.parametrize("broken", [Driver(init=999), Driver("NVIDIA A", name_error=999)])
+def test_a_driver_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, broken: Driver) -> None:
+    installed(monkeypatch, broken)
+    with pytest.raises(DeviceError, match=r"NVIDIA's driver fails \(CUDA error 999\); check it with nvidia-smi"):
+        driver.gpus()
+
+
+def test_a_driver_that_does_not_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, None)
+    with pytest.raises(DeviceError, match="NVIDIA's driver does not load; install it, or use --device cpu"):
+        driver.gpus()
+
+
+def test_a_gpu_that_is_not_there_is_refused_and_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, Driver("NVIDIA A", "NVIDIA B"))
+    driver.check_gpu(1)
+    with pytest.raises(DeviceError, match=r"no such GPU; choose one of cuda:0 \(NVIDIA A\), cuda:1 \(NVIDIA B\), or"):
+        driver.check_gpu(2)
+    installed(monkeypatch, Driver(init=100))
+    with pytest.raises(DeviceError, match="driver has no GPU; use --device cpu"):
+        driver.check_gpu(0)
+
+
+def test_the_first_library_that_loads_is_taken() -> None:
+    assert driver.load_library(["libnothing-of-that-name.so"]) is None
+    known = onnxruntime.capi.onnxruntime_pybind11_state.__file__
+    library = driver.load_library(["libnothing-of-that-name.so", known])
+    assert library is not None
+    assert library._name == known
