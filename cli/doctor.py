@@ -64,6 +64,8 @@ class Findings:
         Versions: the newest CUDA that the driver serves, and the libraries that load; None where they do not.
     cuda_wanted
         The version of CUDA that onnxruntime was built with.
+    missing
+        Why onnxruntime's part for CUDA does not load; empty where it does, or there is none.
     model
         What the model folder holds, or under ``error`` what is wrong with it.
     speed
@@ -82,8 +84,14 @@ class Findings:
     cuda: str | None = None
     cuda_wanted: str | None = None
     cudnn: str | None = None
+    missing: str = ""
     model: dict[str, Any] = field(default_factory=dict)
     speed: dict[str, float | str] = field(default_factory=dict)
+
+    @property
+    def for_cuda(self) -> bool:
+        """Whether this onnxruntime is made for CUDA."""
+        return "CUDAExecutionProvider" in self.providers
 
 
 def doctor(
@@ -107,20 +115,24 @@ def doctor(
 
 def examine(model: Path, *, speed: bool) -> Findings:
     """Look at everything; whatever is missing is a finding, never an error."""
-    from impasto.runtime.driver import DRIVER, load_library
+    from impasto.runtime.driver import DRIVER, load_library, missing_library, version_of
 
     found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_gpus())
-    found.driver = _version_of(load_library(DRIVER), "cuDriverGetVersion")
+    found.driver = version_of(load_library(DRIVER), "cuDriverGetVersion")
     _examine_onnxruntime(found)
     if found.onnxruntime:
         found.model = {"path": str(model), "error": "not opened, for want of onnxruntime"}
         return found
+    from impasto.runtime.session import import_onnxruntime
+
     found.model = _examine_model(model)
     if speed and "error" not in found.model:
-        devices = ["cpu", *(["cuda:0"] if "CUDAExecutionProvider" in found.providers and found.gpus else [])]
+        devices = ["cpu", *(["cuda:0"] if found.for_cuda and found.gpus else [])]
         recipes = found.model["recipes"]
         recipe = DEFAULT_RECIPE if DEFAULT_RECIPE in recipes else recipes[0]
         found.speed = {device: _time(model, recipe, device) for device in devices}
+    if found.for_cuda:  # and only now: from here on nothing is opened
+        found.missing = missing_library(import_onnxruntime().__file__)
     return found
 
 
@@ -156,14 +168,6 @@ def _nvidia_smi() -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
 
 
-def _version_of(library: ctypes.CDLL | None, function: str) -> str | None:
-    """Return the version that a library of CUDA's tells, as 1000 major + 10 minor; None if there is no library."""
-    number = ctypes.c_int()
-    if library is None or getattr(library, function)(ctypes.byref(number)) != 0:
-        return None
-    return f"{number.value // 1000}.{number.value % 1000 // 10}"
-
-
 def _cudnn_version(library: ctypes.CDLL | None) -> str | None:
     if library is None:
         return None
@@ -177,7 +181,7 @@ def _examine_onnxruntime(found: Findings) -> None:
     from impasto.runtime.errors import DeviceError
 
     try:
-        from impasto.runtime.driver import load_library, runtime_libraries
+        from impasto.runtime.driver import load_library, runtime_libraries, version_of
         from impasto.runtime.session import import_onnxruntime, preload_libraries
 
         ort = import_onnxruntime()
@@ -188,10 +192,10 @@ def _examine_onnxruntime(found: Findings) -> None:
         found.onnxruntime = f"{error.name} is not installed"
         return
     found.providers = list(ort.get_available_providers())
-    if "CUDAExecutionProvider" in found.providers:
+    if found.for_cuda:
         found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
         preload_libraries(ort)
-        found.cuda = _version_of(load_library(runtime_libraries(found.cuda_wanted or "")), "cudaRuntimeGetVersion")
+        found.cuda = version_of(load_library(runtime_libraries(found.cuda_wanted or "")), "cudaRuntimeGetVersion")
         found.cudnn = _cudnn_version(load_library(CUDNN_LIBRARIES))
 
 
@@ -250,10 +254,14 @@ def diagnose(found: Findings) -> list[Problem]:
     missing = [name for name in NEEDED if not found.packages[name]]
     if missing:
         return [Problem(f"{', '.join(missing)} not installed", GPU_INSTALL if found.gpus else CPU_INSTALL)]
-    return [*_runtime_problems(found), *_model_problems(found)]
+    runtime = _runtime_problems(found)
+    # A device that fails for such a reason need not be told of twice.
+    return [*runtime, *_model_problems(found), *([] if runtime else _speed_problems(found))]
 
 
 def _runtime_problems(found: Findings) -> list[Problem]:
+    from impasto.runtime.driver import serves
+
     install = GPU_INSTALL if found.gpus else CPU_INSTALL
     if found.packages["onnxruntime"] and found.packages["onnxruntime-gpu"]:
         what = "onnxruntime and onnxruntime-gpu are both installed, each over files of the other"
@@ -263,26 +271,24 @@ def _runtime_problems(found: Findings) -> list[Problem]:
         what = found.onnxruntime.partition(";")[0]
         return [Problem(what, f"{_UNINSTALL} && {install}" if installed else install)]
     if not found.gpus:
-        if "CUDAExecutionProvider" not in found.providers:
+        if not found.for_cuda:
             return []
         what = "this onnxruntime is made for CUDA, but no GPU is to be found"
         what += "" if found.driver else ": NVIDIA's driver does not load"
         return [Problem(what, f"with a GPU, {_DRIVER}; without one, {_UNINSTALL} && {CPU_INSTALL}")]
-    if "CUDAExecutionProvider" not in found.providers:
+    if not found.for_cuda:
         return [Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{_UNINSTALL} && {GPU_INSTALL}")]
     problems = []
     if not found.cuda:
         problems.append(Problem(f"CUDA {found.cuda_wanted or ''} does not load".replace("  ", " "), GPU_INSTALL))
     if not found.cudnn:
         problems.append(Problem(f"cuDNN {CUDNN} does not load", GPU_INSTALL))
-    if not found.driver or _major(found.driver) < _major(found.cuda or found.cuda_wanted or "0"):
+    if not found.driver or not serves(found.driver, found.cuda or found.cuda_wanted or "0"):
         what = f"the driver serves CUDA {found.driver}" if found.driver else "NVIDIA's driver does not load"
         problems.append(Problem(f"{what}; onnxruntime needs {found.cuda_wanted or found.cuda}", _DRIVER))
+    if found.missing and not problems:
+        problems.append(Problem(f"onnxruntime's part for CUDA does not load ({found.missing})", GPU_INSTALL))
     return problems
-
-
-def _major(version: str) -> int:
-    return int(version.partition(".")[0])
 
 
 def _model_problems(found: Findings) -> list[Problem]:
@@ -294,10 +300,15 @@ def _model_problems(found: Findings) -> list[Problem]:
         if not found.packages["onnx"]:
             command = f"{_EXPORT_INSTALL} && {command}"
         problems.append(Problem(found.model["error"].partition(";")[0], command))
-    for device, result in found.speed.items():
-        if isinstance(result, str):
-            problems.append(Problem(result.partition(";")[0], GPU_INSTALL if device != "cpu" else CPU_INSTALL))
     return problems
+
+
+def _speed_problems(found: Findings) -> list[Problem]:
+    failures = {device: result for device, result in found.speed.items() if isinstance(result, str)}
+    return [
+        Problem(what.partition(";")[0], CPU_INSTALL if device == "cpu" else GPU_INSTALL)
+        for device, what in failures.items()
+    ]
 
 
 def render(found: Findings, problems: Sequence[Problem]) -> str:
@@ -311,7 +322,7 @@ def render(found: Findings, problems: Sequence[Problem]) -> str:
     ]
     if found.gpus or found.cuda_wanted:
         rows.append(("driver", f"serves CUDA {found.driver}" if found.driver else "does not load"))
-    if "CUDAExecutionProvider" in found.providers:
+    if found.for_cuda:
         rows.append(("CUDA", f"{found.cuda or 'does not load'} (made for {found.cuda_wanted or 'an unknown version'})"))
         rows.append(("cuDNN", found.cudnn or "does not load"))
     rows.append(("model", _model_line(found.model)))

@@ -1,9 +1,10 @@
-"""NVIDIA's libraries, where we ask them ourselves: whether the driver works, and which GPUs it has."""
+"""NVIDIA's libraries, where we ask them ourselves: which load, whether the driver works, and which GPUs it has."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
+from pathlib import Path
 
 from impasto.runtime.errors import DeviceError
 
@@ -12,6 +13,9 @@ DRIVER = ("libcuda.so.1", "nvcuda.dll")
 
 #: `CUresult` of CUDA's driver API: it works, and there is nothing that it could work on.
 _NO_DEVICE = 100
+
+#: onnxruntime's part for CUDA, on Linux and on Windows.
+_CUDA_PARTS = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dll")
 
 _NAME_BYTES = 100
 _ADVICE = "or use --device cpu"
@@ -31,6 +35,24 @@ def load_library(names: Iterable[str]) -> ctypes.CDLL | None:
         except OSError:
             continue
     return None
+
+
+def missing_library(onnxruntime: str) -> str:
+    """Return why onnxruntime's part for CUDA does not load, as the system says it; empty if it does or is not there.
+
+    Parameters
+    ----------
+    onnxruntime
+        The file that the package was imported from.
+    """
+    for name in _CUDA_PARTS:
+        part = Path(onnxruntime).parent / "capi" / name
+        try:
+            if part.exists():
+                ctypes.CDLL(str(part))
+        except OSError as error:  # "libcudnn.so.9: cannot open shared object file: No such file or directory"
+            return " ".join(str(error).split())
+    return ""
 
 
 def gpus() -> list[str]:
@@ -55,13 +77,36 @@ def gpus() -> list[str]:
     return names
 
 
-def check_gpu(number: int) -> None:
-    """Refuse a GPU that the driver does not have.
+def version_of(library: ctypes.CDLL | None, function: str) -> str | None:
+    """Return the version that a function of CUDA's tells, as 1000 major + 10 minor; None if there is no library."""
+    number = ctypes.c_int()
+    try:
+        failed = library is None or getattr(library, function)(ctypes.byref(number)) != 0
+    except AttributeError:  # it is something else by that name
+        failed = True
+    return None if failed else f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def serves(driver: str, wanted: str) -> bool:
+    """Whether a driver for one version of CUDA is enough for another: for all of its major version, and older ones."""
+    newest, needed = (int(version.partition(".")[0]) for version in (driver, wanted))
+    return newest >= needed
+
+
+def check_gpu(number: int, wanted: str) -> None:
+    """Refuse a GPU that the driver does not have, and a driver that is too old.
+
+    Parameters
+    ----------
+    number
+        Which GPU.
+    wanted
+        The version of CUDA that it has to run; empty if that is not known.
 
     Raises
     ------
     DeviceError
-        When it does not, or does not work.
+        When there is no such GPU, or its driver will not do.
     """
     found = gpus()
     if not found:
@@ -69,3 +114,8 @@ def check_gpu(number: int) -> None:
     if number >= len(found):
         has = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(found))
         raise DeviceError(f"no such GPU; choose one of {has}, {_ADVICE}")
+    served = version_of(load_library(DRIVER), "cuDriverGetVersion")
+    if served and wanted and not serves(served, wanted):
+        raise DeviceError(
+            f"NVIDIA's driver serves CUDA {served}, and onnxruntime needs {wanted}; install a newer driver, {_ADVICE}"
+        )

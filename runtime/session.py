@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
-from impasto.runtime.driver import check_gpu
+from impasto.runtime.driver import check_gpu, missing_library
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
 from impasto.runtime.landing import Landing
 from impasto.runtime.model import (
@@ -47,6 +47,9 @@ _QUIET, _FATAL = 3, 4  # onnxruntime's log levels: errors and worse; nothing but
 
 #: How onnxruntime, the C++ library, CUDA and its libraries say that memory is short.
 _NO_MEMORY = re.compile(r"bad_alloc|alloc_failed|failed to allocate|out of memory|available memory", re.IGNORECASE)
+
+#: How onnxruntime tells a failure of CUDA or its libraries, between many other words.
+_CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUBLAS) failure \d+: [^;]+")
 
 
 def import_onnxruntime() -> Any:
@@ -221,7 +224,7 @@ class Runner:
 
     def _why_failed(self, error: Exception) -> str:
         reason = _one_line(error)
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
             return _out_of_memory(self.name, self.placement)
         advice = "please report it" if self.device == "cpu" else "try --device cpu"
         advice += ", or --no-cuda-graph" if self.placement.recorded else ""
@@ -291,7 +294,10 @@ def _out_of_memory(name: str, placement: Placement) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """Return what an error says; of a long one of CUDA's, with places in onnxruntime's code, the heart of it."""
+    text = " ".join(str(error).split())
+    found = _CUDA_FAILURE.search(text)
+    return found[0].rstrip() if found else text
 
 
 def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
@@ -451,9 +457,10 @@ def tell_unrecorded(name: str) -> None:
 def preload_libraries(ort: Any) -> None:
     """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs.
 
-    And have it, in the whole process, warn of nothing: 1.31 prints, for every session, that CUDA is no plug-in.
+    And have it print nothing of its own in the whole process: 1.31 says for every session that CUDA is no plug-in, and
+    of what fails it says on many lines what is raised as well.
     """
-    ort.set_default_logger_severity(_QUIET)
+    ort.set_default_logger_severity(_FATAL)
     if hasattr(ort, "preload_dlls"):
         with _REDIRECTING, contextlib.redirect_stdout(sys.stderr):  # it prints what it misses; our own is for results
             ort.preload_dlls()
@@ -474,7 +481,7 @@ def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, exte
     try:
         return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
     except Exception as error:  # onnxruntime's own exception types are not public
-        if _NO_MEMORY.search(_one_line(error)):
+        if _NO_MEMORY.search(str(error)):
             raise TransferError(_out_of_memory(path.name, placement)) from error
         return None  # whatever it is, the next attempt tells
 
@@ -502,9 +509,11 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
             f"device {device} does not work ({_one_line(error)}); check the driver with nvidia-smi, or use --device cpu"
         ) from None
     if CUDA not in inference.get_providers():
+        missing = missing_library(ort.__file__)
+        reason = f" ({missing})" if missing else ""
         raise DeviceError(
-            f"device {device}: onnxruntime could not load CUDA and cuDNN; pip install 'impasto[gpu]', "
-            "check the driver with nvidia-smi, or use --device cpu"
+            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; "
+            "pip install 'impasto[gpu]', or use --device cpu"
         )
     return inference
 
@@ -519,7 +528,8 @@ def check_device(device: str) -> None:
     DeviceError
         When onnxruntime is missing, or the device is one of CUDA's and cannot be had.
     """
-    available = import_onnxruntime().get_available_providers()
+    ort = import_onnxruntime()
+    available = ort.get_available_providers()
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return
@@ -529,7 +539,7 @@ def check_device(device: str) -> None:
             "pip uninstall onnxruntime, then pip install 'impasto[gpu]'"
         )
     try:
-        check_gpu(int(number or 0))
+        check_gpu(int(number or 0), str(getattr(ort, "cuda_version", "")))
     except DeviceError as error:
         raise DeviceError(f"device {device}: {error}") from None
 

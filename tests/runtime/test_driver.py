@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -14,14 +16,18 @@ from impasto.runtime.errors import DeviceError
 class Driver:
     """CUDA's driver API, as far as GPUs are counted: each function returns 0, or an error."""
 
-    def __init__(self, *names: str, init: int = 0, name_error: int = 0) -> None:
-        self.names, self.init, self.name_error = names, init, name_error
+    def __init__(self, *names: str, init: int = 0, name_error: int = 0, version: int = 13000) -> None:
+        self.names, self.init, self.name_error, self.version = names, init, name_error, version
 
     def cuInit(self, flags: int) -> int:  # noqa: N802
         return self.init
 
     def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
         count._obj.value = len(self.names)
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+        version._obj.value = self.version
         return 0
 
     def cuDeviceGetName(self, name: Any, length: int, number: int) -> int:  # noqa: N802
@@ -58,12 +64,38 @@ def test_a_driver_that_does_not_load_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 def test_a_gpu_that_is_not_there_is_refused_and_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, Driver("NVIDIA A", "NVIDIA B"))
-    driver.check_gpu(1)
+    driver.check_gpu(1, "")
     with pytest.raises(DeviceError, match=r"no such GPU; choose one of cuda:0 \(NVIDIA A\), cuda:1 \(NVIDIA B\), or"):
-        driver.check_gpu(2)
+        driver.check_gpu(2, "")
     installed(monkeypatch, Driver(init=100))
     with pytest.raises(DeviceError, match="driver has no GPU; use --device cpu"):
-        driver.check_gpu(0)
+        driver.check_gpu(0, "")
+
+
+@pytest.mark.parametrize("wanted", ["12.6", "13.0", "13.5", ""])
+def test_a_driver_serves_its_major_version_of_cuda_and_older_ones(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    installed(monkeypatch, Driver("NVIDIA A", version=13010))
+    driver.check_gpu(0, wanted)
+
+
+def test_a_driver_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, Driver("NVIDIA A", version=12090))
+    with pytest.raises(DeviceError, match=r"serves CUDA 12\.9, and onnxruntime needs 13\.0; install a newer driver"):
+        driver.check_gpu(0, "13.0")
+
+
+def test_a_library_without_a_version_has_none() -> None:
+    assert driver.version_of(None, "cuDriverGetVersion") is None
+    assert driver.version_of(ctypes.CDLL(None), "cuDriverGetVersion") is None
+
+
+def test_why_a_part_for_cuda_does_not_load_is_what_the_system_says(tmp_path: Path) -> None:
+    package = str(tmp_path / "onnxruntime" / "__init__.py")
+    assert driver.missing_library(package) == ""
+    part = tmp_path / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"not a library")
+    assert driver.missing_library(package).startswith(str(part))
 
 
 def test_the_first_library_that_loads_is_taken() -> None:

@@ -59,7 +59,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
             return Inference(inference, recorded in failing)
 
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [session.CUDA, session.CPU])
-        monkeypatch.setattr(session, "check_gpu", lambda number: None)
+        monkeypatch.setattr(session, "check_gpu", lambda *_: None)
         monkeypatch.setattr(session, "_create", create)
         monkeypatch.setattr(session, "_open_cuda", lambda ort, path, _, provider: create(ort, path, [provider], None))
         monkeypatch.setattr(session.Runner, "_memory", lambda _: ("cpu", 0))

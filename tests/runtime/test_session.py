@@ -78,7 +78,7 @@ def test_a_device_without_its_provider_is_refused_before_anything_is_opened() ->
 def claim_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let onnxruntime say that it has CUDA, and the driver that it has a GPU."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
-    monkeypatch.setattr(session_module, "check_gpu", lambda number: None)
+    monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
 
 
 @pytest.fixture
@@ -183,6 +183,22 @@ def test_a_driver_that_is_missing_is_told_before_anything_is_opened(
     with pytest.raises(DeviceError, match=f"^device {device}: NVIDIA's driver does not load; install it, or"):
         check_device(device)
     check_device("auto")
+
+
+def test_of_a_long_error_of_cudas_the_heart_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:
+        if providers == [CPU]:
+            return ort.InferenceSession(str(path), providers=providers)
+        raise RuntimeError(
+            "/onnxruntime_src/cuda_info.cc:63 FAIL : Failed to parse: CUDA failure 35: CUDA driver version is "
+            "insufficient for CUDA runtime version ; GPU=-1 ; hostname=vm ; expr=cudaGetDeviceCount(&num_devices);"
+        )
+
+    claim_cuda(monkeypatch)
+    monkeypatch.setattr(session_module, "_create", create)
+    heart = r"\(CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version\)"
+    with pytest.raises(DeviceError, match=f"^device cuda:0 does not work {heart}; check the driver"):
+        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
 
 
 @pytest.mark.usefixtures("broken_cuda")
