@@ -15,6 +15,9 @@ SEARCHES: Mapping[str, str] = MappingProxyType(
     {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
 )
 
+#: Gibibytes. With less than the weights take, onnxruntime 1.31 observes no limit at all; no picture fits in so little.
+LEAST_MEMORY = 0.25
+
 #: Convolutions with channels last are twice as fast. They can add their bias as well: with channels first, that has
 #: been seen to give NaN (onnxruntime 1.31).
 _CHANNELS_LAST: Mapping[str, str] = MappingProxyType({"prefer_nhwc": "1", "fuse_conv_bias": "1"})
@@ -27,8 +30,8 @@ class CudaOptions:
     Attributes
     ----------
     memory
-        Gibibytes that onnxruntime's arena may take of the device's memory; all of it by default. What cuDNN and the
-        CUDA context take comes on top.
+        Gibibytes that onnxruntime's arena may take of the device's memory, `LEAST_MEMORY` or more; all of it by
+        default. What cuDNN and the CUDA context take comes on top.
     tf32
         Round the factors of products to 11 significant bits, which tensor cores multiply several times as fast. PyTorch
         does so in convolutions by default, and onnxruntime in convolutions and matrix products.
@@ -55,8 +58,8 @@ class CudaOptions:
     graph: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.memory is not None and not (math.isfinite(self.memory) and self.memory > 0):
-            raise InputError(f"gpu_memory is {self.memory:g}; expected gibibytes, more than 0")
+        if self.memory is not None and not (math.isfinite(self.memory) and self.memory >= LEAST_MEMORY):
+            raise InputError(f"gpu_memory is {self.memory:g}; expected gibibytes, {LEAST_MEMORY:g} or more")
         if self.search not in SEARCHES:
             raise InputError(f"convolution search {self.search!r}: expected {', '.join(SEARCHES)}")
 
@@ -85,8 +88,9 @@ class CudaOptions:
             **_CHANNELS_LAST,
         }
         if self.memory is not None:
+            # The arena still grows by powers of two, and by less where these do not fit: grown by what is asked for, it
+            # would have gaps, and want a fifth more.
             options["gpu_mem_limit"] = str(round(self.memory * 2**30))
-            options["arena_extend_strategy"] = "kSameAsRequested"  # in powers of two it would hit the limit early
         return options
 
 

@@ -49,7 +49,7 @@ _QUIET, _FATAL = 3, 4  # onnxruntime's log levels: errors and worse; nothing but
 _NO_MEMORY = re.compile(r"bad_alloc|alloc_failed|failed to allocate|out of memory|available memory", re.IGNORECASE)
 
 #: How onnxruntime tells a failure of CUDA or its libraries, between many other words.
-_CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUBLAS) failure \d+: [^;]+")
+_CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUDNN_FE|CUBLAS|CUBLASLT) failure \d+: [^;]+")
 
 
 def import_onnxruntime() -> Any:
@@ -224,7 +224,7 @@ class Runner:
 
     def _why_failed(self, error: Exception) -> str:
         reason = _one_line(error)
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        if _says_memory(error):
             return _out_of_memory(self.name, self.placement)
         advice = "please report it" if self.device == "cpu" else "try --device cpu"
         advice += ", or --no-cuda-graph" if self.placement.recorded else ""
@@ -287,10 +287,16 @@ def download_number(array: DeviceArray) -> float:
     return float(array.numpy().item())
 
 
+def _says_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
 def _out_of_memory(name: str, placement: Placement) -> str:
-    spared = placement.low_memory or placement.layout == WINOGRAD  # which holds little that could be given back
-    advice = "a smaller --size" if spared else "a smaller --size, or --low-memory"
-    return f"{name}: out of memory on {placement.device}; choose {advice}"
+    if placement.device != "cpu":  # what is given back after an evaluation is wanted again in the next
+        other = ", or --device cpu"
+    else:  # `winograd` holds little that could be given back
+        other = "" if placement.low_memory or placement.layout == WINOGRAD else ", or --low-memory"
+    return f"{name}: out of memory on {placement.device}; choose a smaller --size{other}"
 
 
 def _one_line(error: Exception) -> str:
@@ -481,7 +487,7 @@ def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, exte
     try:
         return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
     except Exception as error:  # onnxruntime's own exception types are not public
-        if _NO_MEMORY.search(str(error)):
+        if _says_memory(error):
             raise TransferError(_out_of_memory(path.name, placement)) from error
         return None  # whatever it is, the next attempt tells
 
@@ -504,6 +510,8 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
     try:
         inference = _create(ort, path, [provider, CPU], _options(ort, placement, log_level=_FATAL))
     except Exception as error:  # onnxruntime's own exception types are not public
+        if _says_memory(error):
+            raise TransferError(_out_of_memory(path.name, placement)) from error
         _open_unoptimized(ort, path)  # fails, and says so, where the graph is to blame and not the device
         raise DeviceError(
             f"device {device} does not work ({_one_line(error)}); check the driver with nvidia-smi, or use --device cpu"
@@ -554,8 +562,8 @@ def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:
     # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without
-    # it the arena alone is smaller. On a GPU that gives its arena back after every evaluation, the block alone remains.
-    options.enable_mem_pattern = placement.low_memory and placement.device != "cpu"
+    # it the arena alone is smaller.
+    options.enable_mem_pattern = False
     return options
 
 

@@ -268,7 +268,7 @@ def test_no_room_for_a_graph_is_told_as_such(model: Path, monkeypatch: pytest.Mo
 
     claim_cuda(monkeypatch)
     monkeypatch.setattr(session_module, "_create", create)
-    with pytest.raises(TransferError, match="out of memory on cuda:0; choose a smaller --size, or --low-memory"):
+    with pytest.raises(TransferError, match="out of memory on cuda:0; choose a smaller --size, or --device cpu"):
         open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(40, 48))
 
 
