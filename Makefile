@@ -8,7 +8,7 @@ TEST_VENV := .venv-test
 BENCH := .bench
 TORCH := torch==2.13.0
 
-.PHONY: demo test check bench bench-cuda quality pictures clean
+.PHONY: demo test check cuda-provider bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -20,6 +20,12 @@ check: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/mypy
+
+# What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc, and no GPU. CUDA's own
+# libraries are left out, for they would be found first.
+cuda-provider: $(BENCH)/cuda-provider/ready
+	$(BENCH)/cuda-provider/bin/python tests/cuda/stand_in.py $(BENCH)/cuda-provider/stand-in
+	LD_LIBRARY_PATH=$(CURDIR)/$(BENCH)/cuda-provider/stand-in $(BENCH)/cuda-provider/bin/python -m pytest -q tests/cuda
 
 # BENCH_OPTIONS: see `python -m benchmarks.bench --help`; --quick tries it all out in two minutes.
 bench: $(BENCH)/impasto/ready $(BENCH)/torch/ready $(BENCH)/keras/ready
@@ -53,6 +59,11 @@ $(BENCH)/impasto/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py 
 $(BENCH)/impasto-cuda/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py runtime/recipes/* export/*.py cli/*.py)
 	$(PYTHON) -m venv $(BENCH)/impasto-cuda
 	$(BENCH)/impasto-cuda/bin/python -m pip install --quiet '.[gpu,export]'
+	touch $@
+
+$(BENCH)/cuda-provider/ready: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)/cuda-provider
+	$(BENCH)/cuda-provider/bin/python -m pip install --quiet --editable '.[export]' onnxruntime-gpu pytest hypothesis
 	touch $@
 
 $(BENCH)/torch/ready: Makefile

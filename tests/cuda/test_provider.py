@@ -1,0 +1,157 @@
+"""onnxruntime's CUDA provider takes our graphs as a whole, and copies, launches and allocates what we say it does.
+
+The provider is the real one; the device is a stand-in that computes nothing (see `stand_in.py`). Run by hand, for it
+wants a quarter of a gigabyte of onnxruntime-gpu: ``make cuda-provider``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from impasto.export.build import export_model
+from impasto.export.weights import Weights
+from impasto.runtime import Objective, TransferError, stylize
+from impasto.runtime.cuda import CudaOptions
+from impasto.runtime.driver import gpus, load_library
+from impasto.runtime.pictures import to_planes
+from impasto.runtime.recipe import builtin_recipes, load_recipe
+
+DEVICE: Any = load_library(["libcudart.so.13", "libcudart.so.12"])
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(DEVICE, "stand_in_peak"), reason="run by make cuda-provider"),
+    pytest.mark.filterwarnings("ignore:model .* has random weights"),
+    pytest.mark.filterwarnings("ignore:(invalid value|overflow) encountered"),  # in what memory held
+]
+
+#: Kinds of `cudaMemcpy`.
+UP, DOWN = 1, 2
+
+GIB, MIB = 2**30, 2**20
+
+#: Of VGG-19 up to the deepest layer of the recipe `gatys`, block5_conv1.
+CONVOLUTIONS = 2 + 2 + 4 + 4 + 1
+
+CONTENT, STYLE = (np.random.default_rng(k).uniform(0, 255, (256, 320, 3)).astype(np.float32) for k in (0, 1))
+PLANES = to_planes(CONTENT, "content")
+HALVES = np.zeros(CONTENT.shape, np.uint8)
+HALVES[:, HALVES.shape[1] // 2 :] = 255
+
+#: What graphs there are -> how they are opened, and whether they can be recorded.
+KINDS: dict[str, tuple[dict[str, Any], bool]] = {
+    "objective": ({}, True),
+    "half": ({"precision": "fp16"}, True),
+    "guided": ({"content_mask": HALVES, "style_masks": [HALVES]}, False),
+    "half-guided": ({"precision": "fp16", "content_mask": HALVES, "style_masks": [HALVES]}, False),
+}
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "everything"
+    export_model(folder, [load_recipe(name) for name in builtin_recipes()], random_weights)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def device() -> Iterator[Any]:
+    """A device of 64 GiB, whose counts begin with the test."""
+    DEVICE.stand_in_has.argtypes = [ctypes.c_size_t]
+    for name in ("stand_in_peak", "stand_in_used"):
+        getattr(DEVICE, name).restype = ctypes.c_size_t
+    for name in ("stand_in_copies", "stand_in_launches"):
+        getattr(DEVICE, name).restype = ctypes.c_long
+    DEVICE.stand_in_has(64 * GIB)
+    DEVICE.stand_in_reset()
+    yield DEVICE
+    DEVICE.stand_in_has(64 * GIB)
+
+
+def opened(folder: Path, recipe: str = "gatys", size: int | None = None, **options: Any) -> Objective:
+    content, style = (CONTENT, STYLE) if size is None else (np.resize(x, (size, size, 3)) for x in (CONTENT, STYLE))
+    return Objective.open(folder, recipe, content=content, styles=[style], **{"device": "cuda", **options})
+
+
+def test_the_device_is_the_stand_in() -> None:
+    assert gpus() == ["a stand-in"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("recipe", builtin_recipes())
+def test_every_graph_runs_as_a_whole_on_the_provider(recipe: str, kind: str, everything: Path, device: Any) -> None:
+    """What `disable_cpu_ep_fallback` refuses is opened without, with a warning; and warnings are errors here."""
+    options, recorded = KINDS[kind]
+    objective = opened(everything, recipe, **options)
+    assert objective.device == "cuda:0"
+    assert objective._session.placement.recorded == recorded
+    device.stand_in_reset()
+    objective.evaluate(PLANES)
+    assert (device.stand_in_launches(b"") == 0) == recorded
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("recipe", ["gatys", "impasto", "seed"])
+def test_the_picture_goes_up_and_terms_and_gradient_come_down_and_nothing_else(
+    recipe: str, kind: str, everything: Path, device: Any
+) -> None:
+    objective = opened(everything, recipe, **KINDS[kind][0])
+    device.stand_in_reset()
+    objective.evaluate(PLANES)
+    assert device.stand_in_copies(UP) == 1
+    assert device.stand_in_copies(DOWN) == len(objective.terms) + len(["loss", "gradient"])
+
+
+def test_nothing_is_transposed(everything: Path, device: Any) -> None:
+    """Graphs are written with channels first and run with channels last; a map that changed would be a pass over it."""
+    objective = opened(everything, cuda=CudaOptions(graph=False))
+    device.stand_in_reset()
+    objective.evaluate(PLANES)
+    assert device.stand_in_launches(b"Relu") == CONVOLUTIONS
+    assert device.stand_in_launches(b"ranspose") == 0
+
+
+def test_low_memory_gives_it_back_and_takes_no_more_of_it(everything: Path, device: Any) -> None:
+    peaks, kept = [], []
+    for low_memory in (False, True):
+        device.stand_in_reset()
+        objective = opened(everything, size=512, low_memory=low_memory)
+        for _ in range(3):
+            objective.evaluate(np.zeros((1, 3, 512, 512), np.float32))
+        peaks.append(device.stand_in_peak())
+        kept.append(device.stand_in_used())
+        del objective
+    assert peaks[1] <= peaks[0]
+    assert kept[1] < 0.25 * kept[0]
+
+
+@pytest.mark.parametrize("megabytes", [64, 128, 512])
+def test_a_device_that_is_too_small_is_told_in_one_line(everything: Path, device: Any, megabytes: int) -> None:
+    """The weights do not fit, or the targets, or the evaluation."""
+    device.stand_in_has(megabytes * MIB)
+    with pytest.raises(
+        TransferError, match=r"^gatys\.direct\.\w+\.onnx: out of memory on cuda:0; choose a smaller --size"
+    ):
+        opened(everything, size=512)
+    with pytest.warns(RuntimeWarning, match=r"out of memory on cuda:0; .*; using the CPU"):
+        assert opened(everything, size=64, device="auto").device == "cpu" or megabytes > 64
+        assert opened(everything, size=512, device="auto").device == "cpu"
+
+
+def test_a_limit_is_kept(everything: Path, device: Any) -> None:
+    device.stand_in_reset()
+    opened(everything, size=512, cuda=CudaOptions(memory=0.9))
+    assert device.stand_in_peak() < GIB
+    with pytest.raises(TransferError, match="out of memory on cuda:0; choose a smaller --size, or --device cpu"):
+        opened(everything, size=512, cuda=CudaOptions(memory=0.25))
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-device", "adam"])
+def test_transfers_run(everything: Path, optimizer: str) -> None:
+    result = stylize(CONTENT, [STYLE], model=everything, recipe="gatys", size=64, evaluations=3, optimizer=optimizer)
+    assert result.device == "cuda:0"
