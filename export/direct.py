@@ -238,9 +238,9 @@ def _relu(b: Builder, op: ops.Relu, x: str) -> str:
 
 @lowers(ops.Gate)
 def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
-    """Multiply by [y > 0], for y >= 0; a HardSigmoid this steep is that step, and the fastest way to compute it."""
-    step = b.once(("step", y), lambda: b.node("HardSigmoid", y, alpha=3e38, beta=0.0))
-    return b.node("Mul", g, step)
+    """Multiply by [y > 0], for y >= 0; as booleans, which take a quarter of the memory of factors."""
+    is_open = b.once(("step", y), lambda: b.node("Cast", y, to=TensorProto.BOOL))
+    return b.node("Where", is_open, g, b.number(0.0))
 
 
 @lowers(ops.MaxPool)
