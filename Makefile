@@ -21,8 +21,8 @@ check: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/mypy
 
-# What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc, and no GPU. CUDA's own
-# libraries are left out, for they would be found first.
+# What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc and binutils, and no
+# GPU. CUDA's own libraries are left out, for they would be found first.
 cuda-provider: $(BENCH)/cuda-provider/ready
 	$(BENCH)/cuda-provider/bin/python tests/cuda/stand_in.py $(BENCH)/cuda-provider/stand-in
 	LD_LIBRARY_PATH=$(CURDIR)/$(BENCH)/cuda-provider/stand-in $(BENCH)/cuda-provider/bin/python -m pytest -q tests/cuda

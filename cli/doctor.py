@@ -32,10 +32,6 @@ _UNINSTALL = "pip uninstall --yes onnxruntime onnxruntime-gpu"
 _EXPORT_INSTALL = "pip install 'impasto[export]'"
 _DRIVER = "install NVIDIA's driver, or a newer one: https://www.nvidia.com/drivers"
 
-#: The major version of cuDNN that onnxruntime is made for since 1.19; what its library is called on Linux and Windows.
-CUDNN = 9
-CUDNN_LIBRARIES = (f"libcudnn.so.{CUDNN}", f"cudnn64_{CUDNN}.dll")
-
 #: The speed test: pictures of so many pixels, for so many seconds on each device.
 SIDE, SECONDS = 224, 2.0
 
@@ -59,7 +55,9 @@ class Findings:
     providers
         What onnxruntime was made for; `onnxruntime` is why it cannot be imported, if so.
     gpus
-        Name, memory and driver of each NVIDIA GPU.
+        Name, memory and driver of each NVIDIA GPU; the name alone where only the driver is there to ask.
+    no_gpu
+        Why the driver names none; empty where it does, or simply has none.
     driver, cuda, cudnn
         Versions: the newest CUDA that the driver serves, and the libraries that load; None where they do not.
     cuda_wanted
@@ -80,6 +78,7 @@ class Findings:
     providers: list[str] = field(default_factory=list)
     onnxruntime: str | None = None
     gpus: list[str] = field(default_factory=list)
+    no_gpu: str = ""
     driver: str | None = None
     cuda: str | None = None
     cuda_wanted: str | None = None
@@ -115,16 +114,11 @@ def doctor(
 
 def examine(model: Path, *, speed: bool) -> Findings:
     """Look at everything; whatever is missing is a finding, never an error."""
-    from impasto.runtime.driver import DRIVER, load_library, missing_library, version_of
-
-    found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_gpus())
-    found.driver = version_of(load_library(DRIVER), "cuDriverGetVersion")
-    _examine_onnxruntime(found)
+    found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_nvidia_smi())
+    _examine_runtime(found)
     if found.onnxruntime:
         found.model = {"path": str(model), "error": "not opened, for want of onnxruntime"}
         return found
-    from impasto.runtime.session import import_onnxruntime
-
     found.model = _examine_model(model)
     if speed and "error" not in found.model:
         devices = ["cpu", *(["cuda:0"] if found.for_cuda and found.gpus else [])]
@@ -132,7 +126,7 @@ def examine(model: Path, *, speed: bool) -> Findings:
         recipe = DEFAULT_RECIPE if DEFAULT_RECIPE in recipes else recipes[0]
         found.speed = {device: _time(model, recipe, device) for device in devices}
     if found.for_cuda:  # and only now: from here on nothing is opened
-        found.missing = missing_library(import_onnxruntime().__file__)
+        found.missing = _missing_library()
     return found
 
 
@@ -143,20 +137,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _gpus() -> list[str]:
-    """Return what nvidia-smi says of each GPU; where it is missing, as in some containers, what the driver says."""
-    from impasto.runtime.driver import gpus
-    from impasto.runtime.errors import DeviceError
-
-    if told := _nvidia_smi():
-        return told
-    try:
-        return gpus()
-    except DeviceError:
-        return []
-
-
 def _nvidia_smi() -> list[str]:
+    """Return what nvidia-smi says of each GPU."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -176,27 +158,37 @@ def _cudnn_version(library: ctypes.CDLL | None) -> str | None:
     return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
 
 
-def _examine_onnxruntime(found: Findings) -> None:
-    """Import onnxruntime and, where it has the CUDA provider, the libraries that this needs."""
-    from impasto.runtime.errors import DeviceError
-
+def _examine_runtime(found: Findings) -> None:
+    """Ask the driver, import onnxruntime and, where it is made for CUDA, load the libraries that this needs."""
     try:
-        from impasto.runtime.driver import load_library, runtime_libraries, version_of
-        from impasto.runtime.session import import_onnxruntime, preload_libraries
-
-        ort = import_onnxruntime()
-    except DeviceError as error:
-        found.onnxruntime = str(error)
-        return
+        from impasto.runtime import driver, session
+        from impasto.runtime.errors import DeviceError
     except ImportError as error:  # numpy, say
         found.onnxruntime = f"{error.name} is not installed"
+        return
+    found.driver = driver.version_of(driver.load_library(driver.DRIVER), "cuDriverGetVersion")
+    try:
+        found.gpus = found.gpus or driver.gpus()  # nvidia-smi is missing in some containers
+    except DeviceError as error:
+        found.no_gpu = str(error).partition(";")[0]
+    try:
+        ort = session.import_onnxruntime()
+    except DeviceError as error:
+        found.onnxruntime = str(error)
         return
     found.providers = list(ort.get_available_providers())
     if found.for_cuda:
         found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
-        preload_libraries(ort)
-        found.cuda = version_of(load_library(runtime_libraries(found.cuda_wanted or "")), "cudaRuntimeGetVersion")
-        found.cudnn = _cudnn_version(load_library(CUDNN_LIBRARIES))
+        session.preload_libraries(ort)
+        runtime = driver.load_library(driver.runtime_libraries(found.cuda_wanted or ""))
+        found.cuda = driver.version_of(runtime, "cudaRuntimeGetVersion")
+        found.cudnn = _cudnn_version(driver.load_library(driver.CUDNN_LIBRARIES))
+
+
+def _missing_library() -> str:
+    from impasto.runtime import driver, session
+
+    return driver.missing_library(session.import_onnxruntime().__file__)
 
 
 def _examine_model(path: Path) -> dict[str, Any]:
@@ -260,8 +252,6 @@ def diagnose(found: Findings) -> list[Problem]:
 
 
 def _runtime_problems(found: Findings) -> list[Problem]:
-    from impasto.runtime.driver import serves
-
     install = GPU_INSTALL if found.gpus else CPU_INSTALL
     if found.packages["onnxruntime"] and found.packages["onnxruntime-gpu"]:
         what = "onnxruntime and onnxruntime-gpu are both installed, each over files of the other"
@@ -274,10 +264,12 @@ def _runtime_problems(found: Findings) -> list[Problem]:
         if not found.for_cuda:
             return []
         what = "this onnxruntime is made for CUDA, but no GPU is to be found"
-        what += "" if found.driver else ": NVIDIA's driver does not load"
+        what += f": {found.no_gpu}" if found.no_gpu else ""
         return [Problem(what, f"with a GPU, {_DRIVER}; without one, {_UNINSTALL} && {CPU_INSTALL}")]
     if not found.for_cuda:
         return [Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{_UNINSTALL} && {GPU_INSTALL}")]
+    from impasto.runtime.driver import CUDNN, serves
+
     problems = []
     if not found.cuda:
         problems.append(Problem(f"CUDA {found.cuda_wanted or ''} does not load".replace("  ", " "), GPU_INSTALL))
@@ -304,11 +296,9 @@ def _model_problems(found: Findings) -> list[Problem]:
 
 
 def _speed_problems(found: Findings) -> list[Problem]:
-    failures = {device: result for device, result in found.speed.items() if isinstance(result, str)}
-    return [
-        Problem(what.partition(";")[0], CPU_INSTALL if device == "cpu" else GPU_INSTALL)
-        for device, what in failures.items()
-    ]
+    """Return what kept devices from being timed: errors, which say after a semicolon what to do."""
+    parts = [result.partition(";") for result in found.speed.values() if isinstance(result, str)]
+    return [Problem(what, fix.strip() or "impasto doctor --debug") for what, _, fix in parts]
 
 
 def render(found: Findings, problems: Sequence[Problem]) -> str:

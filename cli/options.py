@@ -32,7 +32,10 @@ LowMemory = Annotated[
     ),
 ]
 GpuMemory = Annotated[
-    float | None, option("--gpu-memory", help="GiB of the GPU's memory that may be used.", default="all", panel=MACHINE)
+    float | None,
+    option(
+        "--gpu-memory", help="GiB of the GPU's memory that may be used; 0.25 or more.", default="all", panel=MACHINE
+    ),
 ]
 Precision = Annotated[str, option(help="Of convolutions: fp32, or fp16: for GPUs that have no TF32.", panel=MACHINE)]
 Tf32 = Annotated[

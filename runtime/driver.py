@@ -11,11 +11,15 @@ from impasto.runtime.errors import DeviceError
 #: The driver's library, on Linux and on Windows.
 DRIVER = ("libcuda.so.1", "nvcuda.dll")
 
+#: The major version of cuDNN that onnxruntime is made for since 1.19, and what its library is called there.
+CUDNN = 9
+CUDNN_LIBRARIES = (f"libcudnn.so.{CUDNN}", f"cudnn64_{CUDNN}.dll")
+
+#: onnxruntime's part for CUDA, likewise.
+CUDA_PARTS = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dll")
+
 #: `CUresult` of CUDA's driver API: it works, and there is nothing that it could work on.
 _NO_DEVICE = 100
-
-#: onnxruntime's part for CUDA, on Linux and on Windows.
-_CUDA_PARTS = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dll")
 
 _NAME_BYTES = 100
 _ADVICE = "or use --device cpu"
@@ -45,12 +49,14 @@ def missing_library(onnxruntime: str) -> str:
     onnxruntime
         The file that the package was imported from.
     """
-    for name in _CUDA_PARTS:
+    for name in CUDA_PARTS:
         part = Path(onnxruntime).parent / "capi" / name
         try:
             if part.exists():
                 ctypes.CDLL(str(part))
-        except OSError as error:  # "libcudnn.so.9: cannot open shared object file: No such file or directory"
+        except (
+            OSError
+        ) as error:  # on Linux: "libcublas.so.13: cannot open shared object file: No such file or directory"
             return " ".join(str(error).split())
     return ""
 
@@ -66,11 +72,12 @@ def gpus() -> list[str]:
     driver = load_library(DRIVER)
     if driver is None:
         raise DeviceError(f"NVIDIA's driver does not load; install it, {_ADVICE}")
-    count, names = ctypes.c_int(), list[str]()
+    count, device, names = ctypes.c_int(), ctypes.c_int(), list[str]()
     error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     for number in range(count.value):
         name = ctypes.create_string_buffer(_NAME_BYTES)
-        error = error or driver.cuDeviceGetName(name, _NAME_BYTES, number)
+        error = error or driver.cuDeviceGet(ctypes.byref(device), number)
+        error = error or driver.cuDeviceGetName(name, _NAME_BYTES, device)
         names.append(name.value.decode("utf-8", "replace"))
     if error not in (0, _NO_DEVICE):
         raise DeviceError(f"NVIDIA's driver fails (CUDA error {error}); check it with nvidia-smi, {_ADVICE}")
@@ -110,7 +117,7 @@ def check_gpu(number: int, wanted: str) -> None:
     """
     found = gpus()
     if not found:
-        raise DeviceError("NVIDIA's driver has no GPU; use --device cpu")
+        raise DeviceError(f"NVIDIA's driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, {_ADVICE}")
     if number >= len(found):
         has = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(found))
         raise DeviceError(f"no such GPU; choose one of {has}, {_ADVICE}")

@@ -9,6 +9,7 @@ ImpastoError
 │   ├── DeviceError       a device that was asked for and cannot be had
 │   └── WeightsError      network weights that cannot be found, trusted or read
 ├── TransferError         failed while optimising (exit 1)
+│   ├── MemoryShortage    for want of memory
 │   └── SaveError         failed while writing the result
 └── ExportError           failed while exporting (exit 1)
 
@@ -50,6 +51,10 @@ class WeightsError(InputError):
 
 class TransferError(ImpastoError):
     """The optimisation failed."""
+
+
+class MemoryShortage(TransferError):  # Python's own MemoryError has the name
+    """There was not enough memory, the device's or the host's."""
 
 
 class SaveError(TransferError):

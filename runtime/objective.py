@@ -21,7 +21,6 @@ from impasto.runtime.model import (
     Metadata,
     ModelFolder,
     extents,
-    graph_file,
     kind_for,
 )
 from impasto.runtime.pictures import Picture, Planes, to_planes
@@ -155,13 +154,12 @@ class Objective:
                 fixed[GUIDES] = regions.content_guides(width, height)
             found = extents(height, width, len(regions.content.colors) if regions else None)
 
-            def open_one(placement: Placement) -> Objective:
-                session = open_session(folder, recipe, minimized, placement, found)
+            def open_one(where: Placement) -> Objective:
+                session = open_session(folder, recipe, minimized, where, found)
                 chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
                 return cls(session, chosen, (height, width), {**fixed, **_weights(session, chosen, height, width)})
 
-            name = graph_file(recipe, placement.layout, minimized)
-            return _tried_out(name, open_one, placement, content_planes)
+            return _tried_out(open_one, placement, content_planes)
 
         where = Placement(device, lowering, threads, low_memory, cuda, precision)
         objective = on_device(where, measure_and_open)
@@ -219,28 +217,30 @@ class Objective:
         return _Resident(self._evaluate, Algebra.open(self._session.folder, self._session.placement))
 
 
-def _tried_out(
-    name: str, open_one: Callable[[Placement], Objective], placement: Placement, planes: Planes
-) -> Objective:
+def _tried_out(open_one: Callable[[Placement], Objective], placement: Placement, planes: Planes) -> Objective:
     """Return an objective that has been evaluated, where opening alone does not tell whether that can be done.
 
     On CUDA it is the first evaluation that takes the memory, loads the kernels and is recorded. What cannot be recorded
-    is opened again without; `name` is the graph's, to tell of it.
+    is opened again without.
 
     Raises
     ------
     TransferError
         When it cannot be evaluated either way.
     """
+    objective = open_one(placement)
     if placement.device == "cpu":
-        return open_one(placement)
-    if placement.recorded:
-        try:
-            return _evaluated(open_one(placement), planes)
-        except TransferError:  # for whatever reason: the next attempt tells
-            if placement.cuda.graph:
-                tell_unrecorded(name)
-    return _evaluated(open_one(placement.unrecorded()), planes)
+        return objective
+    try:
+        return _evaluated(objective, planes)
+    except TransferError:
+        if not objective._session.placement.recorded:
+            raise
+    del objective  # its memory is wanted again
+    objective = _evaluated(open_one(placement.unrecorded()), planes)
+    if placement.cuda.graph:
+        tell_unrecorded(objective._session.name)
+    return objective
 
 
 def _evaluated(objective: Objective, planes: Planes) -> Objective:

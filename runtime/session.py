@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.driver import check_gpu, missing_library
-from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
+from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.landing import Landing
 from impasto.runtime.model import (
     DIRECT,
@@ -83,7 +83,8 @@ class Placement:
     threads
         Threads of the CPU; onnxruntime's choice, the physical cores, by default.
     low_memory
-        Give memory back after every evaluation: less of it, for more time.
+        Give memory back after every evaluation, for more time: on a CPU less is needed, on CUDA it is only free between
+        evaluations.
     cuda
         What CUDA alone has to know.
     precision
@@ -220,15 +221,15 @@ class Runner:
         try:
             yield
         except Exception as error:  # onnxruntime's own exception types are not public
-            raise TransferError(self._why_failed(error)) from error
+            raise self._failure(error) from error
 
-    def _why_failed(self, error: Exception) -> str:
-        reason = _one_line(error)
+    def _failure(self, error: Exception) -> TransferError:
+        """Return an error of onnxruntime's in our words."""
         if _says_memory(error):
-            return _out_of_memory(self.name, self.placement)
+            return _shortage(self.name, self.placement)
         advice = "please report it" if self.device == "cpu" else "try --device cpu"
         advice += ", or --no-cuda-graph" if self.placement.recorded else ""
-        return f"{self.name}: onnxruntime failed on {self.device} ({reason}); {advice}"
+        return TransferError(f"{self.name}: onnxruntime failed on {self.device} ({_one_line(error)}); {advice}")
 
 
 class Session(Runner):
@@ -291,12 +292,12 @@ def _says_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
-def _out_of_memory(name: str, placement: Placement) -> str:
+def _shortage(name: str, placement: Placement) -> MemoryShortage:
     if placement.device != "cpu":  # what is given back after an evaluation is wanted again in the next
         other = ", or --device cpu"
     else:  # `winograd` holds little that could be given back
         other = "" if placement.low_memory or placement.layout == WINOGRAD else ", or --low-memory"
-    return f"{name}: out of memory on {placement.device}; choose a smaller --size{other}"
+    return MemoryShortage(f"{name}: out of memory on {placement.device}; choose a smaller --size{other}")
 
 
 def _one_line(error: Exception) -> str:
@@ -309,14 +310,20 @@ def _one_line(error: Exception) -> str:
 def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
     """Call `work` with a placement whose device is definite: for ``auto``, CUDA where all of it works, else the CPU.
 
+    A picture that is too large for CUDA does not go to the CPU: that could take hours, and more memory than there is.
+
     Raises
     ------
     DeviceError
         When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
+    MemoryShortage
+        When `work` finds too little memory.
     """
     if placement.device == "auto" and CUDA in import_onnxruntime().get_available_providers():
         try:
             return work(replace(placement, device="cuda:0"))
+        except MemoryShortage:
+            raise
         except (DeviceError, TransferError) as error:
             warnings.warn(f"{error}; using the CPU", RuntimeWarning, stacklevel=3)
     device = {"auto": "cpu", "cuda": "cuda:0"}.get(placement.device, placement.device)
@@ -329,9 +336,9 @@ def foreseen(placement: Placement) -> Placement:
     Raises
     ------
     DeviceError
-        When onnxruntime is missing.
+        When the device is ``auto`` and onnxruntime is missing.
     """
-    device = {"auto": "cuda:0", "cuda": "cuda:0"}.get(placement.device, placement.device)
+    device = "cuda:0" if placement.device in ("auto", "cuda") else placement.device
     if placement.device == "auto":
         import_onnxruntime()
         try:
@@ -488,7 +495,7 @@ def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, exte
         return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
     except Exception as error:  # onnxruntime's own exception types are not public
         if _says_memory(error):
-            raise TransferError(_out_of_memory(path.name, placement)) from error
+            raise _shortage(path.name, placement) from error
         return None  # whatever it is, the next attempt tells
 
 
@@ -511,7 +518,7 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
         inference = _create(ort, path, [provider, CPU], _options(ort, placement, log_level=_FATAL))
     except Exception as error:  # onnxruntime's own exception types are not public
         if _says_memory(error):
-            raise TransferError(_out_of_memory(path.name, placement)) from error
+            raise _shortage(path.name, placement) from error
         _open_unoptimized(ort, path)  # fails, and says so, where the graph is to blame and not the device
         raise DeviceError(
             f"device {device} does not work ({_one_line(error)}); check the driver with nvidia-smi, or use --device cpu"
@@ -529,7 +536,8 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
 def check_device(device: str) -> None:
     """Refuse CUDA where this onnxruntime is not made for it, or there is no such GPU.
 
-    The rest, whether CUDA and cuDNN load for instance, shows when a graph is opened.
+    The rest, whether CUDA and cuDNN load for instance, shows when a graph is opened. Asking the driver for its GPUs is
+    the first use of CUDA in a process: what is to be forked into others, and use CUDA there, must be forked before.
 
     Raises
     ------

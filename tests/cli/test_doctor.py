@@ -11,9 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 
 from impasto.cli.doctor import GPU_INSTALL, Findings, diagnose, examine, render
+from impasto.runtime import driver
+from impasto.runtime.errors import DeviceError
 from impasto.runtime.model import ALGEBRA, algebra_file
 
 BLOCK = """
@@ -102,13 +105,13 @@ def test_a_machine_without_a_gpu_is_no_problem() -> None:
         ({"cudnn": None, "missing": "libcudnn.so.9: cannot open"}, "cuDNN 9 does not load", GPU_INSTALL),
         ({"missing": "libcublas.so.13: cannot open"}, "part for CUDA does not load (libcublas.so.13", GPU_INSTALL),
         ({"gpus": []}, "no GPU is to be found", "with a GPU, install NVIDIA's driver"),
-        ({"gpus": [], "driver": None}, "no GPU is to be found: NVIDIA's driver does not load", "with a GPU, install"),
+        ({"gpus": [], "no_gpu": "the driver fails"}, "no GPU is to be found: the driver fails", "with a GPU, install"),
         ({"driver": "11.4"}, "the driver serves CUDA 11.4", "install NVIDIA's driver"),
         ({"driver": "11.4", "speed": {"cuda:0": "device cuda:0: x"}}, "serves CUDA 11.4", "install NVIDIA's driver"),
         ({"driver": None}, "driver does not load", "install NVIDIA's driver"),
         ({"model": {"path": "models/vgg19", "error": "no such folder; x"}}, "no such folder", "impasto export"),
         ({"model": {"path": "m", "error": "model m: no such folder; x"}}, "no such", "impasto export --output m"),
-        ({"speed": {"cuda:0": "device cuda:0 does not work (x); check"}}, "does not work", GPU_INSTALL),
+        ({"speed": {"cuda:0": "device cuda:0 does not work (x); check it"}}, "does not work (x)", "check it"),
     ],
 )  # fmt: skip
 def test_each_problem_has_one_command(change: dict[str, Any], what: str, fix: str) -> None:
@@ -123,6 +126,33 @@ def test_without_onnxruntime_it_says_how_to_get_it(tmp_path: Path) -> None:
     assert code == 1
     assert [problem["what"] for problem in found["problems"]] == ["onnxruntime is not installed"]
     assert found["providers"] == []
+
+
+def test_without_numpy_it_still_answers(tmp_path: Path) -> None:
+    code, found = doctor(tmp_path / "none", blocked=frozenset({"numpy"}))
+    assert code == 1
+    assert [problem["what"] for problem in found["problems"]] == ["numpy is not installed"]
+
+
+def test_without_nvidia_smi_the_driver_is_asked(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(driver, "gpus", lambda: ["NVIDIA A"])
+    assert examine(model, speed=False).gpus == ["NVIDIA A"]
+
+    def fails() -> list[str]:
+        raise DeviceError("NVIDIA's driver fails (CUDA error 803); check it")
+
+    monkeypatch.setattr(driver, "gpus", fails)
+    found = examine(model, speed=False)
+    assert found.gpus == []
+    assert found.no_gpu == "NVIDIA's driver fails (CUDA error 803)"
+
+
+def test_why_cuda_does_not_load_is_found(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "missing_library", lambda package: "libcublas.so.13: cannot open")
+    assert examine(model, speed=False).missing == ""  # this onnxruntime is made for the CPU
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert examine(model, speed=False).missing == "libcublas.so.13: cannot open"
 
 
 def test_without_a_model_it_says_how_to_make_one(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ int cudaDriverGetVersion(int *version) { return *version = VERSION, SUCCESS; }
 int cudaRuntimeGetVersion(int *version) { return *version = VERSION, SUCCESS; }
 int cuDriverGetVersion(int *version) { return *version = VERSION, SUCCESS; }
 int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
+int cuDeviceGet(int *device, int number) { return *device = number, SUCCESS; }
 int cuDeviceGetName(char *name, int size) { return strncpy(name, NAME, size), SUCCESS; }
 int cuInit(unsigned flags) { return SUCCESS; }
 const char *cudaGetErrorString(int error) { return error == OUT_OF_MEMORY ? "out of memory" : "an error"; }

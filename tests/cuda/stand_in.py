@@ -15,8 +15,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from impasto.runtime.driver import CUDA_PARTS, CUDNN_LIBRARIES, DRIVER
+
 SOURCE = Path(__file__).with_name("device.c")
-DRIVER, CUDNN = "libcuda.so.1", "libcudnn.so.9"
 
 #: A function of one of the libraries, and which, where that is said: ``cudaMalloc@libcudart.so.13``.
 _WANTED = re.compile(r"\b((?:__)?(?:cuda|cublas|curand|cu[A-Z])\w*)(?:@(lib\w+\.so\.\d+))?$", re.MULTILINE)
@@ -41,7 +42,7 @@ def build(folder: Path) -> None:
     first = folder / "stand_in.so"
     script = f"-Wl,--version-script={folder / 'versions.map'}"
     _run("gcc", "-w", "-O1", "-shared", "-fPIC", script, "-o", str(first), str(folder / "libraries.c"))
-    for name in {*needed, DRIVER, CUDNN}:
+    for name in {*needed, DRIVER[0], CUDNN_LIBRARIES[0]}:
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(first.name)
 
@@ -51,7 +52,7 @@ def provider_library() -> Path:
     spec = find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         raise SystemExit("onnxruntime is not installed; pip install onnxruntime-gpu")
-    path = Path(spec.origin).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    path = Path(spec.origin).parent / "capi" / CUDA_PARTS[0]
     if not path.exists():
         raise SystemExit(f"{path} is missing; pip uninstall onnxruntime, then pip install onnxruntime-gpu")
     return path

@@ -55,12 +55,12 @@ def test_the_public_names_are_these() -> None:
 
 def test_all_errors_share_one_base() -> None:
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
-    assert len(kinds) == 11
+    assert len(kinds) == 12
     assert all(issubclass(kind, ImpastoError) for kind in kinds)
     assert {kind for kind in kinds if not issubclass(kind, InputError)} == {
-        ImpastoError, TransferError, errors.SaveError, errors.ExportError,
+        ImpastoError, TransferError, errors.MemoryShortage, errors.SaveError, errors.ExportError,
     }  # fmt: skip
-    assert issubclass(errors.SaveError, TransferError)
+    assert all(issubclass(kind, TransferError) for kind in (errors.MemoryShortage, errors.SaveError))
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

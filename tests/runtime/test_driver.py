@@ -26,12 +26,16 @@ class Driver:
         count._obj.value = len(self.names)
         return 0
 
+    def cuDeviceGet(self, device: Any, number: int) -> int:  # noqa: N802
+        device._obj.value = number
+        return 0
+
     def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
         version._obj.value = self.version
         return 0
 
-    def cuDeviceGetName(self, name: Any, length: int, number: int) -> int:  # noqa: N802
-        name.value = self.names[number].encode()[: length - 1]
+    def cuDeviceGetName(self, name: Any, length: int, device: ctypes.c_int) -> int:  # noqa: N802
+        name.value = self.names[device.value].encode()[: length - 1]
         return self.name_error
 
 
@@ -68,7 +72,9 @@ def test_a_gpu_that_is_not_there_is_refused_and_those_that_are_named(monkeypatch
     with pytest.raises(DeviceError, match=r"no such GPU; choose one of cuda:0 \(NVIDIA A\), cuda:1 \(NVIDIA B\), or"):
         driver.check_gpu(2, "")
     installed(monkeypatch, Driver(init=100))
-    with pytest.raises(DeviceError, match="driver has no GPU; use --device cpu"):
+    with pytest.raises(
+        DeviceError, match=r"driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, or use --device cpu"
+    ):
         driver.check_gpu(0, "")
 
 

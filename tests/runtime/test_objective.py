@@ -88,6 +88,23 @@ def test_a_recording_that_was_asked_for_and_fails_is_told_of(model: Path, cuda: 
     assert opened == [True, False]
 
 
+def test_what_fails_either_way_is_an_error_and_no_word_of_recording(
+    model: Path, cuda: Callable[..., list[bool]]
+) -> None:
+    """Warnings are errors here."""
+    opened = cuda(True, False)
+    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try --device cpu$"):
+        Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda", cuda=CudaOptions(graph=True))
+    assert opened == [True, False]
+
+
+def test_what_was_opened_without_recording_is_not_tried_again(model: Path, cuda: Callable[..., list[bool]]) -> None:
+    opened = cuda(False)
+    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try --device cpu$"):
+        Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda", cuda=CudaOptions(graph=False))
+    assert opened == [False]
+
+
 def test_auto_takes_the_cpu_where_the_first_evaluation_on_cuda_fails(
     model: Path, cuda: Callable[..., list[bool]]
 ) -> None:

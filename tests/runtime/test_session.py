@@ -18,7 +18,7 @@ import pytest
 from impasto.runtime import driver
 from impasto.runtime import session as session_module
 from impasto.runtime.cuda import CudaOptions
-from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
+from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.model import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder, extents
 from impasto.runtime.objective import Objective
 from impasto.runtime.session import CPU, CUDA, Placement, check_device, download, foreseen, on_device, open_session
@@ -117,6 +117,19 @@ def test_a_failure_of_the_second_graph_puts_both_on_the_cpu(error: type[Exceptio
     assert opened == [("first", "cuda:0"), ("first", "cpu"), ("second", "cpu")]
     with pytest.raises(error, match="no room"):
         on_device(Placement("cuda"), work)
+
+
+@pytest.mark.usefixtures("broken_cuda")
+def test_a_picture_that_is_too_large_for_cuda_does_not_go_to_the_cpu() -> None:
+    devices = []
+
+    def work(placement: Placement) -> None:
+        devices.append(placement.device)
+        raise MemoryShortage("out of memory on cuda:0")
+
+    with pytest.raises(MemoryShortage, match="out of memory on cuda:0"):
+        on_device(Placement("auto"), work)
+    assert devices == ["cuda:0"]
 
 
 @pytest.mark.usefixtures("broken_cuda")
@@ -268,7 +281,7 @@ def test_no_room_for_a_graph_is_told_as_such(model: Path, monkeypatch: pytest.Mo
 
     claim_cuda(monkeypatch)
     monkeypatch.setattr(session_module, "_create", create)
-    with pytest.raises(TransferError, match="out of memory on cuda:0; choose a smaller --size, or --device cpu"):
+    with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller --size, or --device cpu"):
         open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(40, 48))
 
 
