@@ -33,7 +33,7 @@ def info(
         from impasto.runtime.record import Record
 
         record = Record.read(place)
-        found = json_.loads(record.to_json()) | ({"mixed": record.mixed} if record.mixed else {})
+        found = json_.loads(record.to_json()) | ({"mixed": _mixed(record.mixed)} if record.mixed else {})
         print(json_.dumps(found, indent=2) if json else _render_record(place, record))
     else:
         path, metadata = _model(Path(place))
@@ -41,6 +41,14 @@ def info(
 
 
 # --- a model folder -------------------------------------------------------------------------------------------
+
+
+def _mixed(text: str) -> Any:
+    """Return what `impasto mix` wrote; anything else, which other programs may have written, as it is."""
+    try:
+        return json_.loads(text)
+    except ValueError:
+        return text
 
 
 def _model(path: Path) -> tuple[Path, list[Metadata]]:

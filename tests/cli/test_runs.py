@@ -505,6 +505,8 @@ def test_of_a_mixed_picture_rerun_and_info_say_that_it_was_mixed(desk: Path) -> 
     np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
     assert 'mixed afterwards       {"strength": 0.5, "colors": "style"}' in impasto_("info", "mixed.png").stdout
     assert "mixed afterwards" not in impasto_("info", "out.png").stdout
+    found = json.loads(impasto_("info", "--json", "mixed.png").stdout)
+    assert found["mixed"] == {"strength": 0.5, "colors": "style"}
 
 
 def test_no_record_is_written_where_none_is_wished_for(desk: Path) -> None:
