@@ -298,7 +298,7 @@ def _model_problems(found: Findings) -> list[Problem]:
 def _speed_problems(found: Findings) -> list[Problem]:
     """Return what kept devices from being timed: errors, which say after a semicolon what to do."""
     parts = [result.partition(";") for result in found.speed.values() if isinstance(result, str)]
-    return [Problem(what, fix.strip() or "impasto doctor --debug") for what, _, fix in parts]
+    return [Problem(what, fix.strip() or "please report it") for what, _, fix in parts]
 
 
 def render(found: Findings, problems: Sequence[Problem]) -> str:

@@ -154,8 +154,8 @@ class Objective:
                 fixed[GUIDES] = regions.content_guides(width, height)
             found = extents(height, width, len(regions.content.colors) if regions else None)
 
-            def open_one(where: Placement) -> Objective:
-                session = open_session(folder, recipe, minimized, where, found)
+            def open_one(at: Placement) -> Objective:
+                session = open_session(folder, recipe, minimized, at, found)
                 chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
                 return cls(session, chosen, (height, width), {**fixed, **_weights(session, chosen, height, width)})
 
