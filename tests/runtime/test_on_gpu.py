@@ -180,12 +180,12 @@ def test_gradients_are_not_overwritten(real_model: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-device", "adam"])
-def test_transfers_end_with_as_good_a_loss_as_on_the_cpu(real_model: Path, optimizer: str) -> None:
+def test_transfers_reach_the_cpus_loss(real_model: Path, optimizer: str) -> None:
     content, style, _ = pictures()
     options: dict[str, Any] = {"model": real_model, "recipe": "gatys", "size": 192, "evaluations": 30}
     here, there = (stylize(content, [style], device=d, optimizer=optimizer, **options) for d in ("cpu", "auto"))
     print(f"{optimizer}: {there.loss / here.loss:.3f} times the CPU's loss")
-    assert there.loss < 1.1 * here.loss  # after thirty evaluations rounding has made it another picture
+    assert there.loss == pytest.approx(here.loss, rel=0.1)
 
 
 def test_too_little_memory_is_one_line(real_model: Path) -> None:
