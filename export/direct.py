@@ -185,7 +185,7 @@ def _difference_adjoint(b: Builder, op: ops.DifferenceAdjoint, g: str) -> str:
 # into the layout of activations is written for that, and the two transpositions around it come to nothing.
 
 
-def _last(b: Builder, x: str) -> str:
+def channels_last(b: Builder, x: str) -> str:
     """Return x [1, C, H, W] as [1, H, W, C]."""
     return b.once(("channels last", x), lambda: b.node("Transpose", x, perm=[0, 2, 3, 1]))
 
@@ -195,20 +195,20 @@ def _first(b: Builder, x: str) -> str:
     return b.node("Transpose", x, perm=[0, 3, 1, 2])
 
 
-def _rows(b: Builder, x: str) -> str:
+def rows_of(b: Builder, x: str) -> str:
     """Return x [1, C, H, W] as a matrix [M, C]."""
 
     def rows() -> str:
         type_ = b.origin[x].type
         assert isinstance(type_, Map)
-        return b.node("Reshape", _last(b, x), b.ints(-1, type_.channels))
+        return b.node("Reshape", channels_last(b, x), b.ints(-1, type_.channels))
 
     return b.once(("rows", x), rows)
 
 
-def _from_rows(b: Builder, rows: str, like: str) -> str:
+def from_rows(b: Builder, rows: str, like: str) -> str:
     """Return a matrix [M, C] as the map `like`, [1, C, H, W]."""
-    return _first(b, b.node("Reshape", rows, b.node("Shape", _last(b, like))))
+    return _first(b, b.node("Reshape", rows, b.node("Shape", channels_last(b, like))))
 
 
 # --- the network ----------------------------------------------------------------------------------------------
@@ -233,14 +233,24 @@ def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
 
 @lowers(ops.Relu)
 def _relu(b: Builder, op: ops.Relu, x: str) -> str:
-    return b.node("Relu", x)
+    y = b.node("Relu", x)
+    _step(b, y)  # here, for `gated`: whether y is positive takes less memory to the way back than y does
+    return y
+
+
+def _step(b: Builder, y: str) -> str:
+    """Return [y > 0], for y >= 0, as booleans."""
+    return b.once(("step", y), lambda: b.node("Cast", y, to=TensorProto.BOOL))
 
 
 @lowers(ops.Gate)
 def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
-    """Multiply by [y > 0], for y >= 0; as booleans, which take a quarter of the memory of factors."""
-    is_open = b.once(("step", y), lambda: b.node("Cast", y, to=TensorProto.BOOL))
-    return b.node("Where", is_open, g, b.number(0.0))
+    return gated(b, g, y, b.number(0.0))
+
+
+def gated(b: Builder, g: str, y: str, zero: str) -> str:
+    """Multiply by [y > 0], for y >= 0."""
+    return b.node("Where", _step(b, y), g, zero)
 
 
 @lowers(ops.MaxPool)
@@ -271,13 +281,23 @@ def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     ONNX's MaxUnpool would do, but has no CUDA kernel in onnxruntime. Four decisions about a quarter of x each take a
     GPU half the time of one about all of it.
     """
-    last_x, last_y, last_g = (_last(b, v) for v in (x, y, g))
+    last_y, rest = channels_last(b, y), channels_last(b, g)
     shares = []
     for row, column in ((0, 0), (0, 1), (1, 0)):
-        place = b.node("Slice", last_x, b.ints(row, column), _windows(b, y), b.ints(1, 2), b.ints(2, 2))
-        shares.append(b.node("Where", b.node("Equal", place, last_y), last_g, b.number(0.0)))
-        last_g = b.node("Sub", last_g, shares[-1])
-    windows = [b.node("Unsqueeze", share, b.ints(2, 4)) for share in (*shares, last_g)]  # [1, h, 1, w, 1, C]
+        is_largest = b.node("Equal", place(b, x, y, row, column), last_y)
+        shares.append(b.node("Where", is_largest, rest, b.number(0.0)))
+        rest = b.node("Sub", rest, shares[-1])
+    return unpooled(b, [*shares, rest], x, y)
+
+
+def place(b: Builder, x: str, y: str, row: int, column: int) -> str:
+    """Return x of one place of each window of pooled y, [1, h, w, C]."""
+    return b.node("Slice", channels_last(b, x), b.ints(row, column), _windows(b, y), b.ints(1, 2), b.ints(2, 2))
+
+
+def unpooled(b: Builder, places: Sequence[str], x: str, y: str) -> str:
+    """Return what is at the four places of each window of y, [1, h, w, C] each, as a map of the extent of x."""
+    windows = [b.node("Unsqueeze", each, b.ints(2, 4)) for each in places]  # [1, h, 1, w, 1, C]
     rows = [b.node("Concat", *windows[k : k + 2], axis=4) for k in (0, 2)]
     return _unpad(b, _unpooled(b, b.node("Concat", *rows, axis=2), y), x)
 
@@ -290,14 +310,19 @@ def _unpooled(b: Builder, windows: str, y: str) -> str:
 
 @lowers(ops.AverageUnpool)
 def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
-    quarter = b.node("Unsqueeze", _last(b, b.node("Mul", g, b.number(0.25))), b.ints(2, 4))
-    return _unpad(b, _unpooled(b, b.node("Expand", quarter, b.ints(1, 1, 2, 1, 2, 1)), g), x)
+    return spread_over_windows(b, b.node("Mul", g, b.number(0.25)), x)
+
+
+def spread_over_windows(b: Builder, g: str, x: str) -> str:
+    """Give g [1, C, h, w] to each place of its window, in a map of the extent of x."""
+    each = b.node("Unsqueeze", channels_last(b, g), b.ints(2, 4))
+    return _unpad(b, _unpooled(b, b.node("Expand", each, b.ints(1, 1, 2, 1, 2, 1)), g), x)
 
 
 # --- statistics of activations --------------------------------------------------------------------------------
 
 
-def _positions(b: Builder, x: str) -> str:
+def positions(b: Builder, x: str) -> str:
     """Return M = H * W of x [1, C, H, W], as a float."""
     size = b.node("ReduceProd", b.node("Shape", x, start=2), keepdims=0)
     return b.node("Cast", size, to=TensorProto.FLOAT)
@@ -305,24 +330,24 @@ def _positions(b: Builder, x: str) -> str:
 
 @lowers(ops.Gram)
 def _gram(b: Builder, op: ops.Gram, x: str) -> str:
-    rows = _rows(b, x)
-    return b.node("Div", b.node("Gemm", rows, rows, transA=1), _positions(b, x))
+    rows = rows_of(b, x)
+    return b.node("Div", b.node("Gemm", rows, rows, transA=1), positions(b, x))
 
 
 @lowers(ops.Mix)
 def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
-    return _from_rows(b, b.node("Gemm", _rows(b, x), b.node("Div", a, _positions(b, x)), transB=1), x)
+    return from_rows(b, b.node("Gemm", rows_of(b, x), b.node("Div", a, positions(b, x)), transB=1), x)
 
 
 @lowers(ops.ChannelMean)
 def _channel_mean(b: Builder, op: ops.ChannelMean, x: str) -> str:
     sums = b.node("ReduceSum", b.node("ReduceSum", x, b.ints(3), keepdims=0), b.ints(2))  # [1, C, 1]
-    return b.node("Div", b.node("Squeeze", sums, b.ints(0)), _positions(b, x))
+    return b.node("Div", b.node("Squeeze", sums, b.ints(0)), positions(b, x))
 
 
 @lowers(ops.ChannelSpread)
 def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
-    each = b.node("Unsqueeze", b.node("Div", v, _positions(b, x)), b.ints(0, 3))  # [1, C, 1, 1]
+    each = b.node("Unsqueeze", b.node("Div", v, positions(b, x)), b.ints(0, 3))  # [1, C, 1, 1]
     return b.node("Expand", each, b.node("Shape", x))
 
 
@@ -384,7 +409,7 @@ def _normalize_guides(b: Builder, op: ops.NormalizeGuides, w: str) -> str:
 
 @lowers(ops.GuideMean)
 def _guide_mean(b: Builder, op: ops.GuideMean, w: str) -> str:
-    return b.node("Div", b.node("Reshape", _guide_sums(b, w), b.ints(-1)), _positions(b, w))
+    return b.node("Div", b.node("Reshape", _guide_sums(b, w), b.ints(-1)), positions(b, w))
 
 
 def _guides(b: Builder, u: str) -> str:
@@ -400,7 +425,7 @@ def _guided(b: Builder, rows: str, u: str) -> str:
 @lowers(ops.GuidedGram)
 def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
     """Take one region after the other: all at once would need the memory of a map for each."""
-    rows = _rows(b, x)
+    rows = rows_of(b, x)
 
     def region(u: str) -> list[str]:
         return [b.node("Gemm", _guided(b, rows, u), rows, transA=1)]
@@ -410,23 +435,23 @@ def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
 
 @lowers(ops.GuidedMix)
 def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
-    rows = _rows(b, x)
+    rows = rows_of(b, x)
 
     def region(sum_: str, a: str, u: str) -> list[str]:
         return [b.node("Gemm", _guided(b, rows, u), a, sum_, transB=1)]
 
     zeros = b.node("Expand", b.number(0.0), b.node("Shape", rows))
-    return _from_rows(b, b.scan(region, [a, _guides(b, u)], [zeros])[0], x)
+    return from_rows(b, b.scan(region, [a, _guides(b, u)], [zeros])[0], x)
 
 
 @lowers(ops.GuidedMean)
 def _guided_mean(b: Builder, op: ops.GuidedMean, x: str, u: str) -> str:
-    return b.node("Unsqueeze", b.node("Gemm", _guides(b, u), _rows(b, x)), b.ints(2))
+    return b.node("Unsqueeze", b.node("Gemm", _guides(b, u), rows_of(b, x)), b.ints(2))
 
 
 @lowers(ops.GuidedSpread)
 def _guided_spread(b: Builder, op: ops.GuidedSpread, v: str, x: str, u: str) -> str:
-    return _from_rows(b, b.node("Gemm", _guides(b, u), b.node("Squeeze", v, b.ints(2)), transA=1), x)
+    return from_rows(b, b.node("Gemm", _guides(b, u), b.node("Squeeze", v, b.ints(2)), transA=1), x)
 
 
 @lowers(ops.EachRegion)

@@ -42,6 +42,8 @@ class Builder:
         Those of the lowering that it is made for.
     values, origin
         The name of the value that each logical one was lowered to, and the other way round.
+    notes
+        What a lowering knows about a value beside its type, by the value's name.
     """
 
     parameters: Tensors
@@ -50,6 +52,7 @@ class Builder:
     initializers: dict[str, TensorProto] = field(default_factory=dict)
     values: dict[Var, str] = field(default_factory=dict)
     origin: dict[str, Var] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
     _pieces: dict[str, list[str]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
     _memo: dict[Hashable, Any] = field(default_factory=dict)
@@ -162,12 +165,16 @@ class Lowering:
         Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
     settings
         What else its rules go by: how maps are cut, for instance.
+    deliver
+        (builder, name of a value) -> name of what an output is to hold: for a lowering whose values are not what they
+        stand for.
     """
 
     name: str
     describe: Callable[[Type], Sequence[int | str]]
     rules: dict[type[Op], Emit] = field(default_factory=dict)
     settings: object = None
+    deliver: Callable[[Builder, str], str] = lambda builder, name: name
 
     def lowers(self, op: type[Op]) -> Callable[[Emit], Emit]:
         """Register how `op` is emitted: a function (builder, op, *names of the inputs) -> name of the result."""
@@ -198,7 +205,8 @@ class Lowering:
                 builder.bind(var, var.op.name)
         for output, var in _from_the_least_urgent(outputs):
             self.emit(builder, [var])
-            builder.nodes.append(helper.make_node("Identity", [builder.values[var]], [output]))
+            value = self.deliver(builder, builder.values[var])
+            builder.nodes.append(helper.make_node("Identity", [value], [output]))
         nodes = _needed(builder.nodes, outputs)
         used = {name for node in nodes for name in _reads(node)}
         graph = helper.make_graph(

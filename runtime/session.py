@@ -572,6 +572,12 @@ def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:
     # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without
     # it the arena alone is smaller.
     options.enable_mem_pattern = False
+    if placement.device != "cpu":
+        # Memory is shorter there. What is planned to be reused is held from one value's end to another's beginning; the
+        # arena does better. And nodes run in the order they are written in, as soon as they can: statistics of a map
+        # while it is there. (On a CPU both take more: results are not in place, and the arena is grown otherwise.)
+        options.enable_mem_reuse = False
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     return options
 
 

@@ -12,6 +12,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from impasto.export import ops
 from impasto.export.build import write_weights
@@ -43,6 +45,57 @@ def run(outputs: Mapping[str, Var], feeds: Mapping[str, Array], lowering: Loweri
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     used = {x.name: np.asarray(feeds[x.name], np.float32) for x in session.get_inputs()}
     return dict(zip(outputs, session.run(list(outputs), used), strict=True))
+
+
+class Conv(OpRun):
+    """A convolution whose sums are float32 and whose result is rounded to the type of its factors, as on a GPU."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, w: Array, b: Array | None = None, **attributes: Any) -> tuple[Array]:
+        tensors = [None if v is None else torch.tensor(v).float() for v in (x, w, b)]
+        return (torch.nn.functional.conv2d(*tensors, padding=1).numpy().astype(x.dtype),)  # type: ignore[arg-type]
+
+
+class Gemm(OpRun):
+    """A product of matrices, likewise."""
+
+    op_domain = ""
+
+    def _run(self, a: Array, b: Array, c: Array | None = None, **attributes: int) -> tuple[Array]:
+        left, right = (v.T if attributes.get(key) else v for v, key in ((a, "transA"), (b, "transB")))
+        product = left.astype(np.float32) @ right.astype(np.float32) + (0 if c is None else c)
+        return (product.astype(a.dtype),)
+
+
+class MaxPool(OpRun):
+    """That of onnx goes through the pixels one by one."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
+        return (torch.nn.functional.max_pool2d(torch.tensor(x).float(), 2).numpy().astype(x.dtype),)
+
+
+class GatherElements(OpRun):
+    """That of onnx takes no more than 64 elements."""
+
+    op_domain = ""
+
+    def _run(self, data: Array, indices: NDArray[np.int32], axis: int = 0) -> tuple[Array]:
+        return (np.take_along_axis(data, indices, axis),)
+
+
+def run_exactly(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a graph as it is written: every value is rounded to its type.
+
+    onnxruntime's CPU provider has no kernels for half precision; it computes in single, and leaves out rounding where
+    it would be undone at once.
+    """
+    evaluator = ReferenceEvaluator(model, new_ops=[Conv, Gemm, MaxPool, GatherElements])
+    with np.errstate(over="ignore"):  # that is what the results tell
+        results = evaluator.run(None, {name: feeds[name] for name in evaluator.input_names})
+    return dict(zip(evaluator.output_names, results, strict=True))
 
 
 def tile_rows(height: int, width: int, m: int) -> NDArray[np.int64]:

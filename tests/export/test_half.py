@@ -1,26 +1,37 @@
-"""Half precision, in onnxruntime's CPU provider: it rounds to float16 what goes into a convolution and comes out."""
+"""Half precision: in onnxruntime's CPU provider, which rounds some values, and with all rounded, as on a GPU."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from impasto.export import ops
-from impasto.export.graph import Map
+from impasto.export.graph import Map, topological
 from impasto.export.half import half
+from impasto.export.losses import objective
+from impasto.export.lowering import OPSET, Builder
+from impasto.export.networks import NETWORKS
+from impasto.export.parameters import tensors
+from impasto.export.weights import Weights
 from impasto.runtime import Objective, stylize
 from impasto.runtime.errors import InputError
+from impasto.runtime.model import DIRECT, HALF_OBJECTIVE, OBJECTIVE, STATISTICS, graph_file
+from impasto.runtime.recipe import load_recipe
 from impasto.runtime.session import Placement
+from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
+from tests.export.running import run_exactly
 
 Rgb = NDArray[np.float32]
 
@@ -92,8 +103,92 @@ def test_half_precision_agrees_with_single_up_to_its_rounding(recipe: str, real_
     assert relative(half_gradient, gradient) <= 2e-2
 
 
+# --- with every value rounded ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an objective in half precision is given, and what that in single precision makes of it."""
+
+    model: onnx.ModelProto
+    feeds: Mapping[str, NDArray[np.float32]]
+    loss: float
+    gradient: NDArray[np.float32]
+
+
+def problem(folder: Path, recipe: str, content: Rgb, style: Rgb, image: Rgb, weight: float = 1.0) -> Problem:
+    """Weight a recipe's terms such that each comes to `weight` at a picture."""
+    measure, evaluate = (
+        onnxruntime.InferenceSession(folder / graph_file(recipe, DIRECT, kind), providers=["CPUExecutionProvider"])
+        for kind in (STATISTICS, OBJECTIVE)
+    )
+    targets = [x.name for x in measure.get_outputs()]
+    of_content, of_style = (
+        dict(zip(targets, measure.run(targets, {IMAGE: planes(picture)}), strict=True)) for picture in (content, style)
+    )
+    feeds = {IMAGE: planes(image)} | {name: (of_content if "content" in name else of_style)[name] for name in targets}
+    terms = [x.name for x in evaluate.get_outputs() if x.name not in (LOSS, GRADIENT)]
+    ones = {weight_of(term): np.ones((), np.float32) for term in terms}
+    means = evaluate.run(terms, feeds | ones)
+    feeds |= {weight_of(term): np.array(weight / (m or 1), np.float32) for term, m in zip(terms, means, strict=True)}
+    loss, gradient = evaluate.run([LOSS, GRADIENT], feeds)
+    return Problem(onnx.load(folder / graph_file(recipe, DIRECT, HALF_OBJECTIVE)), feeds, float(loss), gradient)
+
+
+def planes(picture: Rgb) -> NDArray[np.float32]:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
+
+
+def small_pictures() -> tuple[Rgb, Rgb, Rgb]:
+    rng = np.random.default_rng(4)
+    content, style, image = rng.uniform(0, 255, (3, 34, 37, 3)).astype(np.float32)
+    return content, style, image
+
+
+@pytest.mark.parametrize("weight", [1e-20, 1.0, 1e20])
+@pytest.mark.parametrize("recipe", ["seed", "gatys", "impasto", "crowson"])
+def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, weight: float, real_model: Path) -> None:
+    posed = problem(real_model, recipe, *small_pictures(), weight)
+    found = run_exactly(posed.model, posed.feeds)
+    assert found[LOSS] == pytest.approx(posed.loss, rel=5e-3)
+    assert relative(found[GRADIENT], posed.gradient) <= 3e-2
+
+
+@pytest.mark.parametrize("which", pictures())
+def test_no_map_passes_its_bound_whatever_the_picture(which: str, real_model: Path, real_weights: Weights) -> None:
+    """The bounds are below float16's end, so nothing is infinite, nor NaN."""
+    cut = {name: picture[10:44, 10:47] for name, picture in pictures().items()}
+    posed = problem(real_model, "seed", cut["a spark"], cut["black and white noise"], cut[which])
+    parameters = {name: numpy_helper.from_array(value, name) for name, value in tensors(real_weights).items()}
+    graph = objective(load_recipe("seed"), NETWORKS["vgg19"], real_weights.preprocessing)
+    builder = Builder(parameters)
+    for var in topological(graph.values()):
+        if isinstance(var.op, ops.Input):
+            builder.bind(var, var.op.name)
+    half.emit(builder, graph.values())
+    values = [(builder.values[graph[name]], TensorProto.FLOAT) for name in (LOSS, GRADIENT)]
+    values += [(name, TensorProto.FLOAT16) for name in builder.notes]
+    model = helper.make_model(
+        helper.make_graph(
+            builder.nodes,
+            "all maps",
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in posed.feeds],
+            [helper.make_tensor_value_info(name, type_, None) for name, type_ in values],
+            list(builder.initializers.values()),
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    found = run_exactly(model, posed.feeds)
+    assert all(np.isfinite(value).all() for value in found.values())
+    assert len(builder.notes) > 80
+    for name, known in builder.notes.items():
+        assert known.bound <= 2.0**15
+        assert np.abs(found[name]).max() <= known.bound * (1 + ROUNDING)
+        assert not known.positive or found[name].min() >= 0
+
+
 @pytest.fixture(scope="module")
-def objective(real_model: Path) -> Objective:
+def of_extremes(real_model: Path) -> Objective:
     """Return an objective of extreme pictures."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -101,8 +196,8 @@ def objective(real_model: Path) -> Objective:
 
 
 @pytest.mark.parametrize("which", pictures())
-def test_extreme_pictures_have_a_loss_and_a_gradient(which: str, objective: Objective) -> None:
-    loss, gradient = objective(pictures()[which])
+def test_extreme_pictures_have_a_loss_and_a_gradient(which: str, of_extremes: Objective) -> None:
+    loss, gradient = of_extremes(pictures()[which])
     assert np.isfinite(loss)
     assert np.isfinite(gradient).all()
 
