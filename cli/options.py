@@ -37,7 +37,7 @@ GpuMemory = Annotated[
         "--gpu-memory", help="GiB of the GPU's memory that may be used; 0.25 or more.", default="all", panel=MACHINE
     ),
 ]
-Precision = Annotated[str, option(help="Of convolutions: fp32, or fp16: for GPUs that have no TF32.", panel=MACHINE)]
+Precision = Annotated[str, option(help="Of activations: fp32, or fp16: less memory on a GPU.", panel=MACHINE)]
 Tf32 = Annotated[
     bool, option("--tf32/--no-tf32", help="On CUDA, round factors to 11 bits: faster, less exact.", panel=MACHINE)
 ]

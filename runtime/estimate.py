@@ -92,8 +92,8 @@ FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {
     (WINOGRAD, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
     (small_kind(WINOGRAD), False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736),
     (small_kind(WINOGRAD), True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
-    (DIRECT, False): Footprint(431e6, 91e6, 133e6, 74e6, 2554, 600),
-    (DIRECT, True): Footprint(469e6, 60e6, 171e6, 67e6, 2416, 521),
+    (DIRECT, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696),
+    (DIRECT, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
 }
 
 #: Bytes for each pixel that an optimiser takes beside Adam's: SciPy's L-BFGS-B keeps vectors of the picture's 3 values

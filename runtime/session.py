@@ -88,7 +88,7 @@ class Placement:
     cuda
         What CUDA alone has to know.
     precision
-        Of convolutions: ``fp32``, or ``fp16``, for graphics cards that are faster with it. A CPU only gets slower.
+        Of activations: ``fp32``, or ``fp16``, which takes less memory on a GPU. A CPU only gets slower.
 
     Raises
     ------

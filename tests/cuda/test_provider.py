@@ -7,6 +7,7 @@ wants a quarter of a gigabyte of onnxruntime-gpu: ``make cuda-provider``.
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from impasto.export.build import export_model
 from impasto.export.weights import Weights
 from impasto.runtime import Objective, stylize
 from impasto.runtime.cuda import CudaOptions
@@ -23,6 +23,7 @@ from impasto.runtime.driver import gpus, load_library, runtime_libraries
 from impasto.runtime.errors import MemoryShortage
 from impasto.runtime.pictures import to_planes
 from impasto.runtime.recipe import builtin_recipes, load_recipe
+from tests.conftest import export_unchecked
 
 DEVICE: Any = load_library(runtime_libraries(getattr(onnxruntime, "cuda_version", "")))
 
@@ -57,13 +58,14 @@ KINDS: dict[str, tuple[dict[str, Any], bool]] = {
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
     folder = tmp_path_factory.mktemp("models") / "everything"
-    export_model(folder, [load_recipe(name) for name in builtin_recipes()], random_weights)
+    export_unchecked(folder, [load_recipe(name) for name in builtin_recipes()], random_weights)
     return folder
 
 
 @pytest.fixture(autouse=True)
 def device() -> Iterator[Any]:
-    """A device of 64 GiB, whose counts begin with the test."""
+    """A device of 64 GiB, whose counts begin with the test; what others before it left open is closed."""
+    gc.collect()
     DEVICE.stand_in_has.argtypes = [ctypes.c_size_t]
     for name in ("stand_in_peak", "stand_in_used"):
         getattr(DEVICE, name).restype = ctypes.c_size_t
@@ -110,13 +112,17 @@ def test_the_picture_goes_up_and_terms_and_gradient_come_down_and_nothing_else(
     assert device.stand_in_copies(DOWN) == len(objective.terms) + len(["loss", "gradient"])
 
 
-def test_nothing_is_transposed(everything: Path, device: Any) -> None:
-    """Graphs are written with channels first and run with channels last; a map that changed would be a pass over it."""
-    objective = opened(everything, cuda=CudaOptions(graph=False))
+@pytest.mark.parametrize(("kind", "transposed"), [("objective", 0), ("half", 1)])
+def test_no_map_is_transposed(everything: Path, device: Any, kind: str, transposed: int) -> None:
+    """Graphs are written with channels first and run with channels last; a map that changed would be a pass over it.
+
+    Pictures are transposed, by cuBLAS; but that in half precision by a kernel.
+    """
+    objective = opened(everything, cuda=CudaOptions(graph=False), **KINDS[kind][0])
     device.stand_in_reset()
     objective.evaluate(PLANES)
     assert device.stand_in_launches(b"Relu") == CONVOLUTIONS
-    assert device.stand_in_launches(b"ranspose") == 0
+    assert device.stand_in_launches(b"ranspose") == transposed
 
 
 def test_low_memory_gives_it_back_and_takes_no_more_of_it(everything: Path, device: Any) -> None:
@@ -130,11 +136,11 @@ def test_low_memory_gives_it_back_and_takes_no_more_of_it(everything: Path, devi
         kept.append(device.stand_in_used())
         del objective
     assert peaks[1] <= peaks[0]
-    assert kept[1] < 0.25 * kept[0]
+    assert kept[1] < 0.5 * kept[0]  # the weights, of 32 bits here
 
 
 @pytest.mark.parametrize("device_is", ["auto", "cuda"])
-@pytest.mark.parametrize(("megabytes", "graph"), [(64, "statistics"), (128, "statistics"), (512, "objective")])
+@pytest.mark.parametrize(("megabytes", "graph"), [(64, "statistics"), (128, "statistics"), (384, "objective")])
 def test_a_device_that_is_too_small_is_told_in_one_line(
     everything: Path, device: Any, megabytes: int, graph: str, device_is: str
 ) -> None:
@@ -145,10 +151,39 @@ def test_a_device_that_is_too_small_is_told_in_one_line(
         opened(everything, size=512, device=device_is)
 
 
+def documented() -> dict[tuple[str, str, int], int]:
+    """Return the table of docs/cuda.md: recipe, precision and size -> the MiB that have to be free."""
+    text = (Path(__file__).parents[2] / "docs" / "cuda.md").read_text("utf-8")
+    section = text.split("## Memory\n")[1].split("\n## ")[0]
+    head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if "|" in line)
+    sizes = [int(cell.split("x")[0]) for cell in head[1:]]
+    found = {}
+    for name, *cells in rows:
+        recipe, precision = name.split("`")[1], "fp16" if "fp16" in name else "fp32"
+        found |= {(recipe, precision, size): int(cell) for size, cell in zip(sizes, cells, strict=True)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "precision", "size"),
+    [x for x in documented() if x[2] > 256],  # what a process keeps, tens of MiB, would count for too much
+)
+def test_as_much_memory_as_documented_is_enough_and_little_less_is_not(
+    everything: Path, device: Any, recipe: str, precision: str, size: int
+) -> None:
+    told, before = documented()[recipe, precision, size] * MIB, device.stand_in_used()
+    device.stand_in_has(before + round(1.05 * told))
+    opened(everything, recipe, size, precision=precision)
+    gc.collect()
+    device.stand_in_has(before + round(0.7 * told))
+    with pytest.raises(MemoryShortage):
+        opened(everything, recipe, size, precision=precision)
+
+
 def test_a_limit_is_kept(everything: Path, device: Any) -> None:
-    device.stand_in_reset()
+    before = device.stand_in_used()
     opened(everything, size=512, cuda=CudaOptions(memory=0.9))
-    assert device.stand_in_peak() < GIB
+    assert device.stand_in_peak() - before < GIB
     with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller --size, or --device cpu"):
         opened(everything, size=512, cuda=CudaOptions(memory=0.25))
 
