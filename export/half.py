@@ -4,10 +4,11 @@ Float16 ends at 65504 and loses digits below 6e-5, where activations and gradien
 magnitude. So a map is kept as a float16 tensor and one float32 number, its unit: what it stands for is the product of
 the two. ReLU, pooling and their adjoints do not ask for the unit. A convolution changes it, for its kernels have one of
 their own, and with it the bound that is known of the tensor: no magnitude is larger, whatever the picture. Where a
-further convolution could pass what float16 holds, its input is measured first, and divided by its largest magnitude.
+further convolution could pass what float16 holds, or has biases, its input is measured first, and divided by its
+largest magnitude.
 
-Pictures, matrices and numbers stay float32. So the Gram matrices are sums in float32 of products in float32, and the
-losses their differences, which float16 would not show.
+A picture's gradient, matrices and numbers stay float32. So the Gram matrices are sums in float32 of products in
+float32, and the losses their differences, which float16 would not show.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ from impasto.runtime.model import DIRECT
 _TOP = 2.0**14
 
 #: The largest sum of a kernel's magnitudes. From one convolution to the next a map then stays about as large as it was,
-#: and after two of them, biases and all, what was 1 is not over `_TOP`.
+#: and after two of them what was 1 is not over `_TOP`.
 _KERNEL = 2.0**6
 
-#: The bound of a map that was mixed by a matrix: cancellation leaves a fraction of it.
-_MIXED = 2.0**10
+#: The bound of a map that was mixed by a matrix: as high as leaves room for another, so that of a matrix whose rows
+#: differ much the small ones keep their digits.
+_MIXED = 2.0**13
 
 #: Less than any magnitude that matters: the divisor of what is zero throughout. Of units, which are products.
 _NOTHING = 1e-25
@@ -53,9 +55,11 @@ _NO_UNIT = 1e-32
 #: The channels of a picture, which is in single precision, and so is its gradient.
 _PICTURE = 3
 
-#: No map is taken for smaller than this when it is measured: what it has lost by then is lost. And no map is divided by
-#: more, for a bias that counts for more than all that is there.
-_LEAST, _MOST = 2.0**-12, 2.0**16
+#: No map is taken for smaller than this when it is measured: what it has lost by then is lost.
+_LEAST = 2.0**-12
+
+#: Half of the least float16 that is not zero.
+_SLIGHTEST = 2.0**-25
 
 
 @dataclass(frozen=True)
@@ -107,45 +111,44 @@ def _single(b: Builder, x: str) -> str:
     return b.once(("single", x), single)
 
 
-def _half(b: Builder, x: str, least: str | None = None) -> str:
-    """Return a float32 map as a float16 one, measured; `least` is a magnitude that it is not taken to be below."""
+def _half(b: Builder, x: str, floor: str | None = None) -> str:
+    """Return a float32 map as a float16 one, measured; `floor` is a magnitude that it is not taken to be below."""
     if _scaled(b, x):
         return x
 
     def half_() -> str:
-        largest, least_ = b.node("ReduceMax", x, keepdims=0), least or b.number(_NOTHING)
-        unit = b.node("Max", largest, _minus_least(b, x), least_)
+        unit = b.node("Max", _magnitude(b, x), floor or b.number(_NOTHING))
         return _note(b, _float16(b, b.node("Div", x, unit)), Scaled(unit, 1.0))
 
-    return b.once(("half", x), half_)
+    return b.once(("half", x, floor), half_)
 
 
-def _minus_least(b: Builder, x: str) -> str:
-    return b.node("Neg", b.node("ReduceMin", x, keepdims=0))
+def _magnitude(b: Builder, x: str, *, positive: bool = False) -> str:
+    """Return the largest magnitude in x, a number of its type."""
+    largest = b.node("ReduceMax", x, keepdims=0)
+    return largest if positive else b.node("Max", largest, b.node("Neg", b.node("ReduceMin", x, keepdims=0)))
 
 
-def _measured(b: Builder, x: str, least: str | None = None) -> str:
-    """Return a float16 map divided by its largest magnitude; `least` as for `_half`."""
-    scaled = _scaled(b, x)
-    assert scaled is not None
+def _measured(b: Builder, x: str, floor: str | None = None) -> str:
+    """Return a float16 map divided by its largest magnitude; `floor` as for `_half`."""
+    scaled = b.notes[x]
 
     def measured() -> str:
-        largest = b.node("ReduceMax", x, keepdims=0)
-        if not scaled.positive:
-            largest = b.node("Max", largest, _minus_least(b, x))
-        floors = [b.number(_LEAST), *([b.node("Div", least, scaled.unit)] if least else [])]
-        magnitude = b.node("Max", b.node("Cast", largest, to=TensorProto.FLOAT), *floors)
-        factor = _float16(b, b.node("Max", b.node("Div", b.number(1.0), magnitude), b.number(1 / _MOST)))
-        unit = b.node("Div", scaled.unit, b.node("Cast", factor, to=TensorProto.FLOAT))  # of the factor as rounded
+        floors = [b.number(_LEAST), *([b.node("Div", floor, scaled.unit)] if floor else [])]
+        largest = b.node("Cast", _magnitude(b, x, positive=scaled.positive), to=TensorProto.FLOAT)
+        factor = _float16(b, b.node("Div", b.number(1.0), b.node("Max", largest, *floors)))
+        # The unit is that of the factor as rounded. Beside a floor so high that it is rounded to zero, so is the map.
+        rounded = b.node("Max", b.node("Cast", factor, to=TensorProto.FLOAT), b.number(_SLIGHTEST))
+        unit = b.node("Max", b.node("Div", scaled.unit, rounded), floor or b.number(_NO_UNIT))
         return _note(b, b.node("Mul", x, factor), replace(scaled, unit=unit, bound=1.0))
 
-    return b.once(("measured", x), measured)
+    return b.once(("measured", x, floor), measured)
 
 
-def _ready(b: Builder, x: str, growth: float, least: str | None = None) -> str:
+def _ready(b: Builder, x: str, growth: float) -> str:
     """Return x as a float16 map that may become `growth` times as large."""
-    x = _half(b, x, least)
-    return x if b.notes[x].bound * growth <= _TOP else _measured(b, x, least)
+    x = _half(b, x)
+    return x if b.notes[x].bound * growth <= _TOP else _measured(b, x)
 
 
 def _float16(b: Builder, x: str) -> str:
@@ -189,8 +192,8 @@ def _convolve(b: Builder, x: str, weights: str, biases: str | None = None) -> st
 
     The kernels are scaled such that in none of them the sum of magnitudes is over `_KERNEL`; that does not depend on
     the picture, so onnxruntime does it when it creates a session. The biases become float16 in the unit of the result.
-    They are held within the bound of the products, which cuts none of those where x is measured, for it is not taken to
-    be smaller than what would do as much as they do.
+    Beside them x is always measured, and not taken to be smaller than what would do as much as they do: so none of them
+    is larger than the products may be.
     """
     sums = b.node("ReduceSum", b.node("Abs", weights), b.ints(1, 2, 3))
     largest = b.node("Max", b.node("ReduceMax", sums, keepdims=0), b.number(_NOTHING))
@@ -198,19 +201,17 @@ def _convolve(b: Builder, x: str, weights: str, biases: str | None = None) -> st
     kernels = _float16(b, b.node("Div", weights, unit_of_kernels))
     if biases is None:
         x = _ready(b, x, _KERNEL)
-    else:
-        largest_bias = b.node("Max", b.node("ReduceMax", b.node("Abs", biases), keepdims=0), b.number(_NOTHING))
-        x = _ready(b, x, 2 * _KERNEL, b.node("Div", largest_bias, largest))
-    scaled = b.notes[x]
-    unit = b.node("Mul", scaled.unit, unit_of_kernels)
-    bound = scaled.bound * _KERNEL
-    factors = [x, kernels]
-    if biases is not None:
-        within = b.node("Clip", b.node("Div", biases, unit), b.number(-bound), b.number(bound))
-        factors.append(_float16(b, within))
-        bound *= 2
-    y = b.node("Conv", *factors, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
-    return _note(b, y, Scaled(unit, bound))
+        unit = b.node("Mul", b.notes[x].unit, unit_of_kernels)
+        return _note(b, _conv3x3(b, x, kernels), Scaled(unit, b.notes[x].bound * _KERNEL))
+    largest_bias = b.node("Max", b.node("ReduceMax", b.node("Abs", biases), keepdims=0), b.number(_NOTHING))
+    floor = b.node("Div", largest_bias, largest)
+    x = _measured(b, x, floor) if _scaled(b, x) else _half(b, x, floor)
+    unit = b.node("Mul", b.notes[x].unit, unit_of_kernels)
+    return _note(b, _conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit))), Scaled(unit, 2 * _KERNEL))
+
+
+def _conv3x3(b: Builder, *factors: str) -> str:
+    return b.node("Conv", *factors, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
 
 def _in_either(op: type[Op], *, positive: bool = False) -> None:
@@ -268,7 +269,6 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 @lowers(ops.Gram)
 def _gram(b: Builder, op: ops.Gram, x: str) -> str:
     """Multiply in float32; by the unit once it is a matrix."""
-    x = _half(b, x)
     rows = b.once(("float rows", x), lambda: b.node("Cast", rows_of(b, x), to=TensorProto.FLOAT))
     unit = b.notes[x].unit
     return b.node("Mul", b.node("Gemm", rows, rows, transA=1), _per_position(b, b.node("Mul", unit, unit), x))
@@ -277,7 +277,6 @@ def _gram(b: Builder, op: ops.Gram, x: str) -> str:
 @lowers(ops.Mix)
 def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
     """Scale the matrix such that no row of it, times what x can be at most, is over `_MIXED`."""
-    x = _half(b, x)
     scaled = b.notes[x]
     sums = b.node("ReduceSum", b.node("Abs", a), b.ints(1), keepdims=0)
     largest = b.node("Max", b.node("ReduceMax", sums, keepdims=0), b.number(_NOTHING))

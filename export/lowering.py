@@ -234,7 +234,9 @@ class Lowering:
 
 
 def _from_the_least_urgent(outputs: Mapping[str, Var]) -> list[tuple[str, Var]]:
-    """Return outputs in the order to write them in: onnxruntime computes first what is written last.
+    """Return outputs in the order to write them in: on a CPU onnxruntime computes first what is written last.
+
+    (On CUDA it is told to compute in the order of writing: terms first, each where its map is made.)
 
     First has to come the gradient: what it keeps of the way forward is then made there, not once all else is done. Of
     other outputs what needs least comes first, so that no map is kept for it while others are computed.

@@ -31,7 +31,7 @@ LOWERINGS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
 #: The same by region: see `impasto.runtime.masks`.
 GUIDED_OBJECTIVE, GUIDED_STATISTICS = "guided-objective", "guided-statistics"
-#: Objectives with convolutions in half precision, `direct` only; targets are measured in single precision.
+#: Objectives with maps in half precision, `direct` only; targets are measured in single precision.
 HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE = "half-objective", "half-guided-objective"
 
 #: The precisions of convolutions -> the kinds of objective, without guides and with them.

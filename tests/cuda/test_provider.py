@@ -168,7 +168,7 @@ def documented() -> dict[tuple[str, str, int], int]:
     ("recipe", "precision", "size"),
     [x for x in documented() if x[2] > 256],  # what a process keeps, tens of MiB, would count for too much
 )
-def test_as_much_memory_as_documented_is_enough_and_little_less_is_not(
+def test_a_twentieth_more_memory_than_documented_is_enough_and_three_tenths_less_is_not(
     everything: Path, device: Any, recipe: str, precision: str, size: int
 ) -> None:
     told, before = documented()[recipe, precision, size] * MIB, device.stand_in_used()
