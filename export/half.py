@@ -117,7 +117,7 @@ def _half(b: Builder, x: str, floor: str | None = None) -> str:
         return x
 
     def half_() -> str:
-        unit = b.node("Max", _magnitude(b, x), floor or b.number(_NOTHING))
+        unit = _divisor(b, _magnitude(b, x), floor)
         return _note(b, _float16(b, b.node("Div", x, unit)), Scaled(unit, 1.0))
 
     return b.once(("half", x, floor), half_)
@@ -127,6 +127,16 @@ def _magnitude(b: Builder, x: str, *, positive: bool = False) -> str:
     """Return the largest magnitude in x, a number of its type."""
     largest = b.node("ReduceMax", x, keepdims=0)
     return largest if positive else b.node("Max", largest, b.node("Neg", b.node("ReduceMin", x, keepdims=0)))
+
+
+def _divisor(b: Builder, magnitude: str, floor: str | None = None) -> str:
+    """Return a float32 magnitude that may be divided by: no less than `floor`, or than nothing."""
+    return b.node("Max", magnitude, floor or b.number(_NOTHING))
+
+
+def _largest_sum(b: Builder, x: str, *axes: int) -> str:
+    """Return the largest sum of magnitudes along some axes of x: how many times larger a product with x may be."""
+    return _divisor(b, _magnitude(b, b.node("ReduceSum", b.node("Abs", x), b.ints(*axes)), positive=True))
 
 
 def _measured(b: Builder, x: str, floor: str | None = None) -> str:
@@ -195,16 +205,14 @@ def _convolve(b: Builder, x: str, weights: str, biases: str | None = None) -> st
     Beside them x is always measured, and not taken to be smaller than what would do as much as they do: so none of them
     is larger than the products may be.
     """
-    sums = b.node("ReduceSum", b.node("Abs", weights), b.ints(1, 2, 3))
-    largest = b.node("Max", b.node("ReduceMax", sums, keepdims=0), b.number(_NOTHING))
+    largest = _largest_sum(b, weights, 1, 2, 3)
     unit_of_kernels = b.node("Mul", largest, b.number(1 / _KERNEL))
     kernels = _float16(b, b.node("Div", weights, unit_of_kernels))
     if biases is None:
         x = _ready(b, x, _KERNEL)
         unit = b.node("Mul", b.notes[x].unit, unit_of_kernels)
         return _note(b, _conv3x3(b, x, kernels), Scaled(unit, b.notes[x].bound * _KERNEL))
-    largest_bias = b.node("Max", b.node("ReduceMax", b.node("Abs", biases), keepdims=0), b.number(_NOTHING))
-    floor = b.node("Div", largest_bias, largest)
+    floor = b.node("Div", _divisor(b, _magnitude(b, biases)), largest)
     x = _measured(b, x, floor) if _scaled(b, x) else _half(b, x, floor)
     unit = b.node("Mul", b.notes[x].unit, unit_of_kernels)
     return _note(b, _conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit))), Scaled(unit, 2 * _KERNEL))
@@ -269,7 +277,7 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 @lowers(ops.Gram)
 def _gram(b: Builder, op: ops.Gram, x: str) -> str:
     """Multiply in float32; by the unit once it is a matrix."""
-    rows = b.once(("float rows", x), lambda: b.node("Cast", rows_of(b, x), to=TensorProto.FLOAT))
+    rows = b.node("Cast", rows_of(b, x), to=TensorProto.FLOAT)
     unit = b.notes[x].unit
     return b.node("Mul", b.node("Gemm", rows, rows, transA=1), _per_position(b, b.node("Mul", unit, unit), x))
 
@@ -277,18 +285,16 @@ def _gram(b: Builder, op: ops.Gram, x: str) -> str:
 @lowers(ops.Mix)
 def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
     """Scale the matrix such that no row of it, times what x can be at most, is over `_MIXED`."""
-    scaled = b.notes[x]
-    sums = b.node("ReduceSum", b.node("Abs", a), b.ints(1), keepdims=0)
-    largest = b.node("Max", b.node("ReduceMax", sums, keepdims=0), b.number(_NOTHING))
-    factor = _float16(b, b.node("Div", a, b.node("Mul", largest, b.number(scaled.bound / _MIXED))))
-    rows = b.node("Gemm", rows_of(b, x), factor, transB=1)
-    unit = b.node("Mul", b.node("Mul", scaled.unit, b.number(scaled.bound / _MIXED)), _per_position(b, largest, x))
+    scaled, largest = b.notes[x], _largest_sum(b, a, 1)
+    rise = b.number(scaled.bound / _MIXED)
+    rows = b.node("Gemm", rows_of(b, x), _float16(b, b.node("Div", a, b.node("Mul", largest, rise))), transB=1)
+    unit = b.node("Mul", b.node("Mul", scaled.unit, rise), _per_position(b, largest, x))
     return _note(b, from_rows(b, rows, x), Scaled(unit, _MIXED))
 
 
 @lowers(ops.ChannelSpread)
 def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
-    unit = b.node("Max", b.node("ReduceMax", b.node("Abs", v), keepdims=0), b.number(_NOTHING))
+    unit = _divisor(b, _magnitude(b, v))
     each = b.node("Unsqueeze", _float16(b, b.node("Div", v, unit)), b.ints(0, 3))  # [1, C, 1, 1]
     y = b.node("Expand", each, b.node("Shape", x))
     return _note(b, y, Scaled(_per_position(b, unit, x), 1.0))

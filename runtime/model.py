@@ -34,7 +34,7 @@ GUIDED_OBJECTIVE, GUIDED_STATISTICS = "guided-objective", "guided-statistics"
 #: Objectives with maps in half precision, `direct` only; targets are measured in single precision.
 HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE = "half-objective", "half-guided-objective"
 
-#: The precisions of convolutions -> the kinds of objective, without guides and with them.
+#: The precisions of maps -> the kinds of objective, without guides and with them.
 PRECISIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"fp32": (OBJECTIVE, GUIDED_OBJECTIVE), "fp16": (HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE)}
 )

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from impasto.export import ops
+from impasto.export import losses, ops
 from impasto.export.graph import Map, topological
 from impasto.export.half import half
-from impasto.export.losses import objective
 from impasto.export.lowering import OPSET, Builder
 from impasto.export.networks import NETWORKS
 from impasto.export.parameters import tensors
@@ -28,6 +27,7 @@ from impasto.export.weights import Weights
 from impasto.runtime import Objective, stylize
 from impasto.runtime.errors import InputError
 from impasto.runtime.model import DIRECT, HALF_OBJECTIVE, OBJECTIVE, STATISTICS, graph_file
+from impasto.runtime.pictures import to_planes
 from impasto.runtime.recipe import load_recipe
 from impasto.runtime.session import Placement
 from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
@@ -151,19 +151,18 @@ def problem(folder: Path, recipe: str, content: Rgb, style: Rgb, image: Rgb, wei
     )
     targets = [x.name for x in measure.get_outputs()]
     of_content, of_style = (
-        dict(zip(targets, measure.run(targets, {IMAGE: planes(picture)}), strict=True)) for picture in (content, style)
+        dict(zip(targets, measure.run(targets, {IMAGE: to_planes(picture, "picture")}), strict=True))
+        for picture in (content, style)
     )
-    feeds = {IMAGE: planes(image)} | {name: (of_content if "content" in name else of_style)[name] for name in targets}
+    feeds = {IMAGE: to_planes(image, "image")} | {
+        name: (of_content if "content" in name else of_style)[name] for name in targets
+    }
     terms = [x.name for x in evaluate.get_outputs() if x.name not in (LOSS, GRADIENT)]
     ones = {weight_of(term): np.ones((), np.float32) for term in terms}
     means = evaluate.run(terms, feeds | ones)
     feeds |= {weight_of(term): np.array(weight / (m or 1), np.float32) for term, m in zip(terms, means, strict=True)}
     loss, gradient = evaluate.run([LOSS, GRADIENT], feeds)
     return Problem(onnx.load(folder / graph_file(recipe, DIRECT, HALF_OBJECTIVE)), feeds, float(loss), gradient)
-
-
-def planes(picture: Rgb) -> NDArray[np.float32]:
-    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
 
 
 def small_pictures() -> tuple[Rgb, Rgb, Rgb]:
@@ -192,7 +191,7 @@ def test_no_map_passes_its_bound(recipe: str, which: str, real_model: Path, real
     cut = {name: picture[10:44, 10:47] for name, picture in pictures().items()}
     posed = problem(real_model, recipe, cut["a spark"], cut["black and white noise"], cut[which])
     parameters = {name: numpy_helper.from_array(value, name) for name, value in tensors(real_weights).items()}
-    graph = objective(load_recipe(recipe), NETWORKS["vgg19"], real_weights.preprocessing)
+    graph = losses.objective(load_recipe(recipe), NETWORKS["vgg19"], real_weights.preprocessing)
     builder = Builder(parameters)
     for var in topological(graph.values()):
         if isinstance(var.op, ops.Input):
@@ -220,7 +219,7 @@ def test_no_map_passes_its_bound(recipe: str, which: str, real_model: Path, real
 
 
 @pytest.fixture(scope="module")
-def of_extremes(real_model: Path) -> Objective:
+def objective(real_model: Path) -> Objective:
     """Return an objective of extreme pictures."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -228,8 +227,8 @@ def of_extremes(real_model: Path) -> Objective:
 
 
 @pytest.mark.parametrize("which", pictures())
-def test_extreme_pictures_have_a_loss_and_a_gradient(which: str, of_extremes: Objective) -> None:
-    loss, gradient = of_extremes(pictures()[which])
+def test_extreme_pictures_have_a_loss_and_a_gradient(which: str, objective: Objective) -> None:
+    loss, gradient = objective(pictures()[which])
     assert np.isfinite(loss)
     assert np.isfinite(gradient).all()
 
