@@ -38,6 +38,20 @@ SHALLOW = replace(
     CROWSON, name="wasserstein", style=replace(CROWSON.style, layers={"block1_conv1": 4, "block2_conv1": 1})
 )
 
+_SMALL = {
+    "name": "small",
+    "evaluations": 6,
+    "content": {"weight": 1, "convention": "mean", "layers": {"block2_conv1": 1}},
+    "style": {"weight": 10, "convention": "mean", "layers": {"block1_conv1": 0.5, "block2_conv1": 0.5}},
+    "tv": {"weight": 0.001},
+}
+
+#: Of the network's first layers only, ``small`` and, with another pooling, ``other``: exported in a second or two.
+SMALL = (
+    Recipe.from_mapping(_SMALL, "tests"),
+    Recipe.from_mapping({**_SMALL, "name": "other", "pooling": "average"}, "tests"),
+)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_timings(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -50,22 +64,22 @@ def random_weights() -> Weights:
     return load_weights("random", "vgg19", seed=1)
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
-    """A model folder over random weights: quick to make, useless for pictures."""
-    folder = tmp_path_factory.mktemp("models") / "random"
-    export_model(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
-    return folder
-
-
 def export_unchecked(folder: Path, recipes: Sequence[Recipe], weights: Weights) -> None:
     """Export without trying the gradients out, nine tenths of the time, for what is compared with other gradients.
 
-    In the export of `model` they are tried out.
+    `tests/export/test_build.py` has exports that try them out.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(build, "_check_all", lambda *_: [])
         export_model(folder, recipes, weights)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+    """A model folder over random weights: quick to make, useless for pictures."""
+    folder = tmp_path_factory.mktemp("models") / "random"
+    export_unchecked(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -87,14 +101,10 @@ def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weigh
 def small_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
     """A model folder of the network's first layers only, for tests of what is around the objective: opens at once.
 
-    It has the recipes ``small`` and, with another pooling, ``other``.
+    It has the recipes of `SMALL`.
     """
-    style = {"weight": 10, "convention": "mean", "layers": {"block1_conv1": 0.5, "block2_conv1": 0.5}}
-    parts = {"content": {"weight": 1, "convention": "mean", "layers": {"block2_conv1": 1}}, "style": style}
-    parts |= {"tv": {"weight": 0.001}}
-    small = Recipe.from_mapping({"name": "small", "evaluations": 6, **parts}, "tests")
     folder = tmp_path_factory.mktemp("models") / "small"
-    export_model(folder, [small, replace(small, name="other", pooling="average")], random_weights)
+    export_model(folder, SMALL, random_weights)
     return folder
 
 

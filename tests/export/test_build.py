@@ -22,11 +22,11 @@ from impasto.runtime.errors import ExportError, OutputError, RecipeError
 from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, STATISTICS, WEIGHTS_FILE, ModelFolder
 from impasto.runtime.recipe import load_recipe
 from impasto.runtime.session import Placement, open_session, read_metadata
+from tests.conftest import SHALLOW, SMALL
 
-SEED = load_recipe("seed")
-GATYS = load_recipe("gatys")
+ONE, OTHER = SMALL
 Rule = Callable[[Builder, ops.Gate, str, str], str]
-MINE = replace(GATYS, name="mine")
+MINE = replace(ONE, name="mine")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -34,9 +34,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def copy(model: Path, tmp_path: Path) -> Path:
-    """Return a copy of the model folder, over `random_weights`; its files may be replaced, not written into."""
-    return Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
+def copy(small_model: Path, tmp_path: Path) -> Path:
+    """Return a copy of the small model folder, over `random_weights`; its files may be replaced, not written into."""
+    return Path(shutil.copytree(small_model, tmp_path / "copy", copy_function=os.link))
 
 
 def cut(path: Path) -> None:
@@ -93,55 +93,56 @@ def test_random_weights_are_marked(model: Path) -> None:
 
 
 def test_vgg16_can_be_exported(tmp_path: Path) -> None:
-    checks = export_model(tmp_path / "vgg16", [SEED, GATYS], load_weights("random", "vgg16"))
+    checks = export_model(tmp_path / "vgg16", [load_recipe("gatys"), SHALLOW], load_weights("random", "vgg16"))
     which = {(check.recipe, check.lowering, check.small, check.guided) for check in checks}
     graphs = [*itertools.product(LOWERINGS, [False]), ("winograd", True)]
     assert which == {
-        (name, *graph, guided) for name, graph, guided in itertools.product(["seed", "gatys"], graphs, (False, True))
+        (name, *graph, guided)
+        for name, graph, guided in itertools.product(["gatys", SHALLOW.name], graphs, (False, True))
     }
     assert all(check.error < 1e-2 for check in checks)
 
 
 def test_a_second_export_over_a_recipe_needs_force(tmp_path: Path, random_weights: Weights) -> None:
     folder = tmp_path / "model"
-    export_model(folder, [GATYS], random_weights)
+    export_model(folder, [ONE], random_weights)
     before = contents(folder)
     with pytest.raises(OutputError, match="--force"):
-        export_model(folder, [GATYS, SEED], random_weights)
+        export_model(folder, list(SMALL), random_weights)
     assert contents(folder) == before
-    export_model(folder, [replace(GATYS, pooling="average")], random_weights, force=True)
+    export_model(folder, [replace(ONE, pooling="average")], random_weights, force=True)
     assert contents(folder) != before
 
 
 def test_a_recipe_is_added_without_touching_the_others(tmp_path: Path, random_weights: Weights) -> None:
     folder = tmp_path / "model"
-    export_model(folder, [GATYS], random_weights)
+    export_model(folder, [ONE], random_weights)
     before = contents(folder)
-    export_model(folder, [SEED], random_weights)
-    assert ModelFolder.open(folder).recipes() == ("gatys", "seed")
+    export_model(folder, [OTHER], random_weights)
+    assert ModelFolder.open(folder).recipes() == ("other", "small")
     assert before.items() <= contents(folder).items()
 
 
 def test_other_weights_need_force_and_then_replace_everything(tmp_path: Path, random_weights: Weights) -> None:
     folder = tmp_path / "model"
-    export_model(folder, [GATYS], random_weights)
+    export_model(folder, [ONE], random_weights)
     (folder / "my notes.txt").write_text("mine")
     other = load_weights("random", "vgg19", seed=99)
     with pytest.raises(OutputError, match="other weights"):
-        export_model(folder, [SEED], other)
+        export_model(folder, [OTHER], other)
     said: list[str] = []
-    export_model(folder, [SEED], other, force=True, notify=said.append)
-    assert ModelFolder.open(folder).recipes() == ("seed",)
+    export_model(folder, [OTHER], other, force=True, notify=said.append)
+    assert ModelFolder.open(folder).recipes() == ("other",)
     assert (folder / "my notes.txt").read_text() == "mine"
-    assert said[0].startswith(f"model {folder}: dropping gatys (over other weights); ")
+    assert said[0].startswith(f"model {folder}: dropping small (over other weights); ")
 
 
 @pytest.mark.parametrize(
     ("file", "how"),
     [
-        ("gatys.direct.objective.onnx", cut),
-        ("gatys.direct.statistics.onnx", zero),
-        ("gatys.winograd.statistics.onnx", Path.unlink),
+        ("small.direct.objective.onnx", cut),
+        ("small.direct.statistics.onnx", zero),
+        ("small.winograd.statistics.onnx", Path.unlink),
     ],
 )
 def test_force_drops_a_recipe_with_a_damaged_graph_and_says_so_and_keeps_the_others(
@@ -151,10 +152,10 @@ def test_force_drops_a_recipe_with_a_damaged_graph_and_says_so_and_keeps_the_oth
     how(copy / file)
     said: list[str] = []
     export_model(copy, [MINE], random_weights, force=True, notify=said.append)
-    assert {*ModelFolder.open(copy).recipes()} == {*before, "mine"} - {"gatys"}
-    assert not list(copy.glob("gatys.*"))
+    assert {*ModelFolder.open(copy).recipes()} == {*before, "mine"} - {"small"}
+    assert not list(copy.glob("small.*"))
     assert [line for line in said if "dropping" in line] == [
-        f"model {copy}: dropping gatys ({file} cannot be read); to have any of it back, export it again"
+        f"model {copy}: dropping small ({file} cannot be read); to have any of it back, export it again"
     ]
     assert_whole(copy)
 
@@ -166,18 +167,18 @@ def test_damaged_weights_are_replaced_and_every_recipe_stays(
     before = contents(copy)
     how(copy / WEIGHTS_FILE)
     said: list[str] = []
-    export_model(copy, [replace(SEED, description="new")], random_weights, force=True, notify=said.append)
+    export_model(copy, [replace(OTHER, description="new")], random_weights, force=True, notify=said.append)
     after = contents(copy)
     assert not any("dropping" in line for line in said)
     assert set(after) == set(before)
-    assert {name for name in before if after[name] != before[name]} == {p.name for p in copy.glob("seed.*")}
+    assert {name for name in before if after[name] != before[name]} == {p.name for p in copy.glob("other.*")}
     assert_whole(copy)
 
 
 def test_without_force_a_damaged_recipe_is_not_dropped(copy: Path, random_weights: Weights) -> None:
-    cut(copy / "seed.direct.statistics.onnx")
+    cut(copy / "other.direct.statistics.onnx")
     before = contents(copy)
-    with pytest.raises(OutputError, match=r"holds seed \(seed\.direct\.statistics\.onnx cannot be read\).*--force"):
+    with pytest.raises(OutputError, match=r"holds other \(other\.direct\.statistics\.onnx cannot be read\).*--force"):
         export_model(copy, [MINE], random_weights)
     assert contents(copy) == before
 
@@ -198,7 +199,7 @@ def test_what_a_killed_export_left_is_removed_once_it_is_old(tmp_path: Path, ran
         if name != ".model.export-running":
             for each in (path, *path.parents[: len(Path(file).parts)]):
                 os.utime(each, (time.time() - 4000,) * 2)
-    export_model(folder, [GATYS], random_weights)
+    export_model(folder, [ONE], random_weights)
     assert {path.name for path in tmp_path.iterdir()} == {"model", *left} - {".model.export-old"}
 
 
@@ -206,12 +207,12 @@ def test_a_folder_of_something_else_is_refused_even_with_force(tmp_path: Path, r
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to mother.txt").write_text("dear")
     with pytest.raises(OutputError, match="something else"):
-        export_model(tmp_path / "letters", [SEED], random_weights, force=True)
+        export_model(tmp_path / "letters", [OTHER], random_weights, force=True)
     assert (tmp_path / "letters" / "to mother.txt").read_text() == "dear"
 
 
 def test_a_recipe_with_a_layer_the_network_lacks_is_refused(tmp_path: Path) -> None:
-    recipe = replace(GATYS, content=replace(GATYS.content, layers={"block3_conv4": 1.0}))
+    recipe = replace(ONE, content=replace(ONE.content, layers={"block3_conv4": 1.0}))
     with pytest.raises(RecipeError, match="vgg16 has no layer block3_conv4"):
         export_model(tmp_path / "model", [recipe], load_weights("random", "vgg16"))
     assert not list(tmp_path.iterdir())
@@ -219,7 +220,7 @@ def test_a_recipe_with_a_layer_the_network_lacks_is_refused(tmp_path: Path) -> N
 
 def test_two_recipes_of_one_name_are_refused(tmp_path: Path, random_weights: Weights) -> None:
     with pytest.raises(RecipeError, match="twice"):
-        export_model(tmp_path / "model", [GATYS, GATYS], random_weights)
+        export_model(tmp_path / "model", [ONE, ONE], random_weights)
 
 
 def leaky(b: Builder, op: ops.Gate, g: str, y: str) -> str:
@@ -235,11 +236,11 @@ def test_a_graph_that_fails_the_self_check_leaves_the_old_model(
     tmp_path: Path, random_weights: Weights, monkeypatch: pytest.MonkeyPatch, gate: Rule, reason: str
 ) -> None:
     folder = tmp_path / "model"
-    export_model(folder, [GATYS], random_weights)
+    export_model(folder, [ONE], random_weights)
     before = contents(folder)
     monkeypatch.setitem(build.LOWERINGS[0].rules, ops.Gate, gate)
     with pytest.raises(ExportError, match=f"self-check failed: .*{reason}"):
-        export_model(folder, [SEED], random_weights)
+        export_model(folder, [OTHER], random_weights)
     assert contents(folder) == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
