@@ -26,11 +26,20 @@ from impasto.export.parameters import tensors
 from impasto.export.weights import Weights
 from impasto.runtime import Objective, stylize
 from impasto.runtime.errors import InputError
-from impasto.runtime.model import DIRECT, HALF_OBJECTIVE, OBJECTIVE, STATISTICS, graph_file
+from impasto.runtime.model import (
+    DIRECT,
+    GUIDED_OBJECTIVE,
+    GUIDED_STATISTICS,
+    HALF_GUIDED_OBJECTIVE,
+    HALF_OBJECTIVE,
+    OBJECTIVE,
+    STATISTICS,
+    graph_file,
+)
 from impasto.runtime.pictures import to_planes
 from impasto.runtime.recipe import load_recipe
 from impasto.runtime.session import Placement
-from impasto.runtime.terms import GRADIENT, IMAGE, LOSS, weight_of
+from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
 from tests.export.running import run_exactly
 
 Rgb = NDArray[np.float32]
@@ -143,18 +152,28 @@ class Problem:
     gradient: NDArray[np.float32]
 
 
-def problem(folder: Path, recipe: str, content: Rgb, style: Rgb, image: Rgb, weight: float = 1.0) -> Problem:
-    """Weight a recipe's terms such that each comes to `weight` at a picture."""
-    measure, evaluate = (
-        onnxruntime.InferenceSession(folder / graph_file(recipe, DIRECT, kind), providers=["CPUExecutionProvider"])
-        for kind in (STATISTICS, OBJECTIVE)
-    )
+def problem(
+    folder: Path,
+    recipe: str,
+    content: Rgb,
+    style: Rgb,
+    image: Rgb,
+    weight: float = 1.0,
+    guides: NDArray[np.float32] | None = None,
+) -> Problem:
+    """Weight a recipe's terms such that each comes to `weight` at a picture; by region, [1, R, H, W], with `guides`."""
+    kinds = (STATISTICS, OBJECTIVE, HALF_OBJECTIVE)
+    if guides is not None:
+        kinds = (GUIDED_STATISTICS, GUIDED_OBJECTIVE, HALF_GUIDED_OBJECTIVE)
+    *single, in_half = (folder / graph_file(recipe, DIRECT, kind) for kind in kinds)
+    measure, evaluate = (onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in single)
     targets = [x.name for x in measure.get_outputs()]
+    given_ = {} if guides is None else {GUIDES: guides}
     of_content, of_style = (
-        dict(zip(targets, measure.run(targets, {IMAGE: to_planes(picture, "picture")}), strict=True))
+        dict(zip(targets, measure.run(targets, {IMAGE: to_planes(picture, "picture"), **given_}), strict=True))
         for picture in (content, style)
     )
-    feeds = {IMAGE: to_planes(image, "image")} | {
+    feeds = {IMAGE: to_planes(image, "image"), **given_} | {
         name: (of_content if "content" in name else of_style)[name] for name in targets
     }
     terms = [x.name for x in evaluate.get_outputs() if x.name not in (LOSS, GRADIENT)]
@@ -162,7 +181,7 @@ def problem(folder: Path, recipe: str, content: Rgb, style: Rgb, image: Rgb, wei
     means = evaluate.run(terms, feeds | ones)
     feeds |= {weight_of(term): np.array(weight / (m or 1), np.float32) for term, m in zip(terms, means, strict=True)}
     loss, gradient = evaluate.run([LOSS, GRADIENT], feeds)
-    return Problem(onnx.load(folder / graph_file(recipe, DIRECT, HALF_OBJECTIVE)), feeds, float(loss), gradient)
+    return Problem(onnx.load(in_half), feeds, float(loss), gradient)
 
 
 def small_pictures() -> tuple[Rgb, Rgb, Rgb]:
@@ -180,6 +199,23 @@ def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, w
     found = run_exactly(posed.model, posed.feeds)
     assert found[LOSS] == pytest.approx(posed.loss, rel=5e-3)
     assert relative(found[GRADIENT], posed.gradient) <= 3e-2
+
+
+@pytest.mark.parametrize(("recipe", "most"), [("gatys", 3e-2), ("impasto", 3e-2), ("seed", 3e-2), ("crowson", 0.2)])
+def test_by_region_with_every_value_rounded_it_agrees_with_single_precision(
+    recipe: str, most: float, real_model: Path
+) -> None:
+    """Of `crowson`, as far as can be: its deepest covariances are of four positions in 512 channels.
+
+    With noise of 2^-11 in its maps, single precision itself is 8 percent from what it was there.
+    """
+    content, style, image = small_pictures()
+    guides = np.random.default_rng(5).uniform(0, 1, (1, 2, *image.shape[:2])).astype(np.float32)
+    guides[0, 0, :, :4] = 0
+    posed = problem(real_model, recipe, content, style, image, guides=guides)
+    found = run_exactly(posed.model, posed.feeds)
+    assert found[LOSS] == pytest.approx(posed.loss, rel=5e-3)
+    assert relative(found[GRADIENT], posed.gradient) <= most
 
 
 @pytest.mark.parametrize(

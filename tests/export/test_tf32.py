@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from reference import Reference
 from running import decisions
@@ -51,6 +53,11 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def eleven_bits(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to nearest: the lower 13 of float32's 23 bits of fraction go; half of what they can be is added first."""
+    return ((x.view(np.int32) + 0x1000) & ~0x1FFF).view(np.float32)
+
+
 def test_eleven_bits_of_each_factor_are_left() -> None:
     shape = (8, 8)
     x = np.random.default_rng(1).normal(0, 1e3, shape).astype(np.float32)
@@ -62,9 +69,47 @@ def test_eleven_bits_of_each_factor_are_left() -> None:
     )
     model = rounded(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    # The lower 13 of float32's 23 bits of fraction go; half of what they can be is added first, so to the nearest.
-    expected = ((x.view(np.int32) + 0x1000) & ~0x1FFF).view(np.float32)
-    np.testing.assert_array_equal(session.run(None, {"x": x})[0], expected)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], eleven_bits(x))
+
+
+def gradient_changes(
+    folder: Path,
+    recipe: str,
+    change: Callable[[NDArray[np.float32], int], NDArray[np.float32]],
+    times: int = 1,
+    size: tuple[int, int] = (160, 128),
+) -> list[float]:
+    """Return how far gradients on the CPU are from a picture's own, relative to that, where the picture is changed."""
+    content, style = (np.asarray(draw(*size), np.float32) for draw in (draw_content, draw_style))
+    picture = (content + np.random.default_rng(0).uniform(0, 255, content.shape).astype(np.float32)) / 2
+    objective = Objective.open(folder, recipe, content=content, styles=[style], device="cpu", lowering=DIRECT)
+    _, gradient = objective(picture)
+    changed = (objective(change(picture, k))[1] for k in range(times))
+    return [float(np.linalg.norm(other - gradient) / np.linalg.norm(gradient)) for other in changed]
+
+
+@pytest.mark.parametrize("recipe", ["gatys", "impasto", "seed", "crowson"])
+def test_a_picture_rounded_to_eleven_bits_has_a_gradient_that_is_another_by_more_than_a_thousandth(
+    recipe: str, real_model: Path
+) -> None:
+    """The first factor of TF32's first product is the picture: no other rounding is needed to miss a thousandth."""
+    (far,) = gradient_changes(real_model, recipe, lambda picture, _: eleven_bits(picture))
+    assert 5e-3 < far < 5e-2
+
+
+@pytest.mark.slow
+def test_a_picture_changed_in_its_last_bits_has_a_gradient_that_may_be_another_by_more_than_1e_4(
+    real_model: Path,
+) -> None:
+    """So float32 itself decides it to no more: a ReLU near zero opens or not."""
+
+    def neighbour(picture: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        ends = np.random.default_rng(seed).choice(np.float32([-np.inf, np.inf]), picture.shape)
+        return np.nextafter(picture, ends)
+
+    far = gradient_changes(real_model, "gatys", neighbour, 16, (320, 256))
+    assert max(far) > 1e-4
+    assert np.median(far) < 5e-3
 
 
 @pytest.mark.parametrize("recipe", ["gatys", "seed"])

@@ -61,6 +61,21 @@ def differences(folder: Path, recipe: str, of: tuple[Array, Array, Planes], **op
     return abs(loss_there / loss - 1), float(np.linalg.norm(gradient_there - gradient) / np.linalg.norm(gradient))
 
 
+@pytest.mark.xfail(
+    reason="a picture changed in its last bits, or rounded as TF32 does, has a gradient farther off: see test_tf32.py",
+    strict=False,
+)
+@pytest.mark.parametrize(("tf32", "most"), [(False, 1e-4), (True, 1e-3)])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_gradient_is_as_on_the_cpu_whatever_was_decided(
+    real_model: Path, recipe: str, tf32: bool, most: float
+) -> None:
+    """What was asked for at first."""
+    _, gradient = differences(real_model, recipe, pictures(), cuda=CudaOptions(tf32=tf32))
+    print(f"{recipe}, TF32 {tf32}: gradient {gradient:.1e}")
+    assert gradient < most
+
+
 @pytest.mark.parametrize(("tf32", "most"), [(False, 1e-4), (True, 1e-3)])
 @pytest.mark.parametrize("recipe", ["gatys", "seed"])
 def test_the_gradient_is_the_exact_one_for_the_decisions_that_were_made(
