@@ -82,5 +82,6 @@ def describe(result: Result) -> dict[str, Any]:
         "evaluations": result.evaluations,
         "reason": result.reason,
         "seconds": round(result.seconds, 3),
+        "optimizer_seconds": round(result.optimizer_seconds, 3),
         "device": result.device,
     }

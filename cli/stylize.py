@@ -246,11 +246,24 @@ def stylize(
 
     result, interrupted = transfer_with_progress(work, keeper.keep)
     teach(transfer, result)
+    if advice := faster_next_time(result):
+        print(advice, file=sys.stderr)
     if json:
         about = {"interrupted": interrupted, **describe(result), "estimate": estimate.to_mapping()}
         print(json_.dumps({**keeper.describe(), **about}))
     if interrupted:
         raise typer.Exit(1)
+
+
+def faster_next_time(result: Result) -> str | None:
+    """Return how the next run could be faster, where a GPU waited for SciPy more than half of the time."""
+    plan, scipys = result.plan, result.optimizer_seconds
+    if result.device == "cpu" or plan.optimizer != "lbfgs" or plan.restart_every or scipys < result.seconds / 2:
+        return None
+    return (
+        f"{100 * scipys / result.seconds:.0f} % of that was SciPy's L-BFGS-B, on the CPU; --optimizer lbfgs-device is "
+        f"the same on {result.device}{', but cannot clip' if plan.clip else ''}"
+    )
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -85,6 +86,7 @@ class Minimum:
     """The best point found, its loss, how many evaluations it took in all, and why the search ended.
 
     `stopped` tells whether that was for a reason from outside: the callback's, or a failure of the function.
+    `optimizer_seconds` is the optimiser's own time, without the function's and the callback's.
     """
 
     point: NDArray[np.float32]
@@ -92,6 +94,7 @@ class Minimum:
     evaluations: int
     reason: str
     stopped: bool
+    optimizer_seconds: float
 
 
 def _power_of_two(value: float) -> float:
@@ -127,6 +130,16 @@ class _Search:
         self.best_loss = math.inf
         self.best_point = np.zeros(shape, np.float32)
         self.scale = 1.0
+        self.elsewhere = 0.0  # seconds in the function and the callback
+
+    @contextlib.contextmanager
+    def _elsewhere(self) -> Iterator[None]:
+        """Count what is inside as time that the optimiser does not take."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.elsewhere += time.perf_counter() - began
 
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         point = np.multiply(x, self.unit, dtype=np.float32, casting="same_kind").reshape(self.shape)
@@ -153,7 +166,8 @@ class _Search:
         adam = step(gradient) if step and finite else None
         if self.callback:
             try:
-                self.callback(Evaluation(self.done, loss, improved, point, adam))
+                with self._elsewhere():
+                    self.callback(Evaluation(self.done, loss, improved, point, adam))
             except StopOptimization as stop:
                 raise _Finished(str(stop) or "stopped by the callback", stopped=True) from None
         if not finite:
@@ -173,7 +187,8 @@ class _Search:
     def _evaluate(self, point: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Evaluate the function; if it fails, end the search with the best point, where there is one."""
         try:
-            return self.function(point)
+            with self._elsewhere():
+                return self.function(point)
         except TransferError as error:
             if math.isinf(self.best_loss):
                 raise
@@ -246,6 +261,7 @@ def minimize(
     """
     if (optimizer == "lbfgs-device") != (resident is not None):
         raise ValueError("resident: goes with optimizer lbfgs-device, and that with it")
+    began = time.perf_counter()
     unit = _power_of_two(first_step)  # what SciPy takes for a step of 1
     rescale = restart_every is None  # parity is with an objective as it is: SciPy has a longest first step of 1e10
     descent = Descent(resident, start, unit) if resident else None
@@ -270,7 +286,8 @@ def minimize(
         reason, stopped = f"the step after evaluation {search.done} failed: {error}", True
     if math.isinf(search.best_loss):
         raise TransferError(f"the start has no finite loss ({reason}); check the weights of the terms and the model")
-    return Minimum(search.best_point, search.best_loss, search.done, reason, stopped)
+    own = time.perf_counter() - began - search.elsewhere
+    return Minimum(search.best_point, search.best_loss, search.done, reason, stopped, own)
 
 
 def _adam(search: _Search, adam: Adam, rate: float, steps: int, bounds: tuple[float, float] | None) -> NoReturn:

@@ -141,6 +141,8 @@ class Result:
         Every evaluation.
     seconds
         Time spent, the setting up of each stage included.
+    optimizer_seconds
+        What the optimiser took of it between evaluations; nothing of what came before a resumption.
     device, lowering
         Where it ran, ``cpu`` or ``cuda:N``, and in which form.
     plan
@@ -156,6 +158,7 @@ class Result:
     reason: str
     history: tuple[Step, ...]
     seconds: float
+    optimizer_seconds: float
     device: str
     lowering: str
     plan: Plan
@@ -413,7 +416,7 @@ class Transfer:
         self._finished = False
         self._history: list[Step] = []
         self._device = self._lowering = ""
-        self._seconds = 0.0
+        self._seconds = self._optimizer_seconds = 0.0
 
     @functools.cached_property
     def metadata(self) -> Metadata:
@@ -494,6 +497,7 @@ class Transfer:
         self._device, self._lowering = objective.device, objective.metadata.lowering
         while True:
             minimum = self._search(number, stage, objective, began)
+            self._optimizer_seconds += minimum.optimizer_seconds
             self.reason = minimum.reason
             if minimum.stopped:
                 return True
@@ -653,6 +657,7 @@ class Transfer:
             reason=self.reason,
             history=tuple(self._history),
             seconds=self._seconds,
+            optimizer_seconds=self._optimizer_seconds,
             device=self._device,
             lowering=self._lowering,
             plan=self.made_plan(),

@@ -265,6 +265,7 @@ def test_json_is_one_object_on_standard_output(model: Path) -> None:
     assert {"output": "out.JPG", "triptych": None, "recipe": "impasto", "interrupted": False}.items() <= found.items()
     assert {"width": 33, "height": 40, "evaluations": 2, "device": "cpu"}.items() <= found.items()
     assert found["reason"] == "all 2 evaluations were made"
+    assert 0 <= found["optimizer_seconds"] < found["seconds"]
     assert sum(found["terms"].values()) == pytest.approx(found["loss"], rel=1e-5)
     assert "evaluation 1/2" in done.stderr
     with Image.open("out.JPG") as picture:
