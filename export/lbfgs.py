@@ -3,7 +3,8 @@
 Everything of the picture's size happens here; what is left for the host are the inner products, a handful of numbers
 (`impasto.runtime.lbfgs` has the method). The history is one array [2m, C, H, W]: m steps, then m differences of
 gradients, the oldest first. The host hands gradients over as the objective graph leaves them, with the factor that
-scales them.
+scales them. Points stay between two numbers, `lowest` and `highest`, which may be infinite: on the way along a
+direction, an element that comes to one of them stops there.
 """
 
 from __future__ import annotations
@@ -19,29 +20,33 @@ from impasto.runtime.model import ALGEBRA
 
 _POINT = (1, "C", "H", "W")
 _HISTORY = ("K", "C", "H", "W")
+_BOX: dict[str, tuple[()]] = {"lowest": (), "highest": ()}
 
 Shape = tuple[int | str, ...]
 
 
 def _step(b: Builder) -> dict[str, str]:
-    """Return point + length direction."""
-    return {"moved": b.node("Add", "point", b.node("Mul", "length", "direction"))}
+    """Return point + length direction, within the bounds."""
+    return {"moved": _within(b, b.node("Add", "point", b.node("Mul", "length", "direction")), "lowest", "highest")}
 
 
 def _slope(b: Builder) -> dict[str, str]:
-    """Return the inner product of a direction and the scaled gradient."""
-    return {"slope": total(b, b.node("Mul", b.node("Mul", "gradient", "scale"), "direction"))}
+    """Return the inner product of the scaled gradient and a direction, where that does not lead out of the bounds."""
+    along = b.node("Mul", "direction", _room(b, "direction", "point"))
+    return {"slope": total(b, b.node("Mul", b.node("Mul", "gradient", "scale"), along))}
 
 
 def _direction(b: Builder) -> dict[str, str]:
     """Return the sum of the history's rows and the scaled gradient, each with its coefficient.
 
-    And how steep it is: its inner products with the scaled gradient and with itself.
+    And how steep it is: its inner products with the scaled gradient and with itself. Elements at a bound that descent
+    would lead beyond are left out, of gradient and direction (Bertsekas 1982, with no tolerance).
     """
     rows = b.node("Flatten", "history", axis=1)
     mixed = b.node("Reshape", b.node("MatMul", "coefficients", rows), b.node("Shape", "gradient"))
-    scaled = b.node("Mul", "gradient", "scale")
-    direction = b.node("Add", mixed, b.node("Mul", "own", scaled))
+    scaled, room = _projected(b, "point")
+    direction = b.node("Mul", b.node("Add", mixed, b.node("Mul", "own", scaled)), room)
+    direction = b.node("Mul", direction, _room(b, direction, "point"))
     return {
         "direction": direction,
         "slope": total(b, b.node("Mul", direction, scaled)),
@@ -52,15 +57,42 @@ def _direction(b: Builder) -> dict[str, str]:
 def _remember(b: Builder) -> dict[str, str]:
     """Return the history with a pair in place of the oldest one, and its products with the gradient and with y.
 
-    The pair is s = length direction and y, the difference of the scaled gradients. The products are [2m, 2], sums of
-    sums: a product of matrices this long and this narrow leaves most of a GPU without work.
+    The pair is s = length direction, as far as the bounds let it, and y, the difference of the scaled gradients. The
+    gradient is the one at the point moved to, as far as it does not lead out of the bounds. The products are [2m, 2],
+    sums of sums: a product of matrices this long and this narrow leaves most of a GPU without work.
     """
-    s = b.node("Mul", "length", "direction")
+    ends = (b.node("Div", b.node("Sub", end, "point"), "unit") for end in _BOX)
+    s = _within(b, b.node("Mul", "length", "direction"), *ends)
     y = b.node("Mul", "scale", b.node("Sub", "gradient", "previous"))
     steps, differences = b.split("Split", "history", outputs=2, axis=0, num_outputs=2)
     history = b.node("Concat", _younger(b, steps), s, _younger(b, differences), y, axis=0)
-    products = [_with_each(b, history, x) for x in (b.node("Mul", "gradient", "scale"), y)]
+    scaled, _ = _projected(b, "moved")
+    products = [_with_each(b, history, x) for x in (scaled, y)]
     return {"updated": history, "products": b.node("Concat", *products, axis=1)}
+
+
+def _within(b: Builder, x: str, lowest: str, highest: str) -> str:
+    # Not by Clip: CUDA's takes its bounds from the host.
+    return b.node("Max", b.node("Min", x, highest), lowest)
+
+
+def _projected(b: Builder, point: str) -> tuple[str, str]:
+    """Return the scaled gradient at a point, zero where descent would lead out of the bounds, and 0 there, else 1."""
+    scaled = b.node("Mul", "gradient", "scale")
+    room = _room(b, b.node("Neg", scaled), point)
+    return b.node("Mul", scaled, room), room
+
+
+def _room(b: Builder, way: str, point: str) -> str:
+    """Return for each element of a point 0 where it is at the bound that `way` leads to, and else 1.
+
+    As factors: what is not finite stays so, and is noticed.
+    """
+    one, zero = b.number(1.0), b.number(0.0)
+    up = b.node("Where", b.node("Greater", "highest", point), one, zero)
+    down = b.node("Where", b.node("Greater", point, "lowest"), one, zero)
+    falling = b.node("Where", b.node("Greater", zero, way), down, one)
+    return b.node("Where", b.node("Greater", way, zero), up, falling)
 
 
 def _younger(b: Builder, rows: str) -> str:
@@ -76,11 +108,19 @@ def _with_each(b: Builder, rows: str, x: str) -> str:
 
 #: Name -> what writes the nodes, and the shapes of its inputs and outputs.
 _GRAPHS: dict[str, tuple[Callable[[Builder], dict[str, str]], dict[str, Shape], dict[str, Shape]]] = {
-    "step": (_step, {"point": _POINT, "direction": _POINT, "length": ()}, {"moved": _POINT}),
-    "slope": (_slope, {"gradient": _POINT, "direction": _POINT, "scale": ()}, {"slope": ()}),
+    "step": (_step, {"point": _POINT, "direction": _POINT, "length": (), **_BOX}, {"moved": _POINT}),
+    "slope": (_slope, {"gradient": _POINT, "direction": _POINT, "scale": (), "point": _POINT, **_BOX}, {"slope": ()}),
     "direction": (
         _direction,
-        {"history": _HISTORY, "coefficients": (1, "K"), "gradient": _POINT, "own": (), "scale": ()},
+        {
+            "history": _HISTORY,
+            "coefficients": (1, "K"),
+            "gradient": _POINT,
+            "own": (),
+            "scale": (),
+            "point": _POINT,
+            **_BOX,
+        },
         {"direction": _POINT, "slope": (), "square": ()},
     ),
     "remember": (
@@ -92,6 +132,10 @@ _GRAPHS: dict[str, tuple[Callable[[Builder], dict[str, str]], dict[str, Shape], 
             "gradient": _POINT,
             "previous": _POINT,
             "scale": (),
+            "point": _POINT,
+            "moved": _POINT,
+            "unit": (),
+            **_BOX,
         },
         {"updated": _HISTORY, "products": ("K", 2)},
     ),

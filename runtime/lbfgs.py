@@ -5,7 +5,10 @@ the differences y of gradients lie on the device, in float32; the host sees thei
 the small systems. The direction is that of the compact representation (Byrd, Nocedal and Schnabel, "Representations of
 quasi-Newton matrices and their use in limited memory methods", 1994, equation 3.1), the line search that of Moré and
 Thuente ("Line search algorithms with guaranteed sufficient decrease", 1994), both with the constants of L-BFGS-B.
-Bounds it has none.
+
+Where elements are bounded, they are projected onto the bounds along the search, and those that descent would push
+against their bound have no part in it (Bertsekas, "Projected Newton methods for optimization problems with simple
+constraints", 1982). L-BFGS-B would look for the bounds to be reached before it searches; here it is one pass.
 """
 
 from __future__ import annotations
@@ -259,6 +262,7 @@ class Algebra:
         self._runner = runners[ALGEBRA[0]]
         self._graphs: dict[str, Binding] = {name: runner.bind() for name, runner in runners.items()}
         self._scalars = [self._runner.allocate(()) for _ in range(2)]
+        self.bound(None)
 
     @classmethod
     def open(cls, folder: ModelFolder, placement: Placement) -> Algebra:
@@ -270,6 +274,11 @@ class Algebra:
             When a graph is missing, or the device cannot be had.
         """
         return cls({name: open_algebra(folder, name, placement) for name in ALGEBRA})
+
+    def bound(self, bounds: tuple[float, float] | None) -> None:
+        """From now on keep the elements of points between two numbers; or anywhere."""
+        ends = bounds or (-math.inf, math.inf)
+        self._box = {name: self._number(end) for name, end in zip(("lowest", "highest"), ends, strict=True)}
 
     def upload(self, array: NDArray[Any]) -> DeviceArray:
         """Return a copy of an array, on the device."""
@@ -284,13 +293,14 @@ class Algebra:
         return self._runner.landing(shape)
 
     def step(self, point: DeviceArray, direction: DeviceArray, length: float, moved: DeviceArray) -> None:
-        """Compute point + length direction."""
-        inputs = {"point": point, "direction": direction, "length": self._number(length)}
+        """Compute point + length direction, within the bounds."""
+        inputs = {"point": point, "direction": direction, "length": self._number(length), **self._box}
         self._graphs["step"].run(inputs, {"moved": moved})
 
-    def slope(self, gradient: DeviceArray, direction: DeviceArray, scale: float) -> float:
-        """Return the inner product of scale gradient and direction."""
-        inputs = {"gradient": gradient, "direction": direction, "scale": self._number(scale)}
+    def slope(self, gradient: DeviceArray, direction: DeviceArray, scale: float, point: DeviceArray) -> float:
+        """Return the inner product of scale gradient and direction, as far as this leads a point inside the bounds."""
+        inputs = {"gradient": gradient, "direction": direction, "scale": self._number(scale), "point": point}
+        inputs |= self._box
         self._graphs["slope"].run(inputs, {"slope": self._scalars[0]})
         return download_number(self._scalars[0])
 
@@ -301,15 +311,21 @@ class Algebra:
         gradient: DeviceArray,
         own: float,
         scale: float,
+        point: DeviceArray,
         direction: DeviceArray,
     ) -> tuple[float, float]:
-        """Compute own scale gradient + coefficients history; return its products with scale gradient and itself."""
+        """Compute own scale gradient + coefficients history; return its products with scale gradient and itself.
+
+        What of the gradient, or of the sum, would lead the point out of the bounds is zero.
+        """
         inputs = {
             "history": history,
             "coefficients": self._runner.upload(coefficients.astype(np.float32)[None]),
             "gradient": gradient,
             "own": self._number(own),
             "scale": self._number(scale),
+            "point": point,
+            **self._box,
         }
         slope, square = self._scalars
         self._graphs["direction"].run(inputs, {"direction": direction, "slope": slope, "square": square})
@@ -321,6 +337,8 @@ class Algebra:
         step: tuple[float, DeviceArray],
         gradients: tuple[DeviceArray, DeviceArray],
         scale: float,
+        points: tuple[DeviceArray, DeviceArray],
+        unit: float,
         updated: DeviceArray,
         products: DeviceArray,
     ) -> NDArray[np.float64]:
@@ -329,17 +347,23 @@ class Algebra:
         Parameters
         ----------
         step
-            A length and a direction: s is their product.
+            A length and a direction: s is their product, as far as the bounds let it.
         gradients
             The new one and the previous one: y is their difference times `scale`.
+        points
+            Where they were found, the new one first.
+        unit
+            What s is measured in.
 
         Returns
         -------
         float64 [2m, 2]
-            The products of the updated history with the new gradient times `scale`, and with y.
+            The products of the updated history with the new gradient times `scale`, as far as that does not lead out
+            of the bounds, and with y.
         """
         length, direction = step
         gradient, previous = gradients
+        moved, point = points
         inputs = {
             "history": history,
             "direction": direction,
@@ -347,6 +371,10 @@ class Algebra:
             "gradient": gradient,
             "previous": previous,
             "scale": self._number(scale),
+            "point": point,
+            "moved": moved,
+            "unit": self._number(unit),
+            **self._box,
         }
         self._graphs["remember"].run(inputs, {"updated": updated, "products": products})
         return download(products).astype(np.float64)
@@ -378,18 +406,33 @@ Watch = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 STUCK = "converged: float32 shows no lower loss in the direction of the gradient"
 FLAT = "converged: the gradient is zero"
+HELD = "converged: the gradient is zero, or leads out of the bounds"
 
 
 class Descent:
     """A search for a minimum, with everything of the point's size on the device.
 
     The loss is scaled to order 1, and points are measured in `unit`, as for SciPy.
+
+    Parameters
+    ----------
+    function, algebra
+        A `Resident`, and its algebra.
     """
 
-    def __init__(self, function: Resident, start: NDArray[np.float32], unit: float) -> None:
-        self._function, self._algebra = function, function.algebra
-        self._unit, self._scale = unit, 0.0
-        algebra, shape = function.algebra, start.shape
+    def __init__(
+        self,
+        function: Callable[[DeviceArray, DeviceArray], float],
+        algebra: Algebra,
+        start: NDArray[np.float32],
+        unit: float,
+        bounds: tuple[float, float] | None,
+    ) -> None:
+        self._function, self._algebra = function, algebra
+        self._unit, self._scale, shape = unit, 0.0, start.shape
+        self._flat = HELD if bounds else FLAT
+        algebra.bound(bounds)
+        start = start.clip(*bounds) if bounds else start
         self._trial, self._landing = algebra.upload(start), algebra.landing(shape)
         self._point, self._gradient, self._trial_gradient, self._direction = (algebra.allocate(shape) for _ in range(4))
         history = remembered(start.size)
@@ -410,7 +453,7 @@ class Descent:
         if not self._scale:
             self._scale = 2.0 ** -round(math.log2(abs(loss))) if loss and math.isfinite(loss) else 1.0
             along = self._trial_gradient
-        slope = self._algebra.slope(self._trial_gradient, along, self._factor)
+        slope = self._algebra.slope(self._trial_gradient, along, self._factor, self._trial)
         return loss, np.array([slope], np.float32)
 
     def run(self, watch: Watch) -> str:
@@ -420,10 +463,10 @@ class Descent:
         while True:
             own, coefficients = self._history.coefficients()
             slope, square = self._algebra.direction(
-                self._rows, coefficients, self._gradient, own, self._factor, self._direction
+                self._rows, coefficients, self._gradient, own, self._factor, self._point, self._direction
             )
             if slope == 0:
-                return FLAT
+                return self._flat
             fresh = not self._history.pairs
             line = LineSearch(loss, slope, 1 / math.sqrt(square) if fresh else 1.0) if slope < 0 else None
             found = self._follow(line, watch) if line else None
@@ -452,20 +495,22 @@ class Descent:
 
     def _remember(self, found: Look, slope: float) -> None:
         """Make the step, and the change of the gradient, part of the history."""
-        curved = found.length * (found.slope - slope) > np.finfo(np.float64).eps * -slope * found.length
-        if not curved:
-            self._history.clear()
-        else:
-            products = self._algebra.remember(
-                self._rows,
-                (found.length, self._direction),
-                (self._trial_gradient, self._gradient),
-                self._factor,
-                self._spare,
-                self._products,
-            )
-            self._rows, self._spare = self._spare, self._rows
+        products = self._algebra.remember(
+            self._rows,
+            (found.length, self._direction),
+            (self._trial_gradient, self._gradient),
+            self._factor,
+            (self._trial, self._point),
+            self._unit,
+            self._spare,
+            self._products,
+        )
+        self._rows, self._spare = self._spare, self._rows
+        curvature = products[self._history.size - 1, 1]  # the newest s times the newest y
+        if curvature > np.finfo(np.float64).eps * -slope * found.length:
             self._history.record(products)
+        else:
+            self._history.clear()
         self._accept()
 
     def _accept(self) -> None:

@@ -68,8 +68,8 @@ _LEVELS = 5
 
 
 def algebra_file(name: str) -> str:
-    """Name the file of one of the `ALGEBRA`: ``lbfgs.step.onnx``."""
-    return f"lbfgs.{name}.onnx"
+    """Name the file of one of the `ALGEBRA`: ``lbfgs-b.step.onnx``; older ones, called ``lbfgs``, knew no bounds."""
+    return f"lbfgs-b.{name}.onnx"
 
 
 def dimension(side: str, level: int) -> str:

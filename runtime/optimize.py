@@ -11,15 +11,17 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import TransferError
 from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
+
+T = TypeVar("T")
 
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
@@ -110,6 +112,25 @@ class _Finished(Exception):
         self.stopped = stopped
 
 
+class _Stopwatch:
+    """Counts the seconds that functions take."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def around(self, function: Callable[..., T]) -> Callable[..., T]:
+        """Return a function whose time is counted."""
+
+        def timed(*arguments: Any) -> T:
+            began = time.perf_counter()
+            try:
+                return function(*arguments)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return timed
+
+
 class _Search:
     """The function with a memory of the best point; called, as SciPy sees it: flat, float64, rescaled."""
 
@@ -130,16 +151,6 @@ class _Search:
         self.best_loss = math.inf
         self.best_point = np.zeros(shape, np.float32)
         self.scale = 1.0
-        self.elsewhere = 0.0  # seconds in the function and the callback
-
-    @contextlib.contextmanager
-    def _elsewhere(self) -> Iterator[None]:
-        """Count what is inside as time that the optimiser does not take."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.elsewhere += time.perf_counter() - began
 
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         point = np.multiply(x, self.unit, dtype=np.float32, casting="same_kind").reshape(self.shape)
@@ -166,8 +177,7 @@ class _Search:
         adam = step(gradient) if step and finite else None
         if self.callback:
             try:
-                with self._elsewhere():
-                    self.callback(Evaluation(self.done, loss, improved, point, adam))
+                self.callback(Evaluation(self.done, loss, improved, point, adam))
             except StopOptimization as stop:
                 raise _Finished(str(stop) or "stopped by the callback", stopped=True) from None
         if not finite:
@@ -187,8 +197,7 @@ class _Search:
     def _evaluate(self, point: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Evaluate the function; if it fails, end the search with the best point, where there is one."""
         try:
-            with self._elsewhere():
-                return self.function(point)
+            return self.function(point)
         except TransferError as error:
             if math.isinf(self.best_loss):
                 raise
@@ -250,7 +259,7 @@ def minimize(
     best
         The loss of the start, where that is known already, and Adam has moved on from it.
     resident
-        The function on its device, for ``lbfgs-device``: see `impasto.runtime.lbfgs`. It knows no bounds.
+        The function on its device, for ``lbfgs-device``: see `impasto.runtime.lbfgs`.
     callback
         Called after every evaluation; may raise `StopOptimization`.
 
@@ -261,12 +270,13 @@ def minimize(
     """
     if (optimizer == "lbfgs-device") != (resident is not None):
         raise ValueError("resident: goes with optimizer lbfgs-device, and that with it")
-    began = time.perf_counter()
+    began, elsewhere = time.perf_counter(), _Stopwatch()
     unit = _power_of_two(first_step)  # what SciPy takes for a step of 1
     rescale = restart_every is None  # parity is with an objective as it is: SciPy has a longest first step of 1e10
-    descent = Descent(resident, start, unit) if resident else None
-    evaluate = descent.evaluate if descent else function
-    search = _Search(evaluate, start.shape, evaluations, unit, rescale, min_improvement, callback)
+    descent = Descent(elsewhere.around(resident), resident.algebra, start, unit, bounds) if resident else None
+    evaluate = descent.evaluate if descent else elsewhere.around(function)
+    told = elsewhere.around(callback) if callback else None
+    search = _Search(evaluate, start.shape, evaluations, unit, rescale, min_improvement, told)
     search.best_point, search.best_loss = start, best
     stopped = False
     try:
@@ -286,7 +296,7 @@ def minimize(
         reason, stopped = f"the step after evaluation {search.done} failed: {error}", True
     if math.isinf(search.best_loss):
         raise TransferError(f"the start has no finite loss ({reason}); check the weights of the terms and the model")
-    own = time.perf_counter() - began - search.elsewhere
+    own = time.perf_counter() - began - elsewhere.seconds
     return Minimum(search.best_point, search.best_loss, search.done, reason, stopped, own)
 
 

@@ -124,7 +124,7 @@ class Plan:
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
     optimizer
-        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-device`` (the same method, computed where the loss is; without bounds) or
+        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-device`` (the same method, computed where the loss is) or
         ``adam``, which needs less memory.
     restart_every
         See `impasto.runtime.optimize.minimize`.
@@ -180,8 +180,6 @@ class Plan:
                 raise InputError(f"{name} {getattr(self, name)!r}: expected {', '.join(choices[:-1])} or {choices[-1]}")
         if self.optimizer != "lbfgs" and self.restart_every is not None:
             raise InputError(f"restart_every: restarts are SciPy's; leave it out with optimizer {self.optimizer}")
-        if self.optimizer == "lbfgs-device" and self.clip:
-            raise InputError("clip: optimizer lbfgs-device knows no bounds; leave it out, or choose lbfgs or adam")
 
     @property
     def width(self) -> int:

@@ -260,7 +260,7 @@ def prepare(
         style_scale=style_scale,
         colors=colors,
         strength=strength,
-        clip=chosen.clip and optimizer != "lbfgs-device" if clip is None else clip,
+        clip=chosen.clip if clip is None else clip,
         optimizer=optimizer,
         restart_every=restart_every,
         min_improvement=min_improvement,

@@ -173,5 +173,5 @@ def test_a_model_without_the_optimisers_graphs_is_to_be_exported_again(model: Pa
     copy = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
     (copy / algebra_file(ALGEBRA[0])).unlink()
     (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
-    assert "lbfgs.step.onnx" in problem.what
+    assert "lbfgs-b.step.onnx" in problem.what
     assert problem.fix == f"impasto export --output {copy} --force"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from processes import assert_refused, contents, impasto_, lay_out
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
-from impasto.cli.stylize import faster_next_time
-from impasto.runtime import InputError, estimate, stylize
+from impasto.runtime import InputError, estimate
 
 QUICK = ("photo.png", "painting.jpg", "-o", "out.png", "--size", "64", "--evaluations", "4", "--device", "cpu")
 
@@ -70,16 +67,3 @@ def test_oversize_tries_all_the_same(model: Path, desk: Path, monkeypatch: pytes
     assert not (desk / "out.png").exists()
     assert CliRunner().invoke(app, [*arguments, "--oversize"]).exit_code == 0
     assert (desk / "out.png").exists()
-
-
-def test_a_gpu_that_waits_for_scipy_is_told_of_the_optimizer_that_runs_there(small_model: Path) -> None:
-    gray = Image.new("RGB", (64, 64), "gray")
-    done = stylize(gray, [gray], model=small_model, recipe="small", size=64, evaluations=2, device="cpu")
-    assert faster_next_time(done) is None
-    waited = replace(done, device="cuda:0", seconds=10.0, optimizer_seconds=9.0)
-    said = "90 % of that was SciPy's L-BFGS-B, on the CPU; --optimizer lbfgs-device is the same on cuda:0"
-    assert faster_next_time(waited) == said
-    assert faster_next_time(replace(waited, plan=replace(waited.plan, clip=True))) == said + ", but cannot clip"
-    for other in ({"optimizer": "lbfgs-device"}, {"optimizer": "adam"}, {"restart_every": 20}):
-        assert faster_next_time(replace(waited, plan=replace(waited.plan, **other))) is None
-    assert faster_next_time(replace(waited, optimizer_seconds=4.0)) is None

@@ -205,10 +205,7 @@ def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, w
 def test_by_region_with_every_value_rounded_it_agrees_with_single_precision(
     recipe: str, most: float, real_model: Path
 ) -> None:
-    """Of `crowson`, as far as can be: its deepest covariances are of four positions in 512 channels.
-
-    With noise of 2^-11 in its maps, single precision itself is 8 percent from what it was there.
-    """
+    """With `crowson` less: its deepest covariances, of four positions in 512 channels here, are ill-conditioned."""
     content, style, image = small_pictures()
     guides = np.random.default_rng(5).uniform(0, 1, (1, 2, *image.shape[:2])).astype(np.float32)
     guides[0, 0, :, :4] = 0

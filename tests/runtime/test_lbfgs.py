@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from impasto.runtime import InputError, StopOptimization, TransferError, stylize
-from impasto.runtime.lbfgs import CURVATURE, FLAT, SUFFICIENT, Algebra, History, LineSearch
+from impasto.runtime import StopOptimization, TransferError, optimize, stylize
+from impasto.runtime.lbfgs import CURVATURE, FLAT, HELD, SUFFICIENT, Algebra, History, LineSearch
 from impasto.runtime.model import ModelFolder
 from impasto.runtime.objective import Objective
 from impasto.runtime.optimize import Evaluation, Minimum, minimize
@@ -98,6 +98,82 @@ def test_the_scale_of_the_loss_does_not_matter(algebra: Algebra, exponent: int) 
     np.testing.assert_array_equal(plain.point, other.point)
 
 
+# --- within bounds --------------------------------------------------------------------------------------------
+
+BOX = (-1.0, 1.5)
+
+
+@pytest.mark.parametrize("first_step", [0.05, 1.0, 40.0])
+def test_the_lowest_point_within_bounds_is_found(algebra: Algebra, first_step: float) -> None:
+    """Of this function it is the bottom, each element brought within the bounds; half of them end there."""
+    function, bottom = bowl()
+    seen: list[Evaluation] = []
+    start = np.full_like(bottom, 4)
+    found = on_device(algebra, function, start, 200, first_step=first_step, bounds=BOX, callback=seen.append)
+    expected = bottom.clip(*BOX)
+    assert 0.2 < np.mean(expected != bottom) < 0.8
+    assert found.loss == pytest.approx(function(expected)[0], rel=1e-5)
+    np.testing.assert_allclose(found.point, expected, atol=5e-3)
+    for evaluation in seen:
+        assert evaluation.point.min() >= BOX[0]
+        assert evaluation.point.max() <= BOX[1]
+
+
+def test_within_bounds_it_needs_hardly_more_evaluations_than_scipy(algebra: Algebra) -> None:
+    function, bottom = bowl()
+    start, seen = np.full_like(bottom, 1), {"scipy": list[Evaluation](), "device": list[Evaluation]()}
+    minimize(function, start, evaluations=60, bounds=BOX, callback=seen["scipy"].append)
+    on_device(algebra, function, start, 60, bounds=BOX, callback=seen["device"].append)
+    least = function(bottom.clip(*BOX))[0]
+    needed = {
+        name: next(e.number for e in evaluations if e.loss < least * (1 + 1e-4)) for name, evaluations in seen.items()
+    }
+    assert needed["device"] <= 1.25 * needed["scipy"]
+
+
+def test_a_start_from_which_descent_leads_only_out_of_the_bounds_is_the_result(algebra: Algebra) -> None:
+    function, bottom = bowl()
+    corner = np.where(bottom > 0, np.float32(0.1), np.float32(-0.1))
+    low = on_device(algebra, lambda x: function(x + corner), np.zeros_like(bottom), 50, bounds=(0.0, 0.0))
+    assert (low.evaluations, low.reason) == (1, HELD)
+
+
+def test_what_is_not_finite_at_a_bound_is_noticed(algebra: Algebra) -> None:
+    function, bottom = bowl()
+
+    def breaks(x: Array) -> tuple[float, Array]:
+        loss, gradient = function(x)
+        gradient[x <= BOX[0]] = np.inf
+        return loss, gradient
+
+    found = on_device(algebra, breaks, np.full_like(bottom, 1), 50, first_step=40.0, bounds=BOX)
+    assert found.reason.startswith("loss or gradient was not finite at evaluation")
+
+
+@pytest.mark.parametrize("unit", [0.5, 4.0])
+def test_the_history_has_the_step_that_the_bounds_have_left(algebra: Algebra, unit: float) -> None:
+    rng = np.random.default_rng(0)
+    point, direction, gradient, previous = rng.normal(size=(4, *SHAPE)).astype(np.float32)
+    point = point.clip(*BOX)
+    rows, spare = algebra.upload(np.zeros((2, *SHAPE[1:]), np.float32)), algebra.allocate((2, *SHAPE[1:]))
+    on, along, moved = algebra.upload(point), algebra.upload(direction), algebra.allocate(SHAPE)
+    algebra.bound(BOX)
+    algebra.step(on, along, 0.75 * unit, moved)
+    gradients = (algebra.upload(gradient), algebra.upload(previous))
+    products = algebra.remember(rows, (0.75, along), gradients, 1.0, (moved, on), unit, spare, algebra.allocate((2, 2)))
+    there = (point + 0.75 * unit * direction).clip(*BOX)
+    np.testing.assert_allclose(download(moved), there, rtol=1e-6, atol=1e-6)
+    (s, y), held = download(spare), np.zeros(SHAPE, bool)
+    np.testing.assert_allclose(s[None], (there - point) / unit, rtol=1e-5, atol=1e-6)
+    held |= (there <= BOX[0]) & (gradient > 0)
+    held |= (there >= BOX[1]) & (gradient < 0)
+    assert held.any()
+    inner = [
+        [float(np.vdot(row[None], x)) for x in (np.where(held, 0, gradient), gradient - previous)] for row in (s, y)
+    ]
+    np.testing.assert_allclose(products, inner, rtol=1e-4, atol=1e-4)
+
+
 # --- counting and ending --------------------------------------------------------------------------------------
 
 
@@ -175,6 +251,36 @@ def test_a_failure_between_evaluations_keeps_the_best_point(algebra: Algebra, mo
     assert found.stopped
     assert "out of memory" in found.reason
     assert function(found.point)[0] == found.loss < function(np.full_like(bottom, 4))[0]
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-device", "adam"])
+def test_the_optimizers_own_time_is_that_between_evaluations(
+    algebra: Algebra, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only moves when it is read, by a second, and while the function or the callback work."""
+    now = 0.0
+
+    def read() -> float:
+        nonlocal now
+        now += 1
+        return now
+
+    def work(_: Evaluation) -> None:
+        nonlocal now
+        now += 100
+
+    function, bottom = bowl()
+
+    def slow(x: Array) -> tuple[float, Array]:
+        nonlocal now
+        now += 1000
+        return function(x)
+
+    monkeypatch.setattr(optimize.time, "perf_counter", read)
+    resident = Lifted(slow, algebra) if optimizer == "lbfgs-device" else None
+    start = np.full_like(bottom, 4)
+    found = minimize(slow, start, evaluations=7, optimizer=optimizer, resident=resident, callback=work)
+    assert found.optimizer_seconds == 2 * 7 + 1  # from the start to the first, and from each evaluation to its callback
 
 
 # --- the line search ------------------------------------------------------------------------------------------
@@ -261,6 +367,7 @@ def test_the_direction_is_that_of_the_two_loop_recursion(count: int) -> None:
 def test_the_oldest_pair_makes_room_for_a_new_one(algebra: Algebra, m: int) -> None:
     rng = np.random.default_rng(m)
     expected = np.zeros((2 * m, *SHAPE[1:]), np.float32)
+    algebra.bound(None)
     rows, spare = algebra.upload(expected), algebra.allocate(expected.shape)
     for _ in range(m + 2):
         direction, gradient, previous = (rng.normal(size=SHAPE).astype(np.float32) for _ in range(3))
@@ -269,6 +376,8 @@ def test_the_oldest_pair_makes_room_for_a_new_one(algebra: Algebra, m: int) -> N
             (0.5, algebra.upload(direction)),
             (algebra.upload(gradient), algebra.upload(previous)),
             0.25,
+            (algebra.upload(np.zeros(SHAPE, np.float32)),) * 2,
+            1.0,
             spare,
             algebra.allocate((2 * m, 2)),
         )
@@ -311,13 +420,10 @@ def test_loss_gradient_and_terms_are_the_same_on_the_device(model: Path, noise: 
         assert objective.terms == terms
 
 
-def test_bounds_are_refused_before_any_work(model: Path, noise: Callable[..., Array]) -> None:
-    with pytest.raises(InputError, match="clip: optimizer lbfgs-device knows no bounds"):
-        stylize(noise(), [noise()], model=model, optimizer="lbfgs-device", clip=True)
-
-
 @pytest.mark.slow
-def test_real_transfers_reach_scipys_loss_within_two_percent(real_model: Path) -> None:
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("recipe", ["gatys", "impasto"])
+def test_real_transfers_reach_scipys_loss_within_two_percent(recipe: str, clip: bool, real_model: Path) -> None:
     """In the mean of a few starts: SciPy's own result changes by some percent with the last digits of its start."""
     from impasto.cli.samples import draw_content, draw_style
 
@@ -325,9 +431,11 @@ def test_real_transfers_reach_scipys_loss_within_two_percent(real_model: Path) -
     ratios = []
     for seed in range(4):
         options: dict[str, Any] = {"size": 200, "evaluations": 60, "noise": 1e-5, "seed": seed, "device": "cpu"}
+        options |= {"recipe": recipe, "clip": clip, "stages": 1}
         scipys, mine = (
-            stylize(content, [style], model=real_model, recipe="gatys", optimizer=optimizer, **options)
+            stylize(content, [style], model=real_model, optimizer=optimizer, **options)
             for optimizer in ("lbfgs", "lbfgs-device")
         )
         ratios.append(mine.loss / scipys.loss)
+    print(recipe, "clip" if clip else "no clip", [f"{ratio:.3f}" for ratio in ratios], f"{np.mean(ratios):.3f}")
     assert np.mean(ratios) <= 1.02

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b, rosen, rosen_der
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from impasto.runtime import optimize
 from impasto.runtime.errors import TransferError
 from impasto.runtime.optimize import PATIENCE, Evaluation, Function, Minimum, StopOptimization, minimize
 
@@ -465,29 +464,3 @@ def test_the_reason_from_outside_is_told_from_one_of_its_own() -> None:
     assert minimize(rosenbrock, start, evaluations=9, callback=stop).stopped
     assert minimize(failing_after(3), np.full((1, 3, 4, 5), 9, np.float32), evaluations=9).stopped
     assert not minimize(rosenbrock, start, evaluations=9).stopped
-
-
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_the_optimizers_own_time_is_that_between_evaluations(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that only moves when it is read, by a second, and while the function or the callback work."""
-    now = 0.0
-
-    def read() -> float:
-        nonlocal now
-        now += 1
-        return now
-
-    def work(_: Evaluation) -> None:
-        nonlocal now
-        now += 100
-
-    function, bottom = quadratic()
-
-    def slow(x: Array) -> tuple[float, Array]:
-        nonlocal now
-        now += 1000
-        return function(x)
-
-    monkeypatch.setattr(optimize.time, "perf_counter", read)
-    found = minimize(slow, np.full_like(bottom, 9), evaluations=7, optimizer=optimizer, callback=work)
-    assert found.optimizer_seconds == 2 * 7 + 1  # from the start to the first, and from each evaluation to its callback

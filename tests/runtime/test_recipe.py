@@ -125,7 +125,7 @@ def test_levels_are_held_where_the_recipe_says_so_unless_told_otherwise(model: P
 
     assert clip("impasto")
     assert not clip("impasto", clip=False)
-    assert not clip("impasto", optimizer="lbfgs-device")  # it knows no bounds
+    assert clip("impasto", optimizer="lbfgs-device")
     assert not clip("gatys")
     assert clip("gatys", clip=True)
 
