@@ -193,13 +193,16 @@ def _missing_library() -> str:
 
 def _examine_model(path: Path) -> dict[str, Any]:
     from impasto.runtime.errors import ImpastoError
-    from impasto.runtime.model import ALGEBRA, OBJECTIVE, ModelFolder
+    from impasto.runtime.model import ALGEBRA, OBJECTIVE, RECIPE_GRAPHS, ModelFolder
     from impasto.runtime.session import read_metadata
 
     try:
         folder = ModelFolder.open(path)
         metadata = [read_metadata(folder, recipe, OBJECTIVE) for recipe in folder.recipes()]
         folder.check_weights(metadata[0])
+        for recipe in folder.recipes():
+            for lowering, kind in RECIPE_GRAPHS:
+                folder.graph(recipe, kind, lowering)
         for name in ALGEBRA:
             folder.algebra(name)
     except ImpastoError as error:
@@ -286,9 +289,15 @@ def _runtime_problems(found: Findings) -> list[Problem]:
 def _model_problems(found: Findings) -> list[Problem]:
     problems = []
     if not found.onnxruntime and "error" in found.model:
+        from impasto.runtime.model import ModelFolder, export_command
+
         path = Path(found.model["path"])
-        command = "impasto export" + ("" if path == DEFAULT_MODEL else f" --output {path}")
-        command += " --force" if path.is_dir() else ""
+        if ModelFolder(path).recipes():
+            command = export_command(path, "--force")
+        elif path.is_file() or (path.is_dir() and any(path.iterdir())):  # somebody's, and an export would not touch it
+            command = export_command(path.with_name(f"{path.name}-model"))
+        else:
+            command = export_command(path)
         if not found.packages["onnx"]:
             command = f"{_EXPORT_INSTALL} && {command}"
         problems.append(Problem(found.model["error"].partition(";")[0], command))

@@ -41,6 +41,7 @@ from impasto.runtime.model import (
     METADATA_KEY,
     NOTICE_FILE,
     OBJECTIVE,
+    RECIPE_GRAPHS,
     STATISTICS,
     WEIGHTS_FILE,
     Layer,
@@ -71,6 +72,8 @@ GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
     (half.name, HALF_OBJECTIVE): (half, OBJECTIVE),
     (half.name, HALF_GUIDED_OBJECTIVE): (half, GUIDED_OBJECTIVE),
 }
+
+assert {*GRAPHS} == {*RECIPE_GRAPHS}
 
 #: External data starts on page boundaries, so that a runtime can map the file into memory.
 _PAGE = 4096

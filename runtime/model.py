@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from impasto.defaults import DEFAULT_MODEL
 from impasto.runtime.errors import ModelError
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.terms import LayerSize
@@ -31,6 +33,7 @@ LOWERINGS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
 #: The same by region: see `impasto.runtime.masks`.
 GUIDED_OBJECTIVE, GUIDED_STATISTICS = "guided-objective", "guided-statistics"
+_KINDS = (OBJECTIVE, STATISTICS, GUIDED_OBJECTIVE, GUIDED_STATISTICS)
 #: Objectives with maps in half precision, `direct` only; targets are measured in single precision.
 HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE = "half-objective", "half-guided-objective"
 
@@ -42,7 +45,11 @@ PRECISIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 #: Pictures of up to so many pixels have graphs of their own in `winograd`: for larger ones these would be slower.
 SMALL_PIXELS = 320 * 320
 
-_EXPORT_HINT = "make one with: impasto export"
+
+def export_command(folder: Path, *options: str) -> str:
+    """Return the command that exports into a folder."""
+    into = [] if folder == DEFAULT_MODEL else ["--output", shlex.quote(str(folder))]
+    return " ".join(["impasto export", *into, *options])
 
 
 def graph_file(recipe: str, lowering: str, kind: str) -> str:
@@ -60,8 +67,17 @@ def kind_for(kind: str, lowering: str, height: int, width: int) -> str:
     return small_kind(kind) if lowering == WINOGRAD and height * width <= SMALL_PIXELS else kind
 
 
+#: Every graph of a recipe: (lowering, kind), as its file is named.
+RECIPE_GRAPHS: tuple[tuple[str, str], ...] = (
+    *((lowering, kind) for lowering in LOWERINGS for kind in _KINDS),
+    *((WINOGRAD, small_kind(kind)) for kind in _KINDS),
+    *((DIRECT, kind) for kind in (HALF_OBJECTIVE, HALF_GUIDED_OBJECTIVE)),
+)
+
 #: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.
 ALGEBRA = ("step", "slope", "direction", "remember")
+
+_ELSEWHERE = "name a model folder, or make one elsewhere with: impasto export --output FOLDER"
 
 #: No network halves a picture more often.
 _LEVELS = 5
@@ -150,13 +166,14 @@ class Metadata:
         ModelError
             When the text is of another format version, or is not what an exporter writes.
         """
+        again = export_command(Path(where).parent, "--force")
         try:
             data: dict[str, Any] = json.loads(text)
             version = data.pop("format")
             if version != FORMAT:
                 raise ModelError(
                     f"{where}: model format {version}, but this version of impasto reads format {FORMAT}; "
-                    "export it again with: impasto export --force"
+                    f"export it again with: {again}"
                 )
             recipe = Recipe.from_mapping(data.pop("recipe"), where)
             layers = tuple(Layer(**layer) for layer in data.pop("layers"))
@@ -164,7 +181,7 @@ class Metadata:
                 raise TypeError
             return cls(recipe=recipe, layers=layers, **data)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise ModelError(f"{where}: damaged metadata; export it again with: impasto export --force") from None
+            raise ModelError(f"{where}: damaged metadata; export it again with: {again}") from None
 
 
 @dataclass(frozen=True)
@@ -184,15 +201,19 @@ class ModelFolder:
         """
         path = Path(path)
         if not path.exists():
-            raise ModelError(f"model {path}: no such folder; {_EXPORT_HINT}")
+            raise ModelError(f"model {path}: no such folder; make one with: {export_command(path)}")
         if not path.is_dir():
-            raise ModelError(f"model {path}: expected a folder, not a file; {_EXPORT_HINT}")
+            raise ModelError(f"model {path}: expected a folder, not a file; {_ELSEWHERE}")
         folder = cls(path)
         if not folder.recipes():
-            raise ModelError(f"model {path}: holds no exported graphs; {_EXPORT_HINT}")
+            raise ModelError(f"model {path}: holds no exported graphs; {_ELSEWHERE}")
         if not (path / WEIGHTS_FILE).is_file():
             raise ModelError(f"model {path}: {WEIGHTS_FILE} is missing; copy the whole folder, or export it again")
         return folder
+
+    @property
+    def _again(self) -> str:
+        return export_command(self.path, "--force")
 
     def recipes(self) -> tuple[str, ...]:
         """Return the names of the recipes that were exported into this folder."""
@@ -210,11 +231,11 @@ class ModelFolder:
         if recipe not in self.recipes():
             raise ModelError(
                 f"model {self.path} has no recipe {recipe!r}; it has {', '.join(self.recipes())}; "
-                f"add it with: impasto export --recipe {recipe}"
+                f"add it with: {export_command(self.path, '--recipe', recipe)}"
             )
         path = self.path / graph_file(recipe, lowering, kind)
         if not path.is_file():
-            raise ModelError(f"model {self.path}: {path.name} is missing; export it again with: impasto export --force")
+            raise ModelError(f"model {self.path}: {path.name} is missing; export it again with: {self._again}")
         return path
 
     def algebra(self, name: str) -> Path:
@@ -229,7 +250,7 @@ class ModelFolder:
         if not path.is_file():
             raise ModelError(
                 f"model {self.path}: {path.name}, which optimizer lbfgs-device needs, is missing; "
-                "export it again with: impasto export --force"
+                f"export it again with: {self._again}"
             )
         return path
 
@@ -248,5 +269,5 @@ class ModelFolder:
         if found != metadata.weights_size:
             raise ModelError(
                 f"model {self.path}: {WEIGHTS_FILE} has {found} bytes, expected {metadata.weights_size}; "
-                "copy the whole folder again, or export it again with: impasto export --force"
+                f"copy the whole folder again, or export it again with: {self._again}"
             )

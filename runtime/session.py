@@ -29,6 +29,7 @@ from impasto.runtime.model import (
     WINOGRAD,
     Metadata,
     ModelFolder,
+    export_command,
 )
 
 T = TypeVar("T")
@@ -426,7 +427,8 @@ def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = Tr
         return _create(ort, path, [CPU], options)
     except Exception as error:  # onnxruntime's own exception types are not public
         raise ModelError(
-            f"{path}: onnxruntime cannot open it ({_one_line(error)}); export it again with --force"
+            f"{path}: onnxruntime cannot open it ({_one_line(error)}); "
+            f"export it again with: {export_command(path.parent, '--force')}"
         ) from None
 
 
@@ -549,15 +551,15 @@ def check_device(device: str) -> None:
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return
+    try:  # first, for without a GPU another onnxruntime would be no help
+        check_gpu(int(number or 0), str(getattr(ort, "cuda_version", "")))
+    except DeviceError as error:
+        raise DeviceError(f"device {device}: {error}") from None
     if CUDA not in available:
         raise DeviceError(
             f"device {device}: this onnxruntime has no CUDA provider (it has {', '.join(available)}); "
             "pip uninstall onnxruntime, then pip install 'impasto[gpu]'"
         )
-    try:
-        check_gpu(int(number or 0), str(getattr(ort, "cuda_version", "")))
-    except DeviceError as error:
-        raise DeviceError(f"device {device}: {error}") from None
 
 
 def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:

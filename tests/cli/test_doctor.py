@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,6 @@ import pytest
 from impasto.cli.doctor import GPU_INSTALL, Findings, diagnose, examine, render
 from impasto.runtime import driver
 from impasto.runtime.errors import DeviceError
-from impasto.runtime.model import ALGEBRA, algebra_file
 
 BLOCK = """
 import sys
@@ -169,9 +169,21 @@ def test_a_whole_model_is_described_and_timed(model: Path) -> None:
     assert diagnose(replace(found, gpus=[])) == []
 
 
-def test_a_model_without_the_optimisers_graphs_is_to_be_exported_again(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "missing",
+    ["lbfgs-b.step.onnx", "impasto.direct.half-objective.onnx", "seed.direct.statistics.onnx"],
+)
+def test_a_model_that_lacks_a_graph_is_to_be_exported_again(missing: str, model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
-    (copy / algebra_file(ALGEBRA[0])).unlink()
+    (copy / missing).unlink()
     (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
-    assert "lbfgs-b.step.onnx" in problem.what
+    assert missing in problem.what
     assert problem.fix == f"impasto export --output {copy} --force"
+
+
+def test_in_place_of_what_is_no_model_folder_another_is_made(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "to mother.txt").write_text("dear")
+    for other in (tmp_path / "letters", tmp_path / "letters" / "to mother.txt"):
+        (problem,) = diagnose(replace(examine(other, speed=False), gpus=[]))
+        assert problem.fix == f"impasto export --output {shlex.quote(f'{other}-model')}"

@@ -122,7 +122,7 @@ def test_what_is_no_model_folder_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ModelError, match=reason) as refused:
             ModelFolder.open(tmp_path / name)
-        assert "impasto export" in text_of(refused)
+        assert "impasto export --output" in text_of(refused)
 
 
 def test_a_folder_without_its_weights_is_refused(copy: Path) -> None:

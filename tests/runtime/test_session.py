@@ -43,7 +43,10 @@ def test_other_devices_are_refused(model: Path, device: str) -> None:
 
 @cpu_only
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_cuda_that_cannot_be_had_is_an_error_that_says_why(model: Path, device: str) -> None:
+def test_cuda_that_cannot_be_had_is_an_error_that_says_why(
+    model: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
     with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*impasto\[gpu\]") as refused:
         open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
     assert f"device {device}" in str(refused.value)
@@ -64,12 +67,24 @@ def test_auto_takes_the_fast_lowering_on_a_cpu(model: Path) -> None:
 
 
 @cpu_only
-def test_a_device_without_its_provider_is_refused_before_anything_is_opened() -> None:
+def test_a_device_without_its_provider_is_refused_before_anything_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
     for device in ("cuda", "cuda:1"):
         with pytest.raises(DeviceError, match=f"device {device}: this onnxruntime has no CUDA provider"):
             check_device(device)
     for device in ("auto", "cpu"):
         check_device(device)
+
+
+@cpu_only
+def test_without_a_gpu_nobody_is_sent_for_another_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise DeviceError("NVIDIA's driver does not load; install it, or use --device cpu")
+
+    monkeypatch.setattr(session_module, "check_gpu", none)
+    with pytest.raises(DeviceError, match=r"^device cuda:1: NVIDIA's driver does not load; install it, or use") as said:
+        check_device("cuda:1")
+    assert "pip" not in str(said.value)
 
 
 # --- CUDA that does not work: an onnxruntime that says it has the provider, and cannot load it -----------------
