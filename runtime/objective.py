@@ -18,6 +18,7 @@ from impasto.runtime.model import (
     GUIDED_STATISTICS,
     PRECISIONS,
     STATISTICS,
+    WINOGRAD,
     Metadata,
     ModelFolder,
     extents,
@@ -165,6 +166,9 @@ class Objective:
         objective = on_device(where, measure_and_open)
         if precision == "fp16" and objective.device == "cpu":
             warnings.warn("precision fp16: on a CPU it only takes longer; leave it out", RuntimeWarning, stacklevel=2)
+        if lowering == WINOGRAD and objective.device != "cpu":
+            told = "lowering winograd: is made for CPUs, and some of it runs on one; leave it out"
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
         if objective.metadata.random_weights:
             warnings.warn(
                 f"model {folder.path} has random weights: good for tests, useless for pictures",

@@ -67,7 +67,7 @@ def random_weights() -> Weights:
 def export_unchecked(folder: Path, recipes: Sequence[Recipe], weights: Weights) -> None:
     """Export without trying the gradients out, nine tenths of the time, for what is compared with other gradients.
 
-    `tests/export/test_build.py` has exports that try them out.
+    `tests/export/test_build.py` has exports that try them out: all recipes', where it is run with the slow tests.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(build, "_check_all", lambda *_: [])

@@ -18,6 +18,7 @@ void *handle[1]; /* of whatever is created */
 
 static size_t capacity = (size_t)1 << 36, used, peak;
 static long copies[KINDS];
+static size_t bytes[KINDS];
 
 static struct { void *address; size_t size; } blocks[MOST];
 static struct { const void *function; const char *name; long launches; } kernels[MOST];
@@ -27,6 +28,7 @@ void stand_in_has(size_t bytes) { capacity = bytes; }
 size_t stand_in_used(void) { return used; }
 size_t stand_in_peak(void) { return peak; }
 long stand_in_copies(int kind) { return copies[kind]; }
+size_t stand_in_bytes(int kind) { return bytes[kind]; }
 
 long stand_in_launches(const char *part_of_name) {
     long found = 0;
@@ -38,6 +40,7 @@ long stand_in_launches(const char *part_of_name) {
 void stand_in_reset(void) {
     peak = used;
     memset(copies, 0, sizeof copies);
+    memset(bytes, 0, sizeof bytes);
     for (int k = 0; k < kernel_count; k++) kernels[k].launches = 0;
 }
 
@@ -88,6 +91,7 @@ int cudaHostUnregister(void *address) { return SUCCESS; }
 
 int cudaMemcpy(void *to, const void *from, size_t size, int kind) {
     copies[kind]++;
+    bytes[kind] += size;
     memmove(to, from, size);
     return SUCCESS;
 }

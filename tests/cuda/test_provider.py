@@ -21,8 +21,11 @@ from impasto.runtime import Objective, stylize
 from impasto.runtime.cuda import CudaOptions
 from impasto.runtime.driver import gpus, load_library, runtime_libraries
 from impasto.runtime.errors import MemoryShortage
+from impasto.runtime.lbfgs import Algebra
+from impasto.runtime.model import ModelFolder
 from impasto.runtime.pictures import to_planes
 from impasto.runtime.recipe import builtin_recipes, load_recipe
+from impasto.runtime.session import Placement
 from tests.conftest import export_unchecked
 
 DEVICE: Any = load_library(runtime_libraries(getattr(onnxruntime, "cuda_version", "")))
@@ -67,7 +70,7 @@ def device() -> Iterator[Any]:
     """A device of 64 GiB, whose counts begin with the test; what others before it left open is closed."""
     gc.collect()
     DEVICE.stand_in_has.argtypes = [ctypes.c_size_t]
-    for name in ("stand_in_peak", "stand_in_used"):
+    for name in ("stand_in_peak", "stand_in_used", "stand_in_bytes"):
         getattr(DEVICE, name).restype = ctypes.c_size_t
     for name in ("stand_in_copies", "stand_in_launches"):
         getattr(DEVICE, name).restype = ctypes.c_long
@@ -110,6 +113,24 @@ def test_the_picture_goes_up_and_terms_and_gradient_come_down_and_nothing_else(
     assert device.stand_in_launches(b"") > CONVOLUTIONS
     assert device.stand_in_copies(UP) == 1
     assert device.stand_in_copies(DOWN) == len(objective.terms) + len(["loss", "gradient"])
+
+
+def test_the_optimisers_arithmetic_sends_numbers_only(everything: Path, device: Any) -> None:
+    """Nothing of a picture's size goes up or comes down, and the graphs, opened for any size, compute on the device."""
+    algebra, m = Algebra.open(ModelFolder.open(everything), Placement("cuda:0")), 5
+    x, y, z, w = (algebra.allocate(PLANES.shape) for _ in range(4))
+    rows, spare = (algebra.allocate((2 * m, *PLANES.shape[1:])) for _ in range(2))
+    products = algebra.allocate((2 * m, 2))
+    algebra.bound((0.0, 255.0))
+    for _ in range(2):  # the first time there may be constants to be copied
+        device.stand_in_reset()
+        algebra.step(x, y, 1.0, z)
+        algebra.slope(w, y, 1.0, z)
+        algebra.direction(rows, np.zeros(2 * m), w, -1.0, 1.0, x, y)
+        algebra.remember(rows, (1.0, y), (w, w), 1.0, (z, x), 1.0, spare, products)
+    assert device.stand_in_launches(b"") > 20
+    assert device.stand_in_bytes(UP) < 1024
+    assert device.stand_in_bytes(DOWN) < 1024
 
 
 @pytest.mark.parametrize(("kind", "transposed"), [("objective", 0), ("half", 1)])

@@ -20,7 +20,7 @@ from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
 from impasto.runtime.errors import ExportError, OutputError, RecipeError
 from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, STATISTICS, WEIGHTS_FILE, ModelFolder
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.recipe import builtin_recipes, load_recipe
 from impasto.runtime.session import Placement, open_session, read_metadata
 from tests.conftest import SHALLOW, SMALL
 
@@ -101,6 +101,12 @@ def test_vgg16_can_be_exported(tmp_path: Path) -> None:
         for name, graph, guided in itertools.product(["gatys", SHALLOW.name], graphs, (False, True))
     }
     assert all(check.error < 1e-2 for check in checks)
+
+
+@pytest.mark.slow
+def test_every_recipe_that_comes_along_passes_its_self_check(tmp_path: Path, real_weights: Weights) -> None:
+    checks = export_model(tmp_path / "all", [load_recipe(name) for name in builtin_recipes()], real_weights)
+    assert {check.recipe for check in checks} == {*builtin_recipes()}
 
 
 def test_a_second_export_over_a_recipe_needs_force(tmp_path: Path, random_weights: Weights) -> None:

@@ -98,8 +98,8 @@ def test_a_picture_rounded_to_eleven_bits_has_a_gradient_that_is_another_by_more
     """A factor of TF32's first product is the picture less the mean: no other rounding is needed to miss 1e-3."""
     mean = np.array(real_weights.preprocessing.mean, np.float32)
     (loss,), (far,) = changes(real_model, recipe, lambda picture, _: eleven_bits(picture - mean) + mean)
-    assert loss < 1e-4
-    assert 5e-3 < far < 5e-2
+    assert loss < 1e-5
+    assert 3e-3 < far < 5e-2
 
 
 @pytest.mark.slow

@@ -121,3 +121,11 @@ def test_what_works_is_opened_once(model: Path, cuda: Callable[..., list[bool]])
     opened = cuda()
     Objective.open(model, "gatys", content=CONTENT, styles=[STYLE])
     assert opened == [True]
+
+
+def test_the_lowering_for_cpus_is_advised_against_on_cuda(model: Path, cuda: Callable[..., list[bool]]) -> None:
+    cuda()
+    with pytest.warns(
+        RuntimeWarning, match="lowering winograd: is made for CPUs, and some of it runs on one; leave it"
+    ):
+        Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda", lowering="winograd")
