@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from impasto import __version__
 from impasto.cli import options
 from impasto.cli.options import option
-from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+from impasto.defaults import DEFAULT_MODEL, DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS
+
+if TYPE_CHECKING:
+    from impasto.runtime.model import Metadata
 
 #: What a transfer needs, then what an export needs, then the rest of what matters.
 NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow")
@@ -196,6 +199,7 @@ def _examine_model(path: Path) -> dict[str, Any]:
     from impasto.runtime.model import ALGEBRA, OBJECTIVE, RECIPE_GRAPHS, ModelFolder
     from impasto.runtime.session import read_metadata
 
+    metadata: list[Metadata] = []
     try:
         folder = ModelFolder.open(path)
         metadata = [read_metadata(folder, recipe, OBJECTIVE) for recipe in folder.recipes()]
@@ -206,7 +210,7 @@ def _examine_model(path: Path) -> dict[str, Any]:
         for name in ALGEBRA:
             folder.algebra(name)
     except ImpastoError as error:
-        return {"path": str(path), "error": str(error)}
+        return {"path": str(path), "error": str(error), **_command(path, metadata)}
     return {
         "path": str(path),
         "network": metadata[0].network,
@@ -214,6 +218,19 @@ def _examine_model(path: Path) -> dict[str, Any]:
         "exporter": metadata[0].exporter,
         "random_weights": metadata[0].random_weights,
     }
+
+
+def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
+    """Return the command that exports a folder again as it was, if nothing in it is its owner's own."""
+    from impasto.runtime.model import export_command
+    from impasto.runtime.recipe import builtin_recipes
+
+    own = [graph for graph in metadata if graph.recipe.name not in builtin_recipes()]
+    if not metadata or own or metadata[0].weights["source"] != DEFAULT_WEIGHTS:
+        return {}
+    network = metadata[0].network
+    into = [] if network == DEFAULT_NETWORK else ["--network", network]
+    return {"command": export_command(path, *into, "--force")}
 
 
 def _time(model: Path, recipe: str, device: str) -> float | str:
@@ -289,13 +306,13 @@ def _runtime_problems(found: Findings) -> list[Problem]:
 def _model_problems(found: Findings) -> list[Problem]:
     problems = []
     if not found.onnxruntime and "error" in found.model:
-        from impasto.runtime.model import ModelFolder, export_command
+        from impasto.runtime.model import ModelFolder, export_again, export_command
 
         path = Path(found.model["path"])
         if ModelFolder(path).recipes():
-            command = export_command(path, "--force")
+            command = found.model.get("command") or export_again(path)
         elif path.is_file() or (path.is_dir() and any(path.iterdir())):  # somebody's, and an export would not touch it
-            command = export_command(path.with_name(f"{path.name}-model"))
+            command = export_command(DEFAULT_MODEL)
         else:
             command = export_command(path)
         if not found.packages["onnx"]:

@@ -258,12 +258,13 @@ def stylize(
 def faster_next_time(result: Result) -> str | None:
     """Return how the next run could be faster, where a GPU waited for SciPy more than half of the time."""
     plan, scipys = result.plan, result.optimizer_seconds
-    other = plan.optimizer != "lbfgs" or plan.restart_every or plan.restarts  # the time was not all of this run
+    resumed = bool(plan.restarts)  # then the seconds are not all of this run
+    other = plan.optimizer != "lbfgs" or plan.restart_every or resumed
     if result.device == "cpu" or other or scipys < result.seconds / 2:
         return None
     return (
         f"{100 * scipys / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "
-        f"with --optimizer lbfgs-device it runs on {result.device}, too"
+        f"--optimizer lbfgs-device does its work on {result.device}"
     )
 
 

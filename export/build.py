@@ -338,6 +338,7 @@ def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
         if recipe not in kept
         for lowering, kind in GRAPHS
     }
+    dropped |= {f"lbfgs.{name}.onnx" for name in ALGEBRA}  # as they were called before they knew bounds
     for path in folder.iterdir():
         if (staging / path.name).exists() or path.name in dropped:
             continue

@@ -469,7 +469,7 @@ class Descent:
                 return self._flat
             fresh = not self._history.pairs
             line = LineSearch(loss, slope, 1 / math.sqrt(square) if fresh else 1.0) if slope < 0 else None
-            found = self._follow(line, watch) if line else None
+            found = self._follow(line, loss, watch) if line else None
             if found is not None:
                 self._remember(found, slope)
                 loss = found.loss
@@ -478,15 +478,15 @@ class Descent:
             else:
                 self._history.clear()
 
-    def _follow(self, line: LineSearch, watch: Watch) -> Look | None:
-        """Return the look that ends a line search, if the step is to be taken."""
+    def _follow(self, line: LineSearch, before: float, watch: Watch) -> Look | None:
+        """Return the look that ends a line search, if the step is to be taken: if it is lower than where it began."""
         while True:
             length = line.length
             self._algebra.step(self._point, self._direction, length * self._unit, self._trial)
             loss, slope = self._look(watch)
             line.tell(loss, slope)
             if line.over:
-                return Look(length, loss, slope) if line.found else None
+                return Look(length, loss, slope) if line.found and loss < before else None
 
     def _look(self, watch: Watch) -> tuple[float, float]:
         """Return loss, scaled, and slope where the trial point is."""
@@ -505,9 +505,9 @@ class Descent:
             self._spare,
             self._products,
         )
-        self._rows, self._spare = self._spare, self._rows
         curvature = products[self._history.size - 1, 1]  # the newest s times the newest y
         if curvature > np.finfo(np.float64).eps * -slope * found.length:
+            self._rows, self._spare = self._spare, self._rows
             self._history.record(products)
         else:
             self._history.clear()

@@ -52,6 +52,11 @@ def export_command(folder: Path, *options: str) -> str:
     return " ".join(["impasto export", *into, *options])
 
 
+def export_again(folder: Path) -> str:
+    """Return the advice to export a folder again. From what, and with which recipes, only its owner knows."""
+    return f"export it again as before, with {export_command(folder, '--force').removeprefix('impasto export ')}"
+
+
 def graph_file(recipe: str, lowering: str, kind: str) -> str:
     """Name the file of a graph: ``seed.direct.objective.onnx``."""
     return f"{recipe}.{lowering}.{kind}.onnx"
@@ -84,7 +89,7 @@ _LEVELS = 5
 
 
 def algebra_file(name: str) -> str:
-    """Name the file of one of the `ALGEBRA`: ``lbfgs-b.step.onnx``; older ones, called ``lbfgs``, knew no bounds."""
+    """Name the file of one of the `ALGEBRA`: ``lbfgs-b.step.onnx``."""
     return f"lbfgs-b.{name}.onnx"
 
 
@@ -166,14 +171,13 @@ class Metadata:
         ModelError
             When the text is of another format version, or is not what an exporter writes.
         """
-        again = export_command(Path(where).parent, "--force")
+        again = export_again(Path(where).parent)
         try:
             data: dict[str, Any] = json.loads(text)
             version = data.pop("format")
             if version != FORMAT:
                 raise ModelError(
-                    f"{where}: model format {version}, but this version of impasto reads format {FORMAT}; "
-                    f"export it again with: {again}"
+                    f"{where}: model format {version}, but this version of impasto reads format {FORMAT}; {again}"
                 )
             recipe = Recipe.from_mapping(data.pop("recipe"), where)
             layers = tuple(Layer(**layer) for layer in data.pop("layers"))
@@ -181,7 +185,7 @@ class Metadata:
                 raise TypeError
             return cls(recipe=recipe, layers=layers, **data)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise ModelError(f"{where}: damaged metadata; export it again with: {again}") from None
+            raise ModelError(f"{where}: damaged metadata; {again}") from None
 
 
 @dataclass(frozen=True)
@@ -208,12 +212,12 @@ class ModelFolder:
         if not folder.recipes():
             raise ModelError(f"model {path}: holds no exported graphs; {_ELSEWHERE}")
         if not (path / WEIGHTS_FILE).is_file():
-            raise ModelError(f"model {path}: {WEIGHTS_FILE} is missing; copy the whole folder, or export it again")
+            raise ModelError(f"model {path}: {WEIGHTS_FILE} is missing; copy the whole folder, or {folder._again}")
         return folder
 
     @property
     def _again(self) -> str:
-        return export_command(self.path, "--force")
+        return export_again(self.path)
 
     def recipes(self) -> tuple[str, ...]:
         """Return the names of the recipes that were exported into this folder."""
@@ -235,7 +239,7 @@ class ModelFolder:
             )
         path = self.path / graph_file(recipe, lowering, kind)
         if not path.is_file():
-            raise ModelError(f"model {self.path}: {path.name} is missing; export it again with: {self._again}")
+            raise ModelError(f"model {self.path}: {path.name} is missing; {self._again}")
         return path
 
     def algebra(self, name: str) -> Path:
@@ -249,8 +253,7 @@ class ModelFolder:
         path = self.path / algebra_file(name)
         if not path.is_file():
             raise ModelError(
-                f"model {self.path}: {path.name}, which optimizer lbfgs-device needs, is missing; "
-                f"export it again with: {self._again}"
+                f"model {self.path}: {path.name}, which optimizer lbfgs-device needs, is missing; {self._again}"
             )
         return path
 
@@ -269,5 +272,5 @@ class ModelFolder:
         if found != metadata.weights_size:
             raise ModelError(
                 f"model {self.path}: {WEIGHTS_FILE} has {found} bytes, expected {metadata.weights_size}; "
-                f"copy the whole folder again, or export it again with: {self._again}"
+                f"copy the whole folder again, or {self._again}"
             )

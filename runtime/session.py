@@ -29,7 +29,7 @@ from impasto.runtime.model import (
     WINOGRAD,
     Metadata,
     ModelFolder,
-    export_command,
+    export_again,
 )
 
 T = TypeVar("T")
@@ -341,7 +341,8 @@ def foreseen(placement: Placement) -> Placement:
     """
     device = "cuda:0" if placement.device in ("auto", "cuda") else placement.device
     if placement.device == "auto":
-        import_onnxruntime()
+        if CUDA not in import_onnxruntime().get_available_providers():
+            device = "cpu"  # the driver is not even asked: see `check_device`
         try:
             check_device(device)
         except DeviceError:
@@ -427,8 +428,7 @@ def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = Tr
         return _create(ort, path, [CPU], options)
     except Exception as error:  # onnxruntime's own exception types are not public
         raise ModelError(
-            f"{path}: onnxruntime cannot open it ({_one_line(error)}); "
-            f"export it again with: {export_command(path.parent, '--force')}"
+            f"{path}: onnxruntime cannot open it ({_one_line(error)}); {export_again(path.parent)}"
         ) from None
 
 
@@ -551,7 +551,7 @@ def check_device(device: str) -> None:
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return
-    try:  # first, for without a GPU another onnxruntime would be no help
+    try:  # even if it is not made for it: without a GPU, another onnxruntime would be no help
         check_gpu(int(number or 0), str(getattr(ort, "cuda_version", "")))
     except DeviceError as error:
         raise DeviceError(f"device {device}: {error}") from None

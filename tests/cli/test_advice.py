@@ -16,7 +16,7 @@ from impasto.cli.stylize import faster_next_time
 from impasto.runtime import Result, stylize
 from impasto.runtime.transfer import Transfer
 
-SAID = "90 % of the time was SciPy's L-BFGS-B, on the CPU; with --optimizer lbfgs-device it runs on cuda:0, too"
+SAID = "90 % of the time was SciPy's L-BFGS-B, on the CPU; --optimizer lbfgs-device does its work on cuda:0"
 
 
 def waited(result: Result) -> Result:

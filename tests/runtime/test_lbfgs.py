@@ -132,10 +132,24 @@ def test_within_bounds_it_needs_hardly_more_evaluations_than_scipy(algebra: Alge
 
 
 def test_a_start_from_which_descent_leads_only_out_of_the_bounds_is_the_result(algebra: Algebra) -> None:
+    way = np.where(bowl()[1] > 0, np.float32(1), np.float32(-1))
+
+    def slope(x: Array) -> tuple[float, Array]:
+        return 10.0 - float((way * x).sum()), -way
+
+    held = on_device(algebra, slope, way.clip(*BOX), 50, bounds=(-1.0, 1.0))
+    assert (held.evaluations, held.reason) == (1, HELD)
+    moved = on_device(algebra, slope, -way, 50, bounds=(-1.0, 1.0))
+    np.testing.assert_array_equal(moved.point, way)
+    assert moved.reason == HELD
+
+
+@pytest.mark.parametrize("bounds", [None, BOX])
+def test_at_the_minimum_it_says_so(algebra: Algebra, bounds: tuple[float, float] | None) -> None:
     function, bottom = bowl()
-    corner = np.where(bottom > 0, np.float32(0.1), np.float32(-0.1))
-    low = on_device(algebra, lambda x: function(x + corner), np.zeros_like(bottom), 50, bounds=(0.0, 0.0))
-    assert (low.evaluations, low.reason) == (1, HELD)
+    found = on_device(algebra, function, np.full_like(bottom, 1), 1000, bounds=bounds)
+    assert found.reason.startswith("converged")
+    assert found.evaluations < 300
 
 
 def test_what_is_not_finite_at_a_bound_is_noticed(algebra: Algebra) -> None:

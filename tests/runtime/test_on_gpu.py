@@ -62,7 +62,7 @@ def differences(folder: Path, recipe: str, of: tuple[Array, Array, Planes], **op
 
 
 @pytest.mark.xfail(
-    reason="so does a picture that is rounded as TF32 rounds it: see test_tf32.py", strict=True, raises=AssertionError
+    reason="so is a picture's that is rounded as TF32 rounds it: see test_tf32.py", strict=False, raises=AssertionError
 )
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_with_tf32_the_gradient_is_within_a_thousandth_whatever_was_decided(real_model: Path, recipe: str) -> None:
@@ -71,7 +71,9 @@ def test_with_tf32_the_gradient_is_within_a_thousandth_whatever_was_decided(real
 
 
 @pytest.mark.xfail(
-    reason="so may a picture that is changed in its last bits: see test_tf32.py", strict=False, raises=AssertionError
+    reason="so may a picture's be that is changed in its last bits: see test_tf32.py",
+    strict=False,
+    raises=AssertionError,
 )
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_without_tf32_the_gradient_is_within_1e_4_whatever_was_decided(real_model: Path, recipe: str) -> None:

@@ -87,6 +87,16 @@ def test_without_a_gpu_nobody_is_sent_for_another_onnxruntime(monkeypatch: pytes
     assert "pip" not in str(said.value)
 
 
+@cpu_only
+def test_where_onnxruntime_is_the_cpus_auto_does_not_ask_for_gpus(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would be the first use of CUDA in a process that is to have none."""
+    asked: list[object] = []
+    monkeypatch.setattr(session_module, "check_gpu", lambda *arguments: asked.append(arguments))
+    assert foreseen(Placement()).device == "cpu"
+    assert open_session(ModelFolder.open(model), "gatys", STATISTICS).device == "cpu"
+    assert not asked
+
+
 # --- CUDA that does not work: an onnxruntime that says it has the provider, and cannot load it -----------------
 
 
