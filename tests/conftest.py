@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -80,6 +81,12 @@ def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> 
     folder = tmp_path_factory.mktemp("models") / "random"
     export_unchecked(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
     return folder
+
+
+@pytest.fixture
+def copy(model: Path, tmp_path: Path) -> Path:
+    """Return a copy of the model folder whose files may be replaced or renamed, not written into."""
+    return Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -45,12 +44,6 @@ layers.block1_conv2 = 1
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with a photograph and a painting."""
     return lay_out(tmp_path / "desk", monkeypatch)
-
-
-@pytest.fixture
-def copy(model: Path, tmp_path: Path) -> Path:
-    """Return a copy of the model folder whose files may be replaced or renamed, not written into."""
-    return Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
 
 
 # --- help and usage -------------------------------------------------------------------------------------------

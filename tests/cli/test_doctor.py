@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -172,8 +171,7 @@ def test_a_whole_model_is_described_and_timed(model: Path) -> None:
     "missing",
     ["lbfgs-b.step.onnx", "impasto.direct.half-objective.onnx", "seed.direct.statistics.onnx"],
 )
-def test_a_model_that_lacks_a_graph_is_to_be_exported_again(missing: str, model: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
+def test_a_model_that_lacks_a_graph_is_to_be_exported_again(missing: str, copy: Path) -> None:
     (copy / missing).unlink()
     (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
     assert missing in problem.what
@@ -182,9 +180,8 @@ def test_a_model_that_lacks_a_graph_is_to_be_exported_again(missing: str, model:
 
 @pytest.mark.parametrize("network", ["vgg16", "vgg19"])
 def test_a_model_of_the_weights_and_recipes_that_come_along_has_a_command(
-    network: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: str, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = Path(shutil.copytree(model, tmp_path / "copy", copy_function=os.link))
     for graph in copy.glob("wasserstein.*"):  # a recipe of the tests' own
         graph.unlink()
     (copy / "seed.direct.statistics.onnx").unlink()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,6 @@ from impasto.runtime.model import (
 )
 from impasto.runtime.session import Placement, open_session, read_metadata
 from impasto.runtime.terms import LayerSize
-
-
-@pytest.fixture
-def copy(model: Path, tmp_path: Path) -> Path:
-    """Return a copy of the model folder to be damaged: its files must be replaced, never written into."""
-    return Path(shutil.copytree(model, tmp_path / "model", copy_function=os.link))
 
 
 def replace(path: Path, data: bytes) -> None:
