@@ -29,7 +29,8 @@ from benchmarks import machine
 from benchmarks.report import table
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime import Objective, Result, Step, StopOptimization
-from impasto.runtime.pictures import fit_style, read_picture, resize
+from impasto.runtime.photographs import read_picture
+from impasto.runtime.pictures import fit_style, resize
 from impasto.runtime.plan import schedule
 from impasto.runtime.recipe import load_recipe
 from impasto.runtime.transfer import Callback, Transfer, prepare

@@ -54,7 +54,8 @@ def main() -> None:
         from benchmarks.protocol import Job
         from impasto.runtime import Objective
         from impasto.runtime.optimize import minimize, preload
-        from impasto.runtime.pictures import read_picture, to_planes
+        from impasto.runtime.photographs import read_picture
+        from impasto.runtime.pictures import to_planes
         from impasto.runtime.transfer import FIRST_STEP
 
     job = Job(**json.loads(sys.argv[1]))

@@ -63,24 +63,24 @@ def demo(
 
 def _check_wishes(device: str, threads: int | None, size: str | None, content: Image.Image) -> None:
     """Refuse what the transfer would refuse, before a model is exported for it."""
-    from impasto.runtime import pictures
+    from impasto.runtime import sizes
     from impasto.runtime.recipe import parse_size
     from impasto.runtime.session import Placement, check_device
 
     check_device(Placement(device, threads=threads).device)
     if size is not None:
-        pictures.result_size(parse_size(size), content)
+        sizes.result_size(parse_size(size), content)
 
 
 def _check_output(output: Path, force: bool) -> None:
     """Make the folder of the output where it is missing; leave none behind for an output that is refused."""
-    from impasto.runtime import OutputError, pictures
+    from impasto.runtime import OutputError, encoding
 
     missing = [folder for folder in output.parents if not folder.exists()]
     with contextlib.suppress(OSError):  # the check says what is wrong
         output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pictures.check_output(output, force=force)
+        encoding.check_output(output, force=force)
     except OutputError:
         for folder in missing:
             with contextlib.suppress(OSError):

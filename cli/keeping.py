@@ -15,10 +15,10 @@ from typing import Any
 from PIL import Image
 
 from impasto.cli.running import write
-from impasto.runtime import pictures, places
+from impasto.runtime import encoding, photographs, pictures, places
 from impasto.runtime.checkpoint import Checkpoint, Checkpoints
 from impasto.runtime.errors import InputError, PictureError, SaveError
-from impasto.runtime.pictures import Photograph
+from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.record import Origin, Record
 from impasto.runtime.transfer import Callback, Position, Result, Step, Transfer
@@ -80,9 +80,9 @@ class Wishes:
         shown = [place for place in (self.output, self.triptych) if place is not None]
         for place in shown:
             force = self.force or _is_as_written(place, earlier)
-            pictures.check_output(place, force=force, inputs=inputs)
+            encoding.check_output(place, force=force, inputs=inputs)
         if self.preview:
-            pictures.check_output(self.preview, force=self.force or _is_preview(self.preview), inputs=inputs)
+            encoding.check_output(self.preview, force=self.force or _is_preview(self.preview), inputs=inputs)
         if self.log:
             begun = self.resume and earlier is None and Log.is_begun(self.log)
             force = self.force or begun or _is_log_of(self.log, earlier)
@@ -123,7 +123,7 @@ def _is_preview(path: Path) -> bool:
 def _has_text(path: Path, keyword: str) -> bool:
     """Whether a file is a picture with a text of that keyword."""
     try:
-        return path.is_file() and keyword in pictures.read_text(path)
+        return path.is_file() and keyword in photographs.read_text(path)
     except PictureError:
         return False
 

@@ -12,7 +12,7 @@ from impasto.cli.options import option
 from impasto.cli.running import write
 
 if TYPE_CHECKING:
-    from impasto.runtime.pictures import Photograph
+    from impasto.runtime.photographs import Photograph
     from impasto.runtime.places import Place
 
 _COLORS = ("style", "keep")
@@ -35,7 +35,7 @@ def mix(
     force: options.Force = False,
 ) -> None:
     """Give a result its photograph back in part: mix the two, or keep the photograph's colours."""
-    from impasto.runtime import InputError, pictures, places
+    from impasto.runtime import InputError, encoding, photographs, places
     from impasto.runtime import colors as palette
     from impasto.runtime.record import MIXED
 
@@ -43,9 +43,9 @@ def mix(
         raise InputError(f"colors {colors!r}: expected {' or '.join(_COLORS)}")
     if json and not places.is_file(output):
         raise InputError("output -: --json prints to standard output, too; name a file for the picture")
-    pictures.check_output(output, force=force, inputs=[result, content])
+    encoding.check_output(output, force=force, inputs=[result, content])
     painted, text = _read(result)
-    photograph = pictures.read_picture(content)
+    photograph = photographs.read_picture(content)
     image = painted.picture
     if colors == "keep":
         image = palette.keep_colors(image, photograph)
@@ -58,8 +58,8 @@ def mix(
 
 def _read(place: Place) -> tuple[Photograph, dict[str, str]]:
     """Return a picture with what a new one is given of it: of a file, the text in it, too; a stream is read once."""
-    from impasto.runtime import pictures, places
+    from impasto.runtime import photographs, places
 
-    painted = pictures.read_photograph(place)
-    text = pictures.read_text(place) if places.is_file(place) else {}
+    painted = photographs.read_photograph(place)
+    text = photographs.read_text(place) if places.is_file(place) else {}
     return painted, {key: value for key, value in text.items() if not key.startswith(_NOT_KEPT)}

@@ -34,9 +34,9 @@ def plot(
 ) -> None:
     """Draw the loss and its terms against the evaluations; of several LOGS, the losses only."""
     from impasto.cli.running import write
-    from impasto.runtime import pictures
+    from impasto.runtime import encoding
 
-    pictures.check_output(output, force=force, inputs=logs)
+    encoding.check_output(output, force=force, inputs=logs)
     found = [Run.read(path) for path in logs]
     write(chart_of_terms(found[0]) if len(found) == 1 else chart_of_losses(found), output)
 

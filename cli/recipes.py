@@ -46,8 +46,8 @@ def recipes(
 
 def _extent(text: str) -> tuple[int, int]:
     from impasto.runtime import InputError
-    from impasto.runtime.pictures import check_sides
     from impasto.runtime.recipe import parse_size
+    from impasto.runtime.sizes import check_sides
 
     size = parse_size(text)
     if size == "content":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.runtime import Result, Step
-    from impasto.runtime.pictures import Photograph
+    from impasto.runtime.photographs import Photograph
     from impasto.runtime.places import Place
     from impasto.runtime.record import Input, Origin, Record
     from impasto.runtime.session import Placement
@@ -124,20 +124,21 @@ def _place(wanted: Input, picture: str) -> str:
 
 def _read(made: Record, where: Mapping[str, Sequence[Place]], picture: str) -> dict[str, list[Photograph]]:
     """Read the inputs, and refuse those that are other pictures than the record says."""
-    from impasto.runtime import InputError, masks, pictures, places
+    from impasto.runtime import InputError, masks, places
+    from impasto.runtime.photographs import Photograph, read_photograph
 
-    photographs: dict[str, list[Photograph]] = {}
+    read: dict[str, list[Photograph]] = {}
     for role, found in where.items():
         for wanted, place in zip(made.inputs(role), found, strict=True):
             is_color = masks.is_color(place)
-            photograph = pictures.Photograph(masks.read_mask(place)) if is_color else pictures.read_photograph(place)
+            photograph = Photograph(masks.read_mask(place)) if is_color else read_photograph(place)
             if not wanted.is_same(photograph.picture):
                 raise InputError(
                     f"{role} {places.name(place)}: is not the picture that {picture} was made from (its pixels have "
                     f"another SHA-256); say where that is now with --{role}"
                 )
-            photographs.setdefault(role, []).append(photograph)
-    return photographs
+            read.setdefault(role, []).append(photograph)
+    return read
 
 
 def _placement(made: Record, device: str | None, threads: int | None) -> Placement:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.runtime import Result, Step
-    from impasto.runtime.pictures import Photograph
+    from impasto.runtime.photographs import Photograph
     from impasto.runtime.places import Place
 
 
@@ -63,10 +63,10 @@ def _summary(result: Result) -> str:
 def write(
     picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None
 ) -> None:
-    """Write a picture and say where it is; see `impasto.runtime.pictures.write_picture`."""
-    from impasto.runtime import pictures, places
+    """Write a picture and say where it is; see `impasto.runtime.encoding.write_picture`."""
+    from impasto.runtime import encoding, places
 
-    pictures.write_picture(picture, place, like=like, text=text)
+    encoding.write_picture(picture, place, like=like, text=text)
     where = place if places.is_file(place) else "standard output"
     print(f"wrote {where} ({picture.width}x{picture.height})", file=sys.stderr)
 

@@ -151,19 +151,19 @@ class _Job:
 
     def make(self) -> None:
         """Carry the transfer out, and keep its result, with the record of how it was made."""
-        from impasto.runtime import pictures
+        from impasto.runtime import encoding
         from impasto.runtime.record import Origin, Record
 
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
         image = self.transfer.run().image
-        pictures.write_picture(image, self.path, text=Record.of(self.transfer, origin, image).text)
+        encoding.write_picture(image, self.path, text=Record.of(self.transfer, origin, image).text)
 
     def picture(self) -> Image.Image | None:
         """Return the result that is kept, if there is one and it is whole."""
-        from impasto.runtime import PictureError, pictures
+        from impasto.runtime import PictureError, photographs
 
         try:
-            found = pictures.read_picture(self.path)
+            found = photographs.read_picture(self.path)
         except PictureError:
             return None
         return found if found.size == (self.transfer.plan.width, self.transfer.plan.height) else None
@@ -183,11 +183,11 @@ def _slug(name: str) -> str:
 
 
 def _check_output(output: str, inputs: list[Place], force: bool) -> None:
-    from impasto.runtime import InputError, pictures, places
+    from impasto.runtime import InputError, encoding, places
 
     if not places.is_file(output):
         raise InputError(f"output {places.name(output)}: expected a file name for the sheet, such as sheet.png")
-    pictures.check_output(output, force=force, inputs=inputs)
+    encoding.check_output(output, force=force, inputs=inputs)
 
 
 def _folder(path: Path) -> Path:
@@ -205,9 +205,9 @@ def _folder(path: Path) -> Path:
 
 
 def _read(given: list[str]) -> list[_Named]:
-    from impasto.runtime import pictures, places
+    from impasto.runtime import photographs, places
 
-    return [_Named(Path(places.name(place)).stem, place, pictures.read_picture(place)) for place in given]
+    return [_Named(Path(places.name(place)).stem, place, photographs.read_picture(place)) for place in given]
 
 
 def _recipes(wanted: list[str], model: Path) -> dict[str, str]:

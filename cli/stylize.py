@@ -190,7 +190,7 @@ def stylize(
     """Repaint the photograph CONTENT in the manner of STYLES."""
     from impasto.cli.estimating import announce, teach
     from impasto.cli.keeping import Keeper, Wishes
-    from impasto.runtime import masks, pictures
+    from impasto.runtime import masks, photographs
     from impasto.runtime.cuda import CudaOptions
     from impasto.runtime.recipe import INITS
     from impasto.runtime.record import Origin
@@ -202,16 +202,16 @@ def stylize(
     where |= {masks.CONTENT_MASK: [content_mask] if content_mask else [], masks.STYLE_MASK: [*(style_mask or [])]}
     earlier = wishes.earlier()
     wishes.check([place for given in where.values() for place in given], earlier)
-    photograph = pictures.read_photograph(content)
+    photograph = photographs.read_photograph(content)
     transfer = prepare(
         photograph.picture,
-        [pictures.read_picture(style) for style in styles],
+        [photographs.read_picture(style) for style in styles],
         model=model,
         recipe=recipe,
         size=size,
         evaluations=evaluations,
         stages=stages,
-        init=pictures.read_picture(start) if start else init,
+        init=photographs.read_picture(start) if start else init,
         noise=noise,
         seed=seed,
         style_blend=_numbers("--style-blend", style_blend),

@@ -19,7 +19,7 @@ from impasto.cli.contact import Label, contact_sheet
 from impasto.cli.samples import draw_content, draw_style
 from impasto.cli.sheet import sheet
 from impasto.defaults import DEFAULT_MODEL
-from impasto.runtime import pictures, places, stylize
+from impasto.runtime import encoding, photographs, pictures, places, stylize
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "pictures"
@@ -127,7 +127,7 @@ def _drawn(name: str) -> Path:
     """Draw a sample, and return where it is."""
     path = WORK / f"{name}.png"
     if not path.exists():
-        pictures.write_picture(_SAMPLES[name](SIZE, SIZE * 3 // 4), path)
+        encoding.write_picture(_SAMPLES[name](SIZE, SIZE * 3 // 4), path)
     return path
 
 
@@ -136,8 +136,8 @@ def _kept(name: str, make: Callable[[], Any]) -> Image.Image:
     path = WORK / f"{name}.png"
     if not path.exists():
         print(f"making {path.name}")
-        pictures.write_picture(make().image, path)
-    return pictures.read_picture(path)
+        encoding.write_picture(make().image, path)
+    return photographs.read_picture(path)
 
 
 def _write(image: Image.Image, name: str) -> None:

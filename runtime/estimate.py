@@ -20,10 +20,10 @@ from impasto.runtime.available import available_memory
 from impasto.runtime.errors import InputError
 from impasto.runtime.model import DIRECT, WINOGRAD, kind_for, small_kind
 from impasto.runtime.objective import Objective
-from impasto.runtime.pictures import MIN_SIDE, fitted_size
 from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.session import Placement, foreseen
+from impasto.runtime.sizes import MIN_SIDE, fitted_size
 from impasto.runtime.timings import Timing, Timings, cores, kind_of
 from impasto.runtime.transfer import Result, Step, Transfer
 

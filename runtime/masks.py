@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.runtime.errors import InputError, PictureError
-from impasto.runtime.pictures import MIN_SIDE, Picture, as_image, read_picture
+from impasto.runtime.photographs import read_picture
+from impasto.runtime.pictures import Picture, as_image
 from impasto.runtime.places import Place
+from impasto.runtime.sizes import MIN_SIDE
 
 #: float32 [1, R, H, W], 0..1: how much each pixel belongs to each of R regions. Over a content picture they sum to 1;
 #: in a style picture, what is in none of the content's regions counts nowhere.
@@ -157,7 +159,7 @@ def read_mask(place: Place) -> Image.Image:
     Raises
     ------
     PictureError
-        As `impasto.runtime.pictures.read_picture`.
+        As `impasto.runtime.photographs.read_picture`.
     """
     return _plain(place, "mask") if isinstance(place, str) and is_color(place) else read_picture(place)
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from impasto.runtime.errors import InputError
-from impasto.runtime.pictures import MIN_SIDE
 from impasto.runtime.recipe import INITS, Recipe
+from impasto.runtime.sizes import MIN_SIDE
 
 COLORS = ("style", "keep", "match")
 OPTIMIZERS = ("lbfgs", "lbfgs-device", "adam")

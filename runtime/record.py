@@ -26,7 +26,7 @@ from impasto.runtime import places
 from impasto.runtime.errors import ImpastoError, InputError
 from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
-from impasto.runtime.pictures import read_text
+from impasto.runtime.photographs import read_text
 from impasto.runtime.places import Place
 from impasto.runtime.plan import Plan
 from impasto.runtime.session import Placement, import_onnxruntime, read_metadata
@@ -287,7 +287,7 @@ class Record:
 
     @property
     def text(self) -> dict[str, str]:
-        """What `impasto.runtime.pictures.write_picture` is to write into the picture."""
+        """What `impasto.runtime.encoding.write_picture` is to write into the picture."""
         return {KEYWORD: self.to_json()}
 
     def to_json(self) -> str:

@@ -22,20 +22,11 @@ from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.objective import Objective
 from impasto.runtime.optimize import Adam, Evaluation, Minimum, StopOptimization, minimize, preload
-from impasto.runtime.pictures import (
-    Picture,
-    Planes,
-    as_image,
-    fit_style,
-    resize,
-    resize_planes,
-    result_size,
-    to_image,
-    to_planes,
-)
+from impasto.runtime.pictures import Picture, Planes, as_image, fit_style, resize, resize_planes, to_image, to_planes
 from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedule
 from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
 from impasto.runtime.session import Placement, check_device, read_metadata
+from impasto.runtime.sizes import result_size
 
 #: The first step that the line search tries changes pixels by so many levels (root mean square).
 FIRST_STEP = 4.0

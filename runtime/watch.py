@@ -17,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
-from impasto.runtime.pictures import Photograph, check_output, write_picture
+from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.transfer import Callback, Step
 
@@ -141,7 +142,7 @@ class Saves(Watcher):
     like
         The photograph whose colour profile, EXIF and transparency they get.
     text
-        What else to write into each; see `impasto.runtime.pictures.write_picture`.
+        What else to write into each; see `impasto.runtime.encoding.write_picture`.
     """
 
     what = "picture in between"

@@ -14,7 +14,8 @@ from processes import assert_refused, command, contents, environment, impasto_
 
 from impasto.runtime.colors import keep_colors
 from impasto.runtime.colors import mix as mixed
-from impasto.runtime.pictures import Photograph, read_photograph, read_text, write_picture
+from impasto.runtime.encoding import write_picture
+from impasto.runtime.photographs import Photograph, read_photograph, read_text
 
 SIZE = (48, 36)
 

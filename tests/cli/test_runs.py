@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out
 
-from impasto.runtime.pictures import read_text, write_picture
+from impasto.runtime.encoding import write_picture
+from impasto.runtime.photographs import read_text
 from impasto.runtime.record import KEYWORD, Record
 from impasto.runtime.watch import PREVIEW, SAVED
 

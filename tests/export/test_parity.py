@@ -29,7 +29,8 @@ from impasto.export.weights import TORCHVISION, Weights
 from impasto.export.winograd import small, winograd
 from impasto.runtime.model import LOWERINGS, OBJECTIVE, small_kind
 from impasto.runtime.objective import Objective
-from impasto.runtime.pictures import read_picture, resize
+from impasto.runtime.photographs import read_picture
+from impasto.runtime.pictures import resize
 from impasto.runtime.recipe import load_recipe
 
 Rgb = NDArray[np.float32]

@@ -21,17 +21,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
+from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import OutputError, PictureError
-from impasto.runtime.pictures import (
-    Photograph,
-    check_output,
-    read_photograph,
-    read_picture,
-    read_text,
-    result_size,
-    to_rgb,
-    write_picture,
-)
+from impasto.runtime.photographs import Photograph, read_photograph, read_picture, read_text, to_rgb
+from impasto.runtime.sizes import result_size
 from tests.runtime import icc
 
 Base, Ifd = ExifTags.Base, ExifTags.IFD

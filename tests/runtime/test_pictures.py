@@ -19,21 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import OutputError, PictureError, SaveError
-from impasto.runtime.pictures import (
-    as_image,
-    check_output,
-    fit_style,
-    read_picture,
-    resize,
-    result_size,
-    to_image,
-    to_planes,
-    to_rgb,
-    triptych,
-    write_picture,
-)
+from impasto.runtime.photographs import read_picture, to_rgb
+from impasto.runtime.pictures import as_image, fit_style, resize, to_image, to_planes, triptych
 from impasto.runtime.recipe import FITS, load_recipe
+from impasto.runtime.sizes import result_size
 
 SIZE = (40, 36)
 Colour = tuple[int, int, int]

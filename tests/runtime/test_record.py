@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from impasto.runtime import InputError, pictures
-from impasto.runtime.pictures import write_picture
+from impasto.runtime import InputError, photographs
+from impasto.runtime.encoding import write_picture
 from impasto.runtime.record import KEYWORD, Input, Machine, Origin, Record, build, digest
 from impasto.runtime.session import Placement
 from impasto.runtime.transfer import Transfer, prepare
@@ -194,7 +194,7 @@ def test_the_picture_is_made_again_bit_for_bit_from_its_record_alone(
     write_picture(made[2], tmp_path / "out.png", text=record.text)
     read = Record.read(tmp_path / "out.png")
     result = read.transfer(given_again(), model=model, placement=read.origin.placement).run()
-    assert digest(result.image) == record.outcome.sha256 == digest(pictures.read_picture(tmp_path / "out.png"))
+    assert digest(result.image) == record.outcome.sha256 == digest(photographs.read_picture(tmp_path / "out.png"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from impasto.runtime import InputError, OutputError, Result, Step, stylize
-from impasto.runtime.pictures import Photograph, read_text
+from impasto.runtime.photographs import Photograph, read_text
 from impasto.runtime.watch import PREVIEW, SAVED, Log, Pace, Preview, Saves, line, together
 
 Scarce = Callable[..., AbstractContextManager[None]]

@@ -1,0 +1,101 @@
+"""Pictures out: PNG and JPEG files with what belongs in them, never half a file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from impasto.runtime import colors, embedded, places
+from impasto.runtime.errors import OutputError
+from impasto.runtime.photographs import Photograph, over_white
+from impasto.runtime.pictures import resize
+from impasto.runtime.places import Place
+
+#: What can be written, by extension.
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}}
+
+
+def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] = ()) -> Place:
+    """Make sure, before any work, that a picture can be written to a file, or to standard output (``-``).
+
+    Parameters
+    ----------
+    force
+        Whether a file that is there may be replaced.
+    inputs
+        Pictures that are being read: files among these are never replaced.
+
+    Raises
+    ------
+    OutputError
+        When the extension is unknown, the folder is missing or not writable, something would be lost, or standard
+        output is a terminal.
+    """
+    suffix = Path(place).suffix
+    if places.is_file(place) and suffix.lower() not in _FORMATS:
+        raise OutputError(f"output {place}: unknown format {suffix!r}; expected a name ending in {', '.join(_FORMATS)}")
+    places.check_destination(place, force=force, inputs=inputs)
+    return place
+
+
+def write_picture(
+    image: Image.Image, place: Place, *, like: Photograph | None = None, text: Mapping[str, str] | None = None
+) -> None:
+    """Write a picture, PNG or JPEG by extension, PNG to standard output (``-``): whole, or not at all.
+
+    Nothing but a place that cannot be written stops it: what a file cannot hold is left out, with a warning.
+
+    Parameters
+    ----------
+    image
+        8-bit sRGB.
+    like
+        The photograph it was made from: the result gets its colour profile, its EXIF with the result's size and, as
+        PNG, its transparency, resized. JPEG has no transparency: there what is transparent is composed over white.
+    text
+        By keyword (1 to 79 printable Latin-1 characters), what `read_text` finds again: iTXt chunks of a PNG, the
+        EXIF's UserComment in a JPEG. A comment that is there moves beneath the keyword ``UserComment``.
+
+    Raises
+    ------
+    SaveError
+        When it cannot be written, for want of space for instance; whatever was there is still there.
+    """
+    format_ = _FORMATS[Path(place).suffix.lower()] if places.is_file(place) else "PNG"
+    places.write(_encode(image, format_, like or Photograph(image), embedded.sound(text or {})), place)
+
+
+def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:
+    options = _OPTIONS[format_] | {"exif": embedded.exif_for(like.exif, image.size, format_, text)}
+    if format_ == "PNG":
+        options["pnginfo"] = embedded.chunks(text)
+    image = image.convert("RGB")
+    alpha = resize(like.alpha, *image.size) if like.alpha else None
+    if alpha and format_ == "JPEG":
+        image, alpha = over_white(image, alpha), None
+    image, options["icc_profile"] = _from_srgb(image, like.profile)
+    if alpha:
+        image.putalpha(alpha)
+    encoded = io.BytesIO()  # writing to a full disk itself, Pillow's JPEG encoder notices nothing
+    image.save(encoded, format_, **options)
+    return encoded.getvalue()
+
+
+def _from_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
+    """Return a copy of an sRGB picture in a profile's colours, and that profile; as it is where that cannot be."""
+    image = image.copy()
+    image.info.clear()  # Pillow would write what it finds there
+    if profile:
+        try:
+            return colors.from_srgb(image, profile), profile
+        except ValueError as error:
+            warnings.warn(
+                f"the result is sRGB: its colour profile cannot be used: {error}", RuntimeWarning, stacklevel=2
+            )
+    return image, None
