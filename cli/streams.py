@@ -50,8 +50,9 @@ def prepare() -> None:
     """Put the streams in order; before anything else opens a file."""
     _open_missing()
     register_escapes()
-    sys.stderr = _speech(sys.stderr)
-    atexit.register(settle, _END)
+    if sys.stderr is None or _descriptor(sys.stderr) is not None:  # a test's streams may be of another kind
+        sys.stderr = _speech(sys.stderr)
+        atexit.register(settle, _END)
     if sys.stdout is not None and _descriptor(sys.stdout) is not None:
         sys.stdout = _results(sys.stdout)
 
@@ -64,11 +65,12 @@ def settle(seconds: float) -> None:
 
 
 def hush(seconds: float) -> None:
-    """Wait like `settle`; nothing is said from then on."""
+    """Wait like `settle`; from then on nothing is said, nor heard of libraries."""
     settle(seconds)
     raw = getattr(sys.stderr, "buffer", None)
     if isinstance(raw, _Speech):
         raw.end()
+        _silence(raw.fileno())
 
 
 def _open_missing() -> None:
@@ -80,8 +82,15 @@ def _open_missing() -> None:
             os.set_inheritable(os.open(os.devnull, mode), True)
 
 
+def _silence(descriptor: int) -> None:
+    """Let what is written there go nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
 def _descriptor(stream: TextIO) -> int | None:
-    """Return a stream's descriptor, if it has one: a test's may have none."""
+    """Return a stream's descriptor, if it has one."""
     try:
         return stream.fileno()
     except (OSError, ValueError, AttributeError):
@@ -102,12 +111,13 @@ class _Waiting(io.FileIO):
         return written
 
 
-def _raw(stream: TextIO, descriptor: int, *, close: bool = False) -> io.RawIOBase:
+def _raw(stream: TextIO) -> io.RawIOBase:
+    """Return what is below a standard stream, without its buffers."""
     if _is_console(stream):
         buffer: Any = stream.buffer
         raw: io.RawIOBase = getattr(buffer, "raw", buffer)  # with ``python -u`` there is no buffer
         return raw
-    return _Waiting(descriptor, "w", closefd=close)
+    return _Waiting(stream.fileno(), "w", closefd=False)
 
 
 # --- standard error -------------------------------------------------------------------------------------------
@@ -115,8 +125,7 @@ def _raw(stream: TextIO, descriptor: int, *, close: bool = False) -> io.RawIOBas
 
 def _speech(stream: TextIO | None) -> TextIO:
     """Return a stream in the place of standard error."""
-    descriptor = None if stream is None else _descriptor(stream)
-    raw = _Speech(None if stream is None or descriptor is None else _raw(stream, descriptor))
+    raw = _Speech(None if stream is None else _raw(stream))
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return io.TextIOWrapper(raw, encoding, _ESCAPED, write_through=True)  # type: ignore[type-var]
 
@@ -126,7 +135,8 @@ class _Speech(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase | None) -> None:
         super().__init__()
-        self._raw, self._terminal = raw, raw is not None and raw.isatty()
+        self._raw = raw
+        self._descriptor, self._terminal = (2, False) if raw is None else (raw.fileno(), raw.isatty())
         self._pieces: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         if raw is not None:
             threading.Thread(target=self._write_all, daemon=True).start()
@@ -138,7 +148,7 @@ class _Speech(io.RawIOBase):
         return self._terminal
 
     def fileno(self) -> int:
-        return 2
+        return self._descriptor
 
     def write(self, data: ReadableBuffer, /) -> int:
         piece = bytes(data)
@@ -177,7 +187,7 @@ def _results(stream: TextIO) -> TextIO:
     """Return a stream in the place of standard output."""
     terminal = stream.isatty()
     if terminal:  # what libraries print may stand there, too
-        raw = _raw(stream, stream.fileno())
+        raw = _raw(stream)
     else:
         raw = _Waiting(os.dup(stream.fileno()), "w")
         os.dup2(2, stream.fileno())
@@ -209,9 +219,7 @@ class _Results(io.TextIOWrapper):
         try:
             yield
         except OSError as error:
-            null = os.open(os.devnull, os.O_WRONLY)  # else Python tries, and complains, once more when it ends
-            os.dup2(null, self.fileno())
-            os.close(null)
+            _silence(self.fileno())  # else Python tries, and complains, once more when it ends
             if error.errno in _GONE:
                 return
             from impasto.runtime.errors import SaveError

@@ -66,7 +66,7 @@ class Shot:
         (self.folder / "run.jsonl").write_text('{"evaluation": 1}\n')
         wishes = ("--checkpoint", "run.impasto", "--log", "run.jsonl", "--preview", "preview.png", "--force")
         with subprocess.Popen(
-            command(*arguments(model, *wishes, "--evaluations", "20", desk=desk)),
+            command(*arguments(model, *wishes, "--evaluations", "60", desk=desk)),
             cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
         ) as process:  # fmt: skip
             time.sleep(self.seconds)
@@ -109,7 +109,7 @@ class Shot:
 def test_signals_at_random_moments_lose_nothing_and_leave_nothing(desk: Path, small_model: Path) -> None:
     began = time.monotonic()
     whole = subprocess.run(
-        command(*arguments(small_model, "--evaluations", "20")), check=True, capture_output=True, env=environment()
+        command(*arguments(small_model, "--evaluations", "60")), check=True, capture_output=True, env=environment()
     )
     assert b"wrote out.png" in whole.stderr
     most = 1.3 * (time.monotonic() - began)
@@ -176,6 +176,24 @@ def test_a_signal_while_a_library_loads_is_not_taken_for_a_broken_library(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: interrupted; nothing was left half-written\n"
     assert not Path("out.png").exists()
+
+
+FIRST_LINES = """
+import sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "impasto.cli.interrupt":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from impasto.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_before_signals_are_answered_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_LINES], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: interrupted; nothing was left half-written\n"
 
 
 # --- terminals ------------------------------------------------------------------------------------------------
