@@ -16,6 +16,7 @@ from impasto.cli.demo import demo
 from impasto.cli.doctor import doctor
 from impasto.cli.export import export
 from impasto.cli.info import info
+from impasto.cli.messages import say, warn
 from impasto.cli.mix import mix
 from impasto.cli.plot import plot
 from impasto.cli.recipes import recipes
@@ -24,9 +25,6 @@ from impasto.cli.sheet import sheet
 from impasto.cli.stylize import stylize
 
 FAILED, REFUSED = 1, 2
-
-#: What typer returns after Ctrl-C; older ones raise `typer.Abort`.
-_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Repaint a photograph in the manner of a painting.",
@@ -60,21 +58,27 @@ for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, mix, d
 
 
 def main() -> NoReturn:
-    """Run the command line; what goes wrong is one line on standard error, and an exit code."""
+    """Run the command line, and end the process; `impasto.__main__` has what comes before and after."""
+    from impasto.__main__ import main as run_process
+
+    run_process()
+
+
+def run() -> int:
+    """Run the command line, and return the exit code; what goes wrong is one line on standard error."""
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
         code = app(arguments or ["--help"], standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Exception as error:
         if debug:
             traceback.print_exc()
-        _fail(*_explain(error))
-    if code == _INTERRUPTED:
-        _fail("interrupted; nothing was left half-written", FAILED)  # every file is renamed into its place
-    sys.exit(code if isinstance(code, int) else 0)
+        message, code = _explain(error)
+        say(f"error: {' '.join(message.split())}")
+    return code if isinstance(code, int) else 0
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -88,16 +92,11 @@ def _explain(error: Exception) -> tuple[str, int]:
     return f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints", FAILED
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
-
-
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    _warn(str(message))
+    _warn_once(str(message))
 
 
 @functools.cache
-def _warn(text: str) -> None:
+def _warn_once(text: str) -> None:
     """Say it once, of however many stages or pictures it is true."""
-    print(f"warning: {text}", file=sys.stderr)
+    warn(text)

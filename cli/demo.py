@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from impasto import unfinished
 from impasto.cli import options
 from impasto.cli.export import run as export
+from impasto.cli.messages import say
 from impasto.cli.running import transfer_with_progress, write
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from impasto.runtime import Result, Step
 
 #: Enough for a first impression: a few minutes on a laptop.
 _EVALUATIONS = 100
@@ -38,12 +42,10 @@ def demo(
 
     content, style = draw_content(), draw_style()
     _check_wishes(device, threads, size, content)
-    _check_output(output, force)
-    if not model.exists():
-        print(f"exporting a model to {model}", file=sys.stderr)
-        export(None, model)
-    _, interrupted = transfer_with_progress(
-        lambda report: transfer.stylize(
+    made = _check_output(output, force)
+
+    def work(report: Callable[[Step], None]) -> Result:
+        return transfer.stylize(
             content,
             [style],
             model=model,
@@ -53,9 +55,16 @@ def demo(
             device=device,
             threads=threads,
             callback=report,
-        ),
-        lambda result: write(pictures.triptych(content, [style], result.image), output),
-    )
+        )
+
+    def keep(result: Result) -> None:
+        write(pictures.triptych(content, [style], result.image), output)
+
+    with unfinished.undone(lambda: _remove(made)):
+        if not model.exists():
+            say(f"exporting a model to {model}")
+            export(None, model)
+        _, interrupted = transfer_with_progress(work, keep)
     print(output)
     if interrupted:
         raise typer.Exit(1)
@@ -72,8 +81,8 @@ def _check_wishes(device: str, threads: int | None, size: str | None, content: I
         sizes.result_size(parse_size(size), content)
 
 
-def _check_output(output: Path, force: bool) -> None:
-    """Make the folder of the output where it is missing; leave none behind for an output that is refused."""
+def _check_output(output: Path, force: bool) -> list[Path]:
+    """Make the folders of the output that are missing, and return them; leave none for an output that is refused."""
     from impasto.runtime import OutputError, encoding
 
     missing = [folder for folder in output.parents if not folder.exists()]
@@ -82,7 +91,13 @@ def _check_output(output: Path, force: bool) -> None:
     try:
         encoding.check_output(output, force=force)
     except OutputError:
-        for folder in missing:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        _remove(missing)
         raise
+    return missing
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    """Remove those folders that are empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

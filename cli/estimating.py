@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from impasto.cli.messages import say
 
 if TYPE_CHECKING:
     from impasto.runtime.estimate import Estimate
@@ -32,7 +33,7 @@ def announce(transfer: Transfer, *, oversize: bool, made: Sequence[int] = ()) ->
     found = estimate(transfer, timings_file(), made)
     if not oversize:
         found.check()
-    print(found, file=sys.stderr)
+    say(str(found))
     return found
 
 

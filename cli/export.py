@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from impasto.cli import options
+from impasto.cli.messages import say, warn
 from impasto.defaults import DEFAULT_NETWORK, DEFAULT_WEIGHTS, MODELS
 
 
@@ -49,7 +49,7 @@ def export(
     folder = output or MODELS / network
     recipes = run(recipe, folder, weights, network, preprocessing, seed, force=force)
     size = sum(path.stat().st_size for path in folder.iterdir())
-    print(f"wrote {', '.join(recipes)} to {folder} ({size / 1e6:.1f} MB in all)", file=sys.stderr)
+    say(f"wrote {', '.join(recipes)} to {folder} ({size / 1e6:.1f} MB in all)")
     print(folder)
 
 
@@ -73,13 +73,10 @@ def run(
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed; to export, pip install 'impasto[export]'") from None
 
-    def notify(line: str) -> None:
-        print(line, file=sys.stderr)
-
     chosen = [load_recipe(name) for name in recipes or builtin_recipes()]
     check_folder(folder)  # before weights are fetched
-    loaded = load_weights(weights, network, preprocessing=preprocessing, seed=seed, notify=notify)
-    export_model(folder, chosen, loaded, force=force, notify=notify)
+    loaded = load_weights(weights, network, preprocessing=preprocessing, seed=seed, notify=say)
+    export_model(folder, chosen, loaded, force=force, notify=say)
     if loaded.provenance.random:
-        notify("warning: random weights: good for tests, useless for pictures")
+        warn("random weights: good for tests, useless for pictures")
     return [recipe.name for recipe in chosen]

@@ -1,99 +1,128 @@
-"""Ctrl-C: the first keeps what there is, the second leaves at once; while the result is written they count anew."""
+"""Ctrl-C, and other signals that ask a process to end: the first keeps what there is, the second leaves at once.
+
+The work runs in a thread of its own: an evaluation may take a minute inside onnxruntime, where no signal reaches
+Python, and an exception in the middle of an import would be taken for a broken package. The main thread waits, free to
+answer, and to leave at once.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
+
+from impasto import unfinished
+from impasto.cli import streams
+from impasto.cli.messages import say
 
 T = TypeVar("T")
 
+#: What asks to end: the keyboard, `kill` or a shutdown, a terminal that is closed, and Ctrl-Break of Windows.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+#: What a process returns that such a signal has ended, whichever it was.
 _EXIT = 1
 
+#: Seconds that leaving at once may take: until a file that is being written is whole, and the last words are said.
+_LAST_FILE, _LAST_WORDS = 5.0, 1.0
 
-@dataclass
-class _Stage:
-    """What the first Ctrl-C in a stage of the work is answered with, and the second, or the first without an answer."""
 
-    answer: str
-    farewell: str
-    pressed: bool = False
+class Stage:
+    """What signals are answered with while something is done.
+
+    Parameters
+    ----------
+    farewell
+        What is said when the process ends at once: after the second signal, or the first without an `answer`.
+    answer
+        What the first signal is answered with, where there is something to keep.
+    before_leaving
+        Called before the process ends at once: no `with` block is left in order then.
+
+    Attributes
+    ----------
+    told
+        Whether a signal has come.
+    """
+
+    def __init__(self, farewell: str, answer: str = "", before_leaving: Callable[[], None] | None = None) -> None:
+        self.farewell, self.answer, self.before_leaving = farewell, answer, before_leaving
+        self.told = False
+
+
+_ordinary = Stage("interrupted; nothing was left half-written")  # every file is renamed into its place
+_stage = _ordinary
+
+
+def enter(stage: Stage) -> None:
+    """Go on to another stage."""
+    global _stage
+    _stage = stage
+
+
+@contextlib.contextmanager
+def within(stage: Stage) -> Iterator[None]:
+    """Be in a stage for the time of a `with` block, which may go on to others; then there is nothing more to keep."""
+    enter(stage)
+    try:
+        yield
+    finally:
+        enter(_ordinary)
 
 
 def run_interruptibly(
     work: Callable[[Callable[[], None]], T], keep: Callable[[T], None], before_leaving: Callable[[], None]
 ) -> tuple[T, bool]:
-    """Run `work`, `keep` its result, and return that, and whether Ctrl-C was pressed while it came about.
-
-    Both run in a thread of their own: an evaluation may take a minute inside onnxruntime, where no signal reaches
-    Python, and the main thread must be free to leave at once.
+    """Run `work`, `keep` its result, and return that, and whether a signal came while it came about.
 
     Parameters
     ----------
     work
-        Takes a function to be called after every evaluation; it raises `StopOptimization` after Ctrl-C.
+        Takes a function to be called after every evaluation; it raises `StopOptimization` after a signal.
     keep
-        Saves the result; a first Ctrl-C meanwhile changes nothing.
+        Saves the result; a first signal meanwhile changes nothing.
     before_leaving
-        Called before the process ends at once: no `with` block is left in order then.
+        See `Stage`.
     """
     from impasto.runtime import StopOptimization
 
-    starting = _Stage("", "interrupted before the first evaluation; no picture was written")
-    evaluating = _Stage(
-        "stopping after this evaluation, to keep the best picture", "left at once; no picture was written"
+    starting = Stage("interrupted before the first evaluation; no picture was written", "", before_leaving)
+    evaluating = Stage(
+        "left at once; no picture was written",
+        "stopping after this evaluation, to keep the best picture",
+        before_leaving,
     )
-    keeping = _Stage("writing what there is", "left at once, while writing; what was not yet named may be missing")
-    stage = starting
+    keeping = Stage(
+        "left at once, while writing; what was not yet named may be missing", "writing what there is", before_leaving
+    )
 
     def check() -> None:
-        nonlocal stage
-        stage = evaluating
-        if evaluating.pressed:
+        enter(evaluating)
+        if evaluating.told:
             raise StopOptimization("interrupted")
 
-    def work_and_keep() -> T:
-        nonlocal stage
+    with within(starting):
         result = work(check)
-        stage = keeping
+        enter(keeping)
         keep(result)
-        return result
-
-    waiting, answering = 0, False
-
-    def on_interrupt(*_: object) -> None:
-        """Answer one signal after the other: what is being written cannot be interrupted by writing more."""
-        nonlocal waiting, answering
-        waiting += 1
-        if answering:
-            return
-        answering = True
-        while waiting:
-            waiting -= 1
-            answer()
-        answering = False
-
-    def answer() -> None:
-        here = stage
-        if here.pressed or not here.answer:
-            before_leaving()
-            _leave(here.farewell)
-        here.pressed = True
-        print(f"\n{here.answer}; Ctrl-C again leaves at once", file=sys.stderr)
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        return _run_in_thread(work_and_keep), evaluating.pressed
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    enter(Stage("left at once; what was to be written is there", "the picture is written; ending"))
+    return result, evaluating.told
 
 
-def _run_in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in another thread while this one waits, free to handle signals; hand on its result or exception."""
+def attend(work: Callable[[], int]) -> int:
+    """Run `work` in another thread; this one, the main, answers signals. Return what it returns, or raise what it does.
+
+    Signals that are ignored already stay so: SIGHUP below `nohup`, SIGINT in the background of a script. When `work`
+    has ended, all are ignored: what is left to do is short.
+    """
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    answer = _Answer(heeded)
+    for number in heeded:
+        signal.signal(number, answer)
     outcome: dict[str, Any] = {}
 
     def body() -> None:
@@ -106,12 +135,55 @@ def _run_in_thread(work: Callable[[], T]) -> T:
     thread.start()
     while thread.is_alive():
         thread.join(0.1)  # in slices, for systems where a signal does not end a wait
+    _ignore(heeded)
     if "error" in outcome:
         raise outcome["error"]
-    result: T = outcome["result"]
+    result: int = outcome["result"]
     return result
 
 
-def _leave(message: str) -> None:
-    print(f"\nerror: {message}", file=sys.stderr, flush=True)
-    os._exit(_EXIT)
+def _say_over_echo(text: str) -> None:
+    """Say something; on a terminal over the ^C that it shows."""
+    say(f"\r{text}" if sys.stderr is not None and sys.stderr.isatty() else text)
+
+
+def _ignore(signals: list[int]) -> None:
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+
+
+class _Answer:
+    """Answers one signal after the other: what is being said cannot be interrupted by saying more."""
+
+    def __init__(self, heeded: list[int]) -> None:
+        self._heeded = heeded
+        self._waiting: list[int] = []
+        self._busy = False
+
+    def __call__(self, number: int, _: object) -> None:
+        self._waiting.append(number)
+        if self._busy:
+            return
+        self._busy = True
+        while self._waiting:
+            self._answer(self._waiting.pop(0))
+        self._busy = False
+
+    def _answer(self, number: int) -> None:
+        here = _stage
+        if here.told or not here.answer:
+            self._leave(here)
+        here.told = True
+        again = "Ctrl-C again" if number == signal.SIGINT else "another signal"
+        _say_over_echo(f"{here.answer}; {again} leaves at once")
+
+    def _leave(self, stage: Stage) -> None:
+        """End the process: the terminal as it was, nothing half-written, and nothing more said by the other thread."""
+        _ignore(self._heeded)
+        if stage.before_leaving:
+            with contextlib.suppress(Exception):
+                stage.before_leaving()
+        _say_over_echo(f"error: {stage.farewell}")
+        streams.hush(_LAST_WORDS)
+        unfinished.close(_LAST_FILE)
+        os._exit(_EXIT)

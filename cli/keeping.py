@@ -6,7 +6,6 @@ To be imported by a command that runs: it takes the runtime with it.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from impasto.cli.messages import say, warn
 from impasto.cli.running import write
 from impasto.runtime import encoding, photographs, pictures, places
 from impasto.runtime.checkpoint import Checkpoint, Checkpoints
@@ -54,7 +54,7 @@ class Wishes:
             return None
         if not self.checkpoint.exists():
             if self.resume:
-                print(f"no checkpoint {self.checkpoint} yet: the run begins at its start", file=sys.stderr)
+                say(f"no checkpoint {self.checkpoint} yet: the run begins at its start")
             return None
         if self.resume:
             return Checkpoint.read(self.checkpoint)
@@ -246,14 +246,14 @@ class Keeper:
         except SaveError:
             if checkpoints and saved:
                 checkpoints.save()  # with what could be written, which may then be replaced
-                print(f"nothing is lost: {wishes.checkpoint} has it all for --resume", file=sys.stderr)
+                say(f"nothing is lost: {wishes.checkpoint} has it all for --resume")
             raise
         if self._log:
             self._log.close()
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            print(f"go on from {wishes.checkpoint} with the same command and --resume", file=sys.stderr)
+            say(f"go on from {wishes.checkpoint} with the same command and --resume")
 
     def _note(self, place: Place) -> None:
         """Remember a result that was written: going on from the checkpoint may replace it."""
@@ -277,9 +277,6 @@ def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
     done, stages = sum(position.made), len(plan.stages)
     stage = f", stage {len(position.made)} of {stages}" if stages > 1 else ""
     anew = "" if plan.optimizer == "adam" or position.reason else "; L-BFGS learns the curvature anew"
-    print(f"resuming {path} after evaluation {done} of {plan.evaluations}{stage}{anew}", file=sys.stderr)
+    say(f"resuming {path} after evaluation {done} of {plan.evaluations}{stage}{anew}")
     if differences := earlier.origin.differences(origin):
-        print(
-            f"warning: running with {', '.join(differences)}: a rerun may not give the same bits",
-            file=sys.stderr,
-        )
+        warn(f"running with {', '.join(differences)}: a rerun may not give the same bits")

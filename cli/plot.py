@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import options
+from impasto.cli.messages import warn
 from impasto.cli.options import option
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Run:
             raise InputError(f"log {path}: cannot be read ({error.strerror}); check the path") from None
         whole = [line for line in lines if line.endswith(b"\n")]
         if len(whole) < len(lines):
-            print(f"warning: log {path}: its last line is unfinished and left out", file=sys.stderr)
+            warn(f"log {path}: its last line is unfinished and left out")
         steps = []
         for number, line in enumerate(whole, 1):
             try:

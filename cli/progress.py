@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from impasto.cli.durations import clock
+from impasto.cli.messages import is_live, say
 
 if TYPE_CHECKING:
     from impasto.runtime import Step
@@ -13,15 +15,14 @@ if TYPE_CHECKING:
 #: About so many plain lines are written in all.
 _LINES = 40
 
-#: Below this many columns the live line is without the terms.
-_WIDE = 110
+#: Below so many columns the live line is without the terms; without the loss and the stage; without the bar.
+_WIDE, _MIDDLE, _NARROW = 110, 70, 40
 
 
 class Progress:
     """Shows each evaluation as it is done; use it in a `with` block."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
@@ -29,8 +30,8 @@ class Progress:
         self._clock = Clock()
 
     def __enter__(self) -> Progress:
-        if self._stream.isatty():
-            self._live = _live_bar(self._stream)
+        if is_live():
+            self._live = _bar()
             self._live.start()
         return self
 
@@ -52,21 +53,16 @@ class Progress:
         if self._live:
             self._show_live(step, self._best, left)
         elif step.improved and step.evaluation >= self._next_line:
-            figures = [f"evaluation {step.evaluation}/{step.evaluations}", *_figures(step), *_stage(step), _time(left)]
-            print("  ".join(part for part in figures if part), file=self._stream, flush=True)
+            say(_line(f"evaluation {step.evaluation}/{step.evaluations}", *_figures(step), *_stage(step), _time(left)))
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
 
     def _show_live(self, step: Step, best: Step, left: float | None) -> None:
         if self._task is None:
-            self._task = self._live.add_task("", total=step.evaluations, stage="", figures="", left="")
-        figures = _figures(best) if self._live.console.width >= _WIDE else _figures(best)[:1]
-        self._live.update(
-            self._task,
-            completed=step.evaluation,
-            stage="  ".join(_stage(step)),
-            figures="  ".join(figures),
-            left=_time(left),
-        )
+            self._task = self._live.add_task("", total=step.evaluations, said="")
+        width = self._live.console.width
+        figures = _figures(best) if width >= _WIDE else _figures(best)[:1]
+        said = [*figures, *_stage(step)] if width >= _MIDDLE else []
+        self._live.update(self._task, completed=step.evaluation, said=_line(*said, _time(left)))
 
 
 class Clock:
@@ -94,6 +90,10 @@ class Clock:
         return self._rate * work
 
 
+def _line(*parts: str) -> str:
+    return "  ".join(part for part in parts if part)
+
+
 def _figures(step: Step) -> list[str]:
     """Return the loss, and what content, style and smoothness make up of it."""
     sums: dict[str, float] = {}
@@ -113,10 +113,18 @@ def _time(left: float | None) -> str:
     return "" if left is None else f"{clock(left)} left"
 
 
-def _live_bar(stream: TextIO) -> Any:
-    from rich.console import Console
+def _bar() -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+    bar = live(BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.fields[said]}", markup=False))
+    if bar.console.width < _NARROW:
+        bar.columns = bar.columns[1:]
+    return bar
+
+
+def live(*columns: Any) -> Any:
+    """Return a bar of rich's with these columns, to be drawn on the terminal; what is said meanwhile stands above."""
+    from rich.console import Console
     from rich.progress import Progress as Bar
 
-    texts = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("figures", "stage", "left")]
-    return Bar(BarColumn(bar_width=16), MofNCompleteColumn(), *texts, console=Console(file=stream))
+    return Bar(*columns, console=Console(file=sys.stderr))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from impasto.cli import options
 from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS
+from impasto.cli.messages import say, warn
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
 
@@ -151,7 +151,7 @@ def _placement(made: Record, device: str | None, threads: int | None) -> Placeme
 
 def _warn(recorded: Origin, here: Origin) -> None:
     if differences := recorded.differences(here):
-        print(f"warning: the bits may differ: {'; '.join(differences)}", file=sys.stderr)
+        warn(f"the bits may differ: {'; '.join(differences)}")
 
 
 def _compare(made: Record, image: Image.Image, picture: str) -> bool:
@@ -161,5 +161,5 @@ def _compare(made: Record, image: Image.Image, picture: str) -> bool:
     identical = digest(image) == made.outcome.sha256
     what = f"{picture} before impasto mix" if made.mixed else picture
     said = f"the same picture as {what}, bit for bit" if identical else f"another picture than {what}: some bits differ"
-    print(said, file=sys.stderr)
+    say(said)
     return identical

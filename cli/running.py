@@ -1,12 +1,14 @@
-"""Running a transfer from the command line: with progress, open to Ctrl-C, and its result written whatever happens."""
+"""Running a transfer from the command line: with progress, open to signals, and its result written whatever happens."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from impasto.cli.durations import clock
+from impasto.cli.messages import say
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def transfer_with_progress(
     work: Callable[[Callable[[Step], None]], Result], keep: Callable[[Result], None]
 ) -> tuple[Result, bool]:
-    """Run a transfer with progress on standard error, and keep its result, which Ctrl-C does not prevent.
+    """Run a transfer with progress on standard error, and keep its result, which a first signal does not prevent.
 
     Parameters
     ----------
@@ -31,23 +33,23 @@ def transfer_with_progress(
     Returns
     -------
     tuple of Result and bool
-        The result, and whether Ctrl-C ended the transfer early.
+        The result, and whether Ctrl-C or another signal ended the transfer early.
     """
     from impasto.cli.interrupt import run_interruptibly
     from impasto.cli.progress import Progress
 
-    progress = Progress(sys.stderr)
+    progress = Progress()
 
     def watched(check: Callable[[], None]) -> Result:
         def report(step: Step) -> None:
             check()
             progress.show(step)
 
-        with progress:
+        with contextlib.redirect_stdout(sys.stderr), progress:  # libraries may print; our own is for results
             return work(report)
 
     def finish(result: Result) -> None:
-        print(_summary(result), file=sys.stderr)
+        say(_summary(result))
         keep(result)
 
     return run_interruptibly(watched, finish, progress.stop)
@@ -68,7 +70,7 @@ def write(
 
     encoding.write_picture(picture, place, like=like, text=text)
     where = place if places.is_file(place) else "standard output"
-    print(f"wrote {where} ({picture.width}x{picture.height})", file=sys.stderr)
+    say(f"wrote {where} ({picture.width}x{picture.height})")
 
 
 def describe(result: Result) -> dict[str, Any]:

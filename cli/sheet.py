@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json as json_
 import re
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,7 +18,10 @@ import impasto
 from impasto.cli import options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
 from impasto.cli.durations import clock
+from impasto.cli.interrupt import Stage, enter, within
+from impasto.cli.messages import is_live, say
 from impasto.cli.options import option
+from impasto.cli.progress import live
 from impasto.cli.running import write
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
@@ -224,23 +226,22 @@ def _recipes(wanted: list[str], model: Path) -> dict[str, str]:
 
 
 def _make(jobs: list[_Job], folder: Path, progress: _Progress) -> None:
-    """Make the pictures that are missing; Ctrl-C leaves those that are done, each of them whole."""
-    from impasto.runtime import TransferError
-
-    missing = list({job.path: job for job in jobs if job.picture() is None}.values())
+    """Make the pictures that are missing; a signal leaves those that are done, each of them whole."""
+    missing = {job.path: job for job in jobs if job.picture() is None}
     if len(missing) < len(jobs):
-        print(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already", file=sys.stderr)
-    try:
-        with progress:
-            for number, job in enumerate(missing, 1):
-                progress.begin(job, number, len(missing))
-                job.make()
-                progress.end()
-    except KeyboardInterrupt:
-        kept = sum(job.picture() is not None for job in jobs)
-        raise TransferError(
-            f"interrupted; {kept} of {len(jobs)} pictures are kept in {folder}, and the same command makes the others"
-        ) from None
+        say(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already")
+
+    def stage(done: int) -> Stage:
+        open_ = [*missing][done:]
+        kept = f"{sum(job.path not in open_ for job in jobs)} of {len(jobs)} pictures are kept in {folder}"
+        return Stage(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
+
+    with within(stage(0)), progress:
+        for number, job in enumerate(missing.values(), 1):
+            progress.begin(job, number, len(missing))
+            job.make()
+            enter(stage(number))
+            progress.end()
 
 
 class _Progress:
@@ -252,12 +253,16 @@ class _Progress:
         self._what, self._began, self._loss = "", 0.0, 0.0
 
     def __enter__(self) -> _Progress:
-        if sys.stderr.isatty():
-            self._live = _live_bar()
+        if is_live():
+            self._live = _bar()
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back as it was."""
         if self._live:
             self._live.stop()
 
@@ -282,15 +287,14 @@ class _Progress:
         """Say that a picture is done."""
         if not self._live:
             took = clock(time.perf_counter() - self._began)
-            print(f"{self._what}: loss {self._loss:.4g} in {took}", file=sys.stderr, flush=True)
+            say(f"{self._what}: loss {self._loss:.4g} in {took}")
 
 
-def _live_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _bar() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     text = TextColumn("{task.description}", markup=False)
-    return Progress(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(file=sys.stderr))
+    return live(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 # --- the sheet ------------------------------------------------------------------------------------------------

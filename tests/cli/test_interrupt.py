@@ -1,4 +1,4 @@
-"""Ctrl-C in every stage: nothing that was done is lost by the first; the second leaves."""
+"""A signal in every stage: nothing that was done is lost by the first; the second leaves."""
 
 from __future__ import annotations
 
@@ -14,19 +14,41 @@ from collections.abc import Callable
 
 import pytest
 
-from impasto.cli.interrupt import run_interruptibly
+from impasto.cli import interrupt
+from impasto.cli.interrupt import attend, run_interruptibly
 from impasto.runtime import StopOptimization
 
 Check = Callable[[], None]
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # those that every system has
+
+
+def attended(work: Callable[[Check], str], keep: Callable[[str], None]) -> tuple[str, bool]:
+    """Run work as a process does, and leave this one as it was."""
+    outcome: list[tuple[str, bool]] = []
+
+    def run() -> int:
+        outcome.append(run_interruptibly(work, keep, leave_nothing))
+        return 7
+
+    before = {number: signal.getsignal(number) for number in interrupt._SIGNALS}
+    try:
+        assert attend(run) == 7
+        assert all(signal.getsignal(number) is signal.SIG_IGN for number in SIGNALS)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        interrupt.enter(interrupt._ordinary)
+    return outcome[0]
+
 
 class Screen(io.StringIO):
-    """What is written on standard error, and Ctrl-C."""
+    """What is written on standard error, and signals."""
 
-    def press_and_wait_for(self, answer: str) -> None:
-        """Press Ctrl-C, from the thread that works, and go on once it has been answered."""
+    def send_and_wait_for(self, answer: str, number: int = signal.SIGINT) -> None:
+        """Send a signal, from the thread that works, and go on once it has been answered."""
         assert threading.current_thread() is not threading.main_thread()
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         deadline = time.monotonic() + 60
         while answer not in self.getvalue():
             assert time.monotonic() < deadline, self.getvalue()
@@ -42,50 +64,53 @@ def test_ctrl_c_while_the_result_is_saved_does_not_stop_the_saving() -> None:
     saved: list[str] = []
 
     def keep(result: str) -> None:
-        screen.press_and_wait_for("writing what there is; Ctrl-C again leaves at once")
+        screen.send_and_wait_for("writing what there is; Ctrl-C again leaves at once")
         saved.append(result)
 
     with contextlib.redirect_stderr(screen):
-        outcome = run_interruptibly(lambda check: "picture", keep, leave_nothing)
+        outcome = attended(lambda check: "picture", keep)
     assert outcome == ("picture", False)
     assert saved == ["picture"]
 
 
-def test_ctrl_c_while_evaluating_and_again_while_saving_still_saves() -> None:
+@pytest.mark.parametrize(("number", "again"), [(signal.SIGINT, "Ctrl-C again"), (signal.SIGTERM, "another signal")])
+def test_a_signal_while_evaluating_and_one_while_saving_still_saves(number: int, again: str) -> None:
     screen = Screen()
     saved: list[str] = []
 
     def work(check: Check) -> str:
         check()
-        screen.press_and_wait_for("stopping after this evaluation")
+        screen.send_and_wait_for(f"stopping after this evaluation, to keep the best picture; {again} leaves", number)
         with pytest.raises(StopOptimization, match="interrupted"):
             check()
         return "the best so far"
 
     def keep(result: str) -> None:
-        screen.press_and_wait_for("writing what there is")
+        screen.send_and_wait_for("writing what there is")
         saved.append(result)
 
     with contextlib.redirect_stderr(screen):
-        outcome = run_interruptibly(work, keep, leave_nothing)
+        outcome = attended(work, keep)
     assert outcome == ("the best so far", True)
     assert saved == ["the best so far"]
 
 
-def test_what_goes_wrong_is_handed_on_and_ctrl_c_is_as_it_was_before() -> None:
+def test_what_goes_wrong_is_handed_on_and_what_comes_after_is_not_the_transfer() -> None:
     def fail(*_: object) -> str:
         raise KeyError("mine")
 
-    before = signal.getsignal(signal.SIGINT)
-    for work, keep in ((fail, print), (str, fail)):
+    def saved(_: str) -> None:
+        fail()
+
+    for work, keep in ((fail, saved), (str, saved)):
         with pytest.raises(KeyError, match="mine"):
-            run_interruptibly(work, keep, leave_nothing)
-        assert signal.getsignal(signal.SIGINT) is before
+            attended(work, keep)
+        assert interrupt._stage is interrupt._ordinary
 
 
 LEAVE = """
 import os, signal, sys, time
-from impasto.cli.interrupt import run_interruptibly
+from impasto.cli.interrupt import attend, run_interruptibly
 
 def wait(*_):
     print("ready", flush=True)
@@ -98,7 +123,7 @@ def work(check):
     if sys.argv[1] == "evaluating":
         wait()
 
-run_interruptibly(work, wait, lambda: print("tidied", flush=True))
+attend(lambda: run_interruptibly(work, wait, lambda: print("tidied", flush=True)))
 """
 
 
@@ -110,7 +135,7 @@ run_interruptibly(work, wait, lambda: print("tidied", flush=True))
         ("saving", 2, "left at once, while writing; what was not yet named may be missing"),
     ],
 )
-def test_ctrl_c_leaves_when_there_is_nothing_to_keep_or_when_pressed_again(
+def test_a_signal_leaves_when_there_is_nothing_to_keep_or_when_it_is_the_second(
     stage: str, presses: int, farewell: str
 ) -> None:
     with subprocess.Popen(
@@ -121,9 +146,8 @@ def test_ctrl_c_leaves_when_there_is_nothing_to_keep_or_when_pressed_again(
         assert process.stdout.readline() == "ready\n"
         for _ in range(presses - 1):
             process.send_signal(signal.SIGINT)
-            assert process.stderr.readline() == "\n"
             assert process.stderr.readline().endswith("; Ctrl-C again leaves at once\n")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert out == "tidied\n"
@@ -132,7 +156,7 @@ def test_ctrl_c_leaves_when_there_is_nothing_to_keep_or_when_pressed_again(
 
 TWICE = """
 import io, os, signal, sys, time
-from impasto.cli.interrupt import run_interruptibly
+from impasto.cli.interrupt import attend, run_interruptibly
 
 class Busy(io.TextIOWrapper):
     writing = False
@@ -151,7 +175,7 @@ def work(check):
     time.sleep(600)
 
 sys.stderr = Busy(sys.stderr.buffer)
-run_interruptibly(work, print, lambda: print("tidied", file=sys.stderr))
+attend(lambda: run_interruptibly(work, print, lambda: print("tidied", file=sys.stderr)))
 """
 
 

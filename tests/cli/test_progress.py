@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from types import SimpleNamespace
 from typing import Any
@@ -71,7 +72,7 @@ def test_opening_a_stage_is_not_taken_for_an_evaluation() -> None:
 
 def shown(known: list[Step]) -> list[str]:
     stream = io.StringIO()
-    with Progress(stream) as progress:
+    with contextlib.redirect_stderr(stream), Progress() as progress:
         for step in known:
             progress.show(step)
     return stream.getvalue().splitlines()
