@@ -89,7 +89,9 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    from impasto.runtime.text import printable
+
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -100,4 +102,6 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 @functools.cache
 def _warn(text: str) -> None:
     """Say it once, of however many stages or pictures it is true."""
-    print(f"warning: {text}", file=sys.stderr)
+    from impasto.runtime.text import printable
+
+    print(f"warning: {printable(text)}", file=sys.stderr)

@@ -21,6 +21,7 @@ from impasto.runtime.errors import InputError, PictureError, SaveError
 from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.record import Origin, Record
+from impasto.runtime.text import printable
 from impasto.runtime.transfer import Callback, Position, Result, Step, Transfer
 from impasto.runtime.watch import PREVIEW, SAVED, Log, Preview, Saves, together
 
@@ -37,6 +38,7 @@ class Wishes:
     checkpoint: Path | None = None
     resume: bool = False
     record: bool = True
+    record_places: bool = False
     force: bool = False
     json: bool = False
 
@@ -231,7 +233,9 @@ class Keeper:
 
     def _text(self, image: Image.Image | None) -> dict[str, str]:
         """Return the record of where the transfer stands, if that is wished for."""
-        return Record.of(self._transfer, self._origin, image).text if self._wishes.record else {}
+        if not self._wishes.record:
+            return {}
+        return Record.of(self._transfer, self._origin, image, recorded_places=self._wishes.record_places).text
 
     def keep(self, result: Result) -> None:
         """Write the result, and what goes with it; remove the checkpoint where the run has finished."""
@@ -279,7 +283,5 @@ def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
     anew = "" if plan.optimizer == "adam" or position.reason else "; L-BFGS learns the curvature anew"
     print(f"resuming {path} after evaluation {done} of {plan.evaluations}{stage}{anew}", file=sys.stderr)
     if differences := earlier.origin.differences(origin):
-        print(
-            f"warning: running with {', '.join(differences)}: a rerun may not give the same bits",
-            file=sys.stderr,
-        )
+        told = f"warning: running with {', '.join(differences)}: a rerun may not give the same bits"
+        print(printable(told), file=sys.stderr)

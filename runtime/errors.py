@@ -13,12 +13,18 @@ ImpastoError
 │   └── SaveError         failed while writing the result
 └── ExportError           failed while exporting (exit 1)
 
-The text of each is one line: what is wrong, where, and what to do about it.
+The text of each is one line: what is wrong, where, and what to do about it. It may quote what strangers wrote: whatever
+a terminal would obey in that is escaped.
 """
+
+from impasto.runtime.text import printable
 
 
 class ImpastoError(Exception):
     """Base of all errors raised on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(ImpastoError):
