@@ -41,9 +41,10 @@ def recipes(
     described = [_describe(recipe, width, height) for recipe in _chosen(names or [], model)]
     if json:
         table = {entry.pop("name"): entry for entry in described}
-        print(json_.dumps({"width": width, "height": height, "unit": _UNIT, "recipes": table}, indent=2))
+        text = json_.dumps({"width": width, "height": height, "unit": _UNIT, "recipes": table}, indent=2)
     else:
-        print("\n".join(map(printable, _render(described, width, height).split("\n"))))
+        text = _render(described, width, height)
+    print("\n".join(map(printable, text.split("\n"))))  # descriptions may be a stranger's
 
 
 def _extent(text: str) -> tuple[int, int]:

@@ -88,7 +88,9 @@ class LayersTerm:
             ok = bool(_LAYER.fullmatch(name))
             _expect(ok, f"{key}.layers has {shown(name)}; expected a layer of VGG, such as block4_conv2")
             _check_weight(f"{key}.layers.{name}", share)
-            _check_weight(f"{key}.weight times {key}.layers.{name}", self.weight * share)
+            product = self.weight * share
+            ok = product <= MOST_WEIGHT
+            _expect(ok, f"{key}.weight times {key}.layers.{name} is {product:g}; expected {MOST_WEIGHT:g} at most")
 
 
 @dataclass(frozen=True)

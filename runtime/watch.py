@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from impasto.runtime import plain
 from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
@@ -35,6 +37,9 @@ SHARE = 0.05
 
 #: No line of a log has more bytes.
 _LONGEST_LINE = 1 << 16
+
+#: Losses are of single precision.
+_MOST_LOSS = float(np.finfo(np.float32).max)
 
 #: What terms are called; see `impasto.runtime.terms`.
 _TERM = re.compile(f"{TV}|{content_term('')}{LAYER}|{style_term('')}{LAYER}")
@@ -345,6 +350,9 @@ class LogLine:
         ):  # fmt: skip
             if not 1 <= getattr(self, name) <= most:
                 raise plain.Misfit(f"{name} is {shown(getattr(self, name))}; expected 1 to {most}")
+        for name, value in {"loss": self.loss, **self.terms}.items():
+            if value is not None and abs(value) > _MOST_LOSS:
+                raise plain.Misfit(f"{shown(name)} is {shown(value)}; expected what float32 holds")
         if odd := next((name for name in self.terms if not _TERM.fullmatch(name)), None):
             raise plain.Misfit(f"terms has {shown(odd)}; expected names such as style/block1_conv1")
 

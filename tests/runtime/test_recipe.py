@@ -35,6 +35,7 @@ from impasto.runtime.terms import (
     effective_weights,
 )
 from impasto.runtime.transfer import prepare
+from tests.runtime.misfits import misfits
 
 GOOD = """
 size = "64"
@@ -304,28 +305,14 @@ def test_recipes_survive_the_way_through_json(recipe: Recipe) -> None:
     assert Recipe.from_mapping(json.loads(text), "here") == recipe
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
-    max_leaves=6,
-)
-
-
 @given(recipe=recipes, data=st.data())
 def test_any_value_in_any_place_is_taken_or_refused_as_a_recipe_error(recipe: Recipe, data: st.DataObject) -> None:
-    mapping = recipe.to_mapping()
-    table, path = mapping, []
-    while True:
-        key = data.draw(st.sampled_from(sorted(table)))
-        path.append(key)
-        if not isinstance(table[key], dict) or not table[key] or data.draw(st.booleans()):
-            break
-        table = table[key]
-    table[key] = data.draw(json_values)
+    mapping = data.draw(misfits(recipe.to_mapping()))
     try:
         Recipe.from_mapping(mapping, "here")
     except RecipeError as refused:
-        assert "\n" not in str(refused)
+        assert str(refused).startswith("here: ")
+        assert str(refused).isprintable()
 
 
 # --- weights and sizes ----------------------------------------------------------------------------------------
