@@ -115,7 +115,7 @@ class Search:
                 return Found(path, photograph)
         if candidates:
             return self._named(wanted, candidates[-1])
-        raise InputError(f"{self._why_not_found(wanted)}; say where it is now with --{wanted.role}")
+        raise InputError(f"{self._why_not_found(wanted)}; say where it is now with --{wanted.role} or --inputs")
 
     def _candidates(self, name: str) -> Iterator[Path]:
         """Yield the files of that name. It is compared with what a folder lists, never made part of a path."""
@@ -139,7 +139,7 @@ class Search:
             return f"{what} has no name in the record"
         if self.trusting and wanted.place and places.is_url(wanted.place):
             return f"{what} came from an address with a query, which is not kept"
-        folders = ", ".join(map(str, self._all_folders())) or "any folder that you name with --inputs"
+        folders = ", ".join(map(str, self._all_folders())) or "any folder that was named"
         more = f", or open {wanted.place} with --trust-record" if _can_be_opened(wanted) else ""
         return f"{what} is no file {wanted.name} in {folders} (links do not count){more}"
 

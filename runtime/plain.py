@@ -10,6 +10,7 @@ import math
 import re
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -66,8 +67,8 @@ def _refuse_constant(name: str) -> float:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise Misfit(f"{shown(next(key for key in keys if keys.count(key) > 1))} is there twice")
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise Misfit(f"{shown(key)} is there twice")
     return found
 
 

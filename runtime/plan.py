@@ -28,7 +28,7 @@ PICTURE = "picture"
 COARSEST = 400
 
 #: No style is enlarged, or made smaller, by more.
-SCALES = (0.05, 20.0)
+SCALES: tuple[float, float] = (0.05, 20)
 
 #: What shares that were computed to sum to 1 may differ from it.
 _ROUNDING = 1e-6
@@ -254,7 +254,7 @@ def _expect(condition: bool, what: str) -> None:
 
 
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    expected = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+    expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
     _expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from impasto.defaults import DEFAULT_RECIPE
@@ -61,6 +61,20 @@ exponent = 1.5
 low = [0, 1, 2]
 high = [3, 4, 5]
 """
+
+
+WILD = [
+    b"nan",
+    b"-inf",
+    b"1" * 5000,
+    b"1e999",
+    b"[" * 3000,
+    b"\xff",
+    b"\x1b[2J",
+    "\u202e".encode(),
+    b'"""',
+    b"a.b.c = ",
+]
 
 
 def write(folder: Path, text: str, name: str = "mine.toml") -> Path:
@@ -312,6 +326,20 @@ def test_any_value_in_any_place_is_taken_or_refused_as_a_recipe_error(recipe: Re
         Recipe.from_mapping(mapping, "here")
     except RecipeError as refused:
         assert str(refused).startswith("here: ")
+        assert str(refused).isprintable()
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, len(GOOD)), cut=st.integers(0, 20), put=st.binary(max_size=12) | st.sampled_from(WILD))
+def test_any_bytes_in_a_file_are_taken_or_refused_as_a_recipe_error(
+    tmp_path: Path, at: int, cut: int, put: bytes
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(GOOD.encode()[:at] + put + GOOD.encode()[at + cut :])
+    try:
+        load_recipe(path)
+    except RecipeError as refused:
+        assert str(refused).startswith((f"{path}: ", f"recipe {path}: "))
         assert str(refused).isprintable()
 
 
