@@ -72,7 +72,7 @@ class Run:
         for number, line in enumerate(whole, 1):
             try:
                 steps.append(LogLine.read(line))
-            except ValueError as error:
+            except InputError as error:
                 raise InputError(
                     f"log {path}: line {number} is none of stylize's --log ({error}); give that file"
                 ) from None

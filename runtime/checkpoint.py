@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime import npz, places, plain
-from impasto.runtime.errors import ImpastoError, InputError
+from impasto.runtime.errors import InputError
 from impasto.runtime.optimize import Adam
 from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.record import Origin
@@ -163,7 +163,7 @@ class Checkpoint:
             raise InputError(f"{where}: is of format {shown(found)}, not {FORMAT}; {advice}")
         try:
             return cls._of(plain.build(_About, about, "about"), archive)
-        except (ValueError, KeyError, ImpastoError) as error:
+        except (ValueError, KeyError, InputError) as error:
             raise InputError(f"{where}: is damaged ({error}); begin anew with --force") from None
 
     @classmethod

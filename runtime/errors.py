@@ -7,7 +7,8 @@ ImpastoError
 │   ├── RecipeError       a recipe that does not exist or does not hold together
 │   ├── ModelError        a model folder that is missing, damaged or of another format
 │   ├── DeviceError       a device that was asked for and cannot be had
-│   └── WeightsError      network weights that cannot be found, trusted or read
+│   ├── WeightsError      network weights that cannot be found, trusted or read
+│   └── Misfit            a value of another type or out of range: see `impasto.runtime.plain`
 ├── TransferError         failed while optimising (exit 1)
 │   ├── MemoryShortage    for want of memory
 │   └── SaveError         failed while writing the result

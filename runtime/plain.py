@@ -16,6 +16,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+from impasto.runtime.errors import InputError
 from impasto.runtime.text import shown
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ _NAMES = {
 }
 
 
-class Misfit(ValueError):
+class Misfit(InputError):
     """A value that does not fit; the text names its key, and says what was expected."""
 
 
@@ -84,7 +85,7 @@ def build(type_: type[T], data: object, key: str = "") -> T:
     ------
     Misfit
         For a key that is unknown, or missing and without a default, and for a value of another type.
-    Exception
+    InputError
         Whatever the dataclass raises of a value that is out of its range.
     """
     if not isinstance(data, Mapping):

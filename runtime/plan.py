@@ -57,7 +57,7 @@ class Stage:
 
         Raises
         ------
-        ValueError
+        InputError
             When a size or a number of evaluations will not do.
         """
         plain.check(self, what)
@@ -171,12 +171,6 @@ class Plan:
         InputError
             One line that names the value and says what was expected.
         """
-        try:
-            self._check()
-        except ValueError as refused:
-            raise InputError(str(refused)) from None
-
-    def _check(self) -> None:
         plain.check(self)
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}")
@@ -244,7 +238,7 @@ class Plan:
         """
         try:
             return plain.build(cls, data)
-        except (plain.Misfit, InputError) as refused:
+        except InputError as refused:
             raise InputError(f"{where}: not a plan that this version of impasto knows ({refused})") from None
 
 

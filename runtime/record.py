@@ -23,7 +23,7 @@ from PIL import Image
 
 import impasto
 from impasto.runtime import places, plain
-from impasto.runtime.errors import ImpastoError, InputError
+from impasto.runtime.errors import InputError
 from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.photographs import read_text
@@ -237,7 +237,7 @@ class Origin:
 
         Raises
         ------
-        ValueError
+        InputError
             When it is nothing that this version knows.
         """
         return plain.build(cls, data, "origin")
@@ -399,7 +399,7 @@ class Record:
             if data:
                 raise plain.Misfit(f"unknown key {shown(next(iter(data)))}")
             return cls(plan, origin, outcome)
-        except (plain.Misfit, ImpastoError) as error:
+        except InputError as error:
             raise InputError(f"{where}: its record is not one that this version of impasto knows ({error})") from None
 
     @classmethod

@@ -38,7 +38,10 @@ def _shown_character(character: str) -> str:
         character = chr(ord(character) - 0xDC00)
     if character.isprintable():
         return character
-    return " " if character.isspace() else f"\\u{ord(character):04x}"
+    if character.isspace():
+        return " "
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[k : k + 4]}" for k in range(0, len(units), 4))
 
 
 def shown(value: object) -> str:

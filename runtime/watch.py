@@ -273,7 +273,7 @@ class Log(Watcher):
                 ends = file.read(1) == b"\n"
         except OSError as error:
             raise OutputError(f"log {path}: cannot be read ({error.strerror}); name another to begin one") from None
-        except ValueError:
+        except plain.Misfit:
             first = ends = False
         if not (first and ends):
             raise OutputError(f"log {path}: is not the one of the run to be resumed; name that, or another to begin")
@@ -285,7 +285,7 @@ class Log(Watcher):
             with Path(path).open("rb") as file:
                 first, *more = file.read(_LONGEST_LINE).splitlines() or [b""]
             return not more and (not first or LogLine.read(first).evaluation == 1)
-        except (OSError, ValueError):
+        except (OSError, plain.Misfit):
             return False
 
     def see(self, step: Step) -> None:
@@ -362,12 +362,12 @@ class LogLine:
 
         Raises
         ------
-        ValueError
+        Misfit
             When it is none.
         """
         if len(data) > _LONGEST_LINE:
             raise plain.Misfit(f"it has {len(data)} bytes; expected {_LONGEST_LINE} at most")
-        return plain.build(cls, plain.parse_json(data.decode()), "line")
+        return plain.build(cls, plain.parse_json(data.decode("utf-8", "replace")), "line")
 
 
 def line(step: Step) -> dict[str, Any]:

@@ -265,6 +265,20 @@ def test_weights_that_float32_does_not_hold_are_refused_before_any_work(model: P
         run(model, callback=lambda step: pytest.fail("it has begun"), **{term: weight})
 
 
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"device": 3}, "device is 3; expected text"), ({"threads": "two"}, "threads is 'two'; expected a"),
+        ({"low_memory": 1}, "low_memory is 1; expected true"), ({"seed": 1.0}, "seed is 1.0; expected a whole"),
+        ({"style_blend": ["a"]}, "style_blend 'a': expected weights"), ({"time_limit": "1"}, "time_limit is '1'"),
+        ({"precision": None}, "precision is None; expected text"), ({"optimizer": None}, "optimizer is None"),
+    ],
+)  # fmt: skip
+def test_wishes_of_another_type_are_refused_by_their_name(model: Path, wish: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        run(model, **wish)
+
+
 def test_without_any_weight_nothing_is_begun(model: Path) -> None:
     with pytest.raises(InputError, match="weights: all are 0"):
         run(model, content_weight=0, style_weight=0, tv_weight=0)
