@@ -43,6 +43,18 @@ class Misfit(InputError):
     """A value that does not fit; the text names its key, and says what was expected."""
 
 
+def expect(condition: bool, what: str) -> None:
+    """Refuse a value, unless a condition holds; `what` names its key, and says what was expected.
+
+    Raises
+    ------
+    Misfit
+        With that text.
+    """
+    if not condition:
+        raise Misfit(what)
+
+
 def parse_json(text: str) -> Any:
     """Return what JSON holds (RFC 8259), and nothing that is only nearly JSON.
 

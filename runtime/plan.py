@@ -13,6 +13,7 @@ from typing import Any
 
 from impasto.runtime import plain
 from impasto.runtime.errors import InputError
+from impasto.runtime.plain import expect
 from impasto.runtime.recipe import INITS, MOST_EVALUATIONS, Recipe
 from impasto.runtime.sizes import MAX_SIDE, MIN_SIDE
 from impasto.runtime.text import shown
@@ -174,7 +175,7 @@ class Plan:
         plain.check(self)
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}")
-        _expect(bool(self.stages), "stages: none; expected one or more")
+        expect(bool(self.stages), "stages: none; expected one or more")
         _in_range("evaluations", self.evaluations, 1, MOST_EVALUATIONS)
         for restart in self.restarts:
             _in_range("restarts", restart, 1, MOST_EVALUATIONS)
@@ -190,14 +191,14 @@ class Plan:
         for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", OPTIMIZERS)):
             value = getattr(self, name)
             expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
-            _expect(value in choices, f"{name} {shown(value)}: expected {expected}")
+            expect(value in choices, f"{name} {shown(value)}: expected {expected}")
         for share in self.blend:
             _in_range("blend", share, 0, 1)
-        _expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
+        expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
         restarted = self.optimizer != "lbfgs" and self.restart_every is not None
-        _expect(not restarted, f"restart_every: restarts are SciPy's; leave it out with optimizer {self.optimizer}")
+        expect(not restarted, f"restart_every: restarts are SciPy's; leave it out with optimizer {self.optimizer}")
         terms = (self.recipe.content, self.recipe.style, self.recipe.tv)
-        _expect(any(term.weight for term in terms), "weights: all are 0, and so is any picture's loss; raise one")
+        expect(any(term.weight for term in terms), "weights: all are 0, and so is any picture's loss; raise one")
 
     @property
     def width(self) -> int:
@@ -242,14 +243,9 @@ class Plan:
             raise InputError(f"{where}: not a plan that this version of impasto knows ({refused})") from None
 
 
-def _expect(condition: bool, what: str) -> None:
-    if not condition:
-        raise plain.Misfit(what)
-
-
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:
     expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
-    _expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
+    expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
 
 
 def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float, ...]:

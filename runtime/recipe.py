@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime import plain
 from impasto.runtime.errors import RecipeError
+from impasto.runtime.plain import expect
 from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
 from impasto.runtime.text import shown
 
@@ -56,18 +57,13 @@ _LAYER = re.compile(LAYER)
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
-def _expect(condition: bool, what: str) -> None:
-    if not condition:
-        raise plain.Misfit(what)
-
-
 def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
-    _expect(value in choices, f"{key} is {shown(value)}; expected one of {', '.join(choices)}")
+    expect(value in choices, f"{key} is {shown(value)}; expected one of {', '.join(choices)}")
 
 
 def _check_weight(key: str, value: float) -> None:
     ok = value == 0 or LEAST_WEIGHT <= value <= MOST_WEIGHT
-    _expect(ok, f"{key} is {shown(value)}; expected 0, or {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
+    expect(ok, f"{key} is {shown(value)}; expected 0, or {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
 
 
 @dataclass(frozen=True)
@@ -83,14 +79,14 @@ class LayersTerm:
         plain.check(self, key)
         _check_weight(f"{key}.weight", self.weight)
         _check_choice(f"{key}.convention", self.convention, tuple(conventions))
-        _expect(bool(self.layers), f"{key}.layers is empty; name a layer")
+        expect(bool(self.layers), f"{key}.layers is empty; name a layer")
         for name, share in self.layers.items():
             ok = bool(_LAYER.fullmatch(name))
-            _expect(ok, f"{key}.layers has {shown(name)}; expected a layer of VGG, such as block4_conv2")
+            expect(ok, f"{key}.layers has {shown(name)}; expected a layer of VGG, such as block4_conv2")
             _check_weight(f"{key}.layers.{name}", share)
             product = self.weight * share
             ok = product <= MOST_WEIGHT
-            _expect(ok, f"{key}.weight times {key}.layers.{name} is {product:g}; expected {MOST_WEIGHT:g} at most")
+            expect(ok, f"{key}.weight times {key}.layers.{name} is {product:g}; expected {MOST_WEIGHT:g} at most")
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class StyleTerm(LayersTerm):
         super().check(key, conventions)
         _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
         ok = self.loss != "wasserstein" or self.convention == "mean"
-        _expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
+        expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ class TotalVariation:
         _check_weight("tv.weight", self.weight)
         _check_choice("tv.convention", self.convention, tuple(TV_CONVENTIONS))
         _check_choice("tv.form", self.form, tuple(TV_FORMS))
-        _expect(
+        expect(
             1 <= self.exponent <= 2,  # below 1, flat areas have no gradient
             f"tv.exponent is {shown(self.exponent)}; expected a number from 1 to 2",
         )
@@ -155,12 +151,12 @@ class Noise:
         for key in ("low", "high", "mean"):
             value = getattr(self, key)
             ok = all(abs(level) <= MOST_LEVEL for level in value)
-            _expect(ok, f"noise.{key} is {shown(value)}; expected levels, {MOST_LEVEL:g} at most")
+            expect(ok, f"noise.{key} is {shown(value)}; expected levels, {MOST_LEVEL:g} at most")
         ok = all(low <= high for low, high in zip(self.low, self.high, strict=True))
-        _expect(ok, f"noise.low is {shown(self.low)}; expected no more than noise.high, {shown(self.high)}")
+        expect(ok, f"noise.low is {shown(self.low)}; expected no more than noise.high, {shown(self.high)}")
         _check_choice("noise.kind", self.kind, NOISES)
         ok = 0 <= self.std <= MOST_LEVEL
-        _expect(ok, f"noise.std is {shown(self.std)}; expected levels, 0 to {MOST_LEVEL:g}")
+        expect(ok, f"noise.std is {shown(self.std)}; expected levels, 0 to {MOST_LEVEL:g}")
 
     def draw(self, generator: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
         """Return a picture of noise, (height, width, 3)."""
@@ -226,7 +222,7 @@ class Recipe:
 
     def _check(self) -> None:
         plain.check(self)
-        _expect(
+        expect(
             bool(_NAME.fullmatch(self.name)),
             f"name is {shown(self.name)}; expected lower-case letters, digits, - and _",
         )
@@ -240,7 +236,7 @@ class Recipe:
         _check_choice("init", self.init, INITS)
         parse_size(self.size)
         count = self.evaluations
-        _expect(1 <= count <= MOST_EVALUATIONS, f"evaluations is {shown(count)}; expected 1 to {MOST_EVALUATIONS}")
+        expect(1 <= count <= MOST_EVALUATIONS, f"evaluations is {shown(count)}; expected 1 to {MOST_EVALUATIONS}")
 
     @property
     def layers(self) -> tuple[str, ...]:
