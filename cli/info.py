@@ -28,16 +28,18 @@ def info(
 ) -> None:
     """Show what a model folder holds, or how a picture was made."""
     from impasto.runtime import places
+    from impasto.text import printable
 
     if not places.is_file(place) or Path(place).is_file():
         from impasto.runtime.record import Record
 
         record = Record.read(place)
         found = json_.loads(record.to_json()) | ({"mixed": _mixed(record.mixed)} if record.mixed else {})
-        print(json_.dumps(found, indent=2) if json else _render_record(place, record))
+        lines = json_.dumps(found, indent=2).splitlines() if json else _render_record(place, record)
     else:
         path, metadata = _model(Path(place))
-        print(json_.dumps(_describe(path, metadata), indent=2) if json else _render(path, metadata))
+        lines = json_.dumps(_describe(path, metadata), indent=2).splitlines() if json else _render(path, metadata)
+    print("\n".join(map(printable, lines)))  # all of it may be a stranger's
 
 
 # --- a model folder -------------------------------------------------------------------------------------------
@@ -45,9 +47,11 @@ def info(
 
 def _mixed(text: str) -> Any:
     """Return what `impasto mix` wrote; anything else, which other programs may have written, as it is."""
+    from impasto.runtime import plain
+
     try:
-        return json_.loads(text)
-    except ValueError:
+        return plain.parse_json(text)
+    except plain.Misfit:
         return text
 
 
@@ -69,15 +73,20 @@ def _describe(path: Path, metadata: list[Metadata]) -> dict[str, Any]:
         "exporter": first.exporter,
         "weights": dict(first.weights),
         "random_weights": first.random_weights,
-        "bytes": sum(p.stat().st_size for p in path.iterdir()),
+        "bytes": _size(path),
         "recipes": {m.recipe.name: m.recipe.to_mapping() for m in metadata},
     }
 
 
-def _render(path: Path, metadata: list[Metadata]) -> str:
+def _size(folder: Path) -> int:
+    """Return the bytes that the files in a folder take."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _render(path: Path, metadata: list[Metadata]) -> list[str]:
+    """Return a model folder as lines of text."""
     first = metadata[0]
-    size = sum(p.stat().st_size for p in path.iterdir())
-    lines = [f"{path}: {first.network}, {size / 1e6:.1f} MB, written by {first.exporter}"]
+    lines = [f"{path}: {first.network}, {_size(path) / 1e6:.1f} MB, written by {first.exporter}"]
     if first.random_weights:
         lines.append("RANDOM WEIGHTS: good for tests, useless for pictures")
     lines += ["", "weights"]
@@ -92,14 +101,14 @@ def _render(path: Path, metadata: list[Metadata]) -> str:
             lines.append(f"  {kind:14} {term.weight:g} ({term.convention}): {layers}")
         tv = recipe.tv
         lines.append(f"  {'tv':14} {tv.weight:g} ({tv.convention}), exponent {tv.exponent:g}")
-    return "\n".join(lines)
+    return lines
 
 
 # --- a picture ------------------------------------------------------------------------------------------------
 
 
-def _render_record(place: str, record: Record) -> str:
-    """Return a record as text; what a stranger may have written into it is shown without control characters."""
+def _render_record(place: str, record: Record) -> list[str]:
+    """Return a record as lines of text."""
     plan, origin, outcome = record.plan, record.origin, record.outcome
     versions = ", ".join(f"{name} {version}" for name, version in origin.machine.versions.items())
     sections: dict[str, Mapping[str, str]] = {
@@ -126,7 +135,7 @@ def _render_record(place: str, record: Record) -> str:
     for title, entries in sections.items():
         lines += ["", title] if lines else [title]
         lines += [f"  {name:22} {value}" for name, value in entries.items() if value]
-    return "\n".join("".join(c if c.isprintable() else "?" for c in text) for text in lines)
+    return lines
 
 
 def _inputs(record: Record) -> dict[str, str]:
@@ -135,7 +144,7 @@ def _inputs(record: Record) -> dict[str, str]:
     for role in dict.fromkeys(picture.role for picture in record.origin.inputs):
         pictures = record.inputs(role)
         for number, picture in enumerate(pictures, 1):
-            place = picture.place or "given by a program"
+            place = picture.place or "without a name"
             text = f"{place} ({picture.width}x{picture.height}, sha256 {picture.sha256[:16]})"
             found[role if len(pictures) == 1 else f"{role} {number}"] = text
     return found

@@ -144,7 +144,7 @@ def attend(work: Callable[[], int]) -> int:
 
 def _say_over_echo(text: str) -> None:
     """Say something; on a terminal over the ^C that it shows."""
-    say(f"\r{text}" if sys.stderr is not None and sys.stderr.isatty() else text)
+    say(text, start="\r" if sys.stderr is not None and sys.stderr.isatty() else "")
 
 
 def _ignore(signals: list[int]) -> None:

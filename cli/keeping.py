@@ -37,6 +37,7 @@ class Wishes:
     checkpoint: Path | None = None
     resume: bool = False
     record: bool = True
+    record_places: bool = False
     force: bool = False
     json: bool = False
 
@@ -231,7 +232,9 @@ class Keeper:
 
     def _text(self, image: Image.Image | None) -> dict[str, str]:
         """Return the record of where the transfer stands, if that is wished for."""
-        return Record.of(self._transfer, self._origin, image).text if self._wishes.record else {}
+        if not self._wishes.record:
+            return {}
+        return Record.of(self._transfer, self._origin, image, recorded_places=self._wishes.record_places).text
 
     def keep(self, result: Result) -> None:
         """Write the result, and what goes with it; remove the checkpoint where the run has finished."""

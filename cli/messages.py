@@ -8,11 +8,17 @@ from __future__ import annotations
 import os
 import sys
 
+from impasto.text import printable
 
-def say(text: str) -> None:
-    """Say something: nothing that is wrong with standard error is a reason not to go on."""
+
+def say(text: str, *, start: str = "") -> None:
+    """Say something in one line: nothing that is wrong with standard error is a reason not to go on.
+
+    What it names may be a stranger's, so it only shows: see `printable`. `start` goes before it as it is.
+    """
     if sys.stderr is not None:  # or `print` would choose standard output
-        print(f"{text}\n", end="", file=sys.stderr, flush=True)  # in one piece: others may write there, too
+        line = f"{start}{printable(text)}\n"
+        print(line, end="", file=sys.stderr, flush=True)  # in one piece: others may write there, too
 
 
 def warn(text: str) -> None:

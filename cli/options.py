@@ -73,5 +73,13 @@ Size = Annotated[
         panel=PICTURE,
     ),
 ]
+RecordPlaces = Annotated[
+    bool,
+    option(
+        "--record-places",
+        help="Write into it, too, in which folders and at which addresses pictures and model lay.",
+        panel=MEANWHILE,
+    ),
+]
 Force = Annotated[bool, option("--force", "-f", help="Replace what is there.", panel=MEANWHILE)]
 Json = Annotated[bool, option("--json", help="Print one JSON object on standard output.", panel=MEANWHILE)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.cli.chart import Line, Mark
+    from impasto.runtime.watch import LogLine
 
 #: The loss itself; logs, or terms of a kind, in their order.
 _LOSS = "#22252a"
@@ -46,7 +47,7 @@ class Run:
     """What a log says; `steps` are its lines, in order, those with a finite loss above 0."""
 
     name: str
-    steps: list[dict[str, Any]]
+    steps: list[LogLine]
 
     @classmethod
     def read(cls, path: Path) -> Run:
@@ -57,9 +58,8 @@ class Run:
         InputError
             When it cannot be read, or is no log.
         """
-        import json
-
         from impasto.runtime import InputError
+        from impasto.runtime.watch import LogLine
 
         try:
             lines = path.read_bytes().splitlines(keepends=True)
@@ -71,43 +71,37 @@ class Run:
         steps = []
         for number, line in enumerate(whole, 1):
             try:
-                steps.append(_step(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
-                raise InputError(f"log {path}: line {number} is none of stylize's --log; give that file") from None
-        steps = [step for step in steps if step["loss"] is not None and step["loss"] > 0]
+                steps.append(LogLine.read(line))
+            except InputError as error:
+                raise InputError(
+                    f"log {path}: line {number} is none of stylize's --log ({error}); give that file"
+                ) from None
+        steps = [step for step in steps if step.loss is not None and step.loss > 0]
         if not steps:
             raise InputError(f"log {path}: holds no evaluation; wait for the first")
         return cls(path.stem, steps)
 
-    def best(self) -> list[dict[str, Any]]:
+    def best(self) -> list[LogLine]:
         """Return the steps that lowered their stage's loss: what lies between, a line search has tried."""
-        return [step for step in self.steps if step["improved"]] or self.steps[:1]
+        return [step for step in self.steps if step.improved] or self.steps[:1]
 
     def marks(self) -> list[Mark]:
         """Return where its stages begin, where there is more than one."""
         from impasto.cli.chart import Mark
 
-        stages: dict[int, dict[str, Any]] = {}
+        stages: dict[int, LogLine] = {}
         for step in self.steps:
-            stages.setdefault(step["stage"], step)
-        marks = [Mark(step["evaluation"], f"{step['width']}x{step['height']}") for step in stages.values()]
+            stages.setdefault(step.stage, step)
+        marks = [Mark(step.evaluation, f"{step.width}x{step.height}") for step in stages.values()]
         return marks if len(marks) > 1 else []
 
 
-def _step(data: Any) -> dict[str, Any]:
-    """Return what a line says, if it has all that is drawn."""
-    step = {name: int(data[name]) for name in ("evaluation", "stage", "width", "height")}
-    terms = {str(name): float(value) for name, value in data["terms"].items() if value is not None}
-    loss = None if data["loss"] is None else float(data["loss"])
-    return {**step, "loss": loss, "terms": terms, "improved": bool(data["improved"])}
-
-
-def _paths(values: list[tuple[dict[str, Any], float]]) -> list[list[tuple[float, float]]]:
+def _paths(values: list[tuple[LogLine, float | None]]) -> list[list[tuple[float, float]]]:
     """Return a path through the values at some steps for every stage: losses of two sizes are different things."""
     stages: dict[int, list[tuple[float, float]]] = {}
     for step, value in values:
-        if value > 0:
-            stages.setdefault(step["stage"], []).append((step["evaluation"], value))
+        if value is not None and value > 0:
+            stages.setdefault(step.stage, []).append((step.evaluation, value))
     return list(stages.values())
 
 
@@ -116,16 +110,16 @@ def chart_of_terms(run: Run) -> Image.Image:
     from impasto.cli.chart import Line, draw
 
     best = run.best()
-    tried = [(step["evaluation"], step["loss"]) for step in run.steps if not step["improved"]]
+    tried = [(step.evaluation, step.loss) for step in run.steps if not step.improved and step.loss]
     counts = dict.fromkeys(_KINDS, 0)
     lines = []
-    for name in dict.fromkeys(name for step in best for name in step["terms"]):
+    for name in dict.fromkeys(name for step in best for name in step.terms):
         kind = name.partition("/")[0]
-        if paths := _paths([(s, s["terms"].get(name, 0.0)) for s in best]):
+        if paths := _paths([(s, s.terms.get(name)) for s in best]):
             colors = _KINDS.get(kind, _LOGS)
             lines.append(Line(name.replace("/", " "), paths, colors[counts.get(kind, 0) % len(colors)], 1.8))
             counts[kind] = counts.get(kind, 0) + 1
-    lines.append(Line("loss", _paths([(s, s["loss"]) for s in best]), _LOSS, 3, tried))
+    lines.append(Line("loss", _paths([(s, s.loss) for s in best]), _LOSS, 3, tried))
     title = f"{run.name}: the loss and its terms"
     return draw(lines, title=title, x_name="evaluations", marks=run.marks())
 
@@ -136,7 +130,7 @@ def chart_of_losses(runs: list[Run]) -> Image.Image:
 
     lines: list[Line] = []
     for k, run in enumerate(runs):
-        lines.append(Line(run.name, _paths([(s, s["loss"]) for s in run.best()]), _LOGS[k % len(_LOGS)], 2.4))
+        lines.append(Line(run.name, _paths([(s, s.loss) for s in run.best()]), _LOGS[k % len(_LOGS)], 2.4))
     marks = [run.marks() for run in runs]
     shared = marks[0] if all(other == marks[0] for other in marks) else []
     return draw(lines, title="losses", x_name="evaluations", marks=shared)

@@ -35,13 +35,16 @@ def recipes(
     json: options.Json = False,
 ) -> None:
     """List recipes with their layers, and what each term really weighs in the loss."""
+    from impasto.text import printable
+
     width, height = _extent(size)
     described = [_describe(recipe, width, height) for recipe in _chosen(names or [], model)]
     if json:
         table = {entry.pop("name"): entry for entry in described}
-        print(json_.dumps({"width": width, "height": height, "unit": _UNIT, "recipes": table}, indent=2))
+        text = json_.dumps({"width": width, "height": height, "unit": _UNIT, "recipes": table}, indent=2)
     else:
-        print(_render(described, width, height))
+        text = _render(described, width, height)
+    print("\n".join(map(printable, text.split("\n"))))  # descriptions may be a stranger's
 
 
 def _extent(text: str) -> tuple[int, int]:
@@ -72,15 +75,11 @@ def _chosen(names: list[str], model: Path | None) -> list[Recipe]:
 def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
     """Return what is listed of a recipe, as plain data."""
     from impasto.export.networks import NETWORKS
-    from impasto.runtime import InputError
     from impasto.runtime.model import Layer
     from impasto.runtime.terms import effective_weights, style_to_content
 
     # Where both networks have a layer, it is as wide and as deep in either; VGG-19 has all of VGG-16's.
     known = {x.name: Layer(x.name, x.outputs, x.level) for x in NETWORKS[DEFAULT_NETWORK].layers}
-    for layer in recipe.layers:
-        if layer not in known:
-            raise InputError(f"recipe {recipe.name!r} names {layer}; neither VGG-16 nor VGG-19 has that layer")
     sizes = {name: known[name].size(height, width) for name in recipe.layers}
     weights = effective_weights(recipe, sizes, height, width)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,17 +15,17 @@ from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS
 from impasto.cli.messages import say, warn
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
+from impasto.defaults import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.runtime import Result, Step
-    from impasto.runtime.photographs import Photograph
-    from impasto.runtime.places import Place
-    from impasto.runtime.record import Input, Origin, Record
+    from impasto.runtime.record import Origin, Record
     from impasto.runtime.session import Placement
 
 _AS_RECORDED = "as recorded"
+_FOUND = "found by name and pixels beside PICTURE"
 
 
 def rerun(
@@ -33,37 +33,65 @@ def rerun(
     output: Annotated[
         str, option("--output", "-o", help="The result, .png or .jpg, or - for a PNG.", show_default=False)
     ],
-    content: Annotated[
-        str | None, option(help="Where the photograph is now.", default=_AS_RECORDED, panel=PICTURE)
-    ] = None,
+    content: Annotated[str | None, option(help="Where the photograph is now.", default=_FOUND, panel=PICTURE)] = None,
     style: Annotated[
         list[str] | None,
-        option(help="Where a painting is now; once for each, in order.", default=_AS_RECORDED, panel=PICTURE),
+        option(help="Where a painting is now; once for each, in order.", default=_FOUND, panel=PICTURE),
     ] = None,
     init: Annotated[
-        str | None, option(help="Where the picture it started from is now.", default=_AS_RECORDED, panel=PICTURE)
+        str | None, option(help="Where the picture it started from is now.", default=_FOUND, panel=PICTURE)
     ] = None,
+    inputs: Annotated[
+        list[Path] | None,
+        option(
+            "--inputs",
+            help="Another folder to find these in, by name and pixels; may be repeated.",
+            show_default=False,
+            panel=PICTURE,
+        ),
+    ] = None,
+    trust_record: Annotated[
+        bool,
+        option(
+            "--trust-record",
+            help="Open the files, folders and addresses that PICTURE names, if it names any.",
+            panel=PICTURE,
+        ),
+    ] = False,
     content_mask: Annotated[
-        str | None, option(help="Where the photograph's mask is now.", default=_AS_RECORDED, panel=REGIONS)
+        str | None, option(help="Where the photograph's mask is now.", default=_FOUND, panel=REGIONS)
     ] = None,
     style_mask: Annotated[
         list[str] | None,
-        option(help="Where a style's mask is now; once for each, in order.", default=_AS_RECORDED, panel=REGIONS),
+        option(help="Where a style's mask is now; once for each, in order.", default=_FOUND, panel=REGIONS),
     ] = None,
     json: options.Json = False,
     force: options.Force = False,
     record: Annotated[
         bool, option("--record/--no-record", help="Write into the result how it was made.", panel=MEANWHILE)
     ] = True,
+    record_places: options.RecordPlaces = False,
     model: Annotated[
-        Path | None, option("--model", "-m", help="The model folder.", default=_AS_RECORDED, panel=MACHINE)
+        Path | None,
+        option(
+            "--model",
+            "-m",
+            envvar="IMPASTO_MODEL",
+            help="The model folder.",
+            default=f"{DEFAULT_MODEL}, if it has the recorded weights",
+            panel=MACHINE,
+        ),
     ] = None,
     device: Annotated[
         str | None, option(help="auto, cpu, cuda or cuda:N.", default=_AS_RECORDED, panel=MACHINE)
     ] = None,
     threads: Annotated[int | None, option(help="Threads of the CPU.", default=_AS_RECORDED, panel=MACHINE)] = None,
 ) -> None:
-    """Make PICTURE again, from what it says of itself: with the same bits on the same machine."""
+    """Make PICTURE again, from what it says of itself: with the same bits on the same machine.
+
+    PICTURE may be a stranger's: nothing is opened or fetched because it says so, unless with --trust-record.
+    """
+    from impasto.cli.inputs import Search
     from impasto.cli.keeping import Keeper, Wishes
     from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK
     from impasto.runtime.record import Origin, Record
@@ -71,18 +99,19 @@ def rerun(
     made = Record.read(picture)
     given = {"content": [content] if content else [], "style": style or [], "init": [init] if init else []}
     given |= {CONTENT_MASK: [content_mask] if content_mask else [], STYLE_MASK: style_mask or []}
-    where = _where(made, given, picture)
-    wishes = Wishes(output, record=record, force=force, json=json)
-    wishes.check([picture, *(place for found in where.values() for place in found)], None)
-    photographs = _read(made, where, picture)
+    search = Search(picture, given, inputs or [], trust_record)
+    found = search.inputs(made)
+    where = {role: [one.place for one in ones] for role, ones in found.items()}
+    wishes = Wishes(output, record=record, record_places=record_places, force=force, json=json)
+    wishes.check([picture, *(place for given_places in where.values() for place in given_places)], None)
     transfer = made.transfer(
-        {role: [photograph.picture for photograph in found] for role, found in photographs.items()},
-        model=model or made.origin.model.place,
+        {role: [one.photograph.picture for one in ones] for role, ones in found.items()},
+        model=search.model(made, model, DEFAULT_MODEL),
         placement=_placement(made, device, threads),
     )
     origin = Origin.of(transfer, where)
     _warn(made.origin, origin)
-    keeper = Keeper(wishes, transfer, origin, like=photographs["content"][0])
+    keeper = Keeper(wishes, transfer, origin, like=found["content"][0].photograph)
 
     def work(report: Callable[[Step], None]) -> Result:
         transfer.callback = keeper.watch(report)
@@ -91,54 +120,10 @@ def rerun(
     result, interrupted = transfer_with_progress(work, keeper.keep)
     identical = not interrupted and _compare(made, result.image, picture)
     if json:
-        found: dict[str, Any] = {**keeper.describe(), "interrupted": interrupted, "identical": identical}
-        print(json_.dumps(found | describe(result)))
+        about: dict[str, Any] = {**keeper.describe(), "interrupted": interrupted, "identical": identical}
+        print(json_.dumps(about | describe(result)))
     if interrupted:
         raise typer.Exit(1)
-
-
-def _where(made: Record, given: Mapping[str, Sequence[Place]], picture: str) -> dict[str, list[Place]]:
-    """Return where the inputs are to be read from, by role."""
-    from impasto.runtime import InputError
-
-    where: dict[str, list[Place]] = {}
-    for role in dict.fromkeys([*(picture.role for picture in made.origin.inputs), *given]):
-        recorded, named = made.inputs(role), given.get(role, ())
-        if named and len(named) != len(recorded):
-            raise InputError(f"--{role}: given {len(named)} times; {picture} was made with {len(recorded)}")
-        where[role] = [*named] if named else [_place(wanted, picture) for wanted in recorded]
-    return where
-
-
-def _place(wanted: Input, picture: str) -> str:
-    """Return where an input was, if that can be read again."""
-    from impasto.runtime import InputError, places
-
-    place = wanted.place
-    if place is None or place == places.STREAM or (places.is_url(place) and place.endswith("?...")):
-        origin = {None: "came from a program", places.STREAM: "came from standard input"}
-        reason = origin.get(place, "came from an address with a query, which is not kept")
-        raise InputError(f"{picture}: its {wanted.role} {reason}; say where it is now with --{wanted.role}")
-    return place
-
-
-def _read(made: Record, where: Mapping[str, Sequence[Place]], picture: str) -> dict[str, list[Photograph]]:
-    """Read the inputs, and refuse those that are other pictures than the record says."""
-    from impasto.runtime import InputError, masks, places
-    from impasto.runtime.photographs import Photograph, read_photograph
-
-    read: dict[str, list[Photograph]] = {}
-    for role, found in where.items():
-        for wanted, place in zip(made.inputs(role), found, strict=True):
-            is_color = masks.is_color(place)
-            photograph = Photograph(masks.read_mask(place)) if is_color else read_photograph(place)
-            if not wanted.is_same(photograph.picture):
-                raise InputError(
-                    f"{role} {places.name(place)}: is not the picture that {picture} was made from (its pixels have "
-                    f"another SHA-256); say where that is now with --{role}"
-                )
-            read.setdefault(role, []).append(photograph)
-    return read
 
 
 def _placement(made: Record, device: str | None, threads: int | None) -> Placement:

@@ -71,6 +71,7 @@ def sheet(
             panel=MEANWHILE,
         ),
     ] = None,
+    record_places: options.RecordPlaces = False,
     json: options.Json = False,
     force: options.Force = False,
     model: options.Model = DEFAULT_MODEL,
@@ -109,7 +110,7 @@ def sheet(
         )
 
     jobs = [
-        _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder)
+        _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder, record_places)
         for photograph in photographs
         for painting in paintings
         for name, weights in chosen.items()
@@ -140,6 +141,7 @@ class _Job:
     transfer: Transfer
     weights: str
     folder: Path
+    record_places: bool
 
     @cached_property
     def path(self) -> Path:
@@ -158,7 +160,8 @@ class _Job:
 
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
         image = self.transfer.run().image
-        encoding.write_picture(image, self.path, text=Record.of(self.transfer, origin, image).text)
+        record = Record.of(self.transfer, origin, image, recorded_places=self.record_places)
+        encoding.write_picture(image, self.path, text=record.text)
 
     def picture(self) -> Image.Image | None:
         """Return the result that is kept, if there is one and it is whole."""

@@ -166,10 +166,11 @@ def stylize(
         bool,
         option(
             "--record/--no-record",
-            help="Write into the result how it was made, places of files included: for impasto info and rerun.",
+            help="Write into the result how it was made, with the names of files: for impasto info and rerun.",
             panel=MEANWHILE,
         ),
     ] = True,
+    record_places: options.RecordPlaces = False,
     json: options.Json = False,
     force: options.Force = False,
     model: options.Model = DEFAULT_MODEL,
@@ -196,7 +197,7 @@ def stylize(
     from impasto.runtime.record import Origin
     from impasto.runtime.transfer import prepare
 
-    wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, force, json)
+    wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
     start = None if init is None or init in INITS else init
     where: dict[str, list[Place]] = {"content": [content], "style": [*styles], "init": [start] if start else []}
     where |= {masks.CONTENT_MASK: [content_mask] if content_mask else [], masks.STYLE_MASK: [*(style_mask or [])]}

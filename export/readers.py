@@ -16,9 +16,9 @@ torchvision's, all others Caffe's with kernels that take BGR. A conversion of th
 from __future__ import annotations
 
 import importlib
+import math
 import re
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,20 @@ from impasto.export.weights import (
     Palette,
     Preprocessing,
 )
+from impasto.runtime import npz
 from impasto.runtime.errors import WeightsError
 
 Arrays = Mapping[str, NDArray[Any]]
 
-ARRAY_LIMIT = 1 << 27  # bytes; the largest kernel of VGG takes 19 MB in double precision
+#: Bytes of one array, and of all that are read: in double precision the largest kernel of VGG takes 19 MB, and all
+#: convolutions of VGG-19 take 160 MB.
+ARRAY_LIMIT, SUM_LIMIT = 1 << 27, 1 << 28
+
+#: An HDF5 file is looked into so deep, and at so many groups and datasets: Keras has seven levels and some hundred.
+_DEEPEST, _MOST_ITEMS = 12, 10_000
+
+#: Bytes of a number in double precision.
+_LARGEST_NUMBER = 8
 
 _LAYER = re.compile(r"(?:^|[./])(?:(?:block(\d)_conv|conv(\d)_)(\d)|(features\.\d+))(?=[./_:]|$)")
 
@@ -105,44 +114,78 @@ def require(module: str, extra: str = "export") -> Any:
         raise WeightsError(f"{message}; run: pip install 'impasto[{extra}]'") from error
 
 
+class _Budget:
+    """Counts what arrays take, as they declare it, before they are read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._left = path, SUM_LIMIT
+
+    def take(self, name: str, size: int) -> None:
+        """Refuse an array that is larger than any of VGG's, or what is more in sum than all of them."""
+        if size > ARRAY_LIMIT:
+            raise WeightsError(f"{self._path}: {name!r} takes {size} bytes; expected at most {ARRAY_LIMIT}")
+        self._left -= size
+        if self._left < 0:
+            raise WeightsError(f"{self._path}: its layers take more than {SUM_LIMIT} bytes; those of VGG take less")
+
+
 def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
     h5py = require("h5py")
     arrays: dict[str, NDArray[Any]] = {}
-
-    def visit(name: str, item: Any) -> None:
-        # The optimiser of a saved model keeps arrays under the names of the layers it has trained.
-        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer") or not _LAYER.search(name):
-            return
-        _check_size(path, name, item.nbytes)
-        arrays[name] = item[()]
-
+    budget = _Budget(path)
     with h5py.File(path, "r") as file:
-        file.visititems(visit)
+        for name, dataset in _datasets(h5py, file):
+            # The optimiser of a saved model keeps arrays under the names of the layers it has trained.
+            if name.startswith("optimizer") or not _LAYER.search(name):
+                continue
+            if dataset.dtype.kind not in "iuf":
+                raise WeightsError(f"{path}: {name!r} is of {dataset.dtype}; expected numbers")
+            if dataset.is_virtual or dataset.external:
+                raise WeightsError(f"{path}: {name!r} lies in another file; copy the weights into one")
+            budget.take(name, dataset.nbytes)
+            arrays[name] = dataset[()]
     # Theano turned kernels by 180 degrees before use, so files made for it hold them turned.
     if "th_kernels" in path.name or any(a.shape[2:] == (3, 3) != a.shape[:2] for a in arrays.values()):
         raise WeightsError(f"{path} holds kernels for Theano; use the file made for TensorFlow (tf_kernels)")
     return arrays
 
 
+def _datasets(h5py: Any, file: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the datasets of an HDF5 file with their names. Links are not followed: they may lead anywhere, or round."""
+    groups: list[tuple[str, Any]] = [("", file)]
+    seen = 0
+    while groups:
+        prefix, group = groups.pop()
+        for key in group:
+            seen += 1
+            if seen > _MOST_ITEMS:
+                raise ValueError(f"more than {_MOST_ITEMS} groups and datasets")
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                continue
+            name, item = prefix + key, group[key]
+            if isinstance(item, h5py.Dataset):
+                yield name, item
+            elif isinstance(item, h5py.Group) and name.count("/") < _DEEPEST:
+                groups.append((f"{name}/", item))
+
+
 def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    budget = _Budget(path)
     with require("safetensors").safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in file.keys() if _LAYER.search(name)}  # noqa: SIM118
+        names = [name for name in file.keys() if _LAYER.search(name)]  # noqa: SIM118
+        for name in names:
+            budget.take(name, math.prod(file.get_slice(name).get_shape()) * _LARGEST_NUMBER)
+        return {name: file.get_tensor(name) for name in names}
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not a zip archive")
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if _LAYER.search(entry.filename):
-                _check_size(path, entry.filename, entry.file_size)
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if _LAYER.search(name)}
-
-
-def _check_size(path: Path, name: str, size: int) -> None:
-    if size > ARRAY_LIMIT:
-        raise WeightsError(f"{path}: {name!r} takes {size} bytes; expected at most {ARRAY_LIMIT}")
+    budget = _Budget(path)
+    with path.open("rb") as file:
+        archive = npz.Archive(file)
+        sizes = {name: size for name, size in archive.sizes.items() if _LAYER.search(name)}
+        for name, size in sizes.items():
+            budget.take(name, size)
+        return {name: archive.read(name, size) for name, size in sizes.items()}
 
 
 _READERS: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {

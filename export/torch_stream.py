@@ -28,6 +28,7 @@ from impasto.runtime.errors import WeightsError
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 PICKLE_LIMIT = 1 << 20  # bytes; the pickle of VGG-19 takes 5 kB
+STORAGE_LIMIT = 1 << 31  # bytes; all storages of VGG-19, the layers that nobody needs included, take 1.2 GB in doubles
 RANK_LIMIT = 8
 
 _STORAGES = {
@@ -183,9 +184,10 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 @dataclass
 class _Interpreter:
-    """A stack machine for the pickles of ``torch.save``; `storages` are those it has met, by key."""
+    """A stack machine for the pickles of ``torch.save``; `storages`, of `size` bytes, are those it has met, by key."""
 
     storages: dict[str, _Storage] = field(default_factory=dict)
+    size: int = 0
     stack: list[object] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, object] = field(default_factory=dict)
@@ -282,7 +284,12 @@ class _Interpreter:
             case ("storage", _Global(name), str(key), _, int(count), *view) if (
                 name in _STORAGES and _is_count(count) and all(part is None for part in view)
             ):
-                found = self.storages.setdefault(key, _Storage(_STORAGES[name], count))
+                if key not in self.storages:
+                    self.storages[key] = _Storage(_STORAGES[name], count)
+                    self.size += self.storages[key].size
+                    if self.size > STORAGE_LIMIT:
+                        raise ValueError(f"storages of more than {STORAGE_LIMIT} bytes")
+                found = self.storages[key]
                 if (found.dtype, found.count) != (_STORAGES[name], count):
                     raise ValueError("a storage of two types or sizes")
                 return found
@@ -360,7 +367,7 @@ def _open_archive(file: BinaryIO, size: int) -> object:
             raise ValueError("it was written on a big-endian machine")
         interpreter = _Interpreter()
         saved = interpreter.run(io.BytesIO(member(f"{root}data.pkl", PICKLE_LIMIT)))
-        if sum(storage.size for storage in interpreter.storages.values()) > size:
+        if interpreter.size > size:
             raise ValueError("it is cut short: its storages take more room than it has")
         for key, storage in interpreter.storages.items():
             data = member(f"{root}data/{key}")

@@ -2,27 +2,33 @@
 
 The file is an .npz archive: ``about`` holds JSON, the other arrays the picture and, with Adam, its two means. It is
 written beside its place, then renamed into it, so that there is a whole one at any moment.
+
+A checkpoint that is read may be a stranger's: it is refused where it is not as one is written, before memory is taken
+for more than its plan needs. What it names is compared with what the user names, and never opened.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from impasto.runtime import places
-from impasto.runtime.errors import ImpastoError, InputError
+from impasto.runtime import npz, places, plain
+from impasto.runtime.errors import InputError
 from impasto.runtime.optimize import Adam
-from impasto.runtime.plan import Plan
-from impasto.runtime.record import Origin, build
+from impasto.runtime.plan import Plan, Stage
+from impasto.runtime.record import Origin
 from impasto.runtime.transfer import Position, Step, Transfer
 from impasto.runtime.watch import Log, Pace, Watcher
+from impasto.text import shown
 
 #: Raised whenever a reader of older checkpoints would be misled.
 FORMAT = 1
@@ -30,7 +36,11 @@ FORMAT = 1
 #: What may be another when a transfer is resumed: it says when to end, not how to go on.
 _FREE = ("min_improvement", "time_limit")
 
+#: The arrays beside ``about``: with L-BFGS the first only.
 _ARRAYS = ("point", "next", "mean", "square")
+
+#: What ``about`` takes at most, in bytes.
+_LONGEST = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -40,10 +50,14 @@ class LogPosition:
     path: str
     position: int
 
+    def __post_init__(self) -> None:
+        if self.position < 0:
+            raise plain.Misfit(f"log.position is {self.position}; expected 0 or more")
+
 
 @dataclass(frozen=True)
 class _Standing:
-    """What of a `Position` is not in arrays; Adam's steps are 0 with L-BFGS."""
+    """What of a `Position` is not in arrays; Adam's steps are 0 with L-BFGS, and `scale` is its own."""
 
     made: tuple[int, ...]
     loss: float
@@ -54,6 +68,37 @@ class _Standing:
     reason: str
     device: str
     lowering: str
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("made", "resumed"):
+            if min(getattr(self, name), default=0) < 0:
+                raise plain.Misfit(f"standing.{name} is {shown(getattr(self, name))}; expected 0 or more")
+        for name in ("seconds", "steps", "scale"):
+            if getattr(self, name) < 0:
+                raise plain.Misfit(f"standing.{name} is {shown(getattr(self, name))}; expected 0 or more")
+
+    def stage_of(self, plan: Plan) -> Stage:
+        """Return the stage of a plan that is under way; refuse a standing that is none in it."""
+        if not 1 <= len(self.made) <= len(plan.stages):
+            raise plain.Misfit(f"standing.made has {len(self.made)} stages; the plan has {len(plan.stages)}")
+        for number, (made, stage) in enumerate(zip(self.made, plan.stages, strict=False), 1):
+            if made > stage.evaluations:
+                raise plain.Misfit(f"standing.made has {made} evaluations in stage {number} of {stage.evaluations}")
+        if bool(self.steps) and plan.optimizer != "adam":
+            raise plain.Misfit(f"standing.steps is {self.steps}, with optimizer {plan.optimizer}")
+        return plan.stages[len(self.made) - 1]
+
+
+@dataclass(frozen=True)
+class _About:
+    """What ``about`` says, beside the format."""
+
+    plan: Plan
+    origin: Origin
+    standing: _Standing
+    log: LogPosition | None
+    written: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -85,21 +130,14 @@ class Checkpoint:
         standing = _Standing(
             made=p.made, loss=p.loss, terms=p.terms, seconds=p.seconds, resumed=p.resumed,
             steps=p.adam.steps if p.adam else 0, reason=p.reason, device=p.device, lowering=p.lowering,
+            scale=p.adam.scale if p.adam else 1.0,
         )  # fmt: skip
-        about = {
-            "format": FORMAT,
-            "plan": self.plan.to_mapping(),
-            "origin": self.origin.to_mapping(),
-            "standing": asdict(standing),
-            "log": asdict(self.log) if self.log else None,
-            "written": self.written or {},
-        }
+        about = {"format": FORMAT, **asdict(_About(self.plan, self.origin, standing, self.log, self.written or {}))}
+        text = json.dumps(about, allow_nan=False)
         arrays = {"point": p.point}
         if p.adam:
             arrays |= {"next": p.adam.point, "mean": p.adam.mean, "square": p.adam.square}
-        file = io.BytesIO()
-        np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), allow_pickle=False, **arrays)
-        return file.getvalue()
+        return npz.to_bytes({"about": np.frombuffer(text.encode(), np.uint8), **arrays})
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Checkpoint:
@@ -110,41 +148,34 @@ class Checkpoint:
         InputError
             When it is damaged, another file, or of another version; the text says `where` it stands.
         """
+        return cls._from_file(io.BytesIO(data), where)
+
+    @classmethod
+    def _from_file(cls, file: IO[bytes], where: str) -> Checkpoint:
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            about = json.loads(arrays.pop("about").tobytes())
-            found = about["format"]
-        except Exception:  # a damaged archive makes zipfile and numpy raise almost anything
+            archive = npz.Archive(file)
+            about = plain.parse_json(archive.read("about", _LONGEST).tobytes().decode())
+            found = about.pop("format")
+        except Exception:  # whatever is wrong, it is another file
             raise InputError(f"{where}: is damaged, or no checkpoint of impasto; begin anew with --force") from None
         if found != FORMAT:
-            raise InputError(f"{where}: is of format {found!r}, not {FORMAT}; resume with the impasto that wrote it")
+            advice = "resume with the impasto that wrote it"
+            raise InputError(f"{where}: is of format {shown(found)}, not {FORMAT}; {advice}")
         try:
-            return cls._of(about, arrays, where)
-        except (ValueError, KeyError, TypeError, ImpastoError) as error:
+            return cls._of(plain.build(_About, about, "about"), archive)
+        except (ValueError, KeyError, InputError) as error:
             raise InputError(f"{where}: is damaged ({error}); begin anew with --force") from None
 
     @classmethod
-    def _of(cls, about: dict[str, Any], arrays: dict[str, Any], where: str) -> Checkpoint:
-        plan, standing = Plan.from_mapping(about["plan"], where), build(_Standing, about["standing"])
-        if not 1 <= len(standing.made) <= len(plan.stages):
-            raise ValueError(f"{len(standing.made)} stages of {len(plan.stages)}")
-        stage = plan.stages[len(standing.made) - 1]
-        for name, array in arrays.items():
-            if name not in _ARRAYS or array.dtype != np.float32 or array.shape[:2] != (1, 3) or array.ndim != 4:
-                raise ValueError(f"array {name} is {array.dtype}{list(array.shape)}")
+    def _of(cls, about: _About, archive: npz.Archive) -> Checkpoint:
+        standing = about.standing
+        arrays = _read_arrays(archive, standing.stage_of(about.plan), with_adam=standing.steps > 0)
         values = asdict(standing) | {"point": arrays["point"], "adam": None}
-        if steps := values.pop("steps"):
-            values["adam"] = Adam(steps, arrays["next"], arrays["mean"], arrays["square"])
-            if {array.shape[2:] for array in arrays.values()} != {(stage.height, stage.width)}:
-                raise ValueError("its arrays are not of the stage's size")
-        return cls(
-            plan=plan,
-            origin=Origin.from_mapping(about["origin"]),
-            position=Position(**values),
-            log=build(LogPosition, about["log"]) if about["log"] else None,
-            written={str(path): str(sha256) for path, sha256 in about["written"].items()},
-        )
+        steps, scale = values.pop("steps"), values.pop("scale")
+        if steps:
+            values["adam"] = Adam(steps, arrays["next"], arrays["mean"], arrays["square"], scale)
+        position = Position(**values)
+        return cls(about.plan, about.origin, position, about.log, dict(about.written))
 
     @classmethod
     def read(cls, path: str | Path) -> Checkpoint:
@@ -156,10 +187,12 @@ class Checkpoint:
             When it cannot be read, is damaged or no checkpoint.
         """
         try:
-            data = Path(path).read_bytes()
+            if not Path(path).is_file():  # a pipe would be waited for, and a device has no end
+                raise InputError(f"checkpoint {path}: cannot be read (it is no file); check the path")
+            with Path(path).open("rb") as file:
+                return cls._from_file(file, f"checkpoint {path}")
         except OSError as error:
             raise InputError(f"checkpoint {path}: cannot be read ({error.strerror}); check the path") from None
-        return cls.from_bytes(data, f"checkpoint {path}")
 
     def check(self, transfer: Transfer, origin: Origin, path: str | Path) -> None:
         """Refuse to go on with a transfer that is another one than that of this checkpoint, at `path`.
@@ -197,6 +230,28 @@ class Checkpoint:
             for picture, a, b in zip(origin.inputs, then, now, strict=True)
             if a != b
         ]
+
+
+def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict[str, NDArray[np.float32]]:
+    """Return the arrays of a checkpoint; with L-BFGS the picture may be the smaller one of the stage before.
+
+    Raises
+    ------
+    ValueError
+        When one is missing or unknown, of another shape or type than the stage's, or not finite.
+    """
+    wanted = _ARRAYS if with_adam else _ARRAYS[:1]
+    if set(archive.sizes) != {"about", *wanted}:
+        raise ValueError(f"it holds the arrays {shown(sorted(archive.sizes))}")
+    most = math.prod((3, stage.height, stage.width, np.dtype(np.float32).itemsize))
+    arrays = {name: archive.read(name, most) for name in wanted}
+    for name, array in arrays.items():
+        ok = array.dtype == np.float32 and array.ndim == 4 and array.shape[:2] == (1, 3) and array.size
+        if not ok or (with_adam and array.shape[2:] != (stage.height, stage.width)):
+            raise ValueError(f"array {name} is {array.dtype}{list(array.shape)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"array {name} has values that are not finite")
+    return arrays
 
 
 def _flat(data: Any, name: str = "") -> dict[str, Any]:
@@ -248,8 +303,8 @@ class Checkpoints(Watcher):
         transfer.after_stage = self._after_stage
 
     def see(self, step: Step) -> None:
-        """Write the checkpoint, if it is time."""
-        if self._pace.is_due():
+        """Write the checkpoint, if it is time, and there is anything to go on from."""
+        if self._transfer.has_picture and self._pace.is_due():
             self._write()
 
     def _after_stage(self) -> None:

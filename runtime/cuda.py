@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from impasto.defaults import CONV_SEARCH
+from impasto.runtime import plain
 from impasto.runtime.errors import InputError
 
 #: How cuDNN's algorithm for a convolution is found -> what onnxruntime calls it.
@@ -58,8 +59,9 @@ class CudaOptions:
     graph: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.memory is not None and not (math.isfinite(self.memory) and self.memory >= LEAST_MEMORY):
+        if isinstance(self.memory, (int, float)) and not LEAST_MEMORY <= self.memory < math.inf:
             raise InputError(f"gpu_memory is {self.memory:g}; expected gibibytes, {LEAST_MEMORY:g} or more")
+        plain.check(self)
         if self.search not in SEARCHES:
             raise InputError(f"convolution search {self.search!r}: expected {', '.join(SEARCHES)}")
 

@@ -7,18 +7,25 @@ ImpastoError
 │   ├── RecipeError       a recipe that does not exist or does not hold together
 │   ├── ModelError        a model folder that is missing, damaged or of another format
 │   ├── DeviceError       a device that was asked for and cannot be had
-│   └── WeightsError      network weights that cannot be found, trusted or read
+│   ├── WeightsError      network weights that cannot be found, trusted or read
+│   └── Misfit            a value of another type or out of range: see `impasto.runtime.plain`
 ├── TransferError         failed while optimising (exit 1)
 │   ├── MemoryShortage    for want of memory
 │   └── SaveError         failed while writing the result
 └── ExportError           failed while exporting (exit 1)
 
-The text of each is one line: what is wrong, where, and what to do about it.
+The text of each is one line: what is wrong, where, and what to do about it. It may quote what strangers wrote: whatever
+a terminal would obey in that is escaped.
 """
+
+from impasto.text import printable
 
 
 class ImpastoError(Exception):
     """Base of all errors raised on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(ImpastoError):

@@ -356,24 +356,35 @@ def _timing(
     if not measure or min(expected, plan.time_limit or expected) < WORTH_MEASURING:
         return None
     timing = timing or Timing()
-    _measure(timing, transfer, placement)
+    try:
+        _measure(timing, transfer, placement)
+    except InputError:
+        if transfer.regions:  # in a small picture a small one may have nowhere to be
+            return None
+        raise
     known.keep(kind, timing)
     return timing
 
 
 def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
-    """Learn from a few evaluations of the transfer's recipe, of small pictures of noise."""
+    """Learn from a few evaluations of the transfer's recipe, of small pictures of noise, under its masks."""
     noise = np.random.default_rng(0).uniform(0, 255, (_TRIAL_SIDE, _TRIAL_SIDE, 3)).astype(np.float32)
+    regions = transfer.regions
+    styles = [noise] * (len(transfer.styles) if regions else 1)
     began = time.perf_counter()
     objective = Objective.open(
         transfer.model,
         transfer.plan.recipe.name,
         content=noise,
-        styles=[noise],
+        styles=styles,
+        content_mask=regions.content if regions else None,
+        style_masks=regions.styles if regions else None,
         device=placement.device,
         lowering=placement.lowering,
         threads=placement.threads,
         low_memory=placement.low_memory,
+        cuda=placement.cuda,
+        precision=placement.precision,
     )
     opening, trials = time.perf_counter() - began, list[float]()
     while len(trials) < _TRIALS and sum(trials) < _TRIAL_SECONDS:
@@ -382,7 +393,7 @@ def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
         trials.append(time.perf_counter() - began)
     pixels = noise.shape[0] * noise.shape[1]
     timing.learn(pixels, min(trials))  # the first one lays out its memory, and another program may be in the way
-    timing.learn_opening(max(0.0, opening - timing.targets([pixels] * 2)))
+    timing.learn_opening(max(0.0, opening - timing.targets([pixels] * (1 + len(styles)))))
 
 
 def _rough(placement: Placement) -> Timing:
@@ -417,7 +428,8 @@ def _pictures(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
 
 
 def _kind(transfer: Transfer, placement: Placement) -> str:
-    return kind_of(transfer.plan.recipe, transfer.metadata.network, placement, masked=transfer.regions is not None)
+    regions = len(transfer.regions.content.colors) if transfer.regions else None
+    return kind_of(transfer.plan, transfer.metadata.network, placement, regions)
 
 
 def _sizes(transfer: Transfer) -> Sizes:

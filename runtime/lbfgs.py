@@ -432,7 +432,6 @@ class Descent:
         self._unit, self._scale, shape = unit, 0.0, start.shape
         self._flat = HELD if bounds else FLAT
         algebra.bound(bounds)
-        start = start.clip(*bounds) if bounds else start
         self._trial, self._landing = algebra.upload(start), algebra.landing(shape)
         self._point, self._gradient, self._trial_gradient, self._direction = (algebra.allocate(shape) for _ in range(4))
         history = remembered(start.size)

@@ -40,6 +40,13 @@ SMALLEST = 1e-3
 #: it is in colours of no area, as the pixels of soft edges are, and those that JPEG has changed.
 FEW, EDGES = 64, 0.01
 
+#: A mask has no more regions: a target is measured and kept for each, and every pixel has a number for each.
+MOST_REGIONS = 64
+
+#: Nor more colours, of soft edges and of what JPEG makes of flat areas: a photograph has more. Of so many at a time it
+#: is found out what they are mixed of.
+MOST_COLORS, _AT_ONCE = 1 << 18, 1 << 14
+
 #: Where colours are not exact, those closer than this (Euclidean, in levels) are one, ...
 NOISE = 16.0
 
@@ -121,7 +128,7 @@ def read_labels(mask: Mask, what: str) -> Labels:
     Raises
     ------
     PictureError
-        When it is neither a picture nor a colour, or is not made of areas of one colour each.
+        When it is neither a picture nor a colour, or is not made of areas of one colour each, `MOST_REGIONS` at most.
     """
     if isinstance(mask, Labels):
         return mask
@@ -134,10 +141,20 @@ def read_labels(mask: Mask, what: str) -> Labels:
     has_area = flat >= max(1, SMALLEST * packed.size)
     if not has_area.any():
         raise PictureError(f"{what}: has no area of one colour; expected a label picture, one flat colour a region")
+    if len(found) > MOST_COLORS:
+        raise PictureError(
+            f"{what}: has {len(found)} colours; expected a label picture, one flat colour a region, and {MOST_COLORS} "
+            "at most: save it as PNG"
+        )
     exact = len(found) <= FEW and counts[~has_area].sum() < EDGES * packed.size
     farthest = float(np.linalg.norm(np.ptp(colors[has_area], axis=0)))
     tolerance = 0.0 if exact else min(NOISE, _WITHIN * farthest)
     regions = _distinct(colors[has_area], flat[has_area], tolerance)
+    if len(regions) > MOST_REGIONS:
+        raise PictureError(
+            f"{what}: has {len(regions)} regions (flat areas of one colour, {SMALLEST:.1%} of it or more); expected "
+            f"{MOST_REGIONS} at most: give those that may share a style one colour"
+        )
     weights, stray = _mixes(colors, regions, tolerance)
     if (lost := counts[stray > STRAY].sum() / packed.size) > MANY:
         raise PictureError(
@@ -199,6 +216,15 @@ def _distinct(colors: NDArray[np.float32], flat: NDArray[np.intp], tolerance: fl
 
 
 def _mixes(
+    colors: NDArray[np.float32], regions: NDArray[np.float32], tolerance: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what `_mixes_of` does for all colours, some at a time: what it works with takes many times the memory."""
+    starts = range(0, len(colors), _AT_ONCE)
+    weights, errors = zip(*(_mixes_of(colors[k : k + _AT_ONCE], regions, tolerance) for k in starts), strict=True)
+    return np.concatenate(weights), np.concatenate(errors)
+
+
+def _mixes_of(
     colors: NDArray[np.float32], regions: NDArray[np.float32], tolerance: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return how much each colour belongs to each region [colours, R], and how far it is from what they make of it.

@@ -11,9 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from impasto.defaults import DEFAULT_MODEL
-from impasto.runtime.errors import ModelError
+from impasto.runtime import plain
+from impasto.runtime.errors import ModelError, RecipeError
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.terms import LayerSize
+from impasto.text import shown
 
 #: Raised whenever a reader of older folders would be misled.
 FORMAT = 1
@@ -84,8 +86,8 @@ ALGEBRA = ("step", "slope", "direction", "remember")
 
 _ELSEWHERE = "name a model folder, or make one elsewhere with: impasto export --output FOLDER"
 
-#: No network halves a picture more often.
-_LEVELS = 5
+#: No network halves a picture more often, or has more channels.
+_LEVELS, _CHANNELS = 5, 4096
 
 
 def algebra_file(name: str) -> str:
@@ -120,6 +122,12 @@ class Layer:
     channels: int
     level: int
 
+    def __post_init__(self) -> None:
+        for name, low, high in (("channels", 1, _CHANNELS), ("level", 0, _LEVELS)):
+            if not low <= getattr(self, name) <= high:
+                given = shown(getattr(self, name))
+                raise plain.Misfit(f"{name} of layer {shown(self.name)} is {given}; expected {low} to {high}")
+
     def size(self, height: int, width: int) -> LayerSize:
         """Return the extent of the layer's activations for a picture of height x width pixels."""
         return LayerSize(self.channels, (height >> self.level) * (width >> self.level))
@@ -147,6 +155,15 @@ class Metadata:
     weights_sha256: str
     exporter: str
 
+    def __post_init__(self) -> None:
+        if missing := set(self.recipe.layers) - {layer.name for layer in self.layers}:
+            raise plain.Misfit(f"layers has no {', '.join(sorted(missing))}, which the recipe names")
+        if "source" not in self.weights:
+            raise plain.Misfit("weights.source is missing")
+        if self.weights_size < 0:
+            raise plain.Misfit(f"weights_size is {self.weights_size}; expected bytes, 0 or more")
+        plain.check_sha256(self.weights_sha256, "weights_sha256")
+
     @property
     def random_weights(self) -> bool:
         """Whether the weights are noise: good for tests, useless for pictures."""
@@ -173,19 +190,15 @@ class Metadata:
         """
         again = export_again(Path(where).parent)
         try:
-            data: dict[str, Any] = json.loads(text)
-            version = data.pop("format")
-            if version != FORMAT:
-                raise ModelError(
-                    f"{where}: model format {version}, but this version of impasto reads format {FORMAT}; {again}"
-                )
-            recipe = Recipe.from_mapping(data.pop("recipe"), where)
-            layers = tuple(Layer(**layer) for layer in data.pop("layers"))
-            if not isinstance(data["weights"]["source"], str):
-                raise TypeError
-            return cls(recipe=recipe, layers=layers, **data)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ModelError(f"{where}: damaged metadata; {again}") from None
+            data: Any = plain.parse_json(text)
+            if not isinstance(data, dict) or "format" not in data:
+                raise plain.Misfit("it is not of impasto")
+            if (version := data.pop("format")) != FORMAT:
+                wanted = f"but this version of impasto reads format {FORMAT}"
+                raise ModelError(f"{where}: model format {shown(version)}, {wanted}; {again}")
+            return plain.build(cls, data)
+        except (plain.Misfit, RecipeError) as error:
+            raise ModelError(f"{where}: damaged metadata ({error}); {again}") from None
 
 
 @dataclass(frozen=True)

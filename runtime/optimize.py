@@ -33,6 +33,9 @@ PATIENCE = 10
 ADAM_DECAY = (0.9, 0.999)
 ADAM_LAST_STEP = 0.1
 
+#: Losses below this are of order one when they are multiplied by its inverse, as far as float32 goes.
+_FAINT = 2.0**-100
+
 
 class StopOptimization(Exception):
     """Raised by a callback to end the optimisation early; the best point so far is the result."""
@@ -50,12 +53,16 @@ class Adam:
         Where it looks next.
     mean, square
         The decaying means of the gradient and of its square. They change with the next evaluation: copy what is kept.
+    scale
+        What gradients are multiplied by first: as the loss at the start times that is of order one, no square is too
+        large or too small for float32. A power of two, so that no digit changes.
     """
 
     steps: int
     point: NDArray[np.float32]
     mean: NDArray[np.float32]
     square: NDArray[np.float32]
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -160,11 +167,11 @@ class _Search:
         return loss * self.scale, np.multiply(gradient, self.scale * self.unit, dtype=np.float64).ravel()
 
     def look(
-        self, point: NDArray[np.float32], step: Callable[[NDArray[np.float32]], Adam] | None = None
+        self, point: NDArray[np.float32], step: Callable[[float, NDArray[np.float32]], Adam] | None = None
     ) -> tuple[float, NDArray[np.float32]]:
         """Evaluate the function, unless the search is over, and remember the best point.
 
-        `step` takes the gradient, where that is finite, before the callback is told.
+        `step` takes loss and gradient, where these are finite, before the callback is told.
         """
         if self.done == self.allowed:
             raise _Finished(f"all {self.allowed} evaluations were made")
@@ -174,7 +181,7 @@ class _Search:
         improved = finite and loss < self.best_loss
         if improved:
             self.best_loss, self.best_point = loss, point
-        adam = step(gradient) if step and finite else None
+        adam = step(loss, gradient) if step and finite else None
         if self.callback:
             try:
                 self.callback(Evaluation(self.done, loss, improved, point, adam))
@@ -271,6 +278,7 @@ def minimize(
     if (optimizer == "lbfgs-device") != (resident is not None):
         raise ValueError("resident: goes with optimizer lbfgs-device, and that with it")
     began, elsewhere = time.perf_counter(), _Stopwatch()
+    start = start.clip(*bounds) if bounds else start
     unit = _power_of_two(first_step)  # what SciPy takes for a step of 1
     rescale = restart_every is None  # parity is with an objective as it is: SciPy has a longest first step of 1e10
     descent = Descent(elsewhere.around(resident), resident.algebra, start, unit, bounds) if resident else None
@@ -282,6 +290,7 @@ def minimize(
     try:
         if optimizer == "adam":
             at = adam or Adam(0, start, np.zeros_like(start), np.zeros_like(start))
+            at = replace(at, point=at.point.clip(*bounds) if bounds else at.point)
             at = replace(at, mean=at.mean.copy(), square=at.square.copy())
             _adam(search, at, first_step / start.size**0.5, steps or evaluations, bounds)
         if descent:
@@ -304,15 +313,17 @@ def _adam(search: _Search, adam: Adam, rate: float, steps: int, bounds: tuple[fl
     """Follow Adam until the search is over; `rate` is the step of an element at first, and falls in so many steps."""
     slow, slower = ADAM_DECAY
 
-    def step(gradient: NDArray[np.float32]) -> Adam:
+    def step(loss: float, gradient: NDArray[np.float32]) -> Adam:
         nonlocal adam
         mean, square, t = adam.mean, adam.square, adam.steps + 1
+        scale = adam.scale if adam.steps else _power_of_two(1 / max(abs(loss), _FAINT))
+        gradient = gradient * np.float32(scale)
         mean += (1 - slow) * (gradient - mean)
         square += (1 - slower) * (gradient * gradient - square)
         left = max(ADAM_LAST_STEP, 1 - (1 - ADAM_LAST_STEP) * (t - 1) / steps)
         change = mean / (1 - slow**t) / (np.sqrt(square / (1 - slower**t)) + np.finfo(np.float32).tiny)
         point = adam.point - np.float32(rate * left) * change
-        adam = Adam(t, point.clip(*bounds) if bounds else point, mean, square)
+        adam = Adam(t, point.clip(*bounds) if bounds else point, mean, square, scale)
         return adam
 
     while True:

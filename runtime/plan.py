@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from impasto.runtime import plain
 from impasto.runtime.errors import InputError
-from impasto.runtime.recipe import INITS, Recipe
-from impasto.runtime.sizes import MIN_SIDE
+from impasto.runtime.plain import expect
+from impasto.runtime.recipe import INITS, MOST_EVALUATIONS, Recipe
+from impasto.runtime.sizes import MAX_SIDE, MIN_SIDE
+from impasto.text import shown
 
 COLORS = ("style", "keep", "match")
 OPTIMIZERS = ("lbfgs", "lbfgs-device", "adam")
@@ -24,6 +27,12 @@ PICTURE = "picture"
 #: Pictures with a longer side are painted coarse to fine: a VGG network sees strokes of up to some 200 pixels, and what
 #: is larger has to be laid out while the picture is small.
 COARSEST = 400
+
+#: No style is enlarged, or made smaller, by more.
+SCALES: tuple[float, float] = (0.05, 20)
+
+#: What shares that were computed to sum to 1 may differ from it.
+_ROUNDING = 1e-6
 
 #: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
 FINER, FEWER = 2, 2
@@ -52,11 +61,12 @@ class Stage:
         InputError
             When a size or a number of evaluations will not do.
         """
-        _whole(f"{what}: width", self.width, MIN_SIDE)
-        _whole(f"{what}: height", self.height, MIN_SIDE)
-        _whole(f"{what}: evaluations", self.evaluations, 1)
+        plain.check(self, what)
+        _in_range(f"{what}: width", self.width, MIN_SIDE, MAX_SIDE)
+        _in_range(f"{what}: height", self.height, MIN_SIDE, MAX_SIDE)
+        _in_range(f"{what}: evaluations", self.evaluations, 1, MOST_EVALUATIONS)
         if self.planned is not None:
-            _whole(f"{what}: planned", self.planned, self.evaluations)
+            _in_range(f"{what}: planned", self.planned, self.evaluations, MOST_EVALUATIONS)
 
     @property
     def steps(self) -> int:
@@ -162,24 +172,33 @@ class Plan:
         InputError
             One line that names the value and says what was expected.
         """
+        plain.check(self)
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}")
+        expect(bool(self.stages), "stages: none; expected one or more")
+        _in_range("evaluations", self.evaluations, 1, MOST_EVALUATIONS)
         for restart in self.restarts:
-            _whole("restarts", restart, 1)
-        if not self.stages:
-            raise InputError("stages: none; expected one or more")
-        _whole("seed", self.seed, 0)
-        _in_range("noise", self.noise, 0, 1)
-        _in_range("strength", self.strength, 0, 1)
-        _in_range("style_scale", self.style_scale, 0.05, 20)
-        for name in ("restart_every", "min_improvement", "time_limit"):
+            _in_range("restarts", restart, 1, MOST_EVALUATIONS)
+        _in_range("seed", self.seed, 0)
+        for name in ("noise", "strength"):
+            _in_range(name, getattr(self, name), 0, 1)
+        _in_range("style_scale", self.style_scale, *SCALES)
+        for name, low, high in (
+            ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
+        ):  # fmt: skip
             if (value := getattr(self, name)) is not None:
-                _in_range(name, value, 1 if name == "restart_every" else 0)
+                _in_range(name, value, low, high)
         for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", OPTIMIZERS)):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} {getattr(self, name)!r}: expected {', '.join(choices[:-1])} or {choices[-1]}")
-        if self.optimizer != "lbfgs" and self.restart_every is not None:
-            raise InputError(f"restart_every: restarts are SciPy's; leave it out with optimizer {self.optimizer}")
+            value = getattr(self, name)
+            expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            expect(value in choices, f"{name} {shown(value)}: expected {expected}")
+        for share in self.blend:
+            _in_range("blend", share, 0, 1)
+        expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
+        restarted = self.optimizer != "lbfgs" and self.restart_every is not None
+        expect(not restarted, f"restart_every: restarts are SciPy's; leave it out with optimizer {self.optimizer}")
+        terms = (self.recipe.content, self.recipe.style, self.recipe.tv)
+        expect(any(term.weight for term in terms), "weights: all are 0, and so is any picture's loss; raise one")
 
     @property
     def width(self) -> int:
@@ -219,27 +238,14 @@ class Plan:
             When it is no plan; the text says `where` it stands.
         """
         try:
-            values = dict(data)
-            values["recipe"] = Recipe.from_mapping(values["recipe"], where)
-            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-            for name in ("blend", "restarts"):
-                values[name] = tuple(values[name])
-            return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{where}: not a plan that this version of impasto knows ({error})") from None
+            return plain.build(cls, data)
+        except InputError as refused:
+            raise InputError(f"{where}: not a plan that this version of impasto knows ({refused})") from None
 
 
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        expected = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
-        raise InputError(f"{name} is {value:g}; expected {expected}")
-
-
-def _whole(name: str, value: object, low: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; expected a whole number, {low} or more")
-    if value < low:
-        raise InputError(f"{name} is {value}; expected {low} or more")
+    expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
+    expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
 
 
 def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float, ...]:
@@ -254,6 +260,12 @@ def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float,
         return (1 / styles,) * styles
     if len(blend) != styles:
         raise InputError(f"style_blend has {len(blend)} weights for {styles} styles; give one for each")
-    if not all(math.isfinite(share) and share >= 0 for share in blend) or sum(blend) == 0:
-        raise InputError(f"style_blend {', '.join(f'{share:g}' for share in blend)}: expected weights of 0 or more")
-    return tuple(share / sum(blend) for share in blend)
+    try:
+        weights = [float(weight) for weight in blend]
+    except (TypeError, ValueError, OverflowError):
+        weights = [math.nan]
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+        raise InputError(f"style_blend {', '.join(map(shown, blend))}: expected weights of 0 or more, and one above")
+    if math.isinf(sum(weights)):
+        weights = [weight / max(weights) for weight in weights]
+    return tuple(weight / sum(weights) for weight in weights)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.runtime import plain
 from impasto.runtime.errors import RecipeError
+from impasto.runtime.plain import expect
 from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
+from impasto.text import shown
 
 POOLINGS = ("max", "average")
 INITS = ("random", "content", "style", "statistics")
@@ -34,30 +36,34 @@ SIZES_OF: Mapping[str, Callable[[int, int], float]] = {
     "area": lambda width, height: math.sqrt(width * height),
 }
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_LAYER = re.compile(r"block[1-5]_conv[1-4]")
+#: Weights are 0, or within these: a graph computes in float32, where the loss of a picture at larger ones is infinite
+#: (a mean of fourth powers of activations reaches 1e11 as it is), and nothing is left of smaller ones.
+LEAST_WEIGHT, MOST_WEIGHT = 1e-15, 1e15
+
+#: No level of the noise that a run starts from is farther from 0; a picture's own are within 0..255.
+MOST_LEVEL = 1e6
+
+#: No run has more evaluations: SciPy counts them in 32 bits, and no picture gains by a thousandth of them.
+MOST_EVALUATIONS = 1_000_000
+
+#: A recipe is a page of text; files of more bytes are none.
+_LONGEST_FILE = 1 << 20
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+
+#: The names of VGG-19's layers, which has all of VGG-16's: a regular expression.
+LAYER = r"block(?:[12]_conv[12]|[345]_conv[1-4])"
+_LAYER = re.compile(LAYER)
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
-class _Refused(Exception):
-    """Why a value is refused; `from_mapping` adds which recipe it stands in."""
-
-
-def _expect(condition: bool, what: str) -> None:
-    if not condition:
-        raise _Refused(what)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-
-
 def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
-    _expect(value in choices, f"{key} is {value!r}; expected one of {', '.join(choices)}")
+    expect(value in choices, f"{key} is {shown(value)}; expected one of {', '.join(choices)}")
 
 
-def _check_weight(key: str, value: object) -> None:
-    _expect(_is_number(value) and value >= 0, f"{key} is {value!r}; expected a number, 0 or more")  # type: ignore[operator]
+def _check_weight(key: str, value: float) -> None:
+    ok = value == 0 or LEAST_WEIGHT <= value <= MOST_WEIGHT
+    expect(ok, f"{key} is {shown(value)}; expected 0, or {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,17 @@ class LayersTerm:
 
     def check(self, key: str, conventions: Mapping[str, object]) -> None:
         """Refuse what does not hold together; `key` is where it stands in the recipe."""
+        plain.check(self, key)
         _check_weight(f"{key}.weight", self.weight)
         _check_choice(f"{key}.convention", self.convention, tuple(conventions))
-        _expect(isinstance(self.layers, Mapping) and bool(self.layers), f"{key}.layers is empty; name a layer")
+        expect(bool(self.layers), f"{key}.layers is empty; name a layer")
         for name, share in self.layers.items():
-            _expect(bool(_LAYER.fullmatch(name)), f"{key}.layers has {name!r}; expected a name like block4_conv2")
+            ok = bool(_LAYER.fullmatch(name))
+            expect(ok, f"{key}.layers has {shown(name)}; expected a layer of VGG, such as block4_conv2")
             _check_weight(f"{key}.layers.{name}", share)
+            product = self.weight * share
+            ok = product <= MOST_WEIGHT
+            expect(ok, f"{key}.weight times {key}.layers.{name} is {product:g}; expected {MOST_WEIGHT:g} at most")
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ class StyleTerm(LayersTerm):
         super().check(key, conventions)
         _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
         ok = self.loss != "wasserstein" or self.convention == "mean"
-        _expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
+        expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
 
 
 @dataclass(frozen=True)
@@ -111,12 +122,13 @@ class TotalVariation:
 
     def check(self) -> None:
         """Refuse what does not hold together."""
+        plain.check(self, "tv")
         _check_weight("tv.weight", self.weight)
         _check_choice("tv.convention", self.convention, tuple(TV_CONVENTIONS))
         _check_choice("tv.form", self.form, tuple(TV_FORMS))
-        _expect(
-            _is_number(self.exponent) and 1 <= self.exponent <= 2,
-            f"tv.exponent is {self.exponent!r}; expected a number from 1 to 2",  # below 1, flat areas have no gradient
+        expect(
+            1 <= self.exponent <= 2,  # below 1, flat areas have no gradient
+            f"tv.exponent is {shown(self.exponent)}; expected a number from 1 to 2",
         )
 
 
@@ -135,13 +147,16 @@ class Noise:
 
     def check(self) -> None:
         """Refuse what does not hold together."""
-        for key, value in (("noise.low", self.low), ("noise.high", self.high), ("noise.mean", self.mean)):
-            ok = isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
-            _expect(ok, f"{key} is {value!r}; expected three numbers")
+        plain.check(self, "noise")
+        for key in ("low", "high", "mean"):
+            value = getattr(self, key)
+            ok = all(abs(level) <= MOST_LEVEL for level in value)
+            expect(ok, f"noise.{key} is {shown(value)}; expected levels, {MOST_LEVEL:g} at most")
         ok = all(low <= high for low, high in zip(self.low, self.high, strict=True))
-        _expect(ok, f"noise.low is {self.low!r}; expected no more than noise.high, {self.high!r}")
+        expect(ok, f"noise.low is {shown(self.low)}; expected no more than noise.high, {shown(self.high)}")
         _check_choice("noise.kind", self.kind, NOISES)
-        _check_weight("noise.std", self.std)
+        ok = 0 <= self.std <= MOST_LEVEL
+        expect(ok, f"noise.std is {shown(self.std)}; expected levels, 0 to {MOST_LEVEL:g}")
 
     def draw(self, generator: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
         """Return a picture of noise, (height, width, 3)."""
@@ -193,15 +208,24 @@ class Recipe:
     clip: bool = False
 
     def __post_init__(self) -> None:
+        """Refuse what does not hold together.
+
+        Raises
+        ------
+        RecipeError
+            One line that names the recipe and the key.
+        """
         try:
             self._check()
-        except (_Refused, RecipeError) as refused:  # the latter from `parse_size`
-            raise RecipeError(f"recipe {self.name!r}: {refused}") from None
+        except (plain.Misfit, RecipeError) as refused:  # the latter from `parse_size`
+            raise RecipeError(f"recipe {shown(self.name)}: {refused}") from None
 
     def _check(self) -> None:
-        ok = isinstance(self.name, str) and bool(_NAME.fullmatch(self.name))
-        _expect(ok, f"name is {self.name!r}; expected lower-case letters, digits, - and _")
-        _expect(isinstance(self.description, str), "description: expected text")
+        plain.check(self)
+        expect(
+            bool(_NAME.fullmatch(self.name)),
+            f"name is {shown(self.name)}; expected lower-case letters, digits, - and _",
+        )
         self.content.check("content", CONTENT_CONVENTIONS)
         self.style.check("style", STYLE_CONVENTIONS)
         self.tv.check()
@@ -210,13 +234,9 @@ class Recipe:
         _check_choice("size_of", self.size_of, tuple(SIZES_OF))
         _check_choice("style_fit", self.style_fit, FITS)
         _check_choice("init", self.init, INITS)
-        for key in ("coarse_to_fine", "clip"):
-            value = getattr(self, key)
-            _expect(isinstance(value, bool), f"{key} is {value!r}; expected true or false")
-        parse_size(str(self.size))
+        parse_size(self.size)
         count = self.evaluations
-        ok = isinstance(count, int) and not isinstance(count, bool) and count >= 1
-        _expect(ok, f"evaluations is {count!r}; expected a whole number, 1 or more")
+        expect(1 <= count <= MOST_EVALUATIONS, f"evaluations is {shown(count)}; expected 1 to {MOST_EVALUATIONS}")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -229,7 +249,7 @@ class Recipe:
         Raises
         ------
         RecipeError
-            When a weight is negative or not finite.
+            When a weight is neither 0 nor one from `LEAST_WEIGHT` to `MOST_WEIGHT`.
         """
         return replace(
             self,
@@ -248,41 +268,13 @@ class Recipe:
             For an unknown or missing key or a value that does not fit; the text names it and `where` it stands.
         """
         try:
-            parts = dict(data)
-            for key, type_ in (("content", LayersTerm), ("style", StyleTerm)):
-                _expect(key in parts, f"[{key}] is missing")
-                parts[key] = _build(type_, parts[key], f"{key}.")
-            for key, optional in (("tv", TotalVariation), ("noise", Noise)):
-                if key in parts:
-                    parts[key] = _build(optional, parts[key], f"{key}.")
-            return _build(cls, parts, "")
-        except _Refused as refused:
+            return plain.build(cls, data)
+        except (plain.Misfit, RecipeError) as refused:
             raise RecipeError(f"{where}: {refused}") from None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the recipe as plain data; `from_mapping` reads it back."""
         return asdict(self)
-
-
-T = TypeVar("T")
-
-
-def _build(type_: type[T], data: object, prefix: str) -> T:
-    """Make a dataclass of a table, refusing keys that it does not have or that are missing."""
-    if not isinstance(data, Mapping):
-        raise _Refused(f"{prefix.rstrip('.')} is {data!r}; expected a table")
-    known = {f.name for f in fields(type_)}  # type: ignore[arg-type]
-    for key in data:
-        _expect(key in known, f"unknown key {prefix}{key}; expected one of {', '.join(sorted(known))}")
-    values = {
-        key: tuple(value) if isinstance(value, list) else value  # TOML's arrays are lists
-        for key, value in data.items()
-    }
-    try:
-        return type_(**values)
-    except TypeError as error:
-        missing = str(error).rpartition(": ")[2]
-        raise _Refused(f"missing {prefix or 'key '}{missing}") from None
 
 
 def parse_size(text: str) -> Size:
@@ -296,10 +288,11 @@ def parse_size(text: str) -> Size:
     if text == "content":
         return "content"
     match = _SIZE.fullmatch(text)
-    if not match:
-        raise RecipeError(f"size {text!r}: expected the long side in pixels (512), WIDTHxHEIGHT (300x200) or content")
-    width, height = match.groups()
-    return (int(width), int(height)) if height else int(width)
+    sides = [int(side) for side in match.groups() if side] if match else []
+    if not all(sides) or not sides:
+        expected = "the long side in pixels (512), WIDTHxHEIGHT (300x200) or content"
+        raise RecipeError(f"size {shown(text)}: expected {expected}")
+    return (sides[0], sides[1]) if len(sides) == 2 else sides[0]
 
 
 def scaled_size(size: float | tuple[int, int], size_of: str, width: int, height: int) -> tuple[int, int]:
@@ -340,8 +333,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if path.suffix != ".toml":
         raise RecipeError(f"recipe {text!r}: expected one of {', '.join(builtin_recipes())}, or a path to a .toml file")
     try:
-        return _parse(path.read_text("utf-8"), path.stem, text)
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_FILE + 1)
+        if len(data) > _LONGEST_FILE:
+            raise RecipeError(f"recipe {text}: has more than {_LONGEST_FILE} bytes; expected a page of TOML")
+        return _parse(data.decode("utf-8-sig"), path.stem, text)  # some editors put a mark at the beginning
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise RecipeError(f"recipe {text}: {reason}; give a path to a readable .toml file") from None
 
@@ -349,6 +346,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 def _parse(text: str, name: str, where: str) -> Recipe:
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise RecipeError(f"{where}: not valid TOML: it is nested too deep") from None
+    except ValueError as error:  # TOML's own, or Python's of an integer with too many digits
         raise RecipeError(f"{where}: not valid TOML: {error}") from None
     return Recipe.from_mapping({"name": name, **data}, where)

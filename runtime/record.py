@@ -1,7 +1,8 @@
 """The record of a transfer: how a picture came about, kept in the picture, so that it can be made again.
 
-What is kept of a place is what messages show of it: of an address neither user, password nor query, which may be
-secret.
+Of a place it keeps a name only, unless more is wished for, and never what in an address may be secret. A record that is
+read may be a stranger's: it is refused where it is not as `Record.to_json` writes it, and nothing that it names is
+opened here.
 """
 
 from __future__ import annotations
@@ -10,27 +11,27 @@ import hashlib
 import json
 import os
 import platform
-import types
-import typing
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from PIL import Image
 
 import impasto
-from impasto.runtime import places
-from impasto.runtime.errors import ImpastoError, InputError
+from impasto.runtime import places, plain
+from impasto.runtime.errors import InputError
 from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.photographs import read_text
 from impasto.runtime.places import Place
-from impasto.runtime.plan import Plan
+from impasto.runtime.plan import PICTURE, Plan
 from impasto.runtime.session import Placement, import_onnxruntime, read_metadata
 from impasto.runtime.transfer import Transfer
+from impasto.text import shown
 
 #: Under what the record stands in a picture; and what `impasto mix` has done with the picture since, as JSON.
 KEYWORD, MIXED = "impasto", "impasto mix"
@@ -41,7 +42,10 @@ FORMAT = 1
 #: The packages whose versions may change the last bits of a result, beside impasto itself and onnxruntime.
 _PACKAGES = ("numpy", "scipy", "pillow")
 
-T = TypeVar("T")
+#: The roles of inputs -> how many there may be of each.
+_ROLES: Mapping[str, tuple[int, int]] = {
+    "content": (1, 1), "style": (1, 1000), "init": (0, 1), CONTENT_MASK: (0, 1), STYLE_MASK: (0, 1000)
+}  # fmt: skip
 
 
 def digest(image: Image.Image) -> str:
@@ -59,7 +63,7 @@ class Input:
         What it was for: ``content``, ``style``, ``init`` and so on; several of one role stand in their order.
     place
         Where it came from: a file's absolute path, an address without its secrets, ``-``; None for an array or image.
-        Of a mask of one colour, that colour.
+        Of a mask of one colour, that colour. In a record, the name of that; see `named`.
     width, height, sha256
         Its size in pixels, and their `digest`.
     """
@@ -78,14 +82,51 @@ class Input:
             found = str(Path(place).absolute()) if places.is_file(place) else places.name(place)
         return cls(role, found, image.width, image.height, digest(image))
 
+    def __post_init__(self) -> None:
+        if self.role not in _ROLES:
+            raise plain.Misfit(f"role is {shown(self.role)}; expected one of {', '.join(_ROLES)}")
+        if min(self.width, self.height) < 1:
+            raise plain.Misfit(f"{self.role} is of {self.width}x{self.height} pixels; expected 1x1 or more")
+        plain.check_sha256(self.sha256, f"{self.role}.sha256")
+
+    @property
+    def color(self) -> str | None:
+        """The colour that a mask is all of, if it is no picture."""
+        return self.place if self.role in (CONTENT_MASK, STYLE_MASK) and is_color(self.place) else None
+
+    @property
+    def name(self) -> str | None:
+        """The name of the file, without its folder; of an address what comes last in its path; None if unknown."""
+        place = self.place
+        if place is None or place == places.STREAM or self.color:
+            return None
+        if places.is_url(place):
+            place = place.partition("://")[2].partition("/")[2].removesuffix("?...")
+        return _last(place) or None
+
+    def named(self) -> Input:
+        """Return the input with its name for its place."""
+        return self if self.color or self.place == places.STREAM else replace(self, place=self.name)
+
     def is_same(self, image: Image.Image) -> bool:
         """Whether a picture has the same pixels."""
         return (self.width, self.height, self.sha256) == (*image.size, digest(image))
 
 
+def _last(path: str) -> str:
+    """Return the last part of a path of any system's."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
 @dataclass(frozen=True)
 class Model:
-    """The model folder that was used: where it lay, and what its graphs say of themselves."""
+    """The model folder that was used, and what its graphs say of themselves.
+
+    Attributes
+    ----------
+    place
+        Its absolute path; in a record, its name.
+    """
 
     place: str
     network: str
@@ -93,10 +134,13 @@ class Model:
     weights_sha256: str
     random_weights: bool
 
+    def __post_init__(self) -> None:
+        plain.check_sha256(self.weights_sha256, "weights_sha256")
+
     @classmethod
     def of(cls, folder: str | Path, metadata: Metadata) -> Model:
         """Describe a model folder by the metadata of one of its graphs."""
-        path = str(Path(folder).absolute())
+        path = os.path.abspath(folder)  # noqa: PTH100, which would leave ``..``, and that is no name
         return cls(path, metadata.network, metadata.exporter, metadata.weights_sha256, metadata.random_weights)
 
 
@@ -170,6 +214,19 @@ class Origin:
         )
         return cls(inputs, Model.of(transfer.model, transfer.metadata), transfer.placement, Machine.here())
 
+    def __post_init__(self) -> None:
+        roles = [picture.role for picture in self.inputs]
+        for role, (least, most) in _ROLES.items():
+            if not least <= roles.count(role) <= most:
+                raise plain.Misfit(f"inputs has {roles.count(role)} of the role {role}; expected {least} to {most}")
+        if (masks := roles.count(STYLE_MASK)) != (roles.count("style") if CONTENT_MASK in roles else 0):
+            raise plain.Misfit(f"inputs has {masks} of the role {STYLE_MASK}; expected one for each style, or no masks")
+
+    def named(self) -> Origin:
+        """Return the origin with names in place of where things lay."""
+        inputs = tuple(picture.named() for picture in self.inputs)
+        return replace(self, inputs=inputs, model=replace(self.model, place=_last(self.model.place)))
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the origin as plain data; `from_mapping` reads it back."""
         return asdict(self)
@@ -180,10 +237,10 @@ class Origin:
 
         Raises
         ------
-        ValueError
+        InputError
             When it is nothing that this version knows.
         """
-        return build(cls, data)
+        return plain.build(cls, data, "origin")
 
     def differences(self, other: Origin) -> list[str]:
         """Say where another origin, of the same pictures, may lead to other pixels."""
@@ -244,6 +301,9 @@ class Outcome:
     date: str
     sha256: str
 
+    def __post_init__(self) -> None:
+        plain.check_sha256(self.sha256, "outcome.sha256")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -267,9 +327,26 @@ class Record:
     outcome: Outcome
     mixed: str | None = None
 
+    def __post_init__(self) -> None:
+        styles, start = len(self.inputs("style")), self.inputs("init")
+        if len(self.plan.blend) != styles:
+            raise plain.Misfit(f"plan.blend has {len(self.plan.blend)} shares for {styles} styles")
+        if bool(start) != (self.plan.init == PICTURE):
+            raise plain.Misfit(f"plan.init is {self.plan.init}, with {len(start)} pictures to start from")
+
     @classmethod
-    def of(cls, transfer: Transfer, origin: Origin, image: Image.Image | None = None) -> Record:
-        """Describe where a transfer stands, or how it has ended; `image` is its picture, if that is made already."""
+    def of(
+        cls, transfer: Transfer, origin: Origin, image: Image.Image | None = None, *, recorded_places: bool = False
+    ) -> Record:
+        """Describe where a transfer stands, or how it has ended.
+
+        Parameters
+        ----------
+        image
+            Its picture, if that is made already.
+        recorded_places
+            Keep where inputs and model lay, rather than their names only.
+        """
         position = transfer.position()
         made = sum(position.made)
         outcome = Outcome(
@@ -283,7 +360,8 @@ class Record:
             sha256=digest(image or transfer.picture()),
         )
         placement = replace(origin.placement, device=position.device, lowering=position.lowering)
-        return cls(transfer.made_plan(), replace(origin, placement=placement), outcome)
+        kept = replace(origin if recorded_places else origin.named(), placement=placement)
+        return cls(transfer.made_plan(), kept, outcome)
 
     @property
     def text(self) -> dict[str, str]:
@@ -304,17 +382,24 @@ class Record:
         InputError
             When it is no record, or one of another version; the text says `where` it stands.
         """
+        damaged = f"{where}: its record is damaged, or another program's; use the file as it was"
         try:
-            data = json.loads(text)
-            found = data["format"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise InputError(f"{where}: its record is damaged, or another program's; use the file as it was") from None
-        if found != FORMAT:
-            raise InputError(f"{where}: its record is of format {found!r}, not {FORMAT}; use the impasto that wrote it")
+            data = plain.parse_json(text)
+        except plain.Misfit as error:
+            raise InputError(f"{damaged} ({error})") from None
+        if not isinstance(data, dict) or "format" not in data:
+            raise InputError(damaged)
+        if (found := data.pop("format")) != FORMAT:
+            used = "use the impasto that wrote it"
+            raise InputError(f"{where}: its record is of format {shown(found)}, not {FORMAT}; {used}")
         try:
-            plan = Plan.from_mapping(data["plan"], where)
-            return cls(plan, Origin.from_mapping(data["origin"]), build(Outcome, data["outcome"]))
-        except (ValueError, KeyError, TypeError, ImpastoError) as error:
+            plan = Plan.from_mapping(data.pop("plan", None), where)
+            origin = Origin.from_mapping(data.pop("origin", None))
+            outcome = plain.build(Outcome, data.pop("outcome", None), "outcome")
+            if data:
+                raise plain.Misfit(f"unknown key {shown(next(iter(data)))}")
+            return cls(plan, origin, outcome)
+        except InputError as error:
             raise InputError(f"{where}: its record is not one that this version of impasto knows ({error})") from None
 
     @classmethod
@@ -385,40 +470,3 @@ class Record:
                     f"model {model}: its recipe {wanted.name!r} has another {part} than the one the picture was made "
                     "with; name the model that was used with --model"
                 )
-
-
-# --- plain data -----------------------------------------------------------------------------------------------
-
-
-def build(type_: type[T], data: Any) -> T:
-    """Make a dataclass of plain data, as `dataclasses.asdict` returned it, perhaps through JSON.
-
-    Raises
-    ------
-    ValueError
-        For an unknown key, a missing one without a default, or a value of another type; the text names it.
-    """
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{type_.__name__.lower()} is {data!r}; expected an object")
-    hints, known = typing.get_type_hints(type_), fields(type_)  # type: ignore[arg-type]
-    needed = {field.name for field in known if field.default is field.default_factory is MISSING}
-    if odd := (set(data) - {field.name for field in known}) | (needed - set(data)):
-        raise ValueError(f"{type_.__name__.lower()}: {', '.join(sorted(odd))} unknown or missing")
-    return type_(**{name: _value(hints[name], value, name) for name, value in data.items()})
-
-
-def _value(type_: Any, value: Any, name: str) -> Any:
-    """Return a value as a field of that type holds it."""
-    kind, parts = typing.get_origin(type_), typing.get_args(type_)
-    if kind in (types.UnionType, typing.Union):
-        return None if value is None else _value(parts[0], value, name)
-    if kind is tuple and isinstance(value, (list, tuple)):
-        return tuple(_value(parts[0], item, name) for item in value)
-    if kind is dict and isinstance(value, Mapping):
-        return {str(key): _value(parts[1], item, f"{name}.{key}") for key, item in value.items()}
-    if isinstance(type_, type) and hasattr(type_, "__dataclass_fields__"):
-        return build(type_, value)
-    accepted = (int, float) if type_ is float else type_
-    if kind is None and isinstance(value, accepted) and (type_ is bool or not isinstance(value, bool)):
-        return value
-    raise ValueError(f"{name} is {value!r}; expected {getattr(type_, '__name__', type_)}")

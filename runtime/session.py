@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.runtime import plain
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.driver import check_gpu, missing_library
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
@@ -105,6 +106,7 @@ class Placement:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
+        plain.check(self)
         if not _DEVICE.fullmatch(self.device):
             raise DeviceError(f"device {self.device!r}: expected auto, cpu, cuda or cuda:N")
         if self.lowering not in ("auto", *LOWERINGS):

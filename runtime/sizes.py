@@ -10,6 +10,9 @@ from impasto.runtime.recipe import SIZES_OF, Recipe, Size, scaled_size
 #: The least width and height: a VGG network halves a picture four times and still needs something to look at.
 MIN_SIDE = 32
 
+#: No side of a result is longer, in pixels: `impasto.runtime.recipe.parse_size` reads five digits.
+MAX_SIDE = 99_999
+
 
 def check_sides(what: str, width: int, height: int) -> None:
     """Refuse what is too small for the network to look at.

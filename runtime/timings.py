@@ -12,7 +12,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ import numpy as np
 import impasto
 from impasto.runtime import places
 from impasto.runtime.errors import ImpastoError
-from impasto.runtime.recipe import Recipe
+from impasto.runtime.plan import Plan
 from impasto.runtime.session import Placement, import_onnxruntime
 
 #: Raised whenever what a file holds changes its meaning: files of another format are begun anew.
-FORMAT = 1
+FORMAT = 2
 
 #: How many kinds of evaluation are remembered; the one that was not used for longest is forgotten.
 KINDS = 64
@@ -35,6 +35,9 @@ NEWS = 0.5
 
 #: Pixels from which on time is all but proportional to them.
 LARGE = 256 * 256
+
+#: No picture has more pixels, and no evaluation takes more seconds, or fewer than its inverse.
+_MOST = 1e12
 
 #: Measuring the targets of a picture is an evaluation without its way back: about so much of its time for each pixel.
 FORWARD = 0.4
@@ -108,10 +111,11 @@ class Timing:
         """
         try:
             opening, points = float(data["opening"]), [(float(p), float(s)) for p, s in data["points"]]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(str(error)) from None
-        if not (points and all(0 < x < math.inf for point in points for x in point) and 0 <= opening < math.inf):
-            raise ValueError("expected positive, finite numbers")
+        sound = all(1 <= p <= _MOST and 1 / _MOST <= s <= _MOST for p, s in points)
+        if not (points and sound and 0 <= opening <= _MOST):
+            raise ValueError("expected pixels and seconds")
         return cls(opening, {round(math.log2(pixels)): (pixels, seconds) for pixels, seconds in points})
 
 
@@ -149,21 +153,35 @@ class Timings:
                 places.write(text.encode(), self.path)
 
 
-def kind_of(recipe: Recipe, network: str, placement: Placement, masked: bool = False) -> str:
+def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None = None) -> str:
     """Name all that the seconds of an evaluation depend on, but the picture's size.
 
-    Of a recipe that is how deep its layers lie and what its style loss is computed of; weights take no time.
+    Of a recipe that is how deep its layers lie and what its style loss is computed of; weights take no time. The
+    optimiser works between evaluations, so that its time is part of theirs.
+
+    Parameters
+    ----------
+    placement
+        With a definite device and lowering.
+    regions
+        How many the masks have; None without masks.
     """
+    recipe = plan.recipe
     parts = {
         "network": network,
         "deepest": max(recipe.layers),
         "style": recipe.style.loss,
+        "pooling": recipe.pooling,
+        "tv": recipe.tv.form,
+        "optimizer": plan.optimizer,
+        "clip": plan.clip,
         "lowering": placement.layout,
         "precision": placement.precision,
         "device": placement.device,
+        "cuda": None if placement.device == "cpu" else asdict(placement.cuda),
         "threads": placement.threads or "auto",
         "low_memory": placement.low_memory,
-        "masked": masked,
+        "regions": regions,
         "impasto": impasto.__version__,
         "onnxruntime": import_onnxruntime().__version__,
         "machine": _machine(),

@@ -427,6 +427,11 @@ class Transfer:
         masks = self.regions.inputs if self.regions else ()
         return (*pictures, *([("init", self.start)] if self.start else []), *masks)
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture with a finite loss has been found yet."""
+        return math.isfinite(self._loss)
+
     def run(self, resume: Position | None = None) -> Result:
         """Carry the plan out, from its start or from where it stood.
 
@@ -605,10 +610,11 @@ class Transfer:
         *_, h, w = self._point.shape
         from_photograph = self.plan.init not in ("style", PICTURE) and self.plan.recipe.content.weight > 0
         if (w, h) == (width, height) or not from_photograph:
-            return resize_planes(self._point, width, height)
-        coarse, fine = (to_planes(resize(self.content, *size), "content") for size in ((w, h), (width, height)))
-        enlarged = fine + resize_planes(self._point - coarse, width, height)
-        return enlarged.clip(*LEVELS) if self.plan.clip else enlarged
+            enlarged = resize_planes(self._point, width, height)
+        else:
+            coarse, fine = (to_planes(resize(self.content, *size), "content") for size in ((w, h), (width, height)))
+            enlarged = fine + resize_planes(self._point - coarse, width, height)
+        return enlarged.clip(*LEVELS) if self.plan.clip else enlarged  # sharp edges overshoot when they are enlarged
 
     def picture(self) -> Image.Image:
         """Return the best picture so far as the user would get it: 8-bit, with colours and strength as planned."""

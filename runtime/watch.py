@@ -9,26 +9,41 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from impasto import unfinished
+from impasto.runtime import plain
 from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
 from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
+from impasto.runtime.recipe import LAYER, MOST_EVALUATIONS
+from impasto.runtime.sizes import MAX_SIDE
+from impasto.runtime.terms import TV, content_term, style_term
 from impasto.runtime.transfer import Callback, Step
+from impasto.text import shown
 
 #: What repeats with time takes no more than this share of it.
 SHARE = 0.05
 
-#: No line of a log has as many bytes.
+#: No line of a log has more bytes.
 _LONGEST_LINE = 1 << 16
+
+#: Losses are of single precision.
+_MOST_LOSS = float(np.finfo(np.float32).max)
+
+#: What terms are called; see `impasto.runtime.terms`.
+_TERM = re.compile(f"{TV}|{content_term('')}{LAYER}|{style_term('')}{LAYER}")
 
 #: The keywords of texts that only previews, and only pictures in between, have: these may be replaced.
 PREVIEW = "impasto-preview"
@@ -196,7 +211,7 @@ class Saves(Watcher):
 
     def see(self, step: Step) -> None:
         """Write the picture, if its time has come."""
-        if step.evaluation % self._every == 0:
+        if step.evaluation % self._every == 0 and step.transfer.has_picture:
             text = {SAVED: f"evaluation {step.evaluation} of {step.evaluations}"}
             text |= self._text(step) if self._text else {}
             write_picture(step.picture(), self.name(step.evaluation), like=self._like, text=text)
@@ -261,7 +276,7 @@ class Log(Watcher):
 
     @staticmethod
     def check(path: str | Path, start: int) -> None:
-        """Make sure that a file's first `start` bytes end a line; nothing is changed.
+        """Make sure that a file is a log, and its first `start` bytes end a line; nothing is changed.
 
         Raises
         ------
@@ -272,11 +287,14 @@ class Log(Watcher):
             return
         try:
             with Path(path).open("rb") as file:
+                first = LogLine.read(file.readline(_LONGEST_LINE)).evaluation == 1
                 file.seek(start - 1)
                 ends = file.read(1) == b"\n"
         except OSError as error:
             raise OutputError(f"log {path}: cannot be read ({error.strerror}); name another to begin one") from None
-        if not ends:
+        except plain.Misfit:
+            first = ends = False
+        if not (first and ends):
             raise OutputError(f"log {path}: is not the one of the run to be resumed; name that, or another to begin")
 
     @staticmethod
@@ -285,8 +303,8 @@ class Log(Watcher):
         try:
             with Path(path).open("rb") as file:
                 first, *more = file.read(_LONGEST_LINE).splitlines() or [b""]
-            return not more and (not first or json.loads(first)["evaluation"] == 1)
-        except (OSError, ValueError, TypeError, KeyError):
+            return not more and (not first or LogLine.read(first).evaluation == 1)
+        except (OSError, plain.Misfit):
             return False
 
     def see(self, step: Step) -> None:
@@ -316,24 +334,76 @@ class Log(Watcher):
         self.close()
 
 
-def line(step: Step) -> dict[str, Any]:
-    """Return what a log says of an evaluation.
+@dataclass(frozen=True)
+class LogLine:
+    """What a log says of an evaluation.
 
-    The number of the evaluation and of the stage, its width and height in pixels, the loss and its weighted terms (null
-    where not finite), whether no earlier loss of the stage was as low, the change of the picture since the evaluation
-    before in levels (root mean square), and the seconds since the run began.
+    Attributes
+    ----------
+    evaluation, stage
+        Their numbers, from 1.
+    width, height
+        The stage's, in pixels.
+    loss, terms
+        The loss and its weighted terms; None where not finite.
+    improved
+        Whether no earlier loss of the stage was as low.
+    change
+        By how many levels, root mean square, the picture differs from that of the evaluation before.
+    seconds
+        Since the run began.
     """
-    return {
-        "evaluation": step.evaluation,
-        "stage": step.stage,
-        "width": step.width,
-        "height": step.height,
-        "loss": _finite(step.loss),
-        "terms": {name: _finite(value) for name, value in step.terms.items()},
-        "improved": step.improved,
-        "change": _finite(step.change),
-        "seconds": round(step.seconds, 3),
-    }
+
+    evaluation: int
+    stage: int
+    width: int
+    height: int
+    loss: float | None
+    terms: Mapping[str, float | None]
+    improved: bool
+    change: float | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("evaluation", MOST_EVALUATIONS), ("stage", MOST_EVALUATIONS), ("width", MAX_SIDE), ("height", MAX_SIDE)
+        ):  # fmt: skip
+            if not 1 <= getattr(self, name) <= most:
+                raise plain.Misfit(f"{name} is {shown(getattr(self, name))}; expected 1 to {most}")
+        for name, value in {"loss": self.loss, **self.terms}.items():
+            if value is not None and abs(value) > _MOST_LOSS:
+                raise plain.Misfit(f"{shown(name)} is {shown(value)}; expected what float32 holds")
+        if odd := next((name for name in self.terms if not _TERM.fullmatch(name)), None):
+            raise plain.Misfit(f"terms has {shown(odd)}; expected names such as style/block1_conv1")
+
+    @classmethod
+    def read(cls, data: bytes) -> LogLine:
+        """Read a line of a log, which may be a stranger's.
+
+        Raises
+        ------
+        Misfit
+            When it is none.
+        """
+        if len(data) > _LONGEST_LINE:
+            raise plain.Misfit(f"it has {len(data)} bytes; expected {_LONGEST_LINE} at most")
+        return plain.build(cls, plain.parse_json(data.decode("utf-8", "replace")), "line")
+
+
+def line(step: Step) -> dict[str, Any]:
+    """Return what a log says of an evaluation, as plain data; see `LogLine`."""
+    found = LogLine(
+        evaluation=step.evaluation,
+        stage=step.stage,
+        width=step.width,
+        height=step.height,
+        loss=_finite(step.loss),
+        terms={name: _finite(value) for name, value in step.terms.items()},
+        improved=step.improved,
+        change=_finite(step.change),
+        seconds=round(step.seconds, 3),
+    )
+    return asdict(found)
 
 
 def _finite(value: float) -> float | None:

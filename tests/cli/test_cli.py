@@ -571,7 +571,7 @@ def test_a_folder_of_other_things_is_never_replaced(desk: Path, mine: Path) -> N
         (("--recipe", "missing.toml"), "No such file"),
         (("--recipe", "monet"), "recipe 'monet'"),
         (("--recipe", "mine.toml", "--recipe", "mine.toml"), "given twice"),
-        (("--recipe", "deep.toml", "--network", "vgg16"), "vgg16 has no layer block1_conv4"),
+        (("--recipe", "deep.toml", "--network", "vgg16"), "vgg16 has no layer block3_conv4"),
         (("--network", "vgg11"), "vgg11"),
         (("--weights", "missing.npz"), "missing.npz"),
         (("--weights", "photo.png"), "photo.png"),
@@ -580,7 +580,7 @@ def test_a_folder_of_other_things_is_never_replaced(desk: Path, mine: Path) -> N
 )
 def test_bad_exports_write_nothing(desk: Path, mine: Path, options: Sequence[str], reason: str) -> None:
     (desk / "bad.toml").write_text("colour = 3\n" + RECIPE)
-    (desk / "deep.toml").write_text(RECIPE.replace("block1_conv1", "block1_conv4"))
+    (desk / "deep.toml").write_text(RECIPE.replace("block1_conv1", "block3_conv4"))
     before = contents(desk)
     weights = () if "--weights" in options else ("--weights", "random")
     assert_refused(impasto_("export", "--output", "new", *weights, *options), reason)

@@ -45,7 +45,7 @@ def test_regions_are_told_and_a_rerun_finds_the_masks_again(model: Path, picture
     assert done.returncode == 0, done.stderr
     assert "2 regions: #141edc 50.0%, #dc1e14 50.0%\n" in done.stderr
     masked = (pictures / "out.png").read_bytes()
-    again = impasto_("rerun", "out.png", "-o", "again.png", "--json")
+    again = impasto_("rerun", "out.png", "-o", "again.png", "--json", "-m", model)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["identical"] is True
     plain = stylize(model, "--force")

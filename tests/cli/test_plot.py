@@ -88,6 +88,11 @@ def test_charts_replace_nothing_unasked_and_never_the_log(desk: Path) -> None:
         ("[1]\n", "line 1 is none of stylize's"),
         ('{"evaluation": 1}\n', "line 1 is none of stylize's"),
         ('{"evaluation": 1, "stage"', "holds no evaluation"),
+        ("[" * 60_000 + "\n", "nested too deep"),
+        ("1" * 100_000 + "\n", "it has 100001 bytes"),
+        ("1" * 5_000 + "\n", "line 1 is none of stylize's"),
+        ("\x1b[2J\n", "line 1 is none of stylize's"),
+        ("\ufeff{}\n", "line 1 is none of stylize's"),
     ],
 )
 def test_what_is_no_log_is_refused(text: str | None, reason: str) -> None:
@@ -95,7 +100,37 @@ def test_what_is_no_log_is_refused(text: str | None, reason: str) -> None:
         Path("run.jsonl").write_text(text)
     with pytest.raises(InputError, match=reason) as refused:
         Run.read(Path("run.jsonl"))
-    assert "\n" not in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"loss": "low"}, "line.loss is 'low'; expected a number"),
+        ({"loss": math.inf}, "Infinity is no number"),
+        ({"loss": 10**400}, "line.loss is 1000"),
+        ({"loss": 1.7e308}, r"'loss' is 1\.7e\+308; expected what float32 holds"),
+        ({"terms": [1]}, r"line.terms is \[1\]; expected a table"),
+        ({"terms": {"\x1b[2J": 1.0}}, r"terms has '\\x1b\[2J'"),
+        ({"terms": {"tv": "x"}}, "line.terms.tv is 'x'"),
+        ({"evaluation": 10**18}, "evaluation is 1000000000000000000; expected 1 to 1000000"),
+        ({"evaluation": 0}, "evaluation is 0"),
+        ({"evaluation": 1.5}, "evaluation is 1.5; expected a whole number"),
+        ({"width": -1}, "width is -1"),
+        ({"improved": 1}, "improved is 1; expected true or false"),
+        ({"more": 1}, "unknown key line.more"),
+    ],
+)
+def test_lines_of_strangers_are_refused_by_their_key(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as refused:
+        Run.read(write_log("run.jsonl", count=2, **changes))
+    assert str(refused.value).startswith("log run.jsonl: line 1 ")
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("loss", [5e-324, 3.4e38])
+def test_losses_of_any_size_can_be_drawn(loss: float) -> None:
+    assert chart_of_terms(Run.read(write_log("run.jsonl", count=3, loss=loss))).size == (1200, 720)
 
 
 def test_an_unfinished_last_line_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +143,7 @@ def test_an_unfinished_last_line_is_left_out(capsys: pytest.CaptureFixture[str])
 def test_losses_that_are_not_numbers_are_left_out() -> None:
     path = write_log("run.jsonl", count=5)
     path.write_text(path.read_text() + write_log("b.jsonl", count=1, evaluation=6, loss=None).read_text())
-    assert [step["evaluation"] for step in Run.read(path).steps] == [1, 2, 3, 4, 5]
+    assert [step.evaluation for step in Run.read(path).steps] == [1, 2, 3, 4, 5]
 
 
 def test_a_log_of_one_evaluation_can_be_drawn() -> None:

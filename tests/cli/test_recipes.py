@@ -103,4 +103,4 @@ def test_what_cannot_be_listed_is_refused(arguments: tuple[str, ...], reason: st
 
 def test_layers_that_no_network_has_are_refused() -> None:
     Path("own.toml").write_text(OWN.replace("block2_conv1", "block2_conv3"))
-    assert_refused(impasto_("recipes", "own.toml"), "recipe 'own' names block2_conv3")
+    assert_refused(impasto_("recipes", "own.toml"), "own.toml: recipe 'own': style.layers has 'block2_conv3'")

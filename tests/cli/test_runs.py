@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out
 
 from impasto.runtime.encoding import write_picture
+from impasto.runtime.model import METADATA_KEY
 from impasto.runtime.photographs import read_text
-from impasto.runtime.record import KEYWORD, Record
+from impasto.runtime.record import KEYWORD, MIXED, Record
 from impasto.runtime.watch import PREVIEW, SAVED
 
 #: The quickest of transfers; one thread, for the same bits everywhere.
@@ -425,20 +427,35 @@ def test_a_rerun_of_a_jpeg_with_profile_and_alpha_is_the_same_file_content(desk:
 def test_a_rerun_refuses_other_pictures_and_takes_moved_ones(desk: Path) -> None:
     assert stylize("-o", "out.png", *QUICK).returncode == 0
     Path("photo.png").rename("moved.png")
-    assert_refused(impasto_("rerun", "out.png", "-o", "again.png"), f"picture {desk / 'photo.png'}: no such file")
-    Image.open("moved.png").rotate(180).save("photo.png")
     refused = impasto_("rerun", "out.png", "-o", "again.png")
-    assert_refused(refused, f"content {desk / 'photo.png'}: is not the picture that out.png was made from")
-    assert "--content" in refused.stderr
-    refused = impasto_("rerun", "out.png", "-o", "again.png", "--content", "moved.png", "--style", "photo.png")
-    assert_refused(refused, "style photo.png: is not the picture")
-    assert_refused(
-        impasto_("rerun", "out.png", "-o", "again.png", "--style", "a.png", "--style", "b.png"),
-        "--style: given 2 times; out.png was made with 1",
-    )
+    assert_refused(refused, f"out.png: its content is no file photo.png in {desk}")
+    assert "say where it is now with --content" in refused.stderr
     done = impasto_("rerun", "out.png", "-o", "again.png", "--content", "moved.png")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
+
+
+def test_a_rerun_of_a_strangers_picture_opens_nothing_that_only_its_record_names(desk: Path, tmp_path: Path) -> None:
+    """The record has absolute places, as those of older versions have; the picture has been moved away from them."""
+    assert stylize("-o", "out.png", "--record-places", *QUICK).returncode == 0
+    assert str(desk) in read_text("out.png")[KEYWORD]
+    away = tmp_path / "away"
+    away.mkdir()
+    Path("out.png").rename(away / "out.png")
+    options = (away / "out.png", "-o", away / "again.png")
+    assert_refused(impasto_("rerun", *options), f"or open {desk / 'photo.png'} with --trust-record")
+    assert sorted(contents(away)) == ["out.png"]
+    for trusted in (("--trust-record",), ("--inputs", desk)):
+        done = impasto_("rerun", *options, *trusted, "--force")
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_array_equal(pixels(away / "again.png"), pixels(away / "out.png"))
+
+
+def test_results_name_no_folder_unless_it_is_wished_for(desk: Path) -> None:
+    assert stylize("-o", "out.png", "--save-every", "6", *QUICK).returncode == 0
+    for name in ("out.png", "out.0006.png"):
+        assert "photo.png" in read_text(name)[KEYWORD]
+        assert str(desk) not in read_text(name)[KEYWORD]
 
 
 def test_a_rerun_with_other_threads_warns_and_compares(desk: Path) -> None:
@@ -463,11 +480,12 @@ def test_a_rerun_says_what_is_not_as_it_was(desk: Path) -> None:
     record = Record.read("out.png")
     weights, version = record.origin.model.weights_sha256, record.origin.machine.versions["scipy"]
     rewritten(weights, "0" * 64)
-    rewritten(f'"scipy": "{version}"', '"scipy": "0.1"')
-    done = impasto_("rerun", "out.png", "-o", "again.png")
+    rewritten(f'"scipy": "{version}"', '"scipy": "0.1\\u001b[2J"')
+    assert_refused(impasto_("rerun", "out.png", "-o", "again.png"), "model models/vgg19: has other weights")
+    done = impasto_("rerun", "out.png", "-o", "again.png", "--model", "models/vgg19")
     assert done.returncode == 0, done.stderr
     (warning,) = (line for line in done.stderr.splitlines() if "the bits may differ" in line)
-    assert f"scipy {version} instead of 0.1" in warning
+    assert f"scipy {version} instead of 0.1\\u001b[2J" in warning
     assert "other weights in " in warning
 
 
@@ -527,7 +545,7 @@ def test_info_shows_how_a_picture_was_made(desk: Path) -> None:
     assert done.stderr == ""
     record = Record.read("out.jpg")
     for expected in (
-        "out.jpg: 33x40, made on 20", str(desk / "photo.png"), record.inputs("style")[0].sha256[:16], "small",
+        "out.jpg: 33x40, made on 20", "photo.png (40x48", record.inputs("style")[0].sha256[:16], "small",
         "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5", f"{record.outcome.loss:.6g} after 6",
         "all 6 evaluations were made", "style/block1_conv1", "RANDOM", "cpu, direct", "onnxruntime ",
     ):  # fmt: skip
@@ -536,10 +554,65 @@ def test_info_shows_how_a_picture_was_made(desk: Path) -> None:
     assert found == json.loads(record.to_json())
 
 
-def test_info_prints_no_control_characters_of_strangers() -> None:
+#: What a terminal obeys, or what makes a line look like another one: C0, DEL, C1, directions, no width, line ends.
+WILD = "\x1b[2J\x07\x7f\x9b\u200b\u200f\u2028\u2029\u202e\u2066\ufeff\n"
+
+
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+def test_info_prints_no_control_characters_of_strangers(json_: tuple[str, ...]) -> None:
     assert stylize("-o", "out.png", *QUICK).returncode == 0
-    rewritten("all 6 evaluations were made", "\\u001b[31mred\\u0007")
-    done = impasto_("info", "out.png")
+    for old in ("all 6 evaluations were made", "photo.png", '"numpy": "'):
+        rewritten(old, old + json.dumps(WILD)[1:-1])
+    text = read_text("out.png")
+    write_picture(Image.open("out.png"), "out.png", text={**text, MIXED: WILD})
+    done = impasto_("info", *json_, "out.png")
     assert done.returncode == 0, done.stderr
-    assert "?[31mred?" in done.stdout
-    assert all(line.isprintable() for line in done.stdout.splitlines())
+    assert all(line.isprintable() for line in done.stdout.split("\n"))
+    assert done.stdout.count("\\u001b[2J") >= 4
+    if json_:
+        assert json.loads(done.stdout)["outcome"]["reason"].endswith(WILD)
+        assert json.loads(done.stdout)["mixed"] == WILD
+
+
+def test_errors_show_no_control_characters_of_strangers() -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    rewritten('"init": "content", "noise": 0.0', f'"init": {json.dumps(WILD)}, "noise": 0.0')
+    for command_ in (("info", "out.png"), ("rerun", "out.png", "-o", "again.png")):
+        done = impasto_(*command_)
+        assert_refused(done, "expected random, content")
+        assert done.stderr.rstrip("\n").isprintable()
+    done = impasto_("info", f"{WILD.replace('/', '')}.png")
+    assert done.returncode == 2
+    assert done.stderr.rstrip("\n").isprintable()
+
+
+def test_info_and_recipes_show_no_control_characters_of_a_models_metadata(small_model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(small_model, copy)
+    for path in copy.glob("*.onnx"):
+        graph = onnx.load(path, load_external_data=False)
+        for entry in graph.metadata_props:
+            if entry.key == METADATA_KEY:
+                data = json.loads(entry.value)
+                data["network"] = data["exporter"] = data["recipe"]["description"] = f"x{WILD}x"
+                data["weights"][f"odd{WILD}"] = WILD
+                entry.value = json.dumps(data)
+        path.write_bytes(graph.SerializeToString())
+    for command_ in (
+        ("info", copy),
+        ("info", "--json", copy),
+        ("recipes", "-m", copy),
+        ("recipes", "--json", "-m", copy),
+    ):
+        done = impasto_(*command_)
+        assert done.returncode == 0, done.stderr
+        assert all(line.isprintable() for line in done.stdout.split("\n")), command_
+    assert "\\u001b[2J" in done.stdout
+
+
+def test_mixed_text_without_end_is_shown_as_it_is() -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    write_picture(Image.open("out.png"), "out.png", text={**read_text("out.png"), MIXED: "[" * 50_000})
+    done = impasto_("info", "--json", "out.png")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["mixed"] == "[" * 50_000

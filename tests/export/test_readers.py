@@ -346,7 +346,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
 
 def test_pickled_arrays_in_an_npz_are_refused(tmp_path: Path) -> None:
     write_npz(tmp_path / "w.npz", {"block1_conv1_W": np.array([{}], object)})
-    refused(lambda: read_arrays(tmp_path / "w.npz"), "w.npz", "allow_pickle")
+    refused(lambda: read_arrays(tmp_path / "w.npz"), "w.npz", "expected numbers")
 
 
 def test_kernels_for_theano_are_refused(tmp_path: Path) -> None:
@@ -366,6 +366,71 @@ def test_an_array_too_large_for_vgg_is_not_read(tmp_path: Path, monkeypatch: pyt
     with (tmp_path / "w.npz").open("wb") as opened:
         np.savez_compressed(opened, block1_conv1_W=np.zeros(1 << 10, np.uint8))
     refused(lambda: read_arrays(tmp_path / "w.npz"), "block1_conv1_W")
+
+
+LAYERS = [f"block{block}_conv{number}" for block in range(1, 6) for number in range(1, 5)]
+
+
+@pytest.mark.parametrize("extension", [".h5", ".npz", ".safetensors"])
+def test_arrays_that_take_too_much_together_are_not_read(
+    extension: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would do; what they declare is counted before the first is read."""
+    monkeypatch.setattr(readers, "ARRAY_LIMIT", 10_000)
+    monkeypatch.setattr(readers, "SUM_LIMIT", 100_000)
+    kernel = np.zeros((3, 3, 16, 16), np.float32)  # 9216 bytes; as doubles, which safetensors are counted as, more
+    arrays = {f"{layer}_W": kernel if extension != ".safetensors" else kernel[:1] for layer in LAYERS}
+    path = tmp_path / f"w{extension}"
+    WRITERS[extension](path, arrays)
+    refused(lambda: read_arrays(path), "its layers take more than 100000 bytes")
+
+
+def test_a_dataset_that_swells_is_counted_as_it_is_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for layer in LAYERS:  # each below the limit for one, and a few kilobytes in the file
+            file.create_dataset(f"{layer}/kernel", (3, 3, 1024, 2048), np.float32, chunks=True, compression="gzip")
+    assert (tmp_path / "w.h5").stat().st_size < 1_000_000
+    refused(lambda: read_arrays(tmp_path / "w.h5"), "its layers take more than")
+
+
+def test_links_of_an_hdf5_file_are_not_followed(tmp_path: Path) -> None:
+    write_h5(tmp_path / "other.h5", {"block1_conv1/kernel": np.zeros((3, 3, 3, 64), np.float32)})
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["block1_conv1"] = h5py.ExternalLink("other.h5", "block1_conv1")
+        file["block1_conv2"] = h5py.SoftLink("/block1_conv2")
+        file["round"] = file["/"]
+        file.create_dataset("block2_conv1/kernel", data=np.zeros((3, 3, 64, 128), np.float32))
+    found = read_arrays(tmp_path / "w.h5")
+    assert {name.removeprefix("round/" * name.count("round/")) for name in found} == {"block2_conv1/kernel"}
+
+
+def test_datasets_that_lie_in_other_files_are_refused(tmp_path: Path) -> None:
+    shape = (3, 3, 3, 64)
+    write_h5(tmp_path / "other.h5", {"kernel": np.zeros(shape, np.float32)})
+    layout = h5py.VirtualLayout(shape, np.float32)
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "kernel", shape)
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("block1_conv1_kernel", layout)
+    raw = tmp_path / "secret.bin"
+    raw.write_bytes(bytes(4 * 3 * 3 * 3 * 64))
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file.create_dataset("block1_conv1_kernel", shape, np.float32, external=[(str(raw), 0, raw.stat().st_size)])
+    for name in ("virtual.h5", "raw.h5"):
+        refused(lambda name=name: read_arrays(tmp_path / name), "lies in another file")  # type: ignore[misc]
+
+
+def test_datasets_of_anything_but_numbers_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("block1_conv1_kernel", data=["text"] * 4, dtype=h5py.string_dtype())
+    refused(lambda: read_arrays(tmp_path / "w.h5"), "expected numbers")
+
+
+def test_a_file_of_a_million_groups_is_not_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_MOST_ITEMS", 50)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for number in range(60):
+            file.create_group(f"group{number}")
+    refused(lambda: read_arrays(tmp_path / "w.h5"), "more than 50 groups")
 
 
 @pytest.mark.parametrize(("module", "extension"), [("h5py", ".h5"), ("safetensors", ".safetensors")])

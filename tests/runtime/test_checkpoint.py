@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -20,6 +24,7 @@ from impasto.runtime.checkpoint import Checkpoint, Checkpoints, LogPosition
 from impasto.runtime.record import Origin
 from impasto.runtime.transfer import Position, Transfer, prepare
 from impasto.runtime.watch import Log, together
+from tests.runtime.misfits import misfits
 
 
 @pytest.fixture(scope="session")
@@ -117,27 +122,138 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
 
 def rewritten(checkpoint: Checkpoint, old: str, new: str) -> bytes:
     """Return a checkpoint whose description is another; the archive is sound."""
-    import io
-
     with np.load(io.BytesIO(checkpoint.to_bytes())) as archive:
         arrays = {name: archive[name] for name in archive.files}
     about = arrays["about"].tobytes().decode()
     assert old in about
     arrays["about"] = np.frombuffer(about.replace(old, new, 1).encode(), np.uint8)
+    return saved(**arrays)
+
+
+def saved(save: Callable[..., None] = np.savez, **arrays: Any) -> bytes:
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    save(file, **arrays)
     return file.getvalue()
+
+
+def arrays_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    with np.load(io.BytesIO(checkpoint.to_bytes())) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(InputError) as refused:
+        Checkpoint.from_bytes(data, "checkpoint run.impasto")
+    text = str(refused.value)
+    assert text.startswith("checkpoint run.impasto: is ")
+    assert text.isprintable()
+    return text
+
+
+def test_a_checkpoint_holds_its_arrays_and_nothing_else(checkpoint: Checkpoint) -> None:
+    expected = {"about", "point", *(("next", "mean", "square") if checkpoint.position.adam else ())}
+    assert set(arrays_of(checkpoint)) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda point: np.array([{}], object), "expected numbers"),
+        (lambda point: point.astype(np.float64), "bytes"),
+        (lambda point: point.astype(np.int32), "array point is int32"),
+        (lambda point: point.astype(">f4"), "array point is >f4"),
+        (lambda point: point[:, :, :0], "array point is float32[1, 3, 0, "),
+        (lambda point: point[0], "array point is float32[3, "),
+        (lambda point: point[:, :1], "array point is float32[1, 1, "),
+        (lambda point: np.full_like(point, np.nan), "not finite"),
+        (lambda point: np.where(point == point.max(), np.float32(np.inf), point), "not finite"),
+        (lambda point: np.zeros((1, 3, 640, 640), np.float32), "bytes"),
+    ],
+)
+def test_arrays_that_are_not_the_stages_are_refused(
+    checkpoint: Checkpoint, change: Callable[[Any], Any], reason: str
+) -> None:
+    arrays = arrays_of(checkpoint)
+    assert reason in refusal(saved(**{**arrays, "point": change(arrays["point"])}))
+
+
+def test_arrays_that_are_missing_or_unknown_are_refused(checkpoint: Checkpoint) -> None:
+    arrays = arrays_of(checkpoint)
+    assert "it holds the arrays ['about']" in refusal(saved(about=arrays["about"]))
+    assert "it holds the arrays" in refusal(saved(**arrays, more=np.zeros(3)))
+    assert "no checkpoint of impasto" in refusal(saved(point=arrays["point"]))
+
+
+def test_a_checkpoint_that_swells_is_refused_before_it_does(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """A megabyte of zeros, compressed, of a gigabyte: what it declares is enough to refuse it."""
+    about = arrays_of(checkpoint)["about"]
+    path = tmp_path / "run.impasto"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("about.npy", "w") as member:
+            np.save(member, about)
+        for name in set(arrays_of(checkpoint)) - {"about"}:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(
+                    member, {"descr": "<f4", "fortran_order": False, "shape": (1, 3, 8192, 10240)}
+                )
+                for _ in range(960):
+                    member.write(bytes(1 << 20))
+            break
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"bytes; expected 55296 at most|it holds the arrays"):
+        Checkpoint.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6
+
+
+def test_a_header_that_declares_more_than_there_is_takes_no_memory(checkpoint: Checkpoint) -> None:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "<f4", "fortran_order": False, "shape": (1, 3, 1 << 20, 1 << 20)}
+    )
+    whole = checkpoint.to_bytes()
+    with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(made := io.BytesIO(), "w") as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, file.getvalue() if entry.filename == "point.npy" else old.read(entry))
+    assert "array 'point' of shape (1, 3, 1048576, 1048576) has 0 bytes" in refusal(made.getvalue())
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    for path in ("/dev/zero", "/dev/null", str(tmp_path)):
+        if Path(path).exists():
+            with pytest.raises(InputError, match="cannot be read"):
+                Checkpoint.read(path)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_anything_in_the_place_of_anything_is_taken_or_refused(checkpoint: Checkpoint, data: st.DataObject) -> None:
+    arrays = arrays_of(checkpoint)
+    about = data.draw(misfits(json.loads(arrays["about"].tobytes())))
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    try:
+        Checkpoint.from_bytes(saved(**arrays), "checkpoint run.impasto")
+    except InputError as refused:
+        assert str(refused).startswith("checkpoint run.impasto: is ")
+        assert str(refused).isprintable()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
         ('"format": 1', '"format": 2', "is of format 2, not 1"),
-        ('"made": [6, 1]', '"made": [6, 1, 1]', "3 stages of 2"),
-        ('"made": [6, 1]', '"made": []', "0 stages of 2"),
+        ('"format": 1', '"format": {"a": 1}', "is of format {'a': 1}, not 1"),
+        ('"made": [6, 1]', '"made": [6, 1, 1]', "standing.made has 3 stages; the plan has 2"),
+        ('"made": [6, 1]', '"made": []', "standing.made has 0 stages"),
         ('"made": [6, 1]', '"made": "all"', "made is 'all'"),
+        ('"made": [6, 1]', '"made": [6, -1]', "made is (6, -1); expected 0 or more"),
+        ('"made": [6, 1]', '"made": [6, 4]', "standing.made has 4 evaluations in stage 2 of 3"),
         ('"seed": 0', '"seed": -1', "seed is -1"),
         ('"position": 1234', '"position": "end"', "position is 'end'"),
+        ('"position": 1234', '"position": -1', "log.position is -1"),
+        ('"written": {', '"written": {"a": 3, ', "about.written.a is 3; expected text"),
+        ('"standing": {', '"standing": {"more": 1, ', "unknown key about.standing.more"),
     ],
 )
 def test_descriptions_that_make_no_sense_are_refused(checkpoint: Checkpoint, old: str, new: str, reason: str) -> None:

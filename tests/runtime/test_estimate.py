@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.memory import Setting, measure
 from impasto.runtime import InputError
@@ -218,6 +219,31 @@ def with_times(result: Result, size: int, began: float, each: float) -> Result:
     steps = enumerate(result.history)
     made_up = tuple(replace(step, width=size, height=size, seconds=began + each * k) for k, step in steps)
     return replace(result, history=made_up)
+
+
+def test_evaluations_are_measured_as_they_will_be_made(
+    transfer: Callable[..., Transfer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the masks and in the precision of the run; what is learnt of one kind is not taken for another."""
+    monkeypatch.setattr(estimates, "WORTH_MEASURING", 0.0)
+    opened: list[dict[str, Any]] = []
+    open_ = estimates.Objective.open
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        opened.append(options)
+        return open_(*arguments, **options)
+
+    monkeypatch.setattr(estimates.Objective, "open", noted)
+    timings = tmp_path / "timings.json"
+    mask = Image.fromarray(np.repeat([[[255, 0, 0]], [[0, 0, 255]]], 20, axis=0).astype(np.uint8)).resize((48, 40))
+    masked = {"content_mask": mask, "style_masks": [mask]}
+    for options in ({}, masked, {"optimizer": "adam"}, masked):
+        assert estimate(transfer(**options), timings).measured
+    with pytest.warns(RuntimeWarning, match="fp16"):
+        assert estimate(transfer(precision="fp16"), timings).measured
+    assert [options["content_mask"] is not None for options in opened] == [False, True, False, False]
+    assert [options["precision"] for options in opened] == ["fp32"] * 3 + ["fp16"]
+    assert len(json.loads(timings.read_text())["kinds"]) == 4
 
 
 def test_a_finished_run_makes_the_next_estimate_right(transfer: Callable[..., Transfer], tmp_path: Path) -> None:

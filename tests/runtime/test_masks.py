@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from impasto.cli.samples import draw_content, draw_style
 from impasto.export.weights import Weights
 from impasto.runtime import InputError, ModelError, Objective, PictureError, stylize
-from impasto.runtime.masks import Labels, Mask, Regions, hex_color, is_color, read_labels, read_mask
+from impasto.runtime.masks import MOST_REGIONS, Labels, Mask, Regions, hex_color, is_color, read_labels, read_mask
 from impasto.runtime.model import GUIDED_OBJECTIVE, graph_file
 from impasto.runtime.transfer import prepare
 
@@ -144,6 +147,46 @@ def test_a_photograph_is_no_mask(noise: Noise) -> None:
     blurred.paste(RED, (0, 0, 30, 64))
     with pytest.raises(PictureError, match=r"content mask: \d+% of it is neither .* \(#dc1e14\)"):
         read_labels(blurred, "content mask")
+
+
+def patches(count: int, side: int = 16) -> Image.Image:
+    """Return a mask of so many squares, each of a colour of its own."""
+    across = math.isqrt(count - 1) + 1
+    levels = np.zeros((across * side, across * side, 3), np.uint8)
+    for k in range(across**2):
+        y, x = divmod(k, across)
+        of = k if k < count else 0
+        levels[y * side : (y + 1) * side, x * side : (x + 1) * side] = (of * 37 % 251, of * 91 % 241, of * 53 % 239)
+    return Image.fromarray(levels)
+
+
+def test_a_mask_has_a_largest_number_of_regions() -> None:
+    assert len(read_labels(patches(MOST_REGIONS), "mask").colors) == MOST_REGIONS
+    with pytest.raises(
+        PictureError, match=f"content mask: has {MOST_REGIONS + 1} regions .*expected {MOST_REGIONS} at"
+    ):
+        read_labels(patches(MOST_REGIONS + 1), "content mask")
+
+
+def test_a_mask_of_a_million_colours_is_refused_at_once_and_takes_no_memory() -> None:
+    colors = np.arange(1 << 20, dtype=np.uint32)
+    levels = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1).astype(np.uint8).reshape(1024, 1024, 3)
+    flat = np.concatenate([levels, np.full((256, 1024, 3), 255, np.uint8)])
+    began = time.process_time()
+    tracemalloc.start()
+    with pytest.raises(PictureError, match=r"has \d+ colours; expected a label picture.* at most: save it as PNG"):
+        read_labels(Image.fromarray(flat), "mask")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * flat.shape[0] * flat.shape[1]
+    assert time.process_time() - began < 20
+
+
+def test_what_many_colours_are_mixed_of_is_found_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    soft = as_jpeg(halves(200, 160).filter(ImageFilter.GaussianBlur(2)), 40)
+    whole = read_labels(soft, "mask")
+    monkeypatch.setattr("impasto.runtime.masks._AT_ONCE", 7)
+    np.testing.assert_array_equal(read_labels(soft, "mask").weights, whole.weights)
 
 
 def test_a_colour_is_a_mask_of_one_region(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from impasto.runtime.errors import ModelError, RecipeError
+from impasto.runtime.errors import ModelError
 from impasto.runtime.model import (
     FORMAT,
     METADATA_KEY,
@@ -24,6 +27,7 @@ from impasto.runtime.model import (
 )
 from impasto.runtime.session import Placement, open_session, read_metadata
 from impasto.runtime.terms import LayerSize
+from tests.runtime.misfits import misfits
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -191,22 +195,35 @@ def test_another_format_is_refused_with_what_to_do(copy: Path) -> None:
         lambda data: data.update(weights={"source": 3}),
         lambda data: data.update(weights="random"),
         lambda data: data.update(layers=[1]),
+        lambda data: data.update(layers=[]),
+        lambda data: data["layers"][0].update(level=-1),
+        lambda data: data["layers"][0].update(channels=10**18),
+        lambda data: data["layers"][0].update(channels="64"),
+        lambda data: data.update(weights_size=-1),
+        lambda data: data.update(weights_size="1"),
+        lambda data: data.update(weights_sha256="\x1b[2J"),
+        lambda data: data.update(exporter=["impasto"]),
+        lambda data: data["recipe"].update(size=512),
+        lambda data: data["recipe"]["content"].update(weight=10**400),
         lambda data: data.update(more="than expected"),
     ],
 )
 def test_damaged_metadata_is_refused(copy: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     edit_metadata(copy, edit)
-    with pytest.raises(ModelError, match="damaged metadata; export it again"):
+    with pytest.raises(ModelError, match=r"seed\.direct\.objective\.onnx: damaged metadata \(.*\); export it again"):
         read_metadata(ModelFolder.open(copy), "seed", OBJECTIVE)
 
 
 def test_a_bad_recipe_in_the_metadata_is_refused(copy: Path) -> None:
     edit_metadata(copy, lambda data: data["recipe"].update(pooling="min"))
-    with pytest.raises(RecipeError, match="pooling is 'min'"):
+    with pytest.raises(ModelError, match=r"damaged metadata .*pooling is 'min'"):
         read_metadata(ModelFolder.open(copy), "seed", OBJECTIVE)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"text"', '{"format": 1}', '{"format": "1"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "null", '"text"', '{"format": 1}', '{"format": "1"}', "[" * 100_000, '{"format": NaN}', "\0"],
+)
 def test_metadata_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match=r"here\.onnx: "):
         Metadata.from_json(text, "here.onnx")
@@ -219,3 +236,31 @@ def test_a_graph_from_elsewhere_is_refused(copy: Path) -> None:
         replace(path, graph.SerializeToString())
     with pytest.raises(ModelError, match="damaged metadata"):
         open_session(ModelFolder.open(copy), "seed", OBJECTIVE, Placement(device="cpu", lowering="direct"))
+
+
+def test_weights_outside_the_folder_are_never_read(copy: Path, tmp_path: Path) -> None:
+    """A stranger's graph may name any file as that of its weights: onnxruntime refuses what lies elsewhere."""
+    elsewhere = tmp_path / "elsewhere.data"
+    shutil.copy(copy / WEIGHTS_FILE, elsewhere)
+    for place in (str(elsewhere), "../elsewhere.data"):
+        for path in graphs(copy):
+            graph = onnx.load(path, load_external_data=False)
+            for tensor in graph.graph.initializer:
+                for entry in tensor.external_data:
+                    if entry.key == "location":
+                        entry.value = place
+            replace(path, graph.SerializeToString())
+        with pytest.raises(ModelError, match="export it again"):
+            open_session(ModelFolder.open(copy), "seed", OBJECTIVE, Placement(device="cpu", lowering="direct"))
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_anything_in_the_place_of_anything_is_taken_or_refused(small_model: Path, data: st.DataObject) -> None:
+    sound = json.loads(read_metadata(ModelFolder.open(small_model), "small", OBJECTIVE).to_json())
+    whole = data.draw(misfits(sound))
+    try:
+        Metadata.from_json(json.dumps(whole), "here.onnx")
+    except ModelError as refused:
+        assert str(refused).startswith("here.onnx: ")
+        assert str(refused).isprintable()

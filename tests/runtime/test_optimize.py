@@ -16,7 +16,7 @@ from scipy.optimize import fmin_l_bfgs_b, rosen, rosen_der
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from impasto.runtime.errors import TransferError
-from impasto.runtime.optimize import PATIENCE, Evaluation, Function, Minimum, StopOptimization, minimize
+from impasto.runtime.optimize import PATIENCE, Adam, Evaluation, Function, Minimum, StopOptimization, minimize
 
 Array = NDArray[np.float32]
 
@@ -426,6 +426,37 @@ def test_no_point_beyond_the_bounds_is_ever_looked_at(optimizer: str) -> None:
     found = recorder.minimize(start, 150, optimizer=optimizer, first_step=3, bounds=(0.0, 2.0))
     assert all(call.min() >= 0 and call.max() <= 2 for call in recorder.calls)
     np.testing.assert_allclose(found.point, bottom.clip(0, 2), atol=0.05)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("evaluations", [1, 20])
+def test_a_start_beyond_the_bounds_is_brought_inside_before_it_is_looked_at(optimizer: str, evaluations: int) -> None:
+    function, bottom = quadratic()
+    recorder = Recorder(function)
+    start = np.linspace(-100, 100, bottom.size, dtype=np.float32).reshape(bottom.shape)
+    found = recorder.minimize(start, evaluations, optimizer=optimizer, bounds=(0.0, 2.0))
+    assert all(call.min() >= 0 and call.max() <= 2 for call in recorder.calls)
+    np.testing.assert_array_equal(recorder.calls[0].ravel(), start.clip(0, 2).ravel())
+    assert 0 <= found.point.min() <= found.point.max() <= 2
+
+
+def test_adam_that_goes_on_from_beyond_the_bounds_is_brought_inside() -> None:
+    recorder = Recorder(rosenbrock)
+    start = np.array([1.0, 1.0], np.float32)
+    adam = Adam(3, np.array([-5.0, 9.0], np.float32), np.zeros_like(start), np.ones_like(start))
+    recorder.minimize(start, 2, optimizer="adam", adam=adam, bounds=(0.0, 2.0))
+    np.testing.assert_array_equal(recorder.calls[0], [0, 2])
+
+
+@pytest.mark.parametrize("exponent", [-110, -60, 60, 90])
+def test_adam_takes_the_same_steps_whatever_the_scale_of_the_loss(exponent: int) -> None:
+    """The squares of such gradients are beyond float32, or nothing in it."""
+    start = np.array([-1.2, 1.0, -0.5, 0.8, 3.9], np.float32)
+    plain, moved = Recorder(rosenbrock), Recorder(scaled(rosenbrock, 2.0**exponent))
+    for recorder in (plain, moved):
+        recorder.minimize(start, 30, optimizer="adam", first_step=1.0)
+    np.testing.assert_array_equal(plain.calls, moved.calls)
+    assert not np.array_equal(plain.calls[0], plain.calls[-1])
 
 
 def test_bounds_with_restarts_hold_too() -> None:

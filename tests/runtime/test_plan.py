@@ -84,18 +84,34 @@ def test_the_schedule_of_the_documentation() -> None:
         ({"strength": -0.1}, "strength is -0.1; expected 0 to 1"),
         ({"style_scale": 0.01}, "style_scale is 0.01; expected 0.05 to 20"),
         ({"style_scale": float("inf")}, "style_scale is inf"),
-        ({"restart_every": 0}, "restart_every is 0; expected 1 or more"),
-        ({"min_improvement": -1}, "min_improvement is -1; expected 0 or more"),
+        ({"restart_every": 0}, "restart_every is 0; expected 1 to 1000000"),
+        ({"min_improvement": -1}, "min_improvement is -1; expected 0 to 1"),
+        ({"min_improvement": 1.5}, "min_improvement is 1.5; expected 0 to 1"),
+        ({"time_limit": -1}, "time_limit is -1; expected 0 or more"),
         ({"time_limit": float("inf")}, "time_limit is inf"),
         ({"init": "noise"}, "init 'noise': expected random, content, style, statistics or picture"),
         ({"colors": "grey"}, "colors 'grey': expected style, keep or match"),
         ({"optimizer": "sgd"}, "optimizer 'sgd': expected lbfgs"),
         ({"optimizer": "adam", "restart_every": 20}, "restarts are SciPy's"),
         ({"stages": ()}, "stages: none"),
-        ({"stages": (Stage(31, 40, 1),)}, "stage 1: width is 31; expected 32 or more"),
-        ({"stages": (*STAGES, Stage(40, 40, 0))}, "stage 3: evaluations is 0; expected 1 or more"),
-        ({"stages": (Stage(40, 40, 9, planned=8),)}, "stage 1: planned is 8; expected 9 or more"),
-        ({"restarts": (3, 0)}, "restarts is 0; expected 1 or more"),
+        ({"stages": (Stage(31, 40, 1),)}, "stage 1: width is 31; expected 32 to 99999"),
+        ({"stages": (*STAGES, Stage(40, 40, 0))}, "stage 3: evaluations is 0; expected 1 to 1000000"),
+        ({"stages": (Stage(40, 40, 9, planned=8),)}, "stage 1: planned is 8; expected 9 to 1000000"),
+        ({"restarts": (3, 0)}, "restarts is 0; expected 1 to 1000000"),
+        ({"stages": (Stage(40, 40, 10**18),)}, "stage 1: evaluations is 1000000000000000000; expected 1 to 1000000"),
+        ({"stages": (Stage(40, 40, 600_000),) * 2}, "evaluations is 1200000; expected 1 to 1000000"),
+        ({"stages": (Stage(10**9, 40, 1),)}, "stage 1: width is 1000000000; expected 32 to 99999"),
+        ({"stages": (3,)}, "stages is 3; expected stage"),
+        ({"seed": 10**400}, "seed is 1000"),
+        ({"noise": 10**400}, "noise is 1000"),
+        ({"noise": "much"}, "noise is 'much'; expected a number"),
+        ({"clip": 1}, "clip is 1; expected true or false"),
+        ({"blend": ("a",)}, "blend is 'a'; expected a number"),
+        ({"blend": (0.5, 0.4)}, "blend is (0.5, 0.4); expected shares that sum to 1"),
+        ({"blend": (2.0, -1.0)}, "blend is 2.0; expected 0 to 1"),
+        ({"blend": ()}, "blend is (); expected shares that sum to 1"),
+        ({"recipe": "gatys"}, "recipe is 'gatys'; expected recipe"),
+        ({"recipe": RECIPE.with_weights(0, 0, 0)}, "weights: all are 0"),
     ],
 )
 def test_plans_that_do_not_hold_together_are_refused(values: dict[str, Any], reason: str) -> None:
@@ -113,7 +129,14 @@ def test_shares_of_styles_sum_to_one(blend: list[float] | None, styles: int, exp
     assert normalized_blend(blend, styles) == expected
 
 
-@pytest.mark.parametrize("blend", [[1], [1, 2, 3], [0, 0], [1, -1], [1, float("nan")], [1, float("inf")]])
+def test_shares_are_found_where_the_sum_of_the_weights_is_beyond_all_numbers() -> None:
+    assert normalized_blend([1.5e308, 0.5e308], 2) == (0.75, 0.25)
+    assert normalized_blend([5e-324, 0.0], 2) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "blend", [[1], [1, 2, 3], [0, 0], [1, -1], [1, float("nan")], [1, float("inf")], ["a", "b"], [1, 10**400]]
+)
 def test_shares_that_make_no_sense_are_refused(blend: list[float]) -> None:
     with pytest.raises(InputError, match="style_blend"):
         normalized_blend(blend, 2)

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from impasto.runtime import InputError, photographs
+from impasto.runtime import InputError, photographs, plain
 from impasto.runtime.encoding import write_picture
-from impasto.runtime.record import KEYWORD, Input, Machine, Origin, Record, build, digest
+from impasto.runtime.plain import Misfit
+from impasto.runtime.record import KEYWORD, Input, Machine, Origin, Record, digest
 from impasto.runtime.session import Placement
 from impasto.runtime.transfer import Transfer, prepare
+from tests.runtime.misfits import misfits
 
 
 @pytest.fixture(scope="session")
@@ -52,26 +54,70 @@ def record(made: tuple[Transfer, Origin, Image.Image]) -> Record:
 # --- what it holds --------------------------------------------------------------------------------------------
 
 
-def test_a_record_names_every_input_its_place_and_its_pixels(record: Record, tmp_path: Path) -> None:
+PLACES = [str(Path("photo.png").absolute()), "https://example.org/a.png?...", "-", None]
+
+
+def test_a_record_names_every_input_and_its_pixels(record: Record) -> None:
     assert [(i.role, i.width, i.height) for i in record.origin.inputs] == [
         ("content", 48, 40), ("style", 48, 40), ("style", 48, 40), ("init", 48, 40),
     ]  # fmt: skip
-    assert [i.place for i in record.origin.inputs] == [
-        str(Path("photo.png").absolute()), "https://example.org/a.png?...", "-", None,
-    ]  # fmt: skip
     assert record.inputs("style")[1].sha256 == digest(picture(2))
     assert record.inputs("mask") == ()
+
+
+def test_a_record_holds_names_and_no_folders_unless_they_are_wished_for(
+    record: Record, made: tuple[Transfer, Origin, Image.Image], model: Path
+) -> None:
+    assert [i.place for i in record.origin.inputs] == ["photo.png", "a.png", "-", None]
+    assert record.origin.model.place == model.name
+    for folder in (str(Path.cwd()), str(model.parent), "example.org"):
+        assert folder not in record.to_json()
+    full = Record.of(*made, recorded_places=True)
+    assert [i.place for i in full.origin.inputs] == PLACES
+    assert full.origin.model.place == str(model)
+    assert "secret" not in full.to_json()
+    assert Record.from_json(full.to_json(), "here") == full
+    assert replace(full, origin=full.origin.named(), outcome=record.outcome) == record
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("/home/me/photo.png", "photo.png"),
+        ("C:\\Users\\me\\photo.png", "photo.png"),
+        ("\\\\server\\share\\photo.png", "photo.png"),
+        ("photo.png", "photo.png"),
+        ("../photo.png", "photo.png"),
+        ("/", None),
+        ("", None),
+        ("https://example.org/a/b.png", "b.png"),
+        ("https://example.org/a/b.png?...", "b.png"),
+        ("https://example.org/a/", "a"),
+        ("https://example.org", None),
+        ("https:...", None),
+        ("data:...", None),
+        ("-", None),
+        (None, None),
+    ],
+)
+def test_the_name_of_a_place_is_what_comes_last_in_it(place: str | None, name: str | None) -> None:
+    assert Input("content", place, 1, 1, "0" * 64).name == name
+
+
+def test_a_colour_is_a_mask_and_no_name() -> None:
+    mask = Input("style-mask", "#ff0000", 32, 32, "0" * 64)
+    assert (mask.color, mask.name, mask.named()) == ("#ff0000", None, mask)
+    assert Input("style", "#ff0000", 32, 32, "0" * 64).color is None
 
 
 def test_a_record_holds_no_secret_of_an_address(record: Record) -> None:
     assert "secret" not in record.to_json()
 
 
-def test_a_record_says_what_was_made_and_where(record: Record, model: Path) -> None:
+def test_a_record_says_what_was_made_and_where(record: Record) -> None:
     assert record.plan.evaluations == record.outcome.evaluations == 2
     assert sum(record.outcome.terms.values()) == pytest.approx(record.outcome.loss, rel=1e-5)
     assert record.outcome.reason == "all 2 evaluations were made"
-    assert record.origin.model.place == str(model)
     assert record.origin.model.random_weights
     assert len(record.origin.model.weights_sha256) == 64
     assert record.origin.placement == Placement("cpu", "direct", 1)
@@ -139,18 +185,37 @@ def damaged(record: Record, **changes: Any) -> str:
     [
         ({"format": 2}, "is of format 2, not 1; use the impasto that wrote it"),
         ({"format": None}, "is of format None"),
-        ({"plan": 3}, "not one that this version"),
-        ({"plan__noise": "much"}, "not one that this version"),
+        ({"format": [[]]}, "is of format [[]]"),
+        ({"more": 1}, "unknown key 'more'"),
+        ({"plan": 3}, "plan is 3; expected a table"),
+        ({"plan": None}, "plan is None; expected a table"),
+        ({"plan__noise": "much"}, "noise is 'much'; expected a number"),
         ({"plan__seed": -3}, "seed is -3"),
-        ({"origin": []}, "origin is []; expected an object"),
-        ({"origin__inputs": "all"}, "inputs is 'all'"),
-        ({"origin__inputs": [{"role": "content"}]}, "unknown or missing"),
+        ({"plan__seed": 10**400}, "seed is 1000"),
+        ({"plan__blend": ["a"]}, "blend is 'a'; expected a number"),
+        ({"plan__blend": "a"}, "blend is 'a'; expected a list"),
+        ({"plan__blend": [0.5, 0.25, 0.25]}, "plan.blend has 3 shares for 2 styles"),
+        ({"plan__init": "content"}, "plan.init is content, with 1 pictures to start from"),
+        ({"plan__stages": [{"width": 40, "height": 40}]}, "stages.evaluations is missing"),
+        ({"plan__stages": [{"width": 40, "height": 40, "evaluations": 10**18}]}, "evaluations is 10000"),
+        ({"plan__stages": [1]}, "stages is 1; expected a table"),
+        ({"plan__recipe": "gatys"}, "recipe is 'gatys'; expected a table"),
+        ({"plan__recipe__content__layers": {"block9_conv1": 1}}, "content.layers has 'block9_conv1'"),
+        ({"plan__recipe__size": 512}, "recipe.size is 512; expected text"),
+        ({"origin": []}, "origin is []; expected a table"),
+        ({"origin__inputs": "all"}, "origin.inputs is 'all'"),
+        ({"origin__inputs": []}, "inputs has 0 of the role content"),
+        ({"origin__inputs": [{"role": "content"}]}, "origin.inputs.place is missing"),
         ({"origin__model__random_weights": 1}, "random_weights is 1"),
-        ({"origin__model__colour": 1}, "model: colour unknown or missing"),
+        ({"origin__model__colour": 1}, "unknown key origin.model.colour"),
+        ({"origin__model__weights_sha256": "0"}, "weights_sha256 is '0'"),
+        ({"origin__model__network": "x" * 200_000}, "has 200000 characters"),
         ({"origin__placement__threads": 0}, "threads is 0"),
+        ({"origin__placement__device": "\x1b[2J"}, "device '\\x1b[2J'"),
         ({"origin__machine__versions": {"numpy": 2}}, "versions.numpy is 2"),
         ({"outcome__resumed": [1.5]}, "resumed is 1.5"),
         ({"outcome__loss": None}, "loss is None"),
+        ({"outcome__sha256": "\u202e" * 64}, "outcome.sha256 is '\\u202e"),
     ],
 )
 def test_records_of_others_and_of_the_future_are_refused_in_one_line(
@@ -160,10 +225,44 @@ def test_records_of_others_and_of_the_future_are_refused_in_one_line(
         Record.from_json(damaged(record, **changes), "picture out.png")
     assert str(refused.value).startswith("picture out.png: ")
     assert reason in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 500
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"plan": 1}', "[" * 100_000])
+@pytest.mark.parametrize("role", ["content", "init", "content-mask"])
+def test_a_record_with_two_of_what_there_is_one_of_is_refused(record: Record, role: str) -> None:
+    data = json.loads(record.to_json())
+    data["origin"]["inputs"] += [{**data["origin"]["inputs"][0], "role": role}] * 2
+    with pytest.raises(InputError, match=f"of the role {role}; expected 0 to 1|{role}; expected 1 to 1"):
+        Record.from_json(json.dumps(data), "picture out.png")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000])
+def test_numbers_that_are_none_are_refused(record: Record, number: str) -> None:
+    text = record.to_json().replace(f'"seconds": {record.outcome.seconds}', f'"seconds": {number}')
+    assert number in text
+    with pytest.raises(InputError, match=r"picture out\.png: its record is "):
+        Record.from_json(text, "picture out.png")
+
+
+def test_a_key_that_is_there_twice_is_refused(record: Record) -> None:
+    text = record.to_json().replace('"outcome": {', '"outcome": {"loss": 1.0, ')
+    with pytest.raises(InputError, match="'loss' is there twice"):
+        Record.from_json(text, "picture out.png")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_anything_in_the_place_of_anything_is_taken_or_refused(record: Record, data: st.DataObject) -> None:
+    whole = data.draw(misfits(json.loads(record.to_json())))
+    try:
+        Record.from_json(json.dumps(whole), "picture out.png").to_json()
+    except InputError as refused:
+        assert str(refused).startswith("picture out.png: ")
+        assert str(refused).isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"plan": 1}', "[" * 100_000, "\ufeff{}", "\0"])
 def test_what_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="its record is damaged, or another program's"):
         Record.from_json(text, "picture out.png")
@@ -176,9 +275,9 @@ def test_pictures_without_a_record_are_refused(tmp_path: Path) -> None:
 
 
 def test_fields_with_a_default_may_be_missing_and_no_others() -> None:
-    assert build(Placement, {"device": "cpu"}) == Placement("cpu")
-    with pytest.raises(ValueError, match="machine: versions unknown or missing"):
-        build(Machine, {"processor": "x", "cpus": 1})
+    assert plain.build(Placement, {"device": "cpu"}) == Placement("cpu")
+    with pytest.raises(Misfit, match=r"machine\.versions is missing"):
+        plain.build(Machine, {"processor": "x", "cpus": 1}, "machine")
 
 
 # --- again ----------------------------------------------------------------------------------------------------

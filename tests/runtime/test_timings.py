@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.cuda import CudaOptions
+from impasto.runtime.plan import Plan, Stage
+from impasto.runtime.recipe import Recipe, load_recipe
 from impasto.runtime.session import Placement
 from impasto.runtime.timings import FORMAT, KINDS, Timing, Timings, kind_of
 
@@ -116,8 +119,12 @@ def good(value: Any) -> str:
         good({"opening": 1, "points": [[100, -1]]}),
         good({"opening": "x", "points": [[100, 1]]}),
         good({"opening": 1, "points": [[0, 1]]}),
-        '{"format": 1, "kinds": {"a": {"opening": NaN, "points": [[100, 1]]}}}',
-        '{"format": 1, "kinds": {"a": {"opening": 1, "points": [[100, Infinity]]}}}',
+        good({"opening": math.nan, "points": [[100, 1]]}),
+        good({"opening": 1, "points": [[100, math.inf]]}),
+        good({"opening": 10**400, "points": [[100, 1]]}),
+        good({"opening": 1, "points": [[1e300, 1e-300]]}),
+        good({"opening": 1, "points": [["a", 1]]}),
+        good({"opening": 1, "points": 3}),
         "[" * 100_000,
     ],
 )
@@ -159,31 +166,47 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
 # --- kinds ----------------------------------------------------------------------------------------------------
 
 
+def plan(recipe: Recipe, **options: Any) -> Plan:
+    return Plan(recipe, (Stage(64, 64, 3),), "content", **options)
+
+
 def test_recipes_that_differ_in_weights_only_are_of_one_kind() -> None:
     where = ("vgg19", Placement("cpu"))
     gatys = load_recipe("gatys")
-    assert kind_of(gatys, *where) == kind_of(load_recipe("pastiche"), *where)
-    assert kind_of(gatys, *where) == kind_of(gatys.with_weights(content=3), *where)
-    assert kind_of(gatys, *where) != kind_of(load_recipe("seed"), *where)  # ends with block5_conv3
-    assert kind_of(gatys, *where) != kind_of(replace(gatys, style=load_recipe("crowson").style), *where)
+    assert kind_of(plan(gatys), *where) == kind_of(plan(gatys.with_weights(content=3)), *where)
+    assert kind_of(plan(gatys), *where) == kind_of(plan(gatys, seed=3, strength=0.5), *where)
+    assert kind_of(plan(gatys), *where) != kind_of(plan(load_recipe("seed")), *where)  # ends with block5_conv3
+    other = replace(gatys, style=load_recipe("crowson").style)
+    assert kind_of(plan(gatys), *where) != kind_of(plan(other), *where)
 
 
 def test_whatever_changes_the_speed_makes_another_kind() -> None:
     gatys = load_recipe("gatys")
-    kinds = {
-        kind_of(gatys, network, Placement(device, lowering, threads, low_memory), masked)
+    kinds = [
+        kind_of(plan(gatys), network, Placement(device, lowering, threads, low_memory), regions)
         for network in ("vgg16", "vgg19")
         for lowering in ("direct", "winograd")
         for device in ("cpu", "cuda:0")
         for threads in (None, 1)
         for low_memory in (False, True)
-        for masked in (False, True)
-    }
-    assert len(kinds) == 64
-    assert kind_of(gatys, "vgg19", Placement("cuda:0", precision="fp16")) not in kinds
+        for regions in (None, 1, 2)
+    ]
+    gpu = Placement("cuda:0")
+    options = [{"tf32": False}, {"search": "exhaustive"}, {"workspace": False}, {"graph": False}]
+    kinds += [kind_of(plan(gatys), "vgg19", replace(gpu, cuda=CudaOptions(**option))) for option in options]
+    kinds += [kind_of(plan(gatys), "vgg19", replace(where, precision="fp16")) for where in (gpu, Placement("cpu"))]
+    kinds += [kind_of(plan(gatys, optimizer=name), "vgg19", gpu) for name in ("adam", "lbfgs-device")]
+    kinds += [kind_of(plan(gatys, clip=True), "vgg19", gpu)]
+    assert len(set(kinds)) == len(kinds) == 105
+
+
+def test_what_cuda_alone_knows_makes_no_difference_on_a_cpu() -> None:
+    gatys, cpu = load_recipe("gatys"), Placement("cpu")
+    other = replace(cpu, cuda=CudaOptions(tf32=False))
+    assert kind_of(plan(gatys), "vgg19", cpu) == kind_of(plan(gatys), "vgg19", other)
 
 
 def test_nothing_of_the_user_is_in_a_kind() -> None:
-    kind = kind_of(load_recipe("gatys"), "vgg19", Placement("cpu"))
+    kind = kind_of(plan(load_recipe("gatys")), "vgg19", Placement("cpu"))
     assert str(Path.home()) not in kind
     assert os.uname().nodename not in kind

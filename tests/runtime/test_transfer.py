@@ -15,6 +15,7 @@ from PIL import Image
 from impasto.runtime import InputError, Objective, Result, Step, StopOptimization, TransferError
 from impasto.runtime.pictures import resize
 from impasto.runtime.plan import Plan, Stage
+from impasto.runtime.recipe import LEAST_WEIGHT, MOST_WEIGHT, Noise
 from impasto.runtime.transfer import Position, Transfer, prepare
 
 HERE: dict[str, Any] = {"device": "cpu", "lowering": "direct", "threads": 1}
@@ -210,6 +211,90 @@ def test_clipping_holds_the_levels_throughout(model: Path) -> None:
 
 
 # --- ends -----------------------------------------------------------------------------------------------------
+
+
+STARTS: dict[str, dict[str, Any]] = {
+    "content": {}, "style": {"init": "style"}, "statistics": {"init": "statistics"}, "random": {"init": "random"},
+    "content with noise": {"noise": 0.9}, "picture": {"init": "checks"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "lbfgs-device"])
+def test_with_clip_no_evaluation_of_any_stage_is_beyond_the_levels(
+    model: Path, optimizer: str, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sharp edges overshoot when a stage's picture is enlarged, and a recipe's noise may be anything."""
+    checks = Image.fromarray(np.kron(np.indices((8, 8)).sum(0) % 2 * 255, np.ones((8, 8))).astype(np.uint8)).convert(
+        "RGB"
+    )
+    options = {**STARTS[start], "clip": True, "optimizer": optimizer, "stages": 2, "size": (96, 80), "evaluations": 9}
+    options |= {"init": checks} if options.get("init") == "checks" else {}
+    transfer = prepare(checks, [checks], model=model, recipe="small", device="cpu", style_weight=1e6, **options)
+    wild = Noise(kind="normal", std=500.0)
+    transfer.plan = replace(transfer.plan, recipe=replace(transfer.plan.recipe, noise=wild))
+    seen: list[tuple[float, float]] = []
+    evaluate = Objective._evaluate
+
+    def look(self: Objective, image: Any, gradient: Any) -> float:
+        seen.append((float(image.numpy().min()), float(image.numpy().max())))
+        return evaluate(self, image, gradient)
+
+    monkeypatch.setattr(Objective, "_evaluate", look)
+    result = transfer.run()
+    assert len(seen) == result.evaluations
+    assert {step.stage for step in result.history} == {1, 2}
+    assert min(low for low, _ in seen) >= 0
+    assert max(high for _, high in seen) <= 255
+    assert [step.change for step in result.history if step.evaluation == 1] == [0]
+
+
+@pytest.mark.parametrize("weight", [LEAST_WEIGHT, MOST_WEIGHT])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "lbfgs-device"])
+def test_weights_as_large_and_as_small_as_may_be_work(model: Path, optimizer: str, weight: float) -> None:
+    options: dict[str, Any] = {"optimizer": optimizer, "style_weight": weight, "content_weight": 0, "tv_weight": 0}
+    result = run(model, evaluations=6, stages=1, **options)
+    assert result.history[0].loss > result.loss > 0
+
+
+@pytest.mark.parametrize("weight", [1e38, 1e16, 1e-16, 1e-38, 5e-324, -1.0, -0.5e-300, float("nan"), float("inf")])
+@pytest.mark.parametrize("term", ["content_weight", "style_weight", "tv_weight"])
+def test_weights_that_float32_does_not_hold_are_refused_before_any_work(model: Path, term: str, weight: float) -> None:
+    name = term.removesuffix("_weight")
+    with pytest.raises(InputError, match=rf"{name}\.weight is .*; expected (0, or 1e-15 to 1e\+15|a finite number)"):
+        run(model, callback=lambda step: pytest.fail("it has begun"), **{term: weight})
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"device": 3}, "device is 3; expected text"), ({"threads": "two"}, "threads is 'two'; expected a"),
+        ({"low_memory": 1}, "low_memory is 1; expected true"), ({"seed": 1.0}, "seed is 1.0; expected a whole"),
+        ({"style_blend": ["a"]}, "style_blend 'a': expected weights"), ({"time_limit": "1"}, "time_limit is '1'"),
+        ({"precision": None}, "precision is None; expected text"), ({"optimizer": None}, "optimizer is None"),
+    ],
+)  # fmt: skip
+def test_wishes_of_another_type_are_refused_by_their_name(model: Path, wish: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        run(model, **wish)
+
+
+def test_without_any_weight_nothing_is_begun(model: Path) -> None:
+    with pytest.raises(InputError, match="weights: all are 0"):
+        run(model, content_weight=0, style_weight=0, tv_weight=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -5e-324, 1e308, 10**400, "1", True, None])
+@pytest.mark.parametrize("name", ["noise", "strength", "style_scale"])
+def test_numbers_out_of_range_are_refused_by_their_name(model: Path, name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} is ") as refused:
+        run(model, **{name: value})
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["noise", "strength", "min_improvement"])
+def test_numbers_next_to_nothing_are_taken(model: Path, name: str) -> None:
+    assert run(model, evaluations=2, **{name: 5e-324}).evaluations == 2
 
 
 def test_the_time_limit_ends_a_transfer_with_what_there_is(model: Path) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from impasto.runtime import InputError, OutputError, Result, Step, stylize
+from impasto.runtime import InputError, OutputError, Result, Step, TransferError, stylize
+from impasto.runtime.checkpoint import Checkpoints
 from impasto.runtime.photographs import Photograph, read_text
+from impasto.runtime.record import Origin, Record
+from impasto.runtime.transfer import prepare
 from impasto.runtime.watch import PREVIEW, SAVED, Log, Pace, Preview, Saves, line, together
 
 Scarce = Callable[..., AbstractContextManager[None]]
@@ -171,13 +176,40 @@ def test_a_log_that_is_gone_on_with_loses_what_came_after_its_position(model: Pa
     assert [entry["evaluation"] for entry in lines(path)] == [1, 2, 3, 1]
 
 
-@pytest.mark.parametrize("content", [b"", b"short\n", b"0123456789 no line ends here\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"short\n", b"0123456789 no line ends here\n", b"a list of\nthings to do\n", b"{" * 9 + b"\n"]
+)
 def test_a_log_of_another_run_is_not_cut(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "run.jsonl"
     path.write_bytes(content)
     with pytest.raises(OutputError, match=r"is not the one of the run to be resumed"):
         Log(path, 10)
     assert path.read_bytes() == content
+
+
+def test_before_there_is_a_finite_loss_nothing_but_the_log_is_written(model: Path, tmp_path: Path) -> None:
+    """The error that is told is that of the loss, not one of what cannot be written of it."""
+    transfer = prepare(picture(0), [picture(1)], model=model, recipe="small", size=40, device="cpu", evaluations=3)
+    saves = Saves(tmp_path / "out.png", 1, text=lambda step: Record.of(step.transfer, Origin.of(transfer)).text)
+    log = Log(tmp_path / "run.jsonl")
+    checkpoints = Checkpoints(tmp_path / "run.impasto", transfer, Origin.of(transfer), seconds=0)
+    transfer.callback = together(log, saves, checkpoints, Preview(tmp_path / "preview.png", 0))
+    transfer._objective = lambda stage: Broken()  # type: ignore[assignment,method-assign,return-value]
+    with log, pytest.raises(TransferError, match="the start has no finite loss"):
+        transfer.run()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.jsonl"]
+    assert lines(tmp_path / "run.jsonl")[0]["loss"] is None
+
+
+class Broken:
+    """An objective whose every loss is infinite."""
+
+    device = "cpu"
+    metadata = SimpleNamespace(lowering="direct")
+    terms = {"tv": math.inf}  # noqa: RUF012
+
+    def evaluate(self, planes: Any) -> tuple[float, Any]:
+        return math.inf, planes
 
 
 def test_a_log_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Arrays in .npz archives that may be a stranger's: read as far as they are wanted, and never more than they declare.
+
+NumPy's own `numpy.load` takes memory for whatever a header declares, and keyword arguments of `numpy.savez` have become
+arrays (`allow_pickle`, before NumPy 2): neither is used.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.text import shown
+
+#: No archive has more entries, and no array a longer header.
+_MOST_ENTRIES, _LONGEST_HEADER = 10_000, 10_000
+
+_SUFFIX = ".npy"
+
+
+class Archive:
+    """An .npz archive, open for reading.
+
+    Raises
+    ------
+    ValueError
+        When it is none, has an array twice, or more entries than anybody needs.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"not an archive of arrays: {error}") from None
+        entries = self._zip.infolist()
+        if len(entries) > _MOST_ENTRIES:
+            raise ValueError(f"{len(entries)} entries; expected {_MOST_ENTRIES} at most")
+        self._entries = {entry.filename.removesuffix(_SUFFIX): entry for entry in entries}
+        if len(self._entries) < len(entries):
+            raise ValueError("an array is there twice")
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The bytes that each array takes, and its header, by name."""
+        return {name: entry.file_size for name, entry in self._entries.items()}
+
+    def read(self, name: str, most: int) -> NDArray[Any]:
+        """Return an array of numbers that takes so many bytes at most, read-only.
+
+        Raises
+        ------
+        ValueError
+            When it is damaged, larger, or of anything but numbers.
+        KeyError
+            When there is none of that name.
+        """
+        entry = self._entries[name]
+        if entry.file_size > most + _LONGEST_HEADER:
+            raise ValueError(f"array {shown(name)} takes {entry.file_size} bytes; expected {most} at most")
+        try:
+            with self._zip.open(entry) as member:
+                data = member.read(entry.file_size + 1)
+        except Exception as error:  # a damaged archive makes zipfile and its decoders raise almost anything
+            raise ValueError(f"array {shown(name)} is damaged ({error})") from None
+        return _array(data, shown(name))
+
+
+def _array(data: bytes, what: str) -> NDArray[Any]:
+    """Return the array that a whole .npy file holds."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        readers: Mapping[tuple[int, int], Callable[..., Any]] = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        shape, in_columns, dtype = readers[version](file, max_header_size=_LONGEST_HEADER)
+    except Exception as error:  # what is in a header is parsed by Python's own parser, which raises several things
+        raise ValueError(f"array {what} has a damaged header ({type(error).__name__})") from None
+    if dtype.kind not in "biuf":
+        raise ValueError(f"array {what} is of {shown(str(dtype))}; expected numbers")
+    left = len(data) - file.tell()
+    if math.prod(shape) * dtype.itemsize != left or min(shape, default=0) < 0:
+        raise ValueError(f"array {what} of shape {shown(shape)} has {left} bytes")
+    array: NDArray[Any] = np.frombuffer(data, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if in_columns else "C")
+
+
+def to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return an uncompressed .npz archive of arrays by name."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,205 @@
+"""Plain data, such as JSON and TOML hold, as dataclasses: what has another type or is absurd is refused by its key.
+
+The types of a dataclass's fields are its schema. What else has to hold the dataclass checks itself, when it is made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import types
+import typing
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from impasto.runtime.errors import InputError
+from impasto.text import shown
+
+T = TypeVar("T")
+
+#: No integer has as many bits: a seed may be as long as a hash, and nothing else is nearly as large. All are floats.
+LONGEST_INTEGER = 257
+
+#: No text has more characters, and no list or table more entries.
+LONGEST_TEXT, LONGEST_LIST = 100_000, 1_000_000
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+_NAMES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list",
+    dict: "a table",
+}
+
+
+class Misfit(InputError):
+    """A value that does not fit; the text names its key, and says what was expected."""
+
+
+def expect(condition: bool, what: str) -> None:
+    """Refuse a value, unless a condition holds; `what` names its key, and says what was expected.
+
+    Raises
+    ------
+    Misfit
+        With that text.
+    """
+    if not condition:
+        raise Misfit(what)
+
+
+def parse_json(text: str) -> Any:
+    """Return what JSON holds (RFC 8259), and nothing that is only nearly JSON.
+
+    Raises
+    ------
+    Misfit
+        When it is no JSON, has a number that is infinite or none, a key twice, or is nested too deep.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_once)
+    except Misfit:
+        raise
+    except RecursionError:
+        raise Misfit("it is nested too deep") from None
+    except ValueError as error:  # a syntax error, or an integer of more digits than Python reads
+        raise Misfit(f"it is not JSON ({error})") from None
+
+
+def _refuse_constant(name: str) -> float:
+    raise Misfit(f"{name} is no number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise Misfit(f"{shown(key)} is there twice")
+    return found
+
+
+def build(type_: type[T], data: object, key: str = "") -> T:
+    """Make a dataclass of a mapping, such as `dataclasses.asdict` returns, or JSON or TOML hold.
+
+    Parameters
+    ----------
+    key
+        Where the mapping stands in what it is part of, such as ``style``; messages name keys from there.
+
+    Raises
+    ------
+    Misfit
+        For a key that is unknown, or missing and without a default, and for a value of another type.
+    InputError
+        Whatever the dataclass raises of a value that is out of its range.
+    """
+    if not isinstance(data, Mapping):
+        raise Misfit(f"{key or type_.__name__.lower()} is {shown(data)}; expected a table")
+    schema: Any = type_
+    prefix = f"{key}." if key else ""
+    known = {field.name: field for field in fields(schema)}
+    for name in data:
+        if name not in known:
+            raise Misfit(f"unknown key {prefix}{_bare(name)}; expected one of {', '.join(sorted(known))}")
+    for name, field in known.items():
+        if name not in data and field.default is field.default_factory is MISSING:
+            raise Misfit(f"{prefix}{name} is missing")
+    hints = _hints(schema)
+    return type_(**{name: _converted(hints[name], value, prefix + name) for name, value in data.items()})
+
+
+def _bare(name: object) -> str:
+    return name if isinstance(name, str) and name.isidentifier() and len(name) < 80 else shown(name)
+
+
+@cache
+def _hints(type_: Any) -> dict[str, Any]:
+    return typing.get_type_hints(type_)
+
+
+def _converted(type_: Any, value: Any, key: str) -> Any:
+    """Return a value as a field of that type holds it; see `check` for what is left as it is."""
+    kind, parts = typing.get_origin(type_), typing.get_args(type_)
+    if kind in (types.UnionType, typing.Union):
+        return None if value is None else _converted(parts[0], value, key)
+    if isinstance(type_, type) and is_dataclass(type_):
+        return build(type_, value, key)
+    if kind is tuple and isinstance(value, (list, tuple)):
+        value = tuple(_converted(parts[0], item, key) for item in value)
+    _check(type_, value, key)
+    return value
+
+
+def check(instance: object, key: str = "") -> None:
+    """Refuse a dataclass some of whose fields hold values of other types than they declare.
+
+    A whole number does where a number is expected, true and false for no number. Numbers are finite.
+
+    Raises
+    ------
+    Misfit
+        Names the field, below `key`.
+    """
+    prefix = f"{key}." if key else ""
+    own: Any = type(instance)
+    for name, type_ in _hints(own).items():
+        _check(type_, getattr(instance, name), prefix + name)
+
+
+def _check(type_: Any, value: Any, key: str) -> None:
+    kind, parts = typing.get_origin(type_) or type_, typing.get_args(type_)
+    if kind in (types.UnionType, typing.Union):
+        if value is not None:
+            _check(parts[0], value, key)
+        return
+    is_table = issubclass(kind, Mapping)
+    accepted: Any = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        expected = _NAMES.get(dict if is_table else kind, kind.__name__.lower())
+        raise Misfit(f"{key} is {shown(value)}; expected {expected}")
+    _check_extent(value, key)
+    if is_table:
+        for name, item in value.items():
+            _check(parts[0], name, f"a key of {key}")
+            _check(parts[1], item, f"{key}.{_bare(name)}")
+    elif kind is tuple:
+        if parts[-1] is not Ellipsis and len(value) != len(parts):
+            raise Misfit(f"{key} is {shown(value)}; expected {len(parts)} numbers")
+        for item in value:
+            _check(parts[0], item, key)
+
+
+def check_sha256(text: str, key: str) -> None:
+    """Refuse what is no SHA-256 in hexadecimal digits.
+
+    Raises
+    ------
+    Misfit
+        Names the key.
+    """
+    if not _SHA256.fullmatch(text):
+        raise Misfit(f"{key} is {shown(text)}; expected a SHA-256, 64 hexadecimal digits")
+
+
+def _check_extent(value: object, key: str) -> None:
+    """Refuse what is too long, too large or no finite number."""
+    match value:
+        case float() if not math.isfinite(value):
+            raise Misfit(f"{key} is {value}; expected a finite number")
+        case int() if value.bit_length() >= LONGEST_INTEGER:
+            raise Misfit(f"{key} is {shown(value)}; expected no more than {_digits(LONGEST_INTEGER)} digits")
+        case str() if len(value) > LONGEST_TEXT:
+            raise Misfit(f"{key} has {len(value)} characters; expected {LONGEST_TEXT} at most")
+        case tuple() | Mapping() if len(value) > LONGEST_LIST:
+            raise Misfit(f"{key} has {len(value)} entries; expected {LONGEST_LIST} at most")
+
+
+def _digits(bits: int) -> int:
+    return int((bits - 1) * math.log10(2))
