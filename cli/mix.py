@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COLORS = ("style", "keep")
 
-#: Text of others that a PNG carries: `write_picture` writes EXIF itself, and XMP may speak of another orientation.
+#: Text of others that a PNG carries, and `write_picture` writes anew.
 _NOT_KEPT = ("Raw profile type", "XML:com.adobe.xmp", "UserComment")
 
 
@@ -62,4 +62,5 @@ def _read(place: Place) -> tuple[Photograph, dict[str, str]]:
 
     painted = photographs.read_photograph(place)
     text = photographs.read_text(place) if places.is_file(place) else {}
-    return painted, {key: value for key, value in text.items() if not key.startswith(_NOT_KEPT)}
+    others = [key for key in text if key.startswith(_NOT_KEPT) or key in painted.metadata.texts]
+    return painted, {key: value for key, value in text.items() if key not in others}

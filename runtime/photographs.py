@@ -6,19 +6,31 @@ import contextlib
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from impasto.runtime import colors, embedded, places
+from impasto.runtime.embedded import Metadata
 from impasto.runtime.errors import PictureError
 from impasto.runtime.places import Place
 from impasto.runtime.sizes import check_sides
 
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+#: What makes a picture upright, by its orientation as EXIF 2.32 numbers it.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -33,31 +45,28 @@ class Photograph:
         Its opacity, 8 bits (mode L), or None where all is opaque.
     profile
         The ICC profile it came with, if that is one for RGB.
-    exif
-        Its EXIF, without orientation (it is upright now), thumbnail and what only describes the file's layout.
+    metadata
+        What else its file told.
     """
 
     picture: Image.Image
     alpha: Image.Image | None = None
     profile: bytes | None = None
-    exif: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
 
     @classmethod
     def of(cls, image: Image.Image, what: str = "picture") -> Photograph:
         """Take a picture of any mode apart; `what` names it in warnings of a damaged profile or EXIF."""
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            exif = embedded.read_exif(image, what)  # first: once it has read the pixels, Pillow closes a TIFF
-        image = ImageOps.exif_transpose(image)
-        for warning in told:  # now that the pixels themselves turn out to be sound
-            warnings.warn(warning.message, stacklevel=2)
+        metadata, orientation = embedded.read(image, what)
+        if orientation in _UPRIGHT:
+            image = image.transpose(_UPRIGHT[orientation])
         profile = image.info.get("icc_profile")
         picture, alpha = _split(_to_eight_bits(image))
         picture, profile = _to_srgb(picture, profile, what)
         if alpha is not None:
             picture = over_white(picture, alpha)
         picture.info.clear()  # what it says has been heeded
-        return cls(picture, alpha, profile, exif)
+        return cls(picture, alpha, profile, metadata)
 
 
 def read_photograph(place: Place) -> Photograph:
@@ -106,7 +115,7 @@ def read_text(place: Place) -> dict[str, str]:
         if image.format == "PNG":
             image.load()  # text may follow the pixels
             return {key: str(value) for key, value in getattr(image, "text", {}).items()}
-        return embedded.parse_comment(embedded.comment(image.getexif()))
+        return embedded.comment_text(image)
 
 
 @contextlib.contextmanager
@@ -199,7 +208,8 @@ def _to_srgb(picture: Image.Image, profile: bytes | None, what: str) -> tuple[Im
     """Return a picture of mode L, RGB or CMYK in sRGB, and the profile if a result can be given it."""
     if profile:
         try:
-            return colors.to_srgb(picture, profile), profile if colors.color_space(profile) == "RGB" else None
+            converted = colors.to_srgb(picture, profile, in_place=True)
+            return converted, profile if colors.color_space(profile) == "RGB" else None
         except ValueError as error:
             warnings.warn(f"{what}: its colour profile is ignored: {error}", RuntimeWarning, stacklevel=2)
     return picture.convert("RGB"), None

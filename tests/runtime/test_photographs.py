@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
+from impasto.runtime.embedded import Metadata
 from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import OutputError, PictureError
+from impasto.runtime.exif import parse
 from impasto.runtime.photographs import Photograph, read_photograph, read_picture, read_text, to_rgb
 from impasto.runtime.sizes import result_size
 from tests.runtime import icc
@@ -321,7 +323,7 @@ def test_the_embedded_thumbnail_is_dropped(tmp_path: Path, extension: str) -> No
 
 
 def test_bytes_of_exif_have_the_type_that_exif_gives_them(tmp_path: Path) -> None:
-    photograph = Photograph(Image.new("RGB", SIZE), exif=camera().tobytes())
+    photograph = Photograph(Image.new("RGB", SIZE), metadata=Metadata(parse(camera().tobytes())))
     write_picture(photograph.picture, tmp_path / "out.jpg", like=photograph, text={"impasto": "told"})
     data = (tmp_path / "out.jpg").read_bytes()
     for tag in (Base.MakerNote, Base.UserComment):
@@ -339,7 +341,7 @@ def test_damaged_exif_is_left_out_and_the_picture_read(tmp_path: Path, exif: byt
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         photograph = read_photograph(path)
-    assert photograph.exif is None
+    assert photograph.metadata.exif is None
     assert np.abs(array(photograph.picture) - (9, 99, 199)).max() <= 6
     said = {str(warning.message).partition(" (")[0] for warning in warned}
     assert said <= {f"picture {path}: its EXIF is damaged and left out"}  # Pillow takes some damage for emptiness
@@ -349,7 +351,7 @@ def test_damaged_exif_is_left_out_and_the_picture_read(tmp_path: Path, exif: byt
 def test_exif_that_no_jpeg_can_hold_is_left_out_with_a_warning(tmp_path: Path) -> None:
     exif = camera()
     exif[Base.ImageDescription] = "long " * 20_000
-    photograph = Photograph(Image.new("RGB", SIZE), exif=exif.tobytes())
+    photograph = Photograph(Image.new("RGB", SIZE), metadata=Metadata(parse(exif.tobytes())))
     with pytest.warns(RuntimeWarning, match="^the photograph's EXIF left out: more than a JPEG can hold; PNG can"):
         write_picture(photograph.picture, tmp_path / "out.jpg", like=photograph, text={"impasto": "told"})
     assert read_text(tmp_path / "out.jpg") == {"impasto": "told"}
@@ -358,7 +360,7 @@ def test_exif_that_no_jpeg_can_hold_is_left_out_with_a_warning(tmp_path: Path) -
 
 
 def test_text_that_no_jpeg_can_hold_is_left_out_with_a_warning(tmp_path: Path) -> None:
-    photograph = Photograph(Image.new("RGB", SIZE), exif=camera().tobytes())
+    photograph = Photograph(Image.new("RGB", SIZE), metadata=Metadata(parse(camera().tobytes())))
     with pytest.warns(RuntimeWarning, match="^the text left out: more than a JPEG can hold; PNG can"):
         write_picture(photograph.picture, tmp_path / "out.jpg", like=photograph, text={"impasto": "x" * 70_000})
     assert read_text(tmp_path / "out.jpg") == {}
@@ -380,7 +382,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("extension", FORMATS)
 @given(text=st.dictionaries(keywords, words, max_size=4))
 def test_text_is_read_as_it_was_written(folder: Path, extension: str, order: str, text: dict[str, str]) -> None:
-    photograph = Photograph(Image.new("RGB", SIZE), exif=camera(order).tobytes())
+    photograph = Photograph(Image.new("RGB", SIZE), metadata=Metadata(parse(camera(order).tobytes())))
     for like in (photograph, None):
         write_picture(photograph.picture, folder / f"out.{extension}", like=like, text=text)
         assert read_text(folder / f"out.{extension}") == text
@@ -413,7 +415,7 @@ def test_text_in_a_png_is_plain_for_others(tmp_path: Path) -> None:
     ],
 )
 def test_text_in_a_jpeg_is_a_comment_that_names_its_encoding(tmp_path: Path, value: str, raw: bytes) -> None:
-    photograph = Photograph(Image.new("RGB", SIZE), exif=camera("<").tobytes())
+    photograph = Photograph(Image.new("RGB", SIZE), metadata=Metadata(parse(camera("<").tobytes())))
     write_picture(photograph.picture, tmp_path / "out.jpg", like=photograph, text={"impasto": value})
     main, details, place = exif_of(tmp_path / "out.jpg")
     assert details[Base.UserComment] == raw
@@ -511,7 +513,7 @@ def test_pictures_come_from_the_web_and_from_standard_input(url: str, monkeypatc
     fetched, piped = read_photograph(url), read_photograph("-")
     assert fetched.picture == piped.picture
     assert fetched.profile == piped.profile == ADOBE
-    assert fetched.exif == piped.exif
+    assert fetched.metadata == piped.metadata
 
 
 @pytest.mark.parametrize(
