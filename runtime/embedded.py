@@ -79,7 +79,9 @@ def load(image: Image.Image, what: str) -> None:
     Once it has read the pixels, Pillow looks nothing up in a TIFF any more. It has turned the picture upright.
     """
     told = _tiff(image)
-    image.load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tags that make no sense to Pillow
+        image.load()
     if told is not None:
         image.info["exif"] = exif_.serialise(exif_.upright(told))
         _warn(what, [_damage(told)])

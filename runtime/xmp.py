@@ -64,7 +64,7 @@ def sound(packet: bytes) -> bytes:
     XmpError
         When it is no well-formed XML, or brings its own document type.
     """
-    packet = packet.strip(b"\0")
+    packet = packet.rstrip(b"\0")
     for encoding in ("utf-16-le", "utf-16-be"):
         if packet.removeprefix("\ufeff".encode(encoding)).startswith("<".encode(encoding)):
             packet = (packet + bytes(len(packet) % 2)).decode(encoding, "replace").removeprefix("\ufeff").encode()
