@@ -111,8 +111,9 @@ def _segments(
     told, lost = _exif(size, metadata, text)
     segments = [_segment(_APP1, told)] if told else []
     if metadata.xmp:
-        packet = xmp.without_padding(xmp.renewed(metadata.xmp, size, "image/jpeg"))
-        segments += _fitting(_APP1, embedded.XMP_SEGMENT + packet, "the photograph's XMP", lost)
+        packet = embedded.XMP_SEGMENT + xmp.renewed(metadata.xmp, size, "image/jpeg")
+        packet = packet if len(packet) <= _MOST else xmp.without_padding(packet)
+        segments += _fitting(_APP1, packet, "the photograph's XMP", lost)
     parts = [profile[k : k + _MOST_ICC] for k in range(0, len(profile), _MOST_ICC)]
     segments += [_segment(_APP2, _ICC + bytes((k, len(parts))) + part) for k, part in enumerate(parts, 1)]
     if metadata.iptc:

@@ -32,6 +32,9 @@ _KEYWORDS |= {"Comment", "Collection", "Artist", "Credit", "Keywords", "Location
 _OF_THE_FILE = re.compile(r"impasto.*|Software|.*:.*|Raw profile type .*", re.DOTALL)
 XMP_TEXT, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
 
+#: Where an image's `info` may have a PNG's texts by keyword, for themselves; Pillow puts them among everything else.
+TEXTS = "texts of a PNG"
+
 #: Comments of encoders on their own settings.
 _OF_AN_ENCODER = re.compile(rb"CREATOR: gd-jpeg|Lavc\d|Lavf\d|LEAD Technologies|Intel\(R\) JPEG Library|JPEG Encoder")
 
@@ -112,7 +115,7 @@ def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
         xmp=packet,
         iptc=_iptc(image, found) or None,
         density=density.turned() if density and turn >= 5 else density,
-        texts={key: value for key, value in image.info.items() if key in _KEYWORDS and isinstance(value, str)},
+        texts={key: value for key, value in _texts(image).items() if key in _KEYWORDS},
         comments=_comments(image),
         left_out=_left_out(image),
     )
@@ -209,13 +212,19 @@ def _comments(image: Image.Image) -> tuple[bytes, ...]:
     return tuple(comment for comment in stripped if comment and not _OF_AN_ENCODER.match(comment))
 
 
+def _texts(image: Image.Image) -> dict[str, str]:
+    """Return a PNG's texts by keyword; of formats that have none, nothing."""
+    texts = image.info.get(TEXTS)
+    if not isinstance(texts, dict):
+        texts = image.info if image.format in ("PNG", None) else {}
+    return {key: value for key, value in texts.items() if isinstance(key, str) and isinstance(value, str)}
+
+
 def _left_out(image: Image.Image) -> tuple[str, ...]:
     """Return what can neither be kept as it is nor be known to be true of a result."""
     extended = ("extended XMP",) if _segments(image, "APP1", _EXTENDED_XMP) else ()
-    if image.format not in ("PNG", None):
-        return extended
-    texts = [str(key) for key, value in image.info.items() if isinstance(value, str) and key not in _KEYWORDS]
-    return (*extended, *(f"text {key!r}" for key in texts if not _OF_THE_FILE.fullmatch(key)))
+    texts = (key for key in _texts(image) if key not in _KEYWORDS and not _OF_THE_FILE.fullmatch(key))
+    return (*extended, *(f"text {key!r}" for key in texts))
 
 
 # --- text by keyword ------------------------------------------------------------------------------------------

@@ -36,9 +36,9 @@ _FALSE_NAMESPACES = {
     "http://ns.apple.com/HDRGainMap/1.0/",
 }
 
-_ATTRIBUTE = rb"""\s+([^\s=<>/"']+)\s*=\s*("[^"]*"|'[^']*')"""
-_TAG = re.compile(rb"<[^\s/>]+(?:" + _ATTRIBUTE + rb")*\s*(/?)>")
-_PADDING = re.compile(rb"\s+(?=<\?xpacket end[^>]*>\s*$)")
+#: What a tag consists of. Each is matched at one place only: searched for, it would take ages among many spaces.
+_NAME, _TAG_END = re.compile(rb"<[^\s/>]+"), re.compile(rb"\s*(/?)>")
+_ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*("[^"]*"|'[^']*')""")
 
 _Name = tuple[str, str]
 
@@ -106,7 +106,8 @@ def _changes(found: list[_Property], values: Mapping[_Name, bytes]) -> Iterator[
 
 def without_padding(packet: bytes) -> bytes:
     """Return a packet without the room that it keeps for editing in place."""
-    return _PADDING.sub(b"\n", packet)
+    packet, end, rest = packet.rpartition(b"<?xpacket end")
+    return packet.rstrip() + b"\n" + end + rest if end else rest
 
 
 class _Finder:
@@ -136,16 +137,18 @@ class _Finder:
 
     def _start(self, *_: object) -> None:
         start = self._parser.CurrentByteIndex
-        tag = _TAG.match(self._packet, start)
-        if tag is None:
-            raise XmpError("it has a tag that cannot be understood")
-        for attribute in re.finditer(_ATTRIBUTE, tag[0]):
+        name = _NAME.match(self._packet, start)
+        at = name.end() if name else start
+        while attribute := _ATTRIBUTE.match(self._packet, at):
+            at = attribute.end()
             prefix, _colon, local = attribute[1].decode("utf-8").partition(":")
             if local and (uris := self._namespaces.get(prefix)):
-                place, (first, last) = attribute.span(), attribute.span(2)
-                whole, value = (start + place[0], start + place[1]), (start + first + 1, start + last - 1)
-                self.found.append(_Property((uris[-1], local), whole, value))
-        self._open.append((start, tag.end(), bool(tag[3])))
+                value = attribute.start(2) + 1, attribute.end(2) - 1
+                self.found.append(_Property((uris[-1], local), attribute.span(), value))
+        end = _TAG_END.match(self._packet, at)
+        if end is None:
+            raise XmpError("it has a tag that cannot be understood")
+        self._open.append((start, end.end(), bool(end[1])))
 
     def _end(self, name: str) -> None:
         start, inside, is_empty = self._open.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -126,3 +127,13 @@ def test_damage_anywhere_is_survived(data: st.DataObject) -> None:
     except XmpError:
         return
     assert xmp.orientation(xmp.renewed(sound, (50, 75), "image/png")) in (None, 1)
+
+
+def test_many_spaces_take_no_time() -> None:
+    spaces = " " * 200_000
+    start = time.perf_counter()
+    old = packet(
+        f"tiff:Orientation='6'{spaces}", f"<dc:a{spaces}/>{spaces}<tiff:Orientation{spaces}>6</tiff:Orientation>"
+    )
+    assert xmp.orientation(xmp.without_padding(renewed(old))) == 1
+    assert time.perf_counter() - start < 5
