@@ -35,6 +35,9 @@ XMP_TEXT, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
 #: Where an image's `info` may have a PNG's texts by keyword, for themselves; Pillow puts them among everything else.
 TEXTS = "texts of a PNG"
 
+#: Where `load` leaves what a TIFF tells.
+_TOLD = "EXIF of a TIFF"
+
 #: Comments of encoders on their own settings.
 _OF_AN_ENCODER = re.compile(rb"CREATOR: gd-jpeg|Lavc\d|Lavf\d|LEAD Technologies|Intel\(R\) JPEG Library|JPEG Encoder")
 
@@ -76,8 +79,8 @@ class Metadata:
     left_out: tuple[str, ...] = ()
 
 
-def load(image: Image.Image, what: str) -> None:
-    """Read an image's pixels; what a TIFF tells is in its `info` then, where other formats have their EXIF.
+def load(image: Image.Image) -> None:
+    """Read an image's pixels; of a TIFF keep in its `info` what is not pixels.
 
     Once it has read the pixels, Pillow looks nothing up in a TIFF any more. It has turned the picture upright.
     """
@@ -86,8 +89,7 @@ def load(image: Image.Image, what: str) -> None:
         warnings.simplefilter("ignore")  # of tags that make no sense to Pillow
         image.load()
     if told is not None:
-        image.info["exif"] = exif_.serialise(exif_.upright(told))
-        _warn(what, [_damage(told)])
+        image.info[_TOLD] = exif_.upright(told)
 
 
 def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
@@ -102,14 +104,14 @@ def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
     orientation
         1 to 8, as EXIF numbers them.
     """
-    load(image, what)
+    load(image)
     damage: list[str] = []
     found = _exif(image, damage)
     packet = _xmp(image, found, damage)
     turn = 1
     if image.format != "TIFF":
         turn = (found and exif_.orientation(found)) or (packet and xmp_.orientation(packet)) or 1
-    density = Density.of(_told(image), exif_.resolution(found) if found else None)
+    density = Density.of(_of_density(image), exif_.resolution(found) if found else None)
     metadata = Metadata(
         exif=exif_.without_others(exif_.upright(found, turn)) if found else None,
         xmp=packet,
@@ -119,17 +121,11 @@ def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
         comments=_comments(image),
         left_out=_left_out(image),
     )
-    _warn(what, damage)
+    if found and found.damaged:
+        damage.insert(0, f"its EXIF is damaged and left out in part ({found.damaged} of its entries)")
+    if damage:
+        warnings.warn(f"{what}: {'; '.join(damage)}", RuntimeWarning, stacklevel=2)
     return metadata, turn
-
-
-def _warn(what: str, damage: Iterable[str]) -> None:
-    if told := "; ".join(filter(None, damage)):
-        warnings.warn(f"{what}: {told}", RuntimeWarning, stacklevel=3)
-
-
-def _damage(found: Exif) -> str:
-    return f"its EXIF is damaged and left out in part ({found.damaged} of its entries)" if found.damaged else ""
 
 
 def _tiff(image: Image.Image) -> Exif | None:
@@ -147,6 +143,8 @@ def _tiff(image: Image.Image) -> Exif | None:
 
 
 def _exif(image: Image.Image, damage: list[str]) -> Exif | None:
+    if isinstance(told := image.info.get(_TOLD), Exif):
+        return told
     data = image.info.get("exif")
     if data is None and (profile := _raw_profile(image, "exif", "APP1")):
         data = profile
@@ -156,12 +154,10 @@ def _exif(image: Image.Image, damage: list[str]) -> Exif | None:
     if not isinstance(data, bytes) or not data:
         return None
     try:
-        found = exif_.parse(data)
+        return exif_.parse(data)
     except ExifError as error:
         damage.append(f"its EXIF is damaged and left out ({error})")
         return None
-    damage.append(_damage(found))
-    return found
 
 
 def _raw_profile(image: Image.Image, *names: str) -> bytes:
@@ -201,7 +197,7 @@ def _iptc(image: Image.Image, found: Exif | None) -> bytes:
     return iptc_.with_records(iptc_.kept(found.main.value(exif_.PHOTOSHOP)), found.main.value(exif_.IPTC))
 
 
-def _told(image: Image.Image) -> dict[Any, Any]:
+def _of_density(image: Image.Image) -> dict[Any, Any]:
     return {key: value for key, value in image.info.items() if key != "dpi" or image.format not in _NO_DPI}
 
 
@@ -240,7 +236,7 @@ def sound(text: Mapping[str, str]) -> dict[str, str]:
 
 def comment_text(image: Image.Image) -> dict[str, str]:
     """Return the text in the UserComment of a picture's EXIF, by keyword; a comment of others as it is."""
-    load(image, "")
+    load(image)
     found = _exif(image, [])
     return _parse_comment(exif_.comment(found)) if found else {}
 
