@@ -117,7 +117,7 @@ def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
         xmp=packet,
         iptc=_iptc(image, found) or None,
         density=density.turned() if density and turn >= 5 else density,
-        texts={key: value for key, value in _texts(image).items() if key in _KEYWORDS},
+        texts={key: _sound(value) for key, value in _texts(image).items() if key in _KEYWORDS},
         comments=_comments(image),
         left_out=_left_out(image),
     )
@@ -231,7 +231,12 @@ def sound(text: Mapping[str, str]) -> dict[str, str]:
     for key in text:
         if not _KEY.fullmatch(key):
             raise ValueError(f"keyword {key!r}: expected 1 to 79 printable characters of Latin-1")
-    return {key: value.encode("utf-8", "replace").decode().replace("\0", "\ufffd") for key, value in text.items()}
+    return {key: _sound(value) for key, value in text.items()}
+
+
+def _sound(value: str) -> str:
+    cleaned = value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return value if cleaned == value else cleaned  # Pillow's text knows its language
 
 
 def comment_text(image: Image.Image) -> dict[str, str]:

@@ -383,6 +383,14 @@ def test_texts_that_say_what_a_picture_is_stay(tmp_path: Path) -> None:
     assert b"tEXtAuthor\0J\xfcrgen" in (tmp_path / "out.png").read_bytes()
 
 
+def test_a_text_keeps_its_language_and_loses_what_no_png_can_hold(tmp_path: Path) -> None:
+    texts = b"Title\0\0\0de\0Titel\0das Meer", b"Author\0\0\0\0\0J\0rgen"
+    data = files.with_chunks(encoded(Image.new("RGB", SIZE)), *((b"iTXt", text) for text in texts))
+    write_picture(Image.new("RGB", SIZE), tmp_path / "out.png", like=Photograph.of(Image.open(io.BytesIO(data))))
+    found = [value for kind, value in files.chunks((tmp_path / "out.png").read_bytes()) if kind == b"iTXt"]
+    assert found == [texts[0], b"Author\0\0\0\0\0J\xef\xbf\xbdrgen"]
+
+
 def test_texts_that_say_how_a_picture_was_made_go(tmp_path: Path) -> None:
     texts = {"Software": "GIMP", "impasto": "first", "impasto_mix": "first", "date:create": "1999", "Thumb::URI": "a"}
     photograph = read_photograph(png_with_texts(tmp_path / "photo.png", **texts))
