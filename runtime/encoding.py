@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from impasto.runtime import colors, embedded, places
-from impasto.runtime.ancillary import can_hold, with_metadata
+from impasto.runtime.containers import can_hold, with_metadata
 from impasto.runtime.errors import OutputError
 from impasto.runtime.photographs import Photograph, over_white
 from impasto.runtime.pictures import resize
