@@ -1,0 +1,201 @@
+"""Picture files decoded: whole, or refused with a reason; what is too large for memory is refused before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import IO
+
+from PIL import Image, ImageFile
+
+from impasto.runtime import deep, formats, png
+from impasto.runtime.available import available_memory
+from impasto.runtime.errors import PictureError
+from impasto.runtime.formats import UnreadError
+
+#: No picture may have more pixels, however much memory there is.
+MOST_PIXELS = 1 << 30
+
+#: Bytes that Pillow holds of a pixel, by mode; of all others four.
+_HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+
+#: Bytes of a pixel that its 8-bit RGB picture, its opacity and the steps between take beside that, at most.
+_WORK = 10
+
+#: Bytes of a pixel that decoders of these formats take for themselves.
+_DECODERS = {"JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 8, "AVIF": 12, "HEIF": 12, "TIFF": 4}
+
+#: How Pillow's readers say that they know a format, and not this kind of it.
+_NOT_THIS_KIND = ("unknown", "unsupported", "cannot handle", "not supported", "not available", "not implemented")
+
+_turn = threading.RLock()
+
+
+def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
+    """Return a picture of any mode with its levels; of an animation, the first frame.
+
+    Parameters
+    ----------
+    file
+        The picture's bytes, which can be sought in.
+    what
+        What errors and warnings call it.
+    name
+        The file's, if it has one.
+
+    Returns
+    -------
+    Image
+        Its `info` has what the file holds beside the levels, by Pillow's names.
+
+    Raises
+    ------
+    PictureError
+        When it is of a format that is not read, damaged, cut short, or too large.
+    """
+    with refusing(what), settled():
+        file.seek(0)
+        reader, kind = formats.reader_of(file.read(formats.HEAD), name)
+        file.seek(0)
+        if reader == "PNG":
+            return _decode_png(file, what)
+        try:
+            image = Image.OPEN[reader][0](file, "")
+            _check_room(image.size, image.mode, reader)
+            return _loaded(image)
+        except Exception as error:
+            if any(said in str(error).lower() for said in _NOT_THIS_KIND):
+                raise UnreadError(f"is {kind.name} of a kind that is not read ({error}); save it as PNG") from None
+            raise
+
+
+def decoded(image: Image.Image, what: str) -> Image.Image:
+    """Return an image from Python, which may have been opened and not yet read, with its levels.
+
+    Raises
+    ------
+    PictureError
+        When it has been closed, or its file has moved, or is damaged; `what` names it.
+    """
+    with refusing(what), settled():
+        if getattr(image, "tile", None):
+            _check_room(image.size, image.mode, image.format or "")
+        return _loaded(image)
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Make a `PictureError` that names the picture of whatever goes wrong: damage makes decoders raise anything."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except Exception as error:
+        raise PictureError(f"{what}: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case UnreadError():
+            return str(error)
+        case FileNotFoundError():
+            return "no such file; check the path"
+        case IsADirectoryError():
+            return "is a folder; expected a file such as photo.jpg"
+        case PermissionError():
+            return "may not be read; check its permissions"
+        case MemoryError():
+            return "there is not enough memory to read it; make it smaller"
+        case OSError(strerror=str(reason)):
+            return f"cannot be read ({reason}); check the path"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"truncated or damaged ({reason}); get a whole copy"
+
+
+def _decode_png(file: IO[bytes], what: str) -> Image.Image:
+    header = png.read_header(file)
+    size, depth = (header.width, header.height), header.depth
+    mode = "L" if depth == 16 or header.samples == 1 else "RGB"  # of 16 bits an array is made, then a picture
+    _check_room(size, mode, "PNG")
+    file.seek(0)
+    picture = png.read(file)
+    if picture.dropped:
+        left_out = ", ".join(dict.fromkeys(picture.dropped))
+        warnings.warn(f"{what}: damaged or not understood, and left out: {left_out}", RuntimeWarning, stacklevel=2)
+    if depth == 16:
+        return deep.decode(picture)
+    picture.check()
+    with Image.open(picture.plain(), formats=["PNG"]) as image:
+        image.load()
+    image.info = picture.info
+    if header.color == png.GREY and "transparency" in image.info:  # Pillow scales levels to 8 bits, and no key
+        image.info["transparency"] *= 255 // header.most
+    return image
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Read an image's levels, before anything else that might hide what is wrong with them."""
+    if image.format == "TIFF":
+        with contextlib.suppress(Exception), _silence():
+            image.getexif()  # has it keep what it cannot look up any more once it has read the levels
+    with _silence() if image.format == "TIFF" else contextlib.nullcontext():
+        image.load()
+    return image
+
+
+def _check_room(size: tuple[int, int], mode: str, reader: str) -> None:
+    """Refuse what is absurdly large, or too large for the memory there is, by what its header says."""
+    width, height = size
+    pixels = width * height
+    if pixels > MOST_PIXELS:
+        raise UnreadError(
+            f"{width}x{height} pixels: refused as a decompression bomb (over {MOST_PIXELS} pixels); make it smaller"
+        )
+    needed = pixels * (_HELD.get(mode, 4) + _DECODERS.get(reader, 0) + _WORK)
+    available = available_memory()
+    if available is not None and needed > available:
+        raise UnreadError(
+            f"{width}x{height} pixels take {needed / 1e9:.1f} GB of memory to be read, and {available / 1e9:.1f} GB "
+            "are available; make it smaller"
+        )
+
+
+# --- Pillow as it has to be -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def settled() -> Iterator[None]:
+    """Have Pillow refuse what is cut short, have no limit of its own, and keep what it warns of to itself.
+
+    What other code of this process has told it is so again afterwards. Impasto's own warnings are heard.
+    """
+    with _turn, warnings.catch_warnings():
+        for category in (UserWarning, DeprecationWarning, Image.DecompressionBombWarning):
+            warnings.simplefilter("ignore", category)
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what libtiff prints to standard error by itself from being seen."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
