@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import warnings
@@ -22,16 +23,26 @@ MOST_PIXELS = 1 << 30
 #: Bytes that Pillow holds of a pixel, by mode; of all others four.
 _HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 
-#: Bytes of a pixel that its 8-bit RGB picture, its opacity and the steps between take beside that, at most.
-_WORK = 10
+#: Bytes of a pixel that it takes beside that to make 8-bit RGB of it, without and with transparency.
+_WORK, _WORK_WITH_ALPHA = 5, 11
+_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA", "P")
 
-#: Bytes of a pixel that decoders of these formats take for themselves.
-_DECODERS = {"JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 8, "AVIF": 12, "HEIF": 12, "TIFF": 4}
+#: Bytes of a pixel that these decoders take, before that: as measured, and where that is more.
+_DECODERS = {"JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 12, "AVIF": 12, "HEIF": 12}
 
 #: How Pillow's readers say that they know a format, and not this kind of it.
 _NOT_THIS_KIND = ("unknown", "unsupported", "cannot handle", "not supported", "not available", "not implemented")
 
+_ADVISED = "PNG or JPEG"
+_CLOSED = "was closed before its levels were read; give it while it is open, or call its load() before"
+
+#: Tags of a TIFF: what its first picture is, where others are, and which DNG it is (TIFF 6.0; DNG 1.7).
+_REDUCED, _OTHERS, _DNG = 254, 330, 50706
+
 _turn = threading.RLock()
+
+# Without a handler Python prints what Pillow logs; who wants to see it has one.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
@@ -64,11 +75,20 @@ def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
             return _decode_png(file, what)
         try:
             image = Image.OPEN[reader][0](file, "")
+            tags = getattr(image, "tag_v2", {})
+            if _DNG in tags or (_OTHERS in tags and tags.get(_REDUCED) == 1):  # what Pillow finds is a thumbnail
+                raise UnreadError(
+                    f"is a raw camera file, and those are not read; develop it, and save it as {_ADVISED}"
+                )
             _check_room(image.size, image.mode, reader)
             return _loaded(image)
+        except UnreadError:
+            raise
         except Exception as error:
             if any(said in str(error).lower() for said in _NOT_THIS_KIND):
-                raise UnreadError(f"is {kind.name} of a kind that is not read ({error}); save it as PNG") from None
+                raise UnreadError(
+                    f"is {kind.name} of a kind that is not read ({error}); save it as {_ADVISED}"
+                ) from None
             raise
 
 
@@ -82,7 +102,13 @@ def decoded(image: Image.Image, what: str) -> Image.Image:
     """
     with refusing(what), settled():
         if getattr(image, "tile", None):
+            file = getattr(image, "fp", None)
+            if file is None or file.closed:
+                raise UnreadError(_CLOSED)
             _check_room(image.size, image.mode, image.format or "")
+            if image.format == "PNG":  # Pillow overlooks some damage
+                file.seek(0)
+                png.read(file).check()
         return _loaded(image)
 
 
@@ -111,21 +137,21 @@ def _why(error: Exception) -> str:
             return "there is not enough memory to read it; make it smaller"
         case OSError(strerror=str(reason)):
             return f"cannot be read ({reason}); check the path"
+        case ValueError() if "closed" in str(error):
+            return _CLOSED
     reason = " ".join(str(error).split()) or type(error).__name__
     return f"truncated or damaged ({reason}); get a whole copy"
 
 
 def _decode_png(file: IO[bytes], what: str) -> Image.Image:
     header = png.read_header(file)
-    size, depth = (header.width, header.height), header.depth
-    mode = "L" if depth == 16 or header.samples == 1 else "RGB"  # of 16 bits an array is made, then a picture
-    _check_room(size, mode, "PNG")
+    _check_room((header.width, header.height), deep.MODES[header.samples], "PNG")
     file.seek(0)
     picture = png.read(file)
     if picture.dropped:
         left_out = ", ".join(dict.fromkeys(picture.dropped))
         warnings.warn(f"{what}: damaged or not understood, and left out: {left_out}", RuntimeWarning, stacklevel=2)
-    if depth == 16:
+    if header.depth == 16:
         return deep.decode(picture)
     picture.check()
     with Image.open(picture.plain(), formats=["PNG"]) as image:
@@ -154,7 +180,8 @@ def _check_room(size: tuple[int, int], mode: str, reader: str) -> None:
         raise UnreadError(
             f"{width}x{height} pixels: refused as a decompression bomb (over {MOST_PIXELS} pixels); make it smaller"
         )
-    needed = pixels * (_HELD.get(mode, 4) + _DECODERS.get(reader, 0) + _WORK)
+    work = _WORK_WITH_ALPHA if mode in _WITH_ALPHA else _WORK
+    needed = pixels * (_HELD.get(mode, 4) + max(work, _DECODERS.get(reader, 0)))
     available = available_memory()
     if available is not None and needed > available:
         raise UnreadError(

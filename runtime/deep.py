@@ -14,7 +14,8 @@ from impasto.runtime.gamma import Gamma
 
 Bytes = NDArray[np.uint8]
 
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+#: By how many samples a pixel has.
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _STRIP = 1 << 21
 
 
@@ -41,7 +42,7 @@ def decode(picture: png.Png) -> Image.Image:
             part[..., :colors] = (gamma.to_srgb(light.astype(np.float32) / np.float32(65535)) * 255).round()
         if key is not None:
             part[..., -1] = np.where((light == np.uint16(key)).all(-1), 0, 255)
-    image = Image.fromarray(levels.squeeze(2) if bands == 1 else levels, _MODES[bands])
+    image = Image.fromarray(levels.squeeze(2) if bands == 1 else levels, MODES[bands])
     told = ("transparency", "gamma", "chromaticity") if gamma else ("transparency",)
     image.info = {key: value for key, value in picture.info.items() if key not in told}
     return image
@@ -98,7 +99,7 @@ class _Lines:
 def _unfiltered(filters: Bytes, lines: Bytes, before: Bytes, samples: int) -> Bytes:
     """Return lines of an 8-bit PNG with that many samples a pixel, their filters undone; `before` is the line above."""
     stored = np.vstack([np.append(np.uint8(0), before), np.hstack([filters, lines])])
-    mode = _MODES[samples]
+    mode = MODES[samples]
     size = lines.shape[1] // samples, len(stored)
     image = Image.frombytes(mode, size, zlib.compress(stored.tobytes(), 0), "zip", mode, 0)
     return np.asarray(image).reshape(len(stored), -1)[1:]

@@ -51,7 +51,7 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     mode = {"LA": "L", "L": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
     alpha = None
     if image.mode in _TRANSPARENT or "transparency" in image.info:
-        layer = image.convert("RGBA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
         alpha = layer.getchannel("A")
         # By way of RGBA: what a palette's or a key's alpha hides, Pillow may blacken when it converts to RGB at once.
         image = layer if mode == "RGB" else image
@@ -83,9 +83,11 @@ def _spread(picture: Image.Image, known: Image.Image) -> Image.Image:
     masked = Image.new("RGB", picture.size)
     masked.paste(picture, mask=known)
     bands = masked.resize(half, Image.Resampling.BOX).split()
-    del masked
+    del masked  # each may be huge
     layer = Image.merge("RGBa", (*bands, known.resize(half, Image.Resampling.BOX))).convert("RGBA")
-    coarse = _spread(layer.convert("RGB"), layer.getchannel("A").point([0] + [255] * 255))
+    small, seen = layer.convert("RGB"), layer.getchannel("A").point([0] + [255] * 255)
+    del bands, layer
+    coarse = _spread(small, seen)
     filled = coarse.resize(picture.size, Image.Resampling.BILINEAR)
     filled.paste(picture, mask=known)
     return filled

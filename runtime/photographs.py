@@ -65,13 +65,14 @@ class Photograph:
             turn = _UPRIGHT.get(_orientation(image))
             profile = image.info.get("icc_profile")
             picture, alpha = levels.split(image)
+            if picture is image:  # which is the caller's, perhaps
+                picture = image.copy()
+            del image  # it may be huge
             picture, profile = _to_srgb(picture, profile, what)
             if alpha is not None:
                 picture = levels.spread(picture, alpha)
             if turn is not None:
                 picture, alpha = picture.transpose(turn), alpha.transpose(turn) if alpha else None
-            if picture is image:
-                picture = image.copy()
             picture.info.clear()  # what it says has been heeded
             return cls(picture, alpha, profile, exif)
 
