@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from PIL import Image, ImageFile
 from impasto.runtime import deep, formats, png
 from impasto.runtime.available import available_memory
 from impasto.runtime.errors import PictureError
-from impasto.runtime.formats import UnreadError
+from impasto.runtime.formats import ADVICE, UnreadError
 
 #: No picture may have more pixels, however much memory there is.
 MOST_PIXELS = 1 << 30
@@ -31,9 +32,11 @@ _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA", "P")
 _DECODERS = {"JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 12, "AVIF": 12, "HEIF": 12}
 
 #: How Pillow's readers say that they know a format, and not this kind of it.
-_NOT_THIS_KIND = ("unknown", "unsupported", "cannot handle", "not supported", "not available", "not implemented")
+_NOT_THIS_KIND = re.compile(
+    "unknown (pixel|raw) mode|samples per pixel|unsupported|cannot handle|not (supported|available|implemented)",
+    re.IGNORECASE,
+)
 
-_ADVISED = "PNG or JPEG"
 _CLOSED = "was closed before its levels were read; give it while it is open, or call its load() before"
 
 #: Tags of a TIFF: what its first picture is, where others are, and which DNG it is (TIFF 6.0; DNG 1.7).
@@ -71,25 +74,23 @@ def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
         file.seek(0)
         reader, kind = formats.reader_of(file.read(formats.HEAD), name)
         file.seek(0)
-        if reader == "PNG":
-            return _decode_png(file, what)
-        try:
-            image = Image.OPEN[reader][0](file, "")
-            tags = getattr(image, "tag_v2", {})
-            if _DNG in tags or (_OTHERS in tags and tags.get(_REDUCED) == 1):  # what Pillow finds is a thumbnail
-                raise UnreadError(
-                    f"is a raw camera file, and those are not read; develop it, and save it as {_ADVISED}"
-                )
-            _check_room(image.size, image.mode, reader)
-            return _loaded(image)
-        except UnreadError:
-            raise
-        except Exception as error:
-            if any(said in str(error).lower() for said in _NOT_THIS_KIND):
-                raise UnreadError(
-                    f"is {kind.name} of a kind that is not read ({error}); save it as {_ADVISED}"
-                ) from None
-            raise
+        return _decode_png(file, what) if reader == "PNG" else _decode_by(reader, file, kind.name)
+
+
+def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
+    """Return what one of Pillow's readers, and no other, makes of a file."""
+    try:
+        image: Image.Image = Image.OPEN[reader][0](file, "")
+        tags = getattr(image, "tag_v2", {})
+        if _DNG in tags or (_OTHERS in tags and tags.get(_REDUCED) == 1):  # what Pillow finds is a thumbnail
+            raise UnreadError(f"is a raw camera file, and those are not read; develop it, and {ADVICE}")
+        _check_room(image.size, image.mode, reader)
+        return _loaded(image)
+    except (SyntaxError, ValueError, OSError) as error:
+        unknown_compression = reader == "TIFF" and isinstance(error.__cause__, KeyError)
+        if unknown_compression or _NOT_THIS_KIND.search(str(error)):
+            raise UnreadError(f"is {kind} of a kind that is not read ({error}); {ADVICE}") from None
+        raise
 
 
 def decoded(image: Image.Image, what: str) -> Image.Image:
@@ -101,15 +102,16 @@ def decoded(image: Image.Image, what: str) -> Image.Image:
         When it has been closed, or its file has moved, or is damaged; `what` names it.
     """
     with refusing(what), settled():
-        if getattr(image, "tile", None):
-            file = getattr(image, "fp", None)
-            if file is None or file.closed:
-                raise UnreadError(_CLOSED)
+        if getattr(image, "tile", None):  # what is still to be read
             _check_room(image.size, image.mode, image.format or "")
-            if image.format == "PNG":  # Pillow overlooks some damage
+            file = getattr(image, "fp", None)
+            if image.format == "PNG" and file is not None:  # Pillow overlooks some damage
                 file.seek(0)
                 png.read(file).check()
-        return _loaded(image)
+        try:
+            return _loaded(image)
+        except (AttributeError, AssertionError):  # it has no file any more
+            raise UnreadError(_CLOSED) from None
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def decode(picture: png.Png) -> Image.Image:
             part[..., :colors] = (gamma.to_srgb(light.astype(np.float32) / np.float32(65535)) * 255).round()
         if key is not None:
             part[..., -1] = np.where((light == np.uint16(key)).all(-1), 0, 255)
-    image = Image.fromarray(levels.squeeze(2) if bands == 1 else levels, MODES[bands])
+    image = Image.fromarray(levels.squeeze(2) if bands == 1 else levels)
     told = ("transparency", "gamma", "chromaticity") if gamma else ("transparency",)
     image.info = {key: value for key, value in picture.info.items() if key not in told}
     return image

@@ -14,6 +14,8 @@ HEAD = 512
 #: What is told to who comes with another.
 READ = "PNG, JPEG, WebP, TIFF, GIF, BMP, PPM, TGA, JPEG 2000, AVIF or HEIC"
 
+ADVICE = "save it as PNG or JPEG"
+
 _HEIF_PLUGIN = "pillow_heif"
 _TGA_NAMES = (".tga", ".icb", ".vda", ".vst")
 
@@ -49,8 +51,8 @@ class Format:
         if self.reader == "HEIF":
             return f"is {self.name}; install what reads it with pip install pillow-heif, or save it as JPEG"
         if self.reader is not None:
-            return f"is {self.name}, which this Pillow was built without; save it as PNG or JPEG"
-        return f"is {self.name}, which is not read; save it as PNG or JPEG (what is read: {READ})"
+            return f"is {self.name}, which this Pillow was built without; {ADVICE}"
+        return f"is {self.name}, which is not read; {ADVICE} (what is read: {READ})"
 
     def _registered(self) -> bool:
         if self.reader == "HEIF":

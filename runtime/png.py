@@ -14,7 +14,7 @@ from typing import IO, Any
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-#: The most bytes that a compressed profile, or the compressed texts of a picture together, may unfold to.
+#: The most bytes that what is compressed beside the pixels, profile and texts, may unfold to.
 MOST_UNFOLDED = 1 << 26
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -250,13 +250,12 @@ class _Room:
     def __init__(self) -> None:
         self._left = MOST_UNFOLDED
 
-    def unfold(self, data: bytes, most: int | None = None) -> bytes:
+    def unfold(self, data: bytes) -> bytes:
         stream = zlib.decompressobj()
-        unfolded = stream.decompress(data, (self._left if most is None else most) + 1)
-        if most is None:
-            self._left -= len(unfolded)
-        if not stream.eof or self._left < 0:
+        unfolded = stream.decompress(data, self._left + 1)
+        if not stream.eof or len(unfolded) > self._left:
             raise ValueError
+        self._left -= len(unfolded)
         return unfolded
 
 
@@ -264,7 +263,7 @@ def _take_profile(found: Png, data: bytes, room: _Room) -> None:
     _, _, rest = data.partition(b"\0")
     if rest[0] != 0:  # the one method of compression
         raise ValueError
-    found.info["icc_profile"] = room.unfold(rest[1:], MOST_UNFOLDED)
+    found.info["icc_profile"] = room.unfold(rest[1:])
 
 
 def _take_text(found: Png, data: bytes, room: _Room) -> None:
