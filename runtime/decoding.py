@@ -150,15 +150,15 @@ def _decode_png(file: IO[bytes], what: str) -> Image.Image:
     _check_room((header.width, header.height), deep.MODES[header.samples], "PNG")
     file.seek(0)
     picture = png.read(file)
-    if picture.dropped:
-        left_out = ", ".join(dict.fromkeys(picture.dropped))
+    if picture.extras.dropped:
+        left_out = ", ".join(dict.fromkeys(picture.extras.dropped))
         warnings.warn(f"{what}: damaged or not understood, and left out: {left_out}", RuntimeWarning, stacklevel=2)
     if header.depth == 16:
         return deep.decode(picture)
     picture.check()
     with Image.open(picture.plain(), formats=["PNG"]) as image:
         image.load()
-    image.info = picture.info
+    image.info = picture.extras.info
     if header.color == png.GREY and "transparency" in image.info:  # Pillow scales levels to 8 bits, and no key
         image.info["transparency"] *= 255 // header.most
     return image
@@ -166,10 +166,12 @@ def _decode_png(file: IO[bytes], what: str) -> Image.Image:
 
 def _loaded(image: Image.Image) -> Image.Image:
     """Read an image's levels, before anything else that might hide what is wrong with them."""
-    if image.format == "TIFF":
-        with contextlib.suppress(Exception), _silence():
+    if image.format != "TIFF":
+        image.load()
+        return image
+    with _silence():
+        with contextlib.suppress(Exception):
             image.getexif()  # has it keep what it cannot look up any more once it has read the levels
-    with _silence() if image.format == "TIFF" else contextlib.nullcontext():
         image.load()
     return image
 

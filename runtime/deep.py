@@ -29,8 +29,8 @@ def decode(picture: png.Png) -> Image.Image:
     ValueError
         When the image data is damaged.
     """
-    header, gamma = picture.header, Gamma.of(picture.info)
-    key = picture.info.get("transparency")
+    header, gamma = picture.header, Gamma.of(picture.extras.info)
+    key = picture.extras.info.get("transparency")
     colors = header.samples - (header.color in (png.GREY_ALPHA, png.RGB_ALPHA))
     bands = header.samples + (key is not None)
     levels = np.empty((header.height, header.width, bands), np.uint8)
@@ -44,7 +44,7 @@ def decode(picture: png.Png) -> Image.Image:
             part[..., -1] = np.where((light == np.uint16(key)).all(-1), 0, 255)
     image = Image.fromarray(levels.squeeze(2) if bands == 1 else levels)
     told = ("transparency", "gamma", "chromaticity") if gamma else ("transparency",)
-    image.info = {key: value for key, value in picture.info.items() if key not in told}
+    image.info = {key: value for key, value in picture.extras.info.items() if key not in told}
     return image
 
 

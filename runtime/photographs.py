@@ -13,20 +13,15 @@ from impasto.runtime.places import Place
 from impasto.runtime.sizes import check_sides
 
 #: How a picture is turned upright, by its orientation (EXIF 2.32, tag 0x0112).
-_UPRIGHT = dict(
-    enumerate(
-        (
-            Image.Transpose.FLIP_LEFT_RIGHT,
-            Image.Transpose.ROTATE_180,
-            Image.Transpose.FLIP_TOP_BOTTOM,
-            Image.Transpose.TRANSPOSE,
-            Image.Transpose.ROTATE_270,
-            Image.Transpose.TRANSVERSE,
-            Image.Transpose.ROTATE_90,
-        ),
-        2,
-    )
-)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -133,7 +128,7 @@ def read_text(place: Place) -> dict[str, str]:
     with decoding.refusing(what), places.opened(place) as file:
         if file.read(len(png.SIGNATURE)) == png.SIGNATURE:
             file.seek(0)
-            return png.read(file).text
+            return png.read(file).extras.text
         image = decoding.decode(file, what, str(place))
         with decoding.settled(), contextlib.suppress(Exception):  # damaged EXIF raises almost anything
             return embedded.parse_comment(embedded.comment(image.getexif()))

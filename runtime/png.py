@@ -8,14 +8,14 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO
+
+from impasto.runtime.ancillary import Ancillary
+from impasto.runtime.formats import UnreadError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-#: The most bytes that what is compressed beside the pixels, profile and texts, may unfold to.
-MOST_UNFOLDED = 1 << 26
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 
@@ -25,14 +25,6 @@ _TYPES[RGB_ALPHA] = (4, (8, 16))
 
 #: The passes of Adam7 interlacing: first column and row, and how far to the next (section 8.1).
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-
-#: Code points of cICP -> x and y of white, red, green and blue as cHRM has them (H.273, table 2), and gamma (table 3).
-_PRIMARIES = {
-    1: (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06),
-    9: (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
-    12: (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
-}
-_TRANSFERS = {4: 1 / 2.2, 8: 1.0, 13: 1 / 2.2}
 
 _BLOCK = 1 << 20
 
@@ -89,28 +81,25 @@ class Png:
     ----------
     header, palette, data
         The data of IHDR, of PLTE and of each IDAT.
-    info
-        What goes with the pixels, as Pillow calls it: icc_profile, exif, xmp, dpi, gamma, srgb, chromaticity,
-        transparency in levels of the file's own depth, and "Raw profile type ..." as others write EXIF, too.
-    text
-        By keyword.
-    dropped
-        The chunks that were left out for being damaged.
+    extras
+        What goes with the pixels; transparency in levels of the file's own depth.
     """
 
     header: Header
     palette: bytes = b""
     data: list[bytes] = field(default_factory=list)
-    info: dict[str | tuple[int, int], Any] = field(default_factory=dict)
-    text: dict[str, str] = field(default_factory=dict)
-    dropped: list[str] = field(default_factory=list)
+    extras: Ancillary = field(default_factory=Ancillary)
 
     def plain(self) -> io.BytesIO:
         """Return a PNG of the same pixels, and nothing else."""
-        header = self.header
+        head = self.header
         made = io.BytesIO()
         made.write(SIGNATURE)
-        _put(made, b"IHDR", struct.pack(">IIBBBBB", *_first(header), 0, 0, header.interlaced))
+        _put(
+            made,
+            b"IHDR",
+            struct.pack(">IIBBBBB", head.width, head.height, head.depth, head.color, 0, 0, head.interlaced),
+        )
         if self.palette:
             _put(made, b"PLTE", self.palette)
         for data in self.data:
@@ -155,10 +144,6 @@ class Png:
             pass
 
 
-def _first(header: Header) -> tuple[int, int, int, int]:
-    return header.width, header.height, header.depth, header.color
-
-
 def _put(file: IO[bytes], kind: bytes, data: bytes) -> None:
     file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
 
@@ -169,13 +154,13 @@ def read_header(file: IO[bytes]) -> Header:
     Raises
     ------
     ValueError
-        When it does not, or is damaged.
+        When it does not, or is damaged; `UnreadError` when it is of a kind that is not read.
     """
     if file.read(len(SIGNATURE)) != SIGNATURE:
         raise ValueError("it does not begin as a PNG does")
     kind, data, sound = _next(file)
     if kind == b"CgBI":
-        raise ValueError("it is made for Apple's devices only; save it as an ordinary PNG")
+        raise UnreadError("is a PNG for Apple's devices only; save it as an ordinary one")
     if kind != b"IHDR" or not sound:
         raise ValueError("its header is damaged")
     return Header.parse(data)
@@ -190,28 +175,18 @@ def read(file: IO[bytes]) -> Png:
         When a chunk is damaged that the pixels need, or the end is missing.
     """
     found = Png(read_header(file))
-    room = _Room()
     while True:
         kind, data, sound = _next(file)
-        name = kind.decode("ascii")
         if not kind[0] & 0x20:  # a capital: critical
             if not sound:
-                raise ValueError(f"chunk {name} is damaged")
+                raise ValueError(f"chunk {kind.decode()} is damaged")
             if kind == b"IEND":
                 break
             _take_critical(found, kind, data)
-        elif kind in _TAKE:
-            try:
-                if not sound:
-                    raise ValueError
-                _TAKE[kind](found, data, room)
-            except (ValueError, IndexError, struct.error, zlib.error):
-                found.dropped.append(name)
-        elif not sound:
-            found.dropped.append(name)
-    if "cicp" in found.info:  # comes before all others
-        found.info = {key: value for key, value in found.info.items() if key not in ("icc_profile", "srgb")}
-        found.info |= found.info.pop("cicp")
+        else:
+            found.extras.take(kind, data, sound)
+    found.extras.settle()
+    _settle_transparency(found)
     if not found.data:
         raise ValueError("it has no image data")
     if found.header.color == PALETTE and not found.palette:
@@ -241,119 +216,16 @@ def _take_critical(found: Png, kind: bytes, data: bytes) -> None:
         raise ValueError(f"chunk {kind.decode()} makes no sense")
 
 
-# --- what goes with the pixels --------------------------------------------------------------------------------
-
-
-class _Room:
-    """Unfolds what is compressed, until there is too much of it."""
-
-    def __init__(self) -> None:
-        self._left = MOST_UNFOLDED
-
-    def unfold(self, data: bytes) -> bytes:
-        stream = zlib.decompressobj()
-        unfolded = stream.decompress(data, self._left + 1)
-        if not stream.eof or len(unfolded) > self._left:
-            raise ValueError
-        self._left -= len(unfolded)
-        return unfolded
-
-
-def _take_profile(found: Png, data: bytes, room: _Room) -> None:
-    _, _, rest = data.partition(b"\0")
-    if rest[0] != 0:  # the one method of compression
-        raise ValueError
-    found.info["icc_profile"] = room.unfold(rest[1:])
-
-
-def _take_text(found: Png, data: bytes, room: _Room) -> None:
-    key, separator, value = data.partition(b"\0")
-    if not separator:
-        raise ValueError
-    _keep_text(found, key, value.decode("latin-1"))
-
-
-def _take_compressed_text(found: Png, data: bytes, room: _Room) -> None:
-    key, _, rest = data.partition(b"\0")
-    if rest[0] != 0:
-        raise ValueError
-    _keep_text(found, key, room.unfold(rest[1:]).decode("latin-1"))
-
-
-def _take_international_text(found: Png, data: bytes, room: _Room) -> None:
-    key, _, rest = data.partition(b"\0")
-    compressed, method = rest[0], rest[1]
-    _language, _translated, value = rest[2:].split(b"\0", 2)
-    if compressed > 1 or (compressed and method):
-        raise ValueError
-    value = room.unfold(value) if compressed else value
-    if key == b"XML:com.adobe.xmp":
-        found.info["xmp"] = value
-    _keep_text(found, key, value.decode("utf-8"))
-
-
-def _keep_text(found: Png, key: bytes, value: str) -> None:
-    if not key:
-        raise ValueError
-    keyword = key.decode("latin-1")
-    found.text[keyword] = value
-    if keyword.startswith("Raw profile type "):  # ImageMagick's and exiftool's way
-        found.info[keyword] = value
-
-
-def _take_exif(found: Png, data: bytes, room: _Room) -> None:
-    found.info["exif"] = b"Exif\0\0" + data.removeprefix(b"Exif\0\0")
-
-
-def _take_gamma(found: Png, data: bytes, room: _Room) -> None:
-    (found.info["gamma"],) = (value / 100_000 for value in struct.unpack(">I", data))
-
-
-def _take_primaries(found: Png, data: bytes, room: _Room) -> None:
-    found.info["chromaticity"] = tuple(value / 100_000 for value in struct.unpack(">8i", data))
-
-
-def _take_intent(found: Png, data: bytes, room: _Room) -> None:
-    (found.info["srgb"],) = struct.unpack("B", data)
-
-
-def _take_code_points(found: Png, data: bytes, room: _Room) -> None:
-    """Take cICP (ITU-T H.273) for what gAMA and cHRM would say of it, where they can: not of high dynamic range."""
-    primaries, transfer, *coding = struct.unpack("4B", data)
-    if primaries not in _PRIMARIES or transfer not in _TRANSFERS or coding != [0, 1]:
-        raise ValueError
-    found.info["cicp"] = {"gamma": _TRANSFERS[transfer], "chromaticity": _PRIMARIES[primaries]}
-
-
-def _take_density(found: Png, data: bytes, room: _Room) -> None:
-    x, y, unit = struct.unpack(">IIB", data)
-    if unit == 1:  # pixels per metre
-        found.info["dpi"] = x * 0.0254, y * 0.0254
-    elif unit == 0:
-        found.info["aspect"] = x, y
-
-
-def _take_transparency(found: Png, data: bytes, room: _Room) -> None:
-    header = found.header
+def _settle_transparency(found: Png) -> None:
+    """Say which level, or how much of each colour of a palette, is transparent (section 11.3.1.1)."""
+    header, info = found.header, found.extras.info
+    data = info.pop("transparency", None)
+    if data is None:
+        return
     if header.color == PALETTE:
-        found.info["transparency"] = data[: len(found.palette) // 3]
-    elif header.color in (GREY, RGB):
+        info["transparency"] = data[: len(found.palette) // 3]
+    elif header.color in (GREY, RGB) and len(data) == 2 * header.samples:
         key = tuple(level & header.most for level in struct.unpack(f">{header.samples}H", data))
-        found.info["transparency"] = key if header.color == RGB else key[0]
+        info["transparency"] = key if header.color == RGB else key[0]
     else:
-        raise ValueError
-
-
-_TAKE: dict[bytes, Callable[[Png, bytes, _Room], None]] = {
-    b"iCCP": _take_profile,
-    b"tEXt": _take_text,
-    b"zTXt": _take_compressed_text,
-    b"iTXt": _take_international_text,
-    b"eXIf": _take_exif,
-    b"gAMA": _take_gamma,
-    b"cHRM": _take_primaries,
-    b"sRGB": _take_intent,
-    b"cICP": _take_code_points,
-    b"pHYs": _take_density,
-    b"tRNS": _take_transparency,
-}
+        found.extras.dropped.append("tRNS")
