@@ -33,8 +33,7 @@ def save_png(path: Path, width: int = 48, height: int = 40) -> Path:
 @pytest.mark.parametrize(
     ("name", "mode"),
     [(f"{mode}.{extension}", mode) for extension, modes in
-     {"png": ("1", "L", "P, transparent", "RGB", "RGBA, transparent", "LA", "I;16", "RGB, keyed out",
-              "I;16, keyed out"),
+     {"png": ("1", "L", "P, transparent", "RGB", "RGBA, transparent", "LA", "I;16", "RGB, keyed out"),
       "jpg": ("L", "RGB", "CMYK"), "gif": ("P", "P, transparent"), "tiff": ("F", "I", "LAB", "CMYK", "I;16B"),
       "webp": ("RGBA, transparent",)}.items() for mode in modes],
 )  # fmt: skip

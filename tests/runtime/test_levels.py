@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,6 +149,8 @@ SCALED: dict[str, bytes] = {
 
 @pytest.mark.parametrize("kind", SCALED)
 def test_deep_grey_is_scaled_to_what_it_means(tmp_path: Path, kind: str) -> None:
+    if kind == "PFM" and tuple(map(int, PIL.__version__.split(".")[:2])) < (10, 3):
+        pytest.skip("this Pillow reads none")
     (tmp_path / "deep").write_bytes(SCALED[kind])
     found = np.asarray(read_picture(tmp_path / "deep"), int)
     assert np.abs(found - (RAMP * 255)[..., None]).max() <= (6 if "beyond" in kind else 1)
