@@ -45,7 +45,9 @@ def mix(
         raise InputError("output -: --json prints to standard output, too; name a file for the picture")
     encoding.check_output(output, force=force, inputs=[result, content])
     painted, text = _read(result)
-    photograph = photographs.read_picture(content)
+    original = photographs.read_photograph(content)
+    # In a result without transparency what was transparent has been composed over white.
+    photograph = original.picture if painted.alpha else original.over_white()
     image = painted.picture
     if colors == "keep":
         image = palette.keep_colors(image, photograph)

@@ -76,7 +76,7 @@ def rerun(
     wishes.check([picture, *(place for found in where.values() for place in found)], None)
     photographs = _read(made, where, picture)
     transfer = made.transfer(
-        {role: [photograph.picture for photograph in found] for role, found in photographs.items()},
+        {role: [_taken(role, photograph) for photograph in found] for role, found in photographs.items()},
         model=model or made.origin.model.place,
         placement=_placement(made, device, threads),
     )
@@ -132,13 +132,18 @@ def _read(made: Record, where: Mapping[str, Sequence[Place]], picture: str) -> d
         for wanted, place in zip(made.inputs(role), found, strict=True):
             is_color = masks.is_color(place)
             photograph = Photograph(masks.read_mask(place)) if is_color else read_photograph(place)
-            if not wanted.is_same(photograph.picture):
+            if not wanted.is_same(_taken(role, photograph)):
                 raise InputError(
                     f"{role} {places.name(place)}: is not the picture that {picture} was made from (its pixels have "
                     f"another SHA-256); say where that is now with --{role}"
                 )
             read.setdefault(role, []).append(photograph)
     return read
+
+
+def _taken(role: str, photograph: Photograph) -> Image.Image:
+    """Return what a transfer takes of a photograph: of the content the colours alone, as its opacity is put back."""
+    return photograph.picture if role == "content" else photograph.over_white()
 
 
 def _placement(made: Record, device: str | None, threads: int | None) -> Placement:

@@ -13,7 +13,7 @@ from PIL import Image
 from impasto.runtime import colors, embedded, places
 from impasto.runtime.containers import can_hold, with_metadata
 from impasto.runtime.errors import OutputError
-from impasto.runtime.photographs import Photograph, over_white
+from impasto.runtime.photographs import Photograph
 from impasto.runtime.pictures import resize
 from impasto.runtime.places import Place
 
@@ -80,7 +80,7 @@ def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, 
     image = image.convert("RGB")
     alpha = resize(like.alpha, *image.size) if like.alpha else None
     if alpha and format_ == "JPEG":
-        image, alpha = over_white(image, alpha), None
+        image, alpha = like.over_white(image), None
     image, profile = _from_srgb(image, like.profile, format_)
     if alpha:
         image.putalpha(alpha)

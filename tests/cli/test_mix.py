@@ -78,6 +78,19 @@ def test_transparency_profile_and_exif_stay() -> None:
     assert found.metadata == metadata
 
 
+@pytest.mark.parametrize("result", ["result.png", "result.jpg"])
+@pytest.mark.parametrize("output", ["out.png", "out.jpg"])
+def test_a_half_transparent_photograph_comes_back_as_it_was_or_once_over_white(result: str, output: str) -> None:
+    Image.new("RGBA", SIZE, (200, 0, 0, 128)).save("photo.png")
+    photograph = read_photograph("photo.png")
+    write_picture(photograph.picture, result, like=photograph)
+    assert impasto_("mix", result, "photo.png", "-o", output, "--strength", 0).returncode == 0
+    see_through = result.endswith("png") and output.endswith("png")
+    expected = (200, 0, 0, 128) if see_through else (227, 127, 127)
+    found = np.asarray(pixels(output), int)
+    assert np.abs(found - expected).max() <= (3 if output.endswith("jpg") else 0)
+
+
 def test_pictures_of_other_sizes_are_brought_to_the_results() -> None:
     random(0, (96, 72)).save("photo.png")
     assert impasto_("mix", "result.png", "photo.png", "-o", "out.png", "--strength", 0).returncode == 0

@@ -127,9 +127,11 @@ def stencil() -> Image.Image:
     return Image.fromarray(levels)
 
 
-def test_what_is_transparent_is_composed_over_white_and_remembered(tmp_path: Path) -> None:
+def test_what_is_transparent_is_worked_on_in_its_own_colours_and_remembered(tmp_path: Path) -> None:
     photograph = read_photograph(saved(tmp_path / "photo.png", stencil()))
-    row = array(photograph.picture)[20]
+    assert np.abs(array(photograph.picture) - (200, 100, 50)).max() <= 3  # where it is hidden, too
+    assert array(photograph.picture)[20, [30, 55]].tolist() == [[200, 100, 50], [200, 100, 50]]
+    row = array(read_picture(tmp_path / "photo.png"))[20]
     assert row[[5, 30, 55]].tolist() == [[255, 255, 255], [227, 177, 152], [200, 100, 50]]
     assert photograph.alpha is not None
     assert photograph.alpha.mode == "L"
@@ -177,11 +179,33 @@ def test_transparency_of_every_kind_is_remembered_where_there_is_any(mode: str) 
     assert (None if alpha is None else alpha.getextrema()) == (None if expected is None else (expected, expected))
 
 
+@pytest.mark.parametrize("alpha", [1, 16, 128, 254])
+def test_what_comes_back_unpainted_has_the_colours_and_the_opacity_it_had(tmp_path: Path, alpha: int) -> None:
+    photograph = read_photograph(saved(tmp_path / "photo.png", Image.new("RGBA", SIZE, (200, 0, 0, alpha))))
+    result = written(tmp_path / "out.png", photograph.picture, like=photograph)
+    assert result.getpixel((9, 9)) == (200, 0, 0, alpha)
+    shown = written(tmp_path / "out.jpg", photograph.picture, like=photograph)
+    once = np.array((200, 0, 0)) * alpha / 255 + 255 - alpha
+    assert np.abs(array(shown) - once).max() <= 3
+    assert np.abs(array(read_picture(tmp_path / "out.png")) - once).max() <= 1
+
+
+def test_edges_keep_their_colour_when_a_photograph_is_resized(tmp_path: Path) -> None:
+    levels = np.zeros((80, 96, 4), np.uint8)
+    levels[20:60, 30:70] = (200, 0, 0, 255)
+    photograph = Photograph.of(Image.fromarray(levels))
+    result = written(
+        tmp_path / "out.png", photograph.picture.resize((37, 31), Image.Resampling.LANCZOS), like=photograph
+    )
+    seen = np.asarray(result)[np.asarray(result)[..., 3] > 0]
+    assert np.abs(seen[:, :3].astype(int) - (200, 0, 0)).max() <= 6
+
+
 def test_colours_are_converted_before_they_are_composed(tmp_path: Path) -> None:
     image = Image.new("RGBA", SIZE, (100, 140, 110, 128))
     photograph = read_photograph(saved(tmp_path / "photo.png", image, icc_profile=ADOBE))
     expected = (icc.to_srgb(np.array((100, 140, 110), float)) * 128 + 255 * 127) / 255
-    assert np.abs(array(photograph.picture) - expected).max() <= 2
+    assert np.abs(array(photograph.over_white()) - expected).max() <= 2
     result = written(tmp_path / "out.png", photograph.picture, like=photograph)
     assert result.mode == "RGBA"
     assert result.info["icc_profile"] == ADOBE
@@ -233,8 +257,8 @@ def test_pictures_come_from_the_web_and_from_standard_input(url: str, monkeypatc
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not a picture in a format that Pillow reads"),
-        (b"GIF is no picture", "not a picture in a format that Pillow reads"),
+        (b"", "not a picture in a format that is read; expected PNG, JPEG, "),
+        (b"GIF is no picture", "not a picture in a format that is read"),
         (b"\n<!DOCTYPE html><html>", "is a web page, not a picture; give the address of the picture itself"),
         (b"<HTML lang=en>", "is a web page, not a picture"),
         (encoded(Image.effect_noise((64, 64), 90))[:1000], "truncated or damaged"),
@@ -282,3 +306,32 @@ def test_json_survives_as_text(tmp_path: Path) -> None:
 @given(width=st.integers(32, 500), height=st.integers(32, 500))
 def test_the_contents_own_size_is_exactly_that(width: int, height: int) -> None:
     assert result_size("content", Image.new("1", (width, height))) == (width, height)
+
+
+# --- upright --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, extension: str) -> None:
+    upright = np.zeros((40, 56, 3), np.uint8)
+    upright[:20, :28], upright[:20, 28:], upright[20:, :28] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    stored = {  # what a camera held that way would have stored: EXIF 2.3, tag 0x0112
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: upright.transpose(1, 0, 2)[::-1],
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: upright.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{extension}"
+    options = {"quality": 100, "subsampling": 0} if extension == "jpg" else {}
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **options)
+    found = np.asarray(read_picture(path), int)
+    assert found.shape == upright.shape
+    corners = (slice(4, None, 28), slice(4, None, 44))
+    assert np.abs(found[corners] - upright[corners]).max() < 30
