@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from impasto.runtime import masks, places
 from impasto.runtime.errors import InputError, ModelError
 from impasto.runtime.model import OBJECTIVE, ModelFolder
@@ -23,10 +25,16 @@ from impasto.runtime.session import read_metadata
 
 @dataclass(frozen=True)
 class Found:
-    """An input, and where it was found."""
+    """An input, what it was for, and where it was found."""
 
+    role: str
     place: Place
     photograph: Photograph
+
+    @property
+    def image(self) -> Image.Image:
+        """What a transfer takes of it: of the content the colours alone, as its opacity is put back."""
+        return self.photograph.picture if self.role == "content" else self.photograph.over_white()
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,13 @@ class Search:
     def _named(self, wanted: Input, place: Place) -> Found:
         is_color = wanted.color is not None and masks.is_color(place)
         photograph = Photograph(masks.read_mask(place)) if is_color else read_photograph(place)
-        if not wanted.is_same(photograph.picture):
+        found = Found(wanted.role, place, photograph)
+        if not wanted.is_same(found.image):
             raise InputError(
                 f"{wanted.role} {places.name(place)}: is not the picture that {self.picture} was made from (its pixels "
                 f"have another SHA-256); say where that is now with --{wanted.role}"
             )
-        return Found(place, photograph)
+        return found
 
     def _recorded(self, wanted: Input) -> Found:
         """Find an input that the user does not name."""
@@ -110,9 +119,9 @@ class Search:
             return self._named(wanted, wanted.place)
         candidates = list(self._candidates(wanted.name)) if wanted.name else []
         for path in candidates[:-1]:
-            photograph = read_photograph(path)
-            if wanted.is_same(photograph.picture):
-                return Found(path, photograph)
+            found = Found(wanted.role, path, read_photograph(path))
+            if wanted.is_same(found.image):
+                return found
         if candidates:
             return self._named(wanted, candidates[-1])
         raise InputError(f"{self._why_not_found(wanted)}; say where it is now with --{wanted.role} or --inputs")

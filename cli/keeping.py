@@ -244,7 +244,9 @@ class Keeper:
             write(result.image, wishes.output, like=self._like, text=self._text(result.image))
             self._note(wishes.output)
             if wishes.triptych:
-                write(pictures.triptych(transfer.content, transfer.paintings, result.image), wishes.triptych)
+                like = self._like or Photograph(transfer.content)
+                shown = like.over_white(transfer.content), like.over_white(result.image)
+                write(pictures.triptych(shown[0], transfer.paintings, shown[1]), wishes.triptych)
                 self._note(wishes.triptych)
         except SaveError:
             if checkpoints and saved:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COLORS = ("style", "keep")
 
-#: Text of others that a PNG carries: `write_picture` writes EXIF itself, and XMP may speak of another orientation.
+#: Text of others that a PNG carries, and `write_picture` writes anew.
 _NOT_KEPT = ("Raw profile type", "XML:com.adobe.xmp", "UserComment")
 
 
@@ -45,7 +45,9 @@ def mix(
         raise InputError("output -: --json prints to standard output, too; name a file for the picture")
     encoding.check_output(output, force=force, inputs=[result, content])
     painted, text = _read(result)
-    photograph = photographs.read_picture(content)
+    original = photographs.read_photograph(content)
+    # In a result without transparency what was transparent has been composed over white.
+    photograph = original.picture if painted.alpha else original.over_white()
     image = painted.picture
     if colors == "keep":
         image = palette.keep_colors(image, photograph)
@@ -62,4 +64,5 @@ def _read(place: Place) -> tuple[Photograph, dict[str, str]]:
 
     painted = photographs.read_photograph(place)
     text = photographs.read_text(place) if places.is_file(place) else {}
-    return painted, {key: value for key, value in text.items() if not key.startswith(_NOT_KEPT)}
+    others = [key for key in text if key.startswith(_NOT_KEPT) or key in painted.metadata.texts]
+    return painted, {key: value for key, value in text.items() if key not in others}

@@ -105,7 +105,7 @@ def rerun(
     wishes = Wishes(output, record=record, record_places=record_places, force=force, json=json)
     wishes.check([picture, *(place for given_places in where.values() for place in given_places)], None)
     transfer = made.transfer(
-        {role: [one.photograph.picture for one in ones] for role, ones in found.items()},
+        {role: [one.image for one in ones] for role, ones in found.items()},
         model=search.model(made, model, DEFAULT_MODEL),
         placement=_placement(made, device, threads),
     )

@@ -11,14 +11,18 @@ from typing import Any
 from PIL import Image
 
 from impasto.runtime import colors, embedded, places
+from impasto.runtime.containers import can_hold, with_metadata
 from impasto.runtime.errors import OutputError
-from impasto.runtime.photographs import Photograph, over_white
+from impasto.runtime.photographs import Photograph
 from impasto.runtime.pictures import resize
 from impasto.runtime.places import Place
 
 #: What can be written, by extension.
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}}
+
+#: How many things left out are named.
+_NAMED = 5
 
 
 def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] = ()) -> Place:
@@ -56,8 +60,9 @@ def write_picture(
     image
         8-bit sRGB.
     like
-        The photograph it was made from: the result gets its colour profile, its EXIF with the result's size and, as
-        PNG, its transparency, resized. JPEG has no transparency: there what is transparent is composed over white.
+        The photograph it was made from: the result gets its colour profile, what its file told (`Metadata`), with the
+        result's size, and, as PNG, its transparency, resized. JPEG has no transparency: there what is transparent is
+        composed over white. The density of pixels stays whatever the size: the result prints larger or smaller.
     text
         By keyword (1 to 79 printable Latin-1 characters), what `read_text` finds again: iTXt chunks of a PNG, the
         EXIF's UserComment in a JPEG. A comment that is there moves beneath the keyword ``UserComment``.
@@ -72,30 +77,41 @@ def write_picture(
 
 
 def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:
-    options = _OPTIONS[format_] | {"exif": embedded.exif_for(like.exif, image.size, format_, text)}
-    if format_ == "PNG":
-        options["pnginfo"] = embedded.chunks(text)
     image = image.convert("RGB")
     alpha = resize(like.alpha, *image.size) if like.alpha else None
     if alpha and format_ == "JPEG":
-        image, alpha = over_white(image, alpha), None
-    image, options["icc_profile"] = _from_srgb(image, like.profile)
+        image, alpha = like.over_white(image), None
+    image, profile = _from_srgb(image, like.profile, format_)
     if alpha:
         image.putalpha(alpha)
     encoded = io.BytesIO()  # writing to a full disk itself, Pillow's JPEG encoder notices nothing
-    image.save(encoded, format_, **options)
-    return encoded.getvalue()
+    image.save(encoded, format_, **_OPTIONS[format_])
+    data, lost = with_metadata(encoded.getvalue(), format_, image.size, like.metadata, text, profile)
+    _warn(lost, like.metadata.left_out)
+    return data
 
 
-def _from_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
+def _warn(lost: str, left_out: Sequence[str]) -> None:
+    """Say once what the result has not; of what no result is given the first few."""
+    told = [f"{lost} left out: more than a JPEG can hold; PNG can"] if lost else []
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        told.append(f"the photograph's {', '.join(left_out[:_NAMED])}{more} left out: it may not be true of the result")
+    if told:
+        warnings.warn("; ".join(told), RuntimeWarning, stacklevel=4)
+
+
+def _from_srgb(image: Image.Image, profile: bytes | None, format_: str) -> tuple[Image.Image, bytes]:
     """Return a copy of an sRGB picture in a profile's colours, and that profile; as it is where that cannot be."""
     image = image.copy()
     image.info.clear()  # Pillow would write what it finds there
     if profile:
         try:
-            return colors.from_srgb(image, profile), profile
+            if not can_hold(profile, format_):
+                raise ValueError(f"it is larger than a {format_} can hold")
+            return colors.from_srgb(image, profile, in_place=True), profile
         except ValueError as error:
             warnings.warn(
-                f"the result is sRGB: its colour profile cannot be used: {error}", RuntimeWarning, stacklevel=2
+                f"the result is sRGB: its colour profile cannot be used: {error}", RuntimeWarning, stacklevel=4
             )
-    return image, None
+    return image, b""

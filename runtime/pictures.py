@@ -24,9 +24,9 @@ def as_image(picture: Picture, what: str) -> Image.Image:
     Raises
     ------
     PictureError
-        When it is neither an image nor such an array, or too small; `what` names it in the text.
+        When it is neither an image nor such an array, cannot be read, or is too small; `what` names it in the text.
     """
-    image = to_rgb(picture) if isinstance(picture, Image.Image) else to_image(to_planes(picture, what))
+    image = to_rgb(picture, what) if isinstance(picture, Image.Image) else to_image(to_planes(picture, what))
     check_sides(what, image.width, image.height)
     return image
 
@@ -37,9 +37,10 @@ def to_planes(picture: Picture, what: str) -> Planes:
     Raises
     ------
     PictureError
-        When it is neither an image nor a finite (H, W, 3) array, or too small; `what` names it in the text.
+        When it is neither an image nor a finite (H, W, 3) array, cannot be read, or is too small; `what` names it in
+        the text.
     """
-    array = np.asarray(to_rgb(picture) if isinstance(picture, Image.Image) else picture)
+    array = np.asarray(to_rgb(picture, what) if isinstance(picture, Image.Image) else picture)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "fiu":
         raise PictureError(f"{what}: array {array.dtype}{list(array.shape)}; expected numbers [H, W, 3], RGB, 0..255")
     check_sides(what, array.shape[1], array.shape[0])

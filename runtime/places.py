@@ -11,9 +11,11 @@ import queue
 import re
 import socket
 import ssl
+import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -36,6 +38,9 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]+://|(?:https?|ftps?|file|data):)", re.IG
 _SCHEMES = ("http", "https")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BLOCK = 1 << 16
+
+#: Seconds between two looks into a pipe that is empty.
+_PAUSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def opened(place: Place, limits: Limits = LIMITS) -> Iterator[IO[bytes]]:
     Raises
     ------
     PictureError
-        When standard input, a pipe or an address does not give a whole picture within `limits`.
+        When standard input, a pipe or an address does not give a whole picture within `limits`, or it is a device.
     OSError
         When a file cannot be opened.
     """
@@ -107,9 +112,48 @@ def opened(place: Place, limits: Limits = LIMITS) -> Iterator[IO[bytes]]:
         yield io.BytesIO(fetch(str(place), limits))
     elif not is_file(place):
         yield io.BytesIO(_read_standard_input(limits))
+    elif stat.S_ISFIFO(kind := Path(place).stat().st_mode):
+        yield io.BytesIO(_read_pipe(Path(place), limits))
+    elif stat.S_ISDIR(kind):
+        raise IsADirectoryError
+    elif not stat.S_ISREG(kind):
+        raise PictureError(f"picture {name(place)}: is a device or a socket; expected a file such as photo.jpg")
     else:
         with Path(place).open("rb") as file:
-            yield file if file.seekable() else io.BytesIO(_read_stream(file, name(place), limits))
+            yield file
+
+
+def _read_pipe(path: Path, limits: Limits) -> bytes:
+    """Read a named pipe; one that nobody writes into would be waited for without end."""
+    what = f"picture {path}"
+    pipe = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # Windows has neither it nor such pipes
+    try:
+        data, heard = bytearray(), time.monotonic()
+        while block := _read_some(pipe, bool(data), heard, limits):
+            data += block
+            heard = time.monotonic()
+            if len(data) > limits.size:
+                raise PictureError(f"{what}: more than {_megabytes(limits.size)}; make it smaller, or give a file")
+        if data:
+            return bytes(data)
+        raise PictureError(f"{what}: is a pipe, and nothing comes out of it; give a file")
+    finally:
+        os.close(pipe)
+
+
+def _read_some(pipe: int, begun: bool, heard: float, limits: Limits) -> bytes:
+    """Return what comes out of a pipe next; nothing at its end, or when there was nothing for too long."""
+    while True:
+        try:
+            block = os.read(pipe, _BLOCK)
+            patience = limits.silence
+            if block or begun:
+                return block
+        except BlockingIOError:  # somebody has it open, and may be at work still
+            patience = limits.seconds
+        if time.monotonic() > heard + patience:
+            return b""
+        time.sleep(_PAUSE)
 
 
 def _read_standard_input(limits: Limits) -> bytes:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out
@@ -246,6 +247,17 @@ def test_a_transfer_writes_picture_and_triptych(desk: Path, model: Path) -> None
         assert sheet.format == "JPEG"
         assert sheet.width > 3 * 33
     assert sorted(contents(desk)) == ["out.png", "painting.jpg", "photo.png", "sheet.jpg"]
+
+
+def test_without_paint_a_half_transparent_photograph_comes_back_and_a_triptych_shows_it_once(model: Path) -> None:
+    Image.new("RGBA", (40, 36), (200, 0, 0, 128)).save("photo.png")
+    options = ("-o", "out.png", "--triptych", "sheet.png", "--strength", 0, "--model", model, *QUICK)
+    done = impasto_("stylize", "photo.png", "painting.jpg", *options)
+    assert done.returncode == 0, done.stderr
+    with Image.open("out.png") as picture, Image.open("sheet.png") as sheet:
+        assert np.abs(np.asarray(picture, int) - (200, 0, 0, 128)).max() == 0
+        for x in (3, sheet.width - 3):
+            assert np.abs(np.array(sheet.getpixel((x, 9))) - (227, 127, 127)).max() <= 1
 
 
 def test_json_is_one_object_on_standard_output(model: Path) -> None:

@@ -14,7 +14,9 @@ from processes import assert_refused, command, contents, environment, impasto_
 
 from impasto.runtime.colors import keep_colors
 from impasto.runtime.colors import mix as mixed
+from impasto.runtime.embedded import Metadata
 from impasto.runtime.encoding import write_picture
+from impasto.runtime.exif import parse
 from impasto.runtime.photographs import Photograph, read_photograph, read_text
 
 SIZE = (48, 36)
@@ -66,16 +68,27 @@ def test_transparency_profile_and_exif_stay() -> None:
     exif = Image.Exif()
     exif[0x010E] = "somebody's description"
     alpha = Image.fromarray(np.tile(np.linspace(0, 255, SIZE[0]).astype(np.uint8), (SIZE[1], 1)))
-    write_picture(random(1), "result.png", like=Photograph(random(1), alpha, profile, exif.tobytes()))
+    metadata = Metadata(parse(exif.tobytes()))
+    write_picture(random(1), "result.png", like=Photograph(random(1), alpha, profile, metadata))
     assert impasto_("mix", "result.png", "photo.png", "-o", "out.png", "--force").returncode == 0
     found = read_photograph("out.png")
     assert found.alpha is not None
     assert found.alpha.tobytes() == alpha.tobytes()
     assert found.profile == profile
-    assert found.exif is not None
-    loaded = Image.Exif()
-    loaded.load(found.exif)
-    assert loaded[0x010E] == "somebody's description"
+    assert found.metadata == metadata
+
+
+@pytest.mark.parametrize("result", ["result.png", "result.jpg"])
+@pytest.mark.parametrize("output", ["out.png", "out.jpg"])
+def test_a_half_transparent_photograph_comes_back_as_it_was_or_once_over_white(result: str, output: str) -> None:
+    Image.new("RGBA", SIZE, (200, 0, 0, 128)).save("photo.png")
+    photograph = read_photograph("photo.png")
+    write_picture(photograph.picture, result, like=photograph)
+    assert impasto_("mix", result, "photo.png", "-o", output, "--strength", 0).returncode == 0
+    see_through = result.endswith("png") and output.endswith("png")
+    expected = (200, 0, 0, 128) if see_through else (227, 127, 127)
+    found = np.asarray(pixels(output), int)
+    assert np.abs(found - expected).max() <= (3 if output.endswith("jpg") else 0)
 
 
 def test_pictures_of_other_sizes_are_brought_to_the_results() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,3 +105,61 @@ def lab_to_srgb(lab: tuple[int, int, int]) -> Array:
 def encode(linear: Array) -> Array:
     linear = linear.clip(0, 1)
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def table_profile(
+    primaries: tuple[tuple[float, ...], ...] = ADOBE,
+    gamma: float = GAMMA,
+    *,
+    grid: int = 17,
+    deep: bool = True,
+    back: str = "inverse",
+) -> bytes:
+    """Return a profile with look-up tables, of 16 bits or 8, as printers and scanners have.
+
+    The way back is the inverse of the way there, or leaves levels as they are (``identity``, as XYB's of jpegli), or
+    is missing (``none``), or is a display's that has nothing to do with it (``matrix``).
+    """
+    most = 65280 / 65535 if deep else 1.0  # what stands for a lightness of 100 (ICC.1:2001-04, 6.5.8)
+    tags = {b"A2B0": _lattice(lambda levels: _rgb_to_lab(levels, primaries, gamma) * most, grid, deep)}
+    if back == "inverse":
+        tags[b"B2A0"] = _lattice(lambda lab: _lab_to_rgb(lab / most, primaries, gamma), grid, deep)
+    if back == "identity":
+        tags[b"B2A0"] = _lattice(lambda levels: levels, 2, deep)
+    if back == "matrix":
+        turned = zip(*primaries[::-1], strict=True)
+        tags |= {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), turned, strict=True)}
+        tags |= {name: _curve(1.0) for name in (b"rTRC", b"gTRC", b"bTRC")}
+    return _profile(b"prtr", b"RGB ", b"Lab ", tags)
+
+
+def _lattice(function: Callable[[Array], Array], grid: int, deep: bool) -> bytes:
+    """Return a look-up table of a function from [N, 3] to [N, 3], 0..1 (ICC.1:2001-04, 6.5.8 and 6.5.9)."""
+    steps = np.linspace(0, 1, grid)
+    points = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    values = function(points).clip(0, 1)
+    head = (b"mft2" if deep else b"mft1") + bytes(4) + struct.pack(">BBBB", 3, 3, grid, 0)
+    head += _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    if deep:
+        curve = struct.pack(">HH", 0, 65535)
+        return (
+            head + struct.pack(">HH", 2, 2) + curve * 3 + (values * 65535).round().astype(">u2").tobytes() + curve * 3
+        )
+    curve = bytes(range(256))
+    return head + curve * 3 + (values * 255).round().astype("u1").tobytes() + curve * 3
+
+
+def _rgb_to_lab(levels: Array, primaries: tuple[tuple[float, ...], ...], gamma: float) -> Array:
+    """Return levels 0..1 in Lab, of which 0..100 and -128..127 are 0..1."""
+    relative = (levels**gamma @ np.array(primaries).T / np.array(D50)).clip(0, None)
+    cubes = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = cubes.T
+    return np.stack([(116 * y - 16) / 100, (500 * (x - y) + 128) / 255, (200 * (y - z) + 128) / 255], axis=-1)
+
+
+def _lab_to_rgb(levels: Array, primaries: tuple[tuple[float, ...], ...], gamma: float) -> Array:
+    lightness, a, b = (levels * (100, 255, 255) - (0, 128, 128)).T
+    y = (lightness + 16) / 116
+    cubes = np.stack([y + a / 500, y, y - b / 200], axis=-1)
+    xyz = np.where(cubes > 6 / 29, cubes**3, (cubes - 4 / 29) * 3 * (6 / 29) ** 2) * np.array(D50)
+    return (xyz @ np.linalg.inv(np.array(primaries)).T).clip(0, 1) ** (1 / gamma)

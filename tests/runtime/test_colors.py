@@ -272,11 +272,18 @@ def test_srgb_by_whatever_name_is_left_alone() -> None:
         ("RGB", icc.grey_profile(1.0), "it is for GRAY and the picture is RGB"),
         ("CMYK", icc.rgb_profile(), "it is for RGB and the picture is CMYK"),
         ("L", icc.cmyk_profile((0, 0, 0)), "it is for CMYK and the picture is L"),
+        ("RGB", icc.rgb_profile().replace(b"RGB XYZ", b"Lab XYZ"), "it is for Lab and the picture is RGB"),
+        ("RGB", icc.rgb_profile().replace(b"RGB XYZ", b"7CLRXYZ"), "it is for 7CLR and the picture is RGB"),
+        ("RGB", icc.rgb_profile().replace(b"RGB XYZ", b"R\nB XYZ"), "it is damaged$"),
+        ("RGB", icc.rgb_profile().replace(b"mntrRGB", b"linkRGB"), "it links, changes or names colours"),
+        ("RGB", icc.rgb_profile().replace(b"mntrRGB", b"abstRGB"), "it links, changes or names colours"),
+        ("RGB", icc.rgb_profile().replace(b"mntrRGB", b"nmclRGB"), "it links, changes or names colours"),
     ],
 )
 def test_profiles_that_will_not_do_are_refused(mode: str, profile: bytes, reason: str) -> None:
+    image = Image.new(mode, (4, 4), (1, 2, 3) if mode == "RGB" else 0)
     with pytest.raises(ValueError, match=reason):
-        to_srgb(Image.new(mode, (4, 4)), profile)
+        to_srgb(image, profile)
 
 
 def test_a_profile_that_only_says_what_its_colours_mean_leads_nowhere() -> None:
@@ -288,3 +295,74 @@ def test_a_profile_that_only_says_what_its_colours_mean_leads_nowhere() -> None:
     ):
         with pytest.raises(ValueError, match=reason):
             from_srgb(image, profile)
+
+
+P3 = ((0.51512, 0.29198, 0.15710), (0.24120, 0.69225, 0.06657), (-0.00105, 0.04189, 0.78407))
+PROPHOTO = ((0.7977, 0.1352, 0.0313), (0.2880, 0.7119, 0.0001), (0.0, 0.0, 0.8249))
+PASTEL = tuple(
+    tuple(0.3 * side + 0.7 * white / 3 for side in row) for row, white in zip(icc.SRGB, icc.D50, strict=True)
+)
+
+SOUND = {
+    "Adobe RGB": icc.rgb_profile(),
+    "Display P3": icc.rgb_profile(P3, 2.2),
+    "ProPhoto": icc.rgb_profile(PROPHOTO, 1.8),
+    "linear": icc.rgb_profile(icc.SRGB, 1.0),
+    "linear and wide": icc.rgb_profile(PROPHOTO, 1.0),
+    "dark": icc.rgb_profile(icc.SRGB, 4.0),
+    "narrow": icc.rgb_profile(PASTEL, 2.2),
+    "tables": icc.table_profile(),
+    "tables of 8 bits": icc.table_profile(deep=False),
+    "coarse tables": icc.table_profile(grid=9),
+    "fine tables of sRGB": icc.table_profile(icc.SRGB, 2.2, grid=33),
+}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_a_profile_with_a_way_back_is_given_to_results(kind: str) -> None:
+    image = Image.new("RGB", (4, 4), (120, 130, 110))
+    found = from_srgb(image, SOUND[kind])
+    assert np.abs(array(to_srgb(found, SOUND[kind])) - array(image)).max() <= 8
+
+
+@pytest.mark.parametrize("back", ["identity", "matrix"])
+def test_a_profile_from_which_colours_do_not_come_back_is_refused(back: str) -> None:
+    with pytest.raises(ValueError, match="colours do not come back from it as they were"):
+        from_srgb(Image.new("RGB", (4, 4), (128, 200, 240)), icc.table_profile(back=back))
+
+
+@pytest.mark.parametrize("profile", [icc.rgb_profile(gamma=0.4), icc.rgb_profile(((0.0,) * 3,) * 3)])
+def test_a_profile_that_holds_hardly_any_greys_is_refused(profile: bytes) -> None:
+    with pytest.raises(ValueError, match=r"colours do not come back|not for this direction"):
+        from_srgb(Image.new("RGB", (4, 4), (128, 200, 240)), profile)
+
+
+def test_colours_are_converted_in_place_where_that_is_asked_for() -> None:
+    image = Image.new("RGB", (4, 4), (100, 140, 110))
+    for convert in (to_srgb, from_srgb):
+        fresh, before = convert(image, icc.rgb_profile()), image.copy()
+        assert image == before
+        assert convert(before, icc.rgb_profile(), in_place=True) is before
+        assert before == fresh
+        assert not before.info
+
+
+def test_a_grey_profile_says_how_grey_a_picture_of_equal_channels_is() -> None:
+    image = Image.new("RGB", (4, 4), (128, 128, 128))
+    assert to_srgb(image, icc.grey_profile(1.0)) == to_srgb(image.getchannel("R"), icc.grey_profile(1.0))
+
+
+@given(st.data())
+def test_damaged_profiles_are_used_or_refused(data: st.DataObject) -> None:
+    kinds = [icc.rgb_profile(), icc.grey_profile(1.8), icc.table_profile(grid=3), icc.cmyk_profile((1, 2, 3))]
+    profile = bytearray(data.draw(st.sampled_from(kinds)))
+    for _ in range(data.draw(st.integers(1, 5))):
+        profile[data.draw(st.integers(0, min(len(profile) - 1, 600)))] = data.draw(st.integers(0, 255))
+    cut = bytes(profile[: data.draw(st.integers(len(profile) - 200, len(profile)))])
+    for mode, convert in (("RGB", to_srgb), ("RGB", from_srgb), ("L", to_srgb), ("CMYK", to_srgb)):
+        try:
+            converted = convert(Image.new(mode, (4, 4), (1, 2, 3) if mode == "RGB" else 0), cut)
+        except ValueError as error:
+            assert "\n" not in str(error)
+        else:
+            assert converted.mode == "RGB"

@@ -1,13 +1,10 @@
-"""Pictures of every kind come in as upright RGB, what is no picture is refused, and nothing is lost on the way out."""
+"""Images and arrays become what a graph takes, and are resized; what is no picture is refused, and no file is lost."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import resource
-import struct
-import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,40 +18,11 @@ from PIL import Image
 
 from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import OutputError, PictureError, SaveError
-from impasto.runtime.photographs import read_picture, to_rgb
 from impasto.runtime.pictures import as_image, fit_style, resize, to_image, to_planes, triptych
 from impasto.runtime.recipe import FITS, load_recipe
 from impasto.runtime.sizes import result_size
 
 SIZE = (40, 36)
-Colour = tuple[int, int, int]
-
-
-def flat(mode: str, colour: Any) -> Image.Image:
-    return Image.new(mode, SIZE, colour)
-
-
-def sixteen_bit(level: int, mode: str) -> Image.Image:
-    return Image.fromarray(np.full(SIZE[::-1], level, {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[mode]))
-
-
-def palette(colour: Colour, transparency: int | bytes | None = None) -> Image.Image:
-    image = Image.new("P", SIZE, 1)
-    image.putpalette([9, 9, 9, *colour])
-    if transparency is not None:
-        image.info["transparency"] = transparency
-    return image
-
-
-def palette_alpha(colour: Colour, alpha: int) -> Image.Image:
-    image = Image.new("PA", SIZE, (1, alpha))
-    image.putpalette([9, 9, 9, *colour])
-    return image
-
-
-def with_colour_key(image: Image.Image, key: Any) -> Image.Image:
-    image.info["transparency"] = key
-    return image
 
 
 def save_png(path: Path, width: int = 48, height: int = 40, colour: Any = (10, 200, 30)) -> Path:
@@ -62,191 +30,7 @@ def save_png(path: Path, width: int = 48, height: int = 40, colour: Any = (10, 2
     return path
 
 
-# --- modes ----------------------------------------------------------------------------------------------------
-
 WHITE = (255, 255, 255)
-
-MODES: dict[str, tuple[Callable[[], Image.Image], Colour]] = {
-    "1": (lambda: flat("1", 1), WHITE),
-    "L": (lambda: flat("L", 77), (77, 77, 77)),
-    "L, keyed out": (lambda: with_colour_key(flat("L", 77), 77), WHITE),
-    "P": (lambda: palette((200, 100, 50)), (200, 100, 50)),
-    "P, transparent": (lambda: palette((200, 100, 50), 1), WHITE),
-    "P, half transparent": (lambda: palette((200, 100, 50), bytes([255, 128])), (227, 177, 152)),
-    "P, another entry transparent": (lambda: palette((200, 100, 50), 0), (200, 100, 50)),
-    "PA": (lambda: palette_alpha((200, 100, 50), 255), (200, 100, 50)),
-    "PA, transparent": (lambda: palette_alpha((200, 100, 50), 0), WHITE),
-    "RGB": (lambda: flat("RGB", (10, 20, 30)), (10, 20, 30)),
-    "RGB, keyed out": (lambda: with_colour_key(flat("RGB", (10, 20, 30)), (10, 20, 30)), WHITE),
-    "RGBX": (lambda: flat("RGBX", (10, 20, 30, 40)), (10, 20, 30)),
-    "RGBA, opaque": (lambda: flat("RGBA", (10, 20, 30, 255)), (10, 20, 30)),
-    "RGBA, transparent": (lambda: flat("RGBA", (10, 20, 30, 0)), WHITE),
-    "RGBA, half transparent": (lambda: flat("RGBA", (0, 100, 200, 128)), (127, 177, 227)),
-    "RGBa": (lambda: flat("RGBA", (0, 0, 0, 0)).convert("RGBa"), WHITE),
-    "LA": (lambda: flat("LA", (77, 255)), (77, 77, 77)),
-    "LA, transparent": (lambda: flat("LA", (77, 0)), WHITE),
-    "La": (lambda: flat("LA", (77, 0)).convert("La"), WHITE),
-    "CMYK": (lambda: flat("CMYK", (255, 0, 0, 0)), (0, 255, 255)),
-    "CMYK, black": (lambda: flat("CMYK", (0, 0, 0, 255)), (0, 0, 0)),
-    "YCbCr": (lambda: flat("YCbCr", (100, 128, 128)), (100, 100, 100)),
-    "HSV": (lambda: flat("HSV", (85, 255, 255)), (0, 255, 0)),
-    "LAB": (lambda: flat("LAB", (255, 128, 128)), WHITE),
-    "I;16": (lambda: sixteen_bit(65535, "I;16"), WHITE),
-    "I;16, middle": (lambda: sixteen_bit(32896, "I;16"), (128, 128, 128)),
-    "I;16, keyed out": (lambda: with_colour_key(sixteen_bit(1234, "I;16"), 1234), WHITE),
-    "I;16B": (lambda: sixteen_bit(257 * 3, "I;16B"), (3, 3, 3)),
-    "I": (lambda: sixteen_bit(65535, "I"), WHITE),
-    "I, out of range": (lambda: sixteen_bit(-5, "I"), (0, 0, 0)),
-    "F": (lambda: flat("F", 99.6), (100, 100, 100)),
-    "F, out of range": (lambda: flat("F", 1e9), WHITE),
-    "F, not a number": (lambda: flat("F", float("nan")), (0, 0, 0)),
-}
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_becomes_rgb(mode: str) -> None:
-    make, expected = MODES[mode]
-    image = to_rgb(make())
-    assert image.mode == "RGB"
-    assert image.size == SIZE
-    assert np.abs(np.asarray(image, int) - expected).max() <= (2 if mode in ("YCbCr", "LAB") else 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "mode"),
-    [(f"{mode}.{extension}", mode) for extension, modes in
-     {"png": ("1", "L", "P, transparent", "RGB", "RGBA, transparent", "LA", "I;16", "RGB, keyed out",
-              "I;16, keyed out"),
-      "jpg": ("L", "RGB", "CMYK"), "gif": ("P", "P, transparent"), "tiff": ("F", "I", "LAB", "CMYK", "I;16B"),
-      "webp": ("RGBA, transparent",)}.items() for mode in modes],
-)  # fmt: skip
-def test_files_of_every_mode_are_read(tmp_path: Path, name: str, mode: str) -> None:
-    make, expected = MODES[mode]
-    image = make()
-    key = image.info.get("transparency")
-    image.save(tmp_path / name, **({} if key is None else {"transparency": key}))
-    found = np.asarray(read_picture(tmp_path / name), int)
-    assert found.shape == (*SIZE[::-1], 3)
-    assert np.abs(found - expected).max() <= 3
-
-
-def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
-    red, blue = Image.new("RGB", SIZE, "red"), Image.new("RGB", SIZE, "blue")
-    red.save(tmp_path / "film.gif", save_all=True, append_images=[blue])
-    assert read_picture(tmp_path / "film.gif").getpixel((5, 5)) == (255, 0, 0)
-
-
-@pytest.mark.parametrize("extension", ["jpg", "png", "tiff", "webp"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, extension: str) -> None:
-    upright = np.zeros((40, 56, 3), np.uint8)
-    upright[:20, :28], upright[:20, 28:], upright[20:, :28] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    stored = {  # what a camera held that way would have stored: EXIF 2.3, tag 0x0112
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
-        6: upright.transpose(1, 0, 2)[::-1],
-        7: upright.transpose(1, 0, 2)[::-1, ::-1],
-        8: upright.transpose(1, 0, 2)[:, ::-1],
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / f"photo.{extension}"
-    options = {"quality": 100, "subsampling": 0} if extension == "jpg" else {}
-    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **options)
-    found = np.asarray(read_picture(path), int)
-    assert found.shape == upright.shape
-    corners = (slice(4, None, 28), slice(4, None, 44))
-    assert np.abs(found[corners] - upright[corners]).max() < 30
-
-
-# --- refusals -------------------------------------------------------------------------------------------------
-
-
-def bomb(path: Path, side: int = 60_000) -> None:
-    """Write a PNG of a few bytes whose header claims side x side pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
-    )
-
-
-def cut(path: Path, format_: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(path, format_)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def link_to_itself(path: Path) -> None:
-    path.symlink_to(path)
-
-
-BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda path: None, "no such file"),
-    "folder": (Path.mkdir, "is a folder"),
-    "empty": (Path.touch, "not a picture"),
-    "text": (lambda path: path.write_text("not a picture at all\n" * 50), "not a picture"),
-    "truncated PNG": (lambda path: cut(path, "PNG"), "truncated or damaged"),
-    "truncated JPEG": (lambda path: cut(path, "JPEG"), "truncated or damaged"),
-    "truncated TIFF": (lambda path: cut(path, "TIFF"), "truncated or damaged"),
-    "bomb": (bomb, "decompression bomb"),
-    "too narrow": (lambda path: save_png(path, 31, 400), "31x400 pixels; expected 32 or more"),
-    "too low": (lambda path: save_png(path, 400, 31), "400x31 pixels; expected 32 or more"),
-    "loop": (link_to_itself, "cannot be read"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_picture_is_refused(tmp_path: Path, kind: str) -> None:
-    make, reason = BAD[kind]
-    path = tmp_path / "photo.png"
-    make(path)
-    with pytest.raises(PictureError) as refused:
-        read_picture(path)
-    text = str(refused.value)
-    assert str(path) in text
-    assert reason in text
-    assert "\n" not in text
-
-
-def test_paths_below_a_file_and_endless_names_are_refused(tmp_path: Path) -> None:
-    file = save_png(tmp_path / "photo.png")
-    for path in (file / "photo.png", tmp_path / f"{'a' * 300}.png"):
-        with pytest.raises(PictureError, match="cannot be read"):
-            read_picture(path)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_pictures_are_refused(tmp_path: Path) -> None:
-    path = save_png(tmp_path / "photo.png")
-    path.chmod(0)
-    with pytest.raises(PictureError, match="may not be read"):
-        read_picture(path)
-
-
-@pytest.mark.parametrize("format_", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
-def test_damaged_files_are_read_or_refused_but_nothing_else(tmp_path: Path, format_: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
-    path = tmp_path / "photo"
-    Image.fromarray(noise).save(path, format_)
-    whole = path.read_bytes()
-    rng = np.random.default_rng(1)
-    for _ in range(60):
-        damaged = bytearray(whole)
-        for place in rng.integers(0, rng.choice([64, len(whole)]), 4):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(damaged)
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                assert read_picture(path).mode == "RGB"
-        except PictureError as refused:
-            assert "\n" not in str(refused)
 
 
 @pytest.mark.parametrize(

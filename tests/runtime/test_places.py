@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -422,6 +423,50 @@ def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
             with pytest.raises(PictureError, match=r"pipe: more than 0\.001 MB"):
                 read(path, limits)
         writer.join()
+
+
+def test_a_pipe_that_nobody_writes_into_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(PictureError, match="pipe: is a pipe, and nothing comes out of it; give a file"):
+        read(path, Limits(silence=0.05))
+    silent = os.open(path, os.O_RDWR)  # somebody has it open, and says nothing
+    with pytest.raises(PictureError, match="pipe: is a pipe, and nothing comes out of it; give a file"):
+        read(path, Limits(silence=0.05, seconds=0.1))
+    os.close(silent)
+
+
+def test_what_comes_late_out_of_a_pipe_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=feed_in_parts, args=(path,))
+    writer.start()
+    assert read(path, Limits(silence=5)) == DATA
+    writer.join()
+
+
+def feed_in_parts(path: Path) -> None:
+    time.sleep(0.05)
+    with path.open("wb", buffering=0) as pipe:
+        for first in range(0, len(DATA), max(1, len(DATA) // 3)):
+            time.sleep(0.05)
+            pipe.write(DATA[first : first + max(1, len(DATA) // 3)])
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/dev/tty"])
+def test_devices_are_no_pictures(path: str) -> None:
+    if not Path(path).exists():
+        pytest.skip("there is none here")
+    with pytest.raises(PictureError, match=f"{path}: is a device or a socket; expected a file such as photo.jpg"):
+        read(path)
+
+
+def test_a_socket_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's name may be about a hundred bytes
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("s")
+        with pytest.raises(PictureError, match="s: is a device or a socket; expected a file"):
+            read("s")
 
 
 def feed(path: Path) -> None:

@@ -1,0 +1,162 @@
+"""What goes with the pixels of a PNG: its ancillary chunks, by the PNG specification, third edition (W3C, 2025).
+
+Each is kept by the name that Pillow has for it, or left out where it is damaged, and named.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+#: The most bytes that what is compressed beside the pixels, profile and texts, may unfold to.
+MOST_UNFOLDED = 1 << 26
+
+#: Code points of cICP -> x and y of white, red, green and blue as cHRM has them (H.273, table 2), and gamma (table 3).
+_PRIMARIES = {
+    1: (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06),
+    9: (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
+    12: (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+}
+_TRANSFERS = {4: 1 / 2.2, 8: 1.0, 13: 1 / 2.2}
+
+
+@dataclass
+class Ancillary:
+    """What the ancillary chunks of a PNG say.
+
+    Attributes
+    ----------
+    info
+        By Pillow's names: icc_profile, exif, xmp, dpi, gamma, srgb, chromaticity, transparency (as it is stored), and
+        "Raw profile type ..." as others write EXIF, too.
+    text
+        By keyword.
+    dropped
+        The chunks that were left out for being damaged, or not understood.
+    """
+
+    info: dict[str | tuple[int, int], Any] = field(default_factory=dict)
+    text: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    _room: int = MOST_UNFOLDED
+
+    def take(self, kind: bytes, data: bytes, sound: bool) -> None:
+        """Take a chunk; `sound` says whether its checksum is right."""
+        try:
+            if not sound:
+                raise ValueError
+            if kind in _TAKE:
+                _TAKE[kind](self, data)
+        except (ValueError, IndexError, struct.error, zlib.error):
+            self.dropped.append(kind.decode("ascii"))
+
+    def settle(self) -> None:
+        """Heed what comes before others: after the last chunk."""
+        if "cicp" in self.info:
+            self.info = {key: value for key, value in self.info.items() if key not in ("icc_profile", "srgb")}
+            self.info |= self.info.pop("cicp")
+
+    def unfold(self, data: bytes) -> bytes:
+        """Return what was compressed; raise `ValueError` where that is damaged, or there is too much of it."""
+        stream = zlib.decompressobj()
+        unfolded = stream.decompress(data, self._room + 1)
+        if not stream.eof or len(unfolded) > self._room:
+            raise ValueError
+        self._room -= len(unfolded)
+        return unfolded
+
+
+def _take_profile(found: Ancillary, data: bytes) -> None:
+    _, _, rest = data.partition(b"\0")
+    if rest[0] != 0:  # the one method of compression
+        raise ValueError
+    found.info["icc_profile"] = found.unfold(rest[1:])
+
+
+def _take_text(found: Ancillary, data: bytes) -> None:
+    key, separator, value = data.partition(b"\0")
+    if not separator:
+        raise ValueError
+    _keep_text(found, key, value.decode("latin-1"))
+
+
+def _take_compressed_text(found: Ancillary, data: bytes) -> None:
+    key, _, rest = data.partition(b"\0")
+    if rest[0] != 0:
+        raise ValueError
+    _keep_text(found, key, found.unfold(rest[1:]).decode("latin-1"))
+
+
+def _take_international_text(found: Ancillary, data: bytes) -> None:
+    key, _, rest = data.partition(b"\0")
+    compressed, method = rest[0], rest[1]
+    _language, _translated, value = rest[2:].split(b"\0", 2)
+    if compressed > 1 or (compressed and method):
+        raise ValueError
+    value = found.unfold(value) if compressed else value
+    if key == b"XML:com.adobe.xmp":
+        found.info["xmp"] = value
+    _keep_text(found, key, value.decode("utf-8"))
+
+
+def _keep_text(found: Ancillary, key: bytes, value: str) -> None:
+    if not key:
+        raise ValueError
+    keyword = key.decode("latin-1")
+    found.text[keyword] = value
+    if keyword.startswith("Raw profile type "):  # ImageMagick's and exiftool's way
+        found.info[keyword] = value
+
+
+def _take_exif(found: Ancillary, data: bytes) -> None:
+    found.info["exif"] = b"Exif\0\0" + data.removeprefix(b"Exif\0\0")
+
+
+def _take_gamma(found: Ancillary, data: bytes) -> None:
+    (found.info["gamma"],) = (value / 100_000 for value in struct.unpack(">I", data))
+
+
+def _take_primaries(found: Ancillary, data: bytes) -> None:
+    found.info["chromaticity"] = tuple(value / 100_000 for value in struct.unpack(">8i", data))
+
+
+def _take_intent(found: Ancillary, data: bytes) -> None:
+    (found.info["srgb"],) = struct.unpack("B", data)
+
+
+def _take_code_points(found: Ancillary, data: bytes) -> None:
+    """Take cICP (ITU-T H.273) for what gAMA and cHRM would say of it, where they can: not of high dynamic range."""
+    primaries, transfer, *coding = struct.unpack("4B", data)
+    if primaries not in _PRIMARIES or transfer not in _TRANSFERS or coding != [0, 1]:
+        raise ValueError
+    found.info["cicp"] = {"gamma": _TRANSFERS[transfer], "chromaticity": _PRIMARIES[primaries]}
+
+
+def _take_density(found: Ancillary, data: bytes) -> None:
+    x, y, unit = struct.unpack(">IIB", data)
+    if unit == 1:  # pixels per metre
+        found.info["dpi"] = x * 0.0254, y * 0.0254
+    elif unit == 0:
+        found.info["aspect"] = x, y
+
+
+def _take_transparency(found: Ancillary, data: bytes) -> None:
+    found.info["transparency"] = data  # what it means, the header says
+
+
+_TAKE: dict[bytes, Callable[[Ancillary, bytes], None]] = {
+    b"iCCP": _take_profile,
+    b"tEXt": _take_text,
+    b"zTXt": _take_compressed_text,
+    b"iTXt": _take_international_text,
+    b"eXIf": _take_exif,
+    b"gAMA": _take_gamma,
+    b"cHRM": _take_primaries,
+    b"sRGB": _take_intent,
+    b"cICP": _take_code_points,
+    b"pHYs": _take_density,
+    b"tRNS": _take_transparency,
+}

@@ -1,0 +1,107 @@
+"""The density of pixels, for print: how files tell it, and in what form PNG and JPEG can hold it."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+_INCH = Fraction(254, 100)  # centimetres
+
+#: Units as JFIF 1.02 numbers them: none (only the proportions of a pixel), inch, centimetre.
+_NONE, _PER_INCH, _PER_CM = 0, 1, 2
+_MOST_JFIF, _MOST_PNG = 0xFFFF, 0x7FFFFFFF
+
+
+@dataclass(frozen=True)
+class Density:
+    """Pixels per inch or centimetre, across and along; of unit 0 the proportions of a pixel only."""
+
+    x: Fraction
+    y: Fraction
+    unit: int
+
+    @classmethod
+    def of(cls, info: Mapping[Any, Any], tiff: tuple[Fraction, Fraction, int] | None) -> Density | None:
+        """Return the density that a file told; None where it told none, or nonsense.
+
+        Parameters
+        ----------
+        info
+            What Pillow found in the file: JFIF's density, a PNG's in ``dpi`` and ``aspect``.
+        tiff
+            Resolution as a TIFF or EXIF has it: x, y, and a unit of 1 (none), 2 (inch) or 3 (centimetre). It counts
+            where the file itself tells nothing.
+        """
+        told = _jfif(info) or _pair(info.get("aspect"), _NONE) or _metric(_pair(info.get("dpi"), _PER_INCH))
+        if told is None and tiff is not None and tiff[2] in (1, 2, 3):
+            told = cls(tiff[0], tiff[1], tiff[2] - 1)
+        return None if told is None or (told.unit == _NONE and told.x == told.y) else told
+
+    def turned(self) -> Density:
+        """Return it for a picture that was turned by a quarter."""
+        return Density(self.y, self.x, self.unit)
+
+    def jfif(self) -> bytes | None:
+        """Return unit and densities as a JPEG's APP0 segment has them (JFIF 1.02); None where 16 bits cannot."""
+        units = (self.unit, 3 - self.unit) if self.unit else ()
+        choices = [self._in(unit) for unit in units] or [self._proportions(_MOST_JFIF)]
+        choices = [choice for choice in choices if choice._fits(_MOST_JFIF)]
+        if not choices:
+            return None
+        best = min(choices, key=lambda choice: abs(round(choice.x) / choice.x - 1))
+        return struct.pack(">BHH", best.unit, *best._rounded())
+
+    def phys(self) -> bytes | None:
+        """Return it as a PNG's pHYs chunk has it; None where 31 bits cannot."""
+        metric = self._in(_PER_CM) if self.unit else self._proportions(_MOST_PNG)
+        scale = 100 if self.unit else 1
+        whole = Density(metric.x * scale, metric.y * scale, self.unit)
+        return struct.pack(">LLB", *whole._rounded(), bool(self.unit)) if whole._fits(_MOST_PNG) else None
+
+    def _rounded(self) -> tuple[int, int]:
+        return round(self.x), round(self.y)
+
+    def _fits(self, most: int) -> bool:
+        return min(self._rounded()) > 0 and max(self._rounded()) <= most
+
+    def _in(self, unit: int) -> Density:
+        factor = {(_PER_INCH, _PER_CM): 1 / _INCH, (_PER_CM, _PER_INCH): _INCH}.get((self.unit, unit), Fraction(1))
+        return Density(self.x * factor, self.y * factor, unit)
+
+    def _proportions(self, most: int) -> Density:
+        """Return proportions in whole numbers up to some: those given, or others in near the same proportion."""
+        if self.x.denominator == self.y.denominator == 1 and max(self.x, self.y) <= most:
+            return self
+        ratio = (min(self.x, self.y) / max(self.x, self.y)).limit_denominator(most)
+        less, more = Fraction(ratio.numerator), Fraction(ratio.denominator)
+        return Density(less, more, _NONE) if self.x < self.y else Density(more, less, _NONE)
+
+
+def _jfif(info: Mapping[Any, Any]) -> Density | None:
+    unit = info.get("jfif_unit")
+    told = _pair(info.get("jfif_density"), unit) if unit in (_NONE, _PER_INCH, _PER_CM) else None
+    return None if told and told.unit == _NONE and told.x == told.y else told  # what encoders write who know none
+
+
+def _pair(pair: Any, unit: int) -> Density | None:
+    try:
+        x, y = (float(side) for side in pair)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+    if not (math.isfinite(x) and math.isfinite(y) and min(x, y) > 0):
+        return None
+    return Density(Fraction(x), Fraction(y), unit)
+
+
+def _metric(told: Density | None) -> Density | None:
+    """Return the whole pixels per metre that a PNG or BMP held and Pillow made inches of."""
+    if told is None:
+        return None
+    metre = [side / _INCH * 100 for side in (told.x, told.y)]
+    if any(abs(side - round(side)) > Fraction(1, 1000) for side in metre):
+        return told
+    return Density(Fraction(round(metre[0]), 100), Fraction(round(metre[1]), 100), _PER_CM)
