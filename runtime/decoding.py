@@ -169,6 +169,10 @@ def _loaded(image: Image.Image) -> Image.Image:
     if image.format != "TIFF":
         image.load()
         return image
+    tiles = getattr(image, "tile", ())
+    areas = ((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in tiles)
+    if tiles and sum(areas) < image.width * image.height:
+        raise ValueError("some of its lines are missing")  # where Pillow would leave it black
     with _silence():
         with contextlib.suppress(Exception):
             image.getexif()  # has it keep what it cannot look up any more once it has read the levels
