@@ -167,7 +167,14 @@ def _decode_png(file: IO[bytes], what: str) -> Image.Image:
 
 def _loaded(image: Image.Image) -> Image.Image:
     """Read an image's levels, before anything else that might hide what is wrong with them."""
-    with _silence() if image.format == "TIFF" else contextlib.nullcontext():
+    if image.format != "TIFF":
+        embedded.load(image)
+        return image
+    tiles = getattr(image, "tile", ())
+    areas = ((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in tiles)
+    if tiles and sum(areas) < image.width * image.height:
+        raise ValueError("some of its lines are missing")  # where Pillow would leave it black
+    with _silence():
         embedded.load(image)
     return image
 

@@ -224,6 +224,20 @@ def test_images_that_share_a_file_are_read_wherever_that_stands(tmp_path: Path, 
     assert found[0] == found[1] == read_picture(tmp_path / "photo")
 
 
+def test_a_tiff_with_fewer_lines_than_it_says_is_not_made_black(tmp_path: Path) -> None:
+    data = stored("TIFF")
+    said, more = struct.pack("<HHLL", 257, 4, 1, 40), struct.pack("<HHLL", 257, 4, 1, 4000)
+    if said not in data:  # as a SHORT
+        said, more = struct.pack("<HHLHH", 257, 3, 1, 40, 0), struct.pack("<HHLHH", 257, 3, 1, 4000, 0)
+    assert data.count(said) == 1
+    (tmp_path / "photo.tif").write_bytes(data.replace(said, more))
+    with pytest.raises(PictureError, match="some of its lines are missing"):
+        read_picture(tmp_path / "photo.tif")
+    lazy = Image.open(io.BytesIO((tmp_path / "photo.tif").read_bytes()))
+    with pytest.raises(PictureError, match=r"^content: .*some of its lines are missing"):
+        as_image(lazy, "content")
+
+
 def test_damage_is_not_hidden_by_a_look_at_the_exif() -> None:
     raw = bytearray(zlib.compress(pngs.lines(NOISE, 2, 8)))
     raw[-1] ^= 1  # the checksum, which Pillow does not look at

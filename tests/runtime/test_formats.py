@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import PIL
 import pytest
 from PIL import Image
 
@@ -100,9 +101,9 @@ def test_heic_without_what_reads_it_names_that(tmp_path: Path, monkeypatch: pyte
 
 
 def test_heic_is_read_where_pillow_heif_is_installed(tmp_path: Path) -> None:
-    if formats.Format("a HEIC picture", "HEIF").why_unread:
-        pytest.skip("pillow-heif is not installed, or not made for this Pillow")
     plugin = pytest.importorskip("pillow_heif")
+    if int(PIL.__version__.partition(".")[0]) < 12:
+        pytest.skip("pillow-heif is made for newer Pillows")
     image = Image.new("RGB", (64, 48), (200, 100, 50))
     plugin.from_pillow(image).save(tmp_path / "photo.heic", quality=95)
     script = "import sys; from impasto.runtime.photographs import read_picture; print(read_picture(sys.argv[1]).size)"
