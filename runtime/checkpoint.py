@@ -18,6 +18,7 @@ import numpy as np
 
 from impasto.runtime import places
 from impasto.runtime.errors import ImpastoError, InputError
+from impasto.runtime.files import Own
 from impasto.runtime.optimize import Adam
 from impasto.runtime.plan import Plan
 from impasto.runtime.record import Origin, build
@@ -115,6 +116,8 @@ class Checkpoint:
                 arrays = {name: archive[name] for name in archive.files}
             about = json.loads(arrays.pop("about").tobytes())
             found = about["format"]
+        except MemoryError:
+            raise
         except Exception:  # a damaged archive makes zipfile and numpy raise almost anything
             raise InputError(f"{where}: is damaged, or no checkpoint of impasto; begin anew with --force") from None
         if found != FORMAT:
@@ -158,8 +161,8 @@ class Checkpoint:
         try:
             data = Path(path).read_bytes()
         except OSError as error:
-            raise InputError(f"checkpoint {path}: cannot be read ({error.strerror}); check the path") from None
-        return cls.from_bytes(data, f"checkpoint {path}")
+            raise InputError(f"{_where(path)}: cannot be read ({error.strerror}); check the path") from None
+        return cls.from_bytes(data, _where(path))
 
     def check(self, transfer: Transfer, origin: Origin, path: str | Path) -> None:
         """Refuse to go on with a transfer that is another one than that of this checkpoint, at `path`.
@@ -174,7 +177,7 @@ class Checkpoint:
             found.append(f"the weights in {origin.model.place} are others")
         if found:
             raise InputError(
-                f"checkpoint {path}: is of another run ({'; '.join(found)}); name another --checkpoint, or begin anew "
+                f"{_where(path)}: is of another run ({'; '.join(found)}); name another --checkpoint, or begin anew "
                 "with --force and without --resume"
             )
 
@@ -199,6 +202,10 @@ class Checkpoint:
         ]
 
 
+def _where(path: str | Path) -> str:
+    return f"checkpoint {places.name(Path(path))}"
+
+
 def _flat(data: Any, name: str = "") -> dict[str, Any]:
     """Return plain data as values by their path."""
     items = data.items() if isinstance(data, dict) else enumerate(data, 1) if isinstance(data, (list, tuple)) else None
@@ -213,7 +220,7 @@ class Checkpoints(Watcher):
     Parameters
     ----------
     path
-        The file.
+        The file. What is there when the run begins may be replaced; what another run puts there later is not.
     transfer, origin
         What is to be done, and with what.
     log
@@ -225,6 +232,8 @@ class Checkpoints(Watcher):
 
     Attributes
     ----------
+    path
+        The file; another one beside it once another run has taken its name.
     written
         The same, of the next checkpoint: to be added to.
     """
@@ -242,10 +251,15 @@ class Checkpoints(Watcher):
         seconds: float = 2.0,
     ) -> None:
         super().__init__()
-        self.path, self._transfer, self._origin = Path(path), transfer, origin
+        self._file, self._transfer, self._origin = Own(Path(path), replace=True), transfer, origin
         self.written = dict(written or {})
         self._log, self._pace = log, Pace(seconds)
         transfer.after_stage = self._after_stage
+
+    @property
+    def path(self) -> Path:
+        """See above."""
+        return self._file.path
 
     def see(self, step: Step) -> None:
         """Write the checkpoint, if it is time."""
@@ -264,11 +278,11 @@ class Checkpoints(Watcher):
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
         checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.position(), log, self.written)
         try:
-            places.write(checkpoint.to_bytes(), self.path)
+            data = checkpoint.to_bytes()
+            self._file.write(lambda path, replace: places.write(data, path, replace=replace))
         finally:
             self._pace.done(began)
 
     def remove(self) -> None:
         """Remove the checkpoint: the result is there."""
-        self.attempt(lambda: self.path.unlink(missing_ok=True))
-        places.clear_up(self.path)
+        self.attempt(self._file.remove)
