@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from impasto.cli import options
+from impasto.cli.estimating import announce
 from impasto.cli.export import run as export
 from impasto.cli.running import transfer_with_progress, write
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from impasto.runtime import Result, Step
+
+#: What of it can be chosen, where a picture does not fit.
+_OPTIONS = ("--size",)
 
 #: Enough for a first impression: a few minutes on a laptop.
 _EVALUATIONS = 100
@@ -30,46 +37,66 @@ def demo(
     ] = _EVALUATIONS,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    oversize: options.Oversize = False,
     force: options.Force = False,
 ) -> None:
     """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
     from impasto.cli.samples import draw_content, draw_style
     from impasto.runtime import pictures, transfer
+    from impasto.runtime.errors import NameTaken
 
     content, style = draw_content(), draw_style()
-    _check_wishes(device, threads, size, content)
+    size = size or str(max(content.size))
+    _check_wishes(device, threads, size, (content, style), oversize=oversize)
     _check_output(output, force)
     if not model.exists():
         print(f"exporting a model to {model}", file=sys.stderr)
-        export(None, model)
+        try:
+            export(None, model)
+        except NameTaken as taken:  # another demo was quicker, for instance
+            print(f"warning: {taken}", file=sys.stderr)
+            model = Path(taken.place)
+    wanted = transfer.prepare(
+        content,
+        [style],
+        model=model,
+        recipe=DEFAULT_RECIPE,
+        size=size,
+        evaluations=evaluations,
+        device=device,
+        threads=threads,
+    )
+    announce(wanted, oversize=oversize, options=_OPTIONS)
+
+    def work(report: Callable[[Step], None]) -> Result:
+        wanted.callback = report
+        return wanted.run()
+
     _, interrupted = transfer_with_progress(
-        lambda report: transfer.stylize(
-            content,
-            [style],
-            model=model,
-            recipe=DEFAULT_RECIPE,
-            size=size if size is not None else max(content.size),
-            evaluations=evaluations,
-            device=device,
-            threads=threads,
-            callback=report,
-        ),
-        lambda result: write(pictures.triptych(content, [style], result.image), output),
+        work,
+        lambda result: write(pictures.triptych(content, [style], result.image), output, replace=force),
     )
     print(output)
     if interrupted:
         raise typer.Exit(1)
 
 
-def _check_wishes(device: str, threads: int | None, size: str | None, content: Image.Image) -> None:
+def _check_wishes(
+    device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
+) -> None:
     """Refuse what the transfer would refuse, before a model is exported for it."""
-    from impasto.runtime import sizes
-    from impasto.runtime.recipe import parse_size
-    from impasto.runtime.session import Placement, check_device
+    from impasto.runtime import estimate, plan, sizes
+    from impasto.runtime.recipe import load_recipe, parse_size
+    from impasto.runtime.session import Placement, check_device, check_threads, foreseen
 
-    check_device(Placement(device, threads=threads).device)
-    if size is not None:
-        sizes.result_size(parse_size(size), content)
+    content, style = pictures
+    placement = Placement(device, threads=threads)
+    check_threads(threads)
+    check_device(placement.device)
+    stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
+    wanted = plan.Plan(load_recipe(DEFAULT_RECIPE), stages, "content")
+    if not oversize:
+        estimate.estimate_memory(wanted, [style.size], foreseen(placement)).check(_OPTIONS)
 
 
 def _check_output(output: Path, force: bool) -> None:

@@ -76,16 +76,19 @@ def sheet(
     lowering: options.Lowering = "auto",
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
+    oversize: options.Oversize = False,
 ) -> None:
     """Make a contact sheet: every one of CONTENTS in every style with every recipe, labelled.
 
     With one recipe, contents go down and styles across; with more, recipes and pairs of a content and a style, the
     more numerous of the two down. After Ctrl-C the same command goes on with the pictures that are missing.
     """
-    from impasto.runtime import transfer
+    from impasto.cli.estimating import announce
+    from impasto.runtime import places, transfer
+    from impasto.runtime.estimate import most_memory
 
     _check_output(output, [*contents, *style], force)
-    folder = _folder(cells or Path(output).with_suffix(".cells"))
+    folder = cells or Path(output).with_suffix(".cells")
     photographs, paintings = _read(contents), _read(style)
     chosen = _recipes(recipe or [DEFAULT_RECIPE], model)
     progress = _Progress()
@@ -112,11 +115,15 @@ def sheet(
         for painting in paintings
         for name, weights in chosen.items()
     ]
-    _make(jobs, folder, progress)
+    missing = _missing(jobs, folder)
+    if missing:
+        announce(most_memory(job.transfer for job in missing), oversize=oversize)
+    _check_folder(folder)
+    _make(jobs, missing, folder, progress)
     drawn = _draw(photographs, paintings, list(chosen), jobs, cell)
-    write(drawn, output)
+    write(drawn, output, replace=force)
     if json:
-        print(json_.dumps({"output": output, "cells": [job.describe() for job in jobs]}))
+        print(json_.dumps({"output": places.name(output), "cells": [job.describe() for job in jobs]}))
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,8 @@ class _Job:
 
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
         image = self.transfer.run().image
-        encoding.write_picture(image, self.path, text=Record.of(self.transfer, origin, image).text)
+        if self.picture() is None:  # else another run has made the same picture meanwhile
+            encoding.write_picture(image, self.path, text=Record.of(self.transfer, origin, image).text)
 
     def picture(self) -> Image.Image | None:
         """Return the result that is kept, if there is one and it is whole."""
@@ -170,9 +178,10 @@ class _Job:
 
     def describe(self) -> dict[str, str]:
         """Return what ``--json`` says of it."""
-        return {
-            "content": self.content.name, "style": self.style.name, "recipe": self.recipe, "path": str(self.path)
-        }  # fmt: skip
+        from impasto.runtime import places
+
+        path = places.name(self.path)
+        return {"content": self.content.name, "style": self.style.name, "recipe": self.recipe, "path": path}
 
 
 def _slug(name: str) -> str:
@@ -190,14 +199,14 @@ def _check_output(output: str, inputs: list[Place], force: bool) -> None:
     encoding.check_output(output, force=force, inputs=inputs)
 
 
-def _folder(path: Path) -> Path:
+def _check_folder(path: Path) -> None:
     """Make sure, before any work, that there is a folder to keep pictures in."""
     from impasto.runtime import OutputError
 
     try:
         path.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
-            return path
+            pass
     except OSError as error:
         raise OutputError(
             f"cells {path}: no folder to write to ({error.strerror}); name another with --cells"
@@ -223,13 +232,18 @@ def _recipes(wanted: list[str], model: Path) -> dict[str, str]:
 # --- the work -------------------------------------------------------------------------------------------------
 
 
-def _make(jobs: list[_Job], folder: Path, progress: _Progress) -> None:
-    """Make the pictures that are missing; Ctrl-C leaves those that are done, each of them whole."""
-    from impasto.runtime import TransferError
-
+def _missing(jobs: list[_Job], folder: Path) -> list[_Job]:
+    """Return one job for each picture that is missing, and say how many there are already."""
     missing = list({job.path: job for job in jobs if job.picture() is None}.values())
     if len(missing) < len(jobs):
         print(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already", file=sys.stderr)
+    return missing
+
+
+def _make(jobs: list[_Job], missing: list[_Job], folder: Path, progress: _Progress) -> None:
+    """Make the pictures that are missing; Ctrl-C leaves those that are done, each of them whole."""
+    from impasto.runtime import TransferError
+
     try:
         with progress:
             for number, job in enumerate(missing, 1):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import types
 import typing
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 import impasto
-from impasto.runtime import places
+from impasto.runtime import places, processors
 from impasto.runtime.errors import ImpastoError, InputError
 from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
@@ -107,7 +106,7 @@ class Machine:
     Attributes
     ----------
     processor, cpus
-        The name of the processor, and how many of them the system shows.
+        The name of the processor, and how many of them the process may use.
     versions
         Of Python, impasto and what it computes with.
     """
@@ -126,18 +125,7 @@ class Machine:
                 versions[name] = version(name)
             except PackageNotFoundError:  # put there by something other than an installer
                 versions[name] = "unknown"
-        return cls(_processor(), os.cpu_count() or 1, versions)
-
-
-def _processor() -> str:
-    """Return the name of the processor: which instructions it has decides how sums are rounded."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return cls(processors.name(), processors.usable(), versions)
 
 
 @dataclass(frozen=True)
