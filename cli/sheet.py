@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json as json_
 import re
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,36 +91,36 @@ def sheet(
 
     _check_output(output, [*contents, *style], force)
     folder = cells or Path(output).with_suffix(".cells")
-    photographs, paintings = _read(contents), _read(style)
-    chosen = _recipes(recipe or [DEFAULT_RECIPE], model)
     progress = _Progress()
+    with _ready(folder):
+        photographs, paintings = _read(contents), _read(style)
+        chosen = _recipes(recipe or [DEFAULT_RECIPE], model)
 
-    def prepare(photograph: _Named, painting: _Named, name: str) -> Transfer:
-        return transfer.prepare(
-            photograph.picture,
-            [painting.picture],
-            model=model,
-            recipe=name,
-            size=size,
-            evaluations=evaluations,
-            seed=seed,
-            device=device,
-            lowering=lowering,
-            threads=threads,
-            low_memory=low_memory,
-            callback=progress.show,
-        )
+        def prepare(photograph: _Named, painting: _Named, name: str) -> Transfer:
+            return transfer.prepare(
+                photograph.picture,
+                [painting.picture],
+                model=model,
+                recipe=name,
+                size=size,
+                evaluations=evaluations,
+                seed=seed,
+                device=device,
+                lowering=lowering,
+                threads=threads,
+                low_memory=low_memory,
+                callback=progress.show,
+            )
 
-    jobs = [
-        _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder)
-        for photograph in photographs
-        for painting in paintings
-        for name, weights in chosen.items()
-    ]
-    missing = _missing(jobs, folder)
-    if missing:
-        announce(most_memory(job.transfer for job in missing), oversize=oversize)
-    _check_folder(folder)
+        jobs = [
+            _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder)
+            for photograph in photographs
+            for painting in paintings
+            for name, weights in chosen.items()
+        ]
+        missing = _missing(jobs, folder)
+        if missing:
+            announce(most_memory(job.transfer for job in missing), oversize=oversize)
     _make(jobs, missing, folder, progress)
     drawn = _draw(photographs, paintings, list(chosen), jobs, cell)
     write(drawn, output, replace=force)
@@ -199,11 +201,13 @@ def _check_output(output: str, inputs: list[Place], force: bool) -> None:
     encoding.check_output(output, force=force, inputs=inputs)
 
 
-def _check_folder(path: Path) -> None:
-    """Make sure, before any work, that there is a folder to keep pictures in."""
-    from impasto.runtime import OutputError
+@contextlib.contextmanager
+def _ready(path: Path) -> Iterator[None]:
+    """Make sure, before any work, that there is a folder to keep pictures in; leave none for what is refused."""
+    from impasto.runtime import InputError, OutputError
 
     try:
+        fresh = not path.exists()
         path.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
@@ -211,6 +215,13 @@ def _check_folder(path: Path) -> None:
         raise OutputError(
             f"cells {path}: no folder to write to ({error.strerror}); name another with --cells"
         ) from None
+    try:
+        yield
+    except InputError:
+        with contextlib.suppress(OSError):  # another run may use it by now
+            if fresh:
+                path.rmdir()
+        raise
 
 
 def _read(given: list[str]) -> list[_Named]:
