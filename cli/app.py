@@ -23,6 +23,7 @@ from impasto.cli.recipes import recipes
 from impasto.cli.rerun import rerun
 from impasto.cli.sheet import sheet
 from impasto.cli.stylize import stylize
+from impasto.shortage import is_shortage, tell
 
 FAILED, REFUSED = 1, 2
 
@@ -83,6 +84,8 @@ def run() -> int:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """Return what to say of an error, and the exit code."""
+    if isinstance(error, (MemoryError, ImportError, OSError, RuntimeError)) and is_shortage(error):
+        return tell(error), FAILED  # first of all: there may be no room for what is imported below
     from impasto.runtime.errors import ImpastoError, InputError
 
     if isinstance(error, ImpastoError):

@@ -11,8 +11,9 @@ import typer
 
 from impasto import unfinished
 from impasto.cli import options
+from impasto.cli.estimating import announce
 from impasto.cli.export import run as export
-from impasto.cli.messages import say
+from impasto.cli.messages import say, warn
 from impasto.cli.running import transfer_with_progress, write
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.runtime import Result, Step
+
+#: What of it can be chosen, where a picture does not fit.
+_OPTIONS = ("--size",)
 
 #: Enough for a first impression: a few minutes on a laptop.
 _EVALUATIONS = 100
@@ -34,51 +38,67 @@ def demo(
     ] = _EVALUATIONS,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    oversize: options.Oversize = False,
     force: options.Force = False,
 ) -> None:
     """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
     from impasto.cli.samples import draw_content, draw_style
     from impasto.runtime import pictures, transfer
+    from impasto.runtime.errors import NameTaken
 
     content, style = draw_content(), draw_style()
-    _check_wishes(device, threads, size, content)
+    size = size or str(max(content.size))
+    _check_wishes(device, threads, size, (content, style), oversize=oversize)
     made = _check_output(output, force)
-
-    def work(report: Callable[[Step], None]) -> Result:
-        return transfer.stylize(
+    with unfinished.undone(lambda: _remove(made)):
+        if not model.exists():
+            say(f"exporting a model to {model}")
+            try:
+                export(None, model)
+            except NameTaken as taken:  # another demo was quicker, for instance
+                warn(str(taken))
+                model = Path(taken.place)
+        wanted = transfer.prepare(
             content,
             [style],
             model=model,
             recipe=DEFAULT_RECIPE,
-            size=size if size is not None else max(content.size),
+            size=size,
             evaluations=evaluations,
             device=device,
             threads=threads,
-            callback=report,
         )
+        announce(wanted, oversize=oversize, options=_OPTIONS)
 
-    def keep(result: Result) -> None:
-        write(pictures.triptych(content, [style], result.image), output)
+        def work(report: Callable[[Step], None]) -> Result:
+            wanted.callback = report
+            return wanted.run()
 
-    with unfinished.undone(lambda: _remove(made)):
-        if not model.exists():
-            say(f"exporting a model to {model}")
-            export(None, model)
+        def keep(result: Result) -> None:
+            write(pictures.triptych(content, [style], result.image), output, replace=force)
+
         _, interrupted = transfer_with_progress(work, keep)
     print(output)
     if interrupted:
         raise typer.Exit(1)
 
 
-def _check_wishes(device: str, threads: int | None, size: str | None, content: Image.Image) -> None:
+def _check_wishes(
+    device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
+) -> None:
     """Refuse what the transfer would refuse, before a model is exported for it."""
-    from impasto.runtime import sizes
-    from impasto.runtime.recipe import parse_size
-    from impasto.runtime.session import Placement, check_device
+    from impasto.runtime import estimate, plan, sizes
+    from impasto.runtime.recipe import load_recipe, parse_size
+    from impasto.runtime.session import Placement, check_device, check_threads, foreseen
 
-    check_device(Placement(device, threads=threads).device)
-    if size is not None:
-        sizes.result_size(parse_size(size), content)
+    content, style = pictures
+    placement = Placement(device, threads=threads)
+    check_threads(threads)
+    check_device(placement.device)
+    stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
+    wanted = plan.Plan(load_recipe(DEFAULT_RECIPE), stages, "content")
+    if not oversize:
+        estimate.estimate_memory(wanted, [style.size], foreseen(placement)).check(_OPTIONS)
 
 
 def _check_output(output: Path, force: bool) -> list[Path]:

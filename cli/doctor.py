@@ -21,6 +21,7 @@ from impasto import __version__
 from impasto.cli import options
 from impasto.cli.options import option
 from impasto.defaults import DEFAULT_MODEL, DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS
+from impasto.shortage import is_shortage
 
 if TYPE_CHECKING:
     from impasto.runtime.model import Metadata
@@ -55,6 +56,8 @@ class Findings:
     ----------
     packages
         Distribution -> its version, or None where it is not installed.
+    cores
+        Processors that this process may use, of all that the system shows (`installed`).
     providers
         What onnxruntime was made for; `onnxruntime` is why it cannot be imported, if so.
     gpus
@@ -77,6 +80,7 @@ class Findings:
     python: str = platform.python_version()
     system: str = f"{platform.system()} {platform.machine()}"
     cores: int = os.cpu_count() or 1
+    installed: int = os.cpu_count() or 1
     packages: dict[str, str | None] = field(default_factory=dict)
     providers: list[str] = field(default_factory=list)
     onnxruntime: str | None = None
@@ -164,11 +168,14 @@ def _cudnn_version(library: ctypes.CDLL | None) -> str | None:
 def _examine_runtime(found: Findings) -> None:
     """Ask the driver, import onnxruntime and, where it is made for CUDA, load the libraries that this needs."""
     try:
-        from impasto.runtime import driver, session
+        from impasto.runtime import driver, processors, session
         from impasto.runtime.errors import DeviceError
     except ImportError as error:  # numpy, say
+        if is_shortage(error):
+            raise
         found.onnxruntime = f"{error.name} is not installed"
         return
+    found.cores = processors.usable()
     found.driver = driver.version_of(driver.load_library(driver.DRIVER), "cuDriverGetVersion")
     try:
         found.gpus = found.gpus or driver.gpus()  # nvidia-smi is missing in some containers
@@ -195,7 +202,7 @@ def _missing_library() -> str:
 
 
 def _examine_model(path: Path) -> dict[str, Any]:
-    from impasto.runtime.errors import ImpastoError
+    from impasto.runtime.errors import ImpastoError, MemoryShortage
     from impasto.runtime.model import ALGEBRA, OBJECTIVE, RECIPE_GRAPHS, ModelFolder
     from impasto.runtime.session import read_metadata
 
@@ -209,6 +216,8 @@ def _examine_model(path: Path) -> dict[str, Any]:
                 folder.graph(recipe, kind, lowering)
         for name in ALGEBRA:
             folder.algebra(name)
+    except MemoryShortage:
+        raise  # says nothing of the model
     except ImpastoError as error:
         return {"path": str(path), "error": str(error), **_command(path, metadata)}
     return {
@@ -331,7 +340,7 @@ def render(found: Findings, problems: Sequence[Problem]) -> str:
     """Return the findings for people."""
     packages = {name: number for name, number in found.packages.items() if number}
     rows = [
-        ("impasto", f"{found.impasto}, Python {found.python}, {found.system}, {found.cores} cores"),
+        ("impasto", f"{found.impasto}, Python {found.python}, {found.system}, {_cores(found)}"),
         ("packages", ", ".join(f"{name} {number}" for name, number in packages.items())),
         ("providers", ", ".join(found.providers) or "none"),
         ("GPU", "; ".join(found.gpus) or "none found"),
@@ -352,6 +361,10 @@ def render(found: Findings, problems: Sequence[Problem]) -> str:
     for problem in problems:
         lines += [f"problem: {problem.what}", f"    fix: {problem.fix}"]
     return "\n".join(lines)
+
+
+def _cores(found: Findings) -> str:
+    return f"{found.cores} cores" if found.cores == found.installed else f"{found.cores} of {found.installed} cores"
 
 
 def _model_line(model: dict[str, Any]) -> str:

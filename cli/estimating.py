@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 TIMINGS = "IMPASTO_TIMINGS"
 
 
-def announce(transfer: Transfer, *, oversize: bool, made: Sequence[int] = ()) -> Estimate:
+def announce(
+    transfer: Transfer,
+    *,
+    oversize: bool,
+    made: Sequence[int] = (),
+    options: Collection[str] = ("--size", "--low-memory"),
+) -> Estimate:
     """Say on standard error what a transfer, or what is left of it, will take.
 
-    One that does not fit is refused, unless told otherwise; `made` as in `impasto.runtime.estimate.estimate`.
+    One that does not fit is refused, unless told otherwise; `made` as in `impasto.runtime.estimate.estimate`, `options`
+    as in `impasto.runtime.estimate.Estimate.check`.
 
     Raises
     ------
@@ -32,7 +39,7 @@ def announce(transfer: Transfer, *, oversize: bool, made: Sequence[int] = ()) ->
 
     found = estimate(transfer, timings_file(), made)
     if not oversize:
-        found.check()
+        found.check(options)
     say(str(found))
     return found
 

@@ -6,6 +6,8 @@ To be imported by a command that runs: it takes the runtime with it.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,9 @@ from PIL import Image
 
 from impasto.cli.messages import say, warn
 from impasto.cli.running import write
-from impasto.runtime import encoding, photographs, pictures, places
+from impasto.runtime import encoding, files, photographs, pictures, places
 from impasto.runtime.checkpoint import Checkpoint, Checkpoints
-from impasto.runtime.errors import InputError, PictureError, SaveError
+from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveError
 from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.record import Origin, Record
@@ -53,15 +55,16 @@ class Wishes:
             if self.resume:
                 raise InputError("--resume: from what? name the checkpoint with --checkpoint")
             return None
-        if not self.checkpoint.exists():
+        if files.identity(self.checkpoint) is None:
             if self.resume:
-                say(f"no checkpoint {self.checkpoint} yet: the run begins at its start")
+                say(f"no checkpoint {places.name(self.checkpoint)} yet: the run begins at its start")
             return None
         if self.resume:
             return Checkpoint.read(self.checkpoint)
         if not self.force:
             raise InputError(
-                f"checkpoint {self.checkpoint}: exists already; go on from it with --resume, or begin anew with --force"
+                f"checkpoint {places.name(self.checkpoint)}: exists already; go on from it with --resume, or begin "
+                "anew with --force"
             )
         return None
 
@@ -80,24 +83,30 @@ class Wishes:
         self._check_names()
         shown = [place for place in (self.output, self.triptych) if place is not None]
         for place in shown:
-            force = self.force or _is_as_written(place, earlier)
-            encoding.check_output(place, force=force, inputs=inputs)
+            encoding.check_output(place, force=self.may_replace(place, earlier), inputs=inputs)
         if self.preview:
-            encoding.check_output(self.preview, force=self.force or _is_preview(self.preview), inputs=inputs)
+            force = self.force or _is_preview(self.preview)
+            encoding.check_output(self.preview, force=force, inputs=inputs, again=True)
         if self.log:
-            begun = self.resume and earlier is None and Log.is_begun(self.log)
-            force = self.force or begun or _is_log_of(self.log, earlier)
-            places.check_destination(self.log, force=force, inputs=inputs)
+            places.check_destination(self.log, force=self.may_replace_log(earlier), inputs=inputs)
         if self.checkpoint:  # one that is there has been seen to
-            places.check_destination(self.checkpoint, force=True, inputs=inputs)
+            places.check_destination(self.checkpoint, force=True, inputs=inputs, again=True)
+
+    def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:
+        """Whether a result that is there may be replaced."""
+        return self.force or _is_as_written(place, earlier)
+
+    def may_replace_log(self, earlier: Checkpoint | None) -> bool:
+        """Whether a log that is there may be replaced, or gone on with."""
+        if self.log is None or self.force or _is_log_of(self.log, earlier):
+            return True
+        return self.resume and earlier is None and Log.is_begun(self.log)
 
     def _check_names(self) -> None:
         """Refuse to write two things to one place."""
-        taken: dict[Path, str] = {}
-        for what, path in self.files():
-            if other := taken.get(path.resolve()):
-                raise InputError(f"{other} {path}: is also {what}; choose another name for one of them")
-            taken[path.resolve()] = what
+        for (what, path), (other, second) in itertools.combinations(self.files(), 2):
+            if files.are_same(path, second):
+                raise InputError(f"{what} {places.name(second)}: is also {other}; choose another name for one of them")
 
     def files(self) -> list[tuple[str, Path]]:
         """Return every file that has a name, and what it is."""
@@ -108,9 +117,14 @@ class Wishes:
 
 def _is_as_written(place: Place, earlier: Checkpoint | None) -> bool:
     """Whether a file is what the run that is being resumed wrote when it was interrupted."""
-    if earlier is None or not places.is_file(place) or not Path(place).is_file():
+    if earlier is None or not _is_regular(place):
         return False
     return (earlier.written or {}).get(str(Path(place).absolute())) == _hash(Path(place))
+
+
+def _is_regular(place: Place) -> bool:
+    """Whether a place is a file that can be read again."""
+    return places.is_file(place) and Path(place).is_file() and not files.is_stream(Path(place))
 
 
 def _hash(path: Path) -> str:
@@ -124,8 +138,8 @@ def _is_preview(path: Path) -> bool:
 def _has_text(path: Path, keyword: str) -> bool:
     """Whether a file is a picture with a text of that keyword."""
     try:
-        return path.is_file() and keyword in photographs.read_text(path)
-    except PictureError:
+        return _is_regular(path) and keyword in photographs.read_text(path)
+    except (PictureError, OSError):
         return False
 
 
@@ -140,6 +154,8 @@ class Keeper:
     ----------
     position
         Where the transfer is to go on from, if it has been interrupted.
+    taken
+        Of results that had to be given another name, the errors that say so.
     """
 
     def __init__(
@@ -172,6 +188,8 @@ class Keeper:
         if earlier and wishes.checkpoint:
             earlier.check(transfer, origin, wishes.checkpoint)
             self.position = earlier.position
+        self.taken: list[NameTaken] = []
+        self._placed: dict[Place, Place] = {}
         self._saves = self._checked_saves()
         self._log: Log | None = None
         self._checkpoints: Checkpoints | None = None
@@ -182,16 +200,21 @@ class Keeper:
         every = self._wishes.save_every
         if every is None:
             return None
-        saves = Saves(Path(self._wishes.output), every, like=self._like, text=self._text_of)
-        due = saves.due(self._transfer.plan.evaluations, after=sum(self.position.made) if self.position else 0)
-        names = {path.resolve() for path in due}
-        for what, path in self._wishes.files():
-            if path.resolve() in names:
-                raise InputError(f"--save-every: {path} is also {what}; choose another name for that")
         resumed, force = self.position is not None, self._wishes.force
+        saves = Saves(
+            Path(self._wishes.output),
+            every,
+            like=self._like,
+            text=self._text_of,
+            may_replace=lambda path: force or (resumed and _has_text(path, SAVED)),
+        )
+        due = saves.due(self._transfer.plan.evaluations, after=sum(self.position.made) if self.position else 0)
+        names = {os.path.realpath(path) for path in due}
+        for what, path in self._wishes.files():
+            if os.path.realpath(path) in names:
+                raise InputError(f"--save-every: {places.name(path)} is also {what}; choose another name for that")
         saves.check(
             due,
-            may_replace=lambda path: force or (resumed and _has_text(path, SAVED)),
             inputs=[picture.place for picture in self._origin.inputs if picture.place is not None],
         )
         return saves
@@ -213,7 +236,10 @@ class Keeper:
         if self._earlier and wishes.checkpoint:
             _say_where(self._earlier, wishes.checkpoint, self._origin)
         if wishes.log:
-            self._log = Log(wishes.log, self._logged())
+            replace = wishes.may_replace_log(self._earlier)
+            self._log = Log(wishes.log, self._logged(), replace=replace)
+            if not files.are_same(self._log.path, wishes.log):
+                self._placed[wishes.log] = self._log.path
             watchers.append(self._log)
         if wishes.checkpoint:  # after the log, whose length it notes
             written = self._earlier.written if self._earlier else None
@@ -241,39 +267,60 @@ class Keeper:
         wishes, checkpoints, transfer = self._wishes, self._checkpoints, self._transfer
         saved = checkpoints is not None and checkpoints.save()  # lest there be no room for the result
         try:
-            write(result.image, wishes.output, like=self._like, text=self._text(result.image))
-            self._note(wishes.output)
+            self._write(result.image, wishes.output, self._like, self._text(result.image))
             if wishes.triptych:
                 like = self._like or Photograph(transfer.content)
                 shown = like.over_white(transfer.content), like.over_white(result.image)
-                write(pictures.triptych(shown[0], transfer.paintings, shown[1]), wishes.triptych)
-                self._note(wishes.triptych)
+                self._write(pictures.triptych(shown[0], transfer.paintings, shown[1]), wishes.triptych)
         except SaveError:
             if checkpoints and saved:
                 checkpoints.save()  # with what could be written, which may then be replaced
-                say(f"nothing is lost: {wishes.checkpoint} has it all for --resume")
+                say(f"nothing is lost: {places.name(checkpoints.path)} has it all for --resume")
             raise
         if self._log:
             self._log.close()
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            say(f"go on from {wishes.checkpoint} with the same command and --resume")
+            say(f"go on from {places.name(checkpoints.path)} with the same command and --resume")
 
-    def _note(self, place: Place) -> None:
-        """Remember a result that was written: going on from the checkpoint may replace it."""
-        if self._checkpoints and places.is_file(place):
-            self._checkpoints.written[str(Path(place).absolute())] = _hash(Path(place))
+    def _write(
+        self, picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None
+    ) -> None:
+        """Write a result, and remember where it is: going on from the checkpoint may replace it."""
+        where = place
+        try:
+            write(picture, place, like=like, text=text, replace=self._wishes.may_replace(place, self._earlier))
+        except NameTaken as error:
+            self.taken.append(error)
+            self._placed[place] = where = error.place
+        if self._checkpoints and _is_regular(where):
+            self._checkpoints.written[str(Path(where).absolute())] = _hash(Path(where))
+
+    def check_names(self) -> None:
+        """Tell of results that had to be given another name.
+
+        Raises
+        ------
+        NameTaken
+            When there are any.
+        """
+        if self.taken:
+            raise NameTaken("; ".join(map(str, self.taken)), self.taken[0].place)
 
     def describe(self) -> dict[str, Any]:
         """Return what ``--json`` says of what was written."""
         wishes = self._wishes
         return {
-            "output": str(wishes.output),
-            "triptych": str(wishes.triptych) if wishes.triptych else None,
-            "log": str(wishes.log) if wishes.log else None,
+            "output": self._name(wishes.output),
+            "triptych": self._name(wishes.triptych),
+            "log": self._name(wishes.log),
             "resumed": list(self._transfer.resumed),
         }
+
+    def _name(self, place: Place | None) -> str | None:
+        """Return what a place is called in the end."""
+        return None if place is None else places.name(self._placed.get(place, place))
 
 
 def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
@@ -282,6 +329,6 @@ def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
     done, stages = sum(position.made), len(plan.stages)
     stage = f", stage {len(position.made)} of {stages}" if stages > 1 else ""
     anew = "" if plan.optimizer == "adam" or position.reason else "; L-BFGS learns the curvature anew"
-    say(f"resuming {path} after evaluation {done} of {plan.evaluations}{stage}{anew}")
+    say(f"resuming {places.name(path)} after evaluation {done} of {plan.evaluations}{stage}{anew}")
     if differences := earlier.origin.differences(origin):
         warn(f"running with {', '.join(differences)}: a rerun may not give the same bits")

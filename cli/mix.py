@@ -53,9 +53,9 @@ def mix(
         image = palette.keep_colors(image, photograph)
     image = palette.mix(image, photograph, strength)
     done = json_.dumps({"strength": strength, "colors": colors})
-    write(image, output, like=painted, text=text | {MIXED: done})
+    write(image, output, like=painted, text=text | {MIXED: done}, replace=force)
     if json:
-        print(json_.dumps({"output": output, "width": image.width, "height": image.height}))
+        print(json_.dumps({"output": places.name(output), "width": image.width, "height": image.height}))
 
 
 def _read(place: Place) -> tuple[Photograph, dict[str, str]]:

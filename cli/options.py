@@ -58,7 +58,13 @@ CudaGraph = Annotated[
         panel=MACHINE,
     ),
 ]
-Threads = Annotated[int | None, option(help="Threads of the CPU.", default="the physical cores", panel=MACHINE)]
+Threads = Annotated[
+    int | None,
+    option(
+        help="Threads of the CPU, no more than it has.", default="the physical cores that may be used", panel=MACHINE
+    ),
+]
+Oversize = Annotated[bool, option("--oversize", help="Try it even if the memory will hardly do.", panel=MACHINE)]
 Evaluations = Annotated[
     int | None,
     option("--evaluations", "-e", help="How often the loss is evaluated.", default="the recipe's", panel=OPTIMISATION),

@@ -39,7 +39,7 @@ def plot(
 
     encoding.check_output(output, force=force, inputs=logs)
     found = [Run.read(path) for path in logs]
-    write(chart_of_terms(found[0]) if len(found) == 1 else chart_of_losses(found), output)
+    write(chart_of_terms(found[0]) if len(found) == 1 else chart_of_losses(found), output, replace=force)
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,17 @@ def rerun(
     device: Annotated[
         str | None, option(help="auto, cpu, cuda or cuda:N.", default=_AS_RECORDED, panel=MACHINE)
     ] = None,
-    threads: Annotated[int | None, option(help="Threads of the CPU.", default=_AS_RECORDED, panel=MACHINE)] = None,
+    threads: Annotated[
+        int | None,
+        option(help="Threads of the CPU.", default=f"{_AS_RECORDED}, or all there are, if fewer", panel=MACHINE),
+    ] = None,
+    oversize: options.Oversize = False,
 ) -> None:
     """Make PICTURE again, from what it says of itself: with the same bits on the same machine.
 
     PICTURE may be a stranger's: nothing is opened or fetched because it says so, unless with --trust-record.
     """
+    from impasto.cli.estimating import announce, teach
     from impasto.cli.inputs import Search
     from impasto.cli.keeping import Keeper, Wishes
     from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK
@@ -112,23 +117,32 @@ def rerun(
     origin = Origin.of(transfer, where)
     _warn(made.origin, origin)
     keeper = Keeper(wishes, transfer, origin, like=found["content"][0].photograph)
+    announce(transfer, oversize=oversize, options=())
 
     def work(report: Callable[[Step], None]) -> Result:
         transfer.callback = keeper.watch(report)
         return transfer.run()
 
     result, interrupted = transfer_with_progress(work, keeper.keep)
+    teach(transfer, result)
     identical = not interrupted and _compare(made, result.image, picture)
     if json:
         about: dict[str, Any] = {**keeper.describe(), "interrupted": interrupted, "identical": identical}
         print(json_.dumps(about | describe(result)))
+    keeper.check_names()
     if interrupted:
         raise typer.Exit(1)
 
 
 def _placement(made: Record, device: str | None, threads: int | None) -> Placement:
     """Return where and how to run: as recorded, where nothing else is said."""
+    from impasto.runtime import processors
+    from impasto.runtime.session import check_threads
+
+    check_threads(threads)
     recorded = made.origin.placement
+    if recorded.threads is not None:  # it may be of a larger machine
+        recorded = replace(recorded, threads=min(recorded.threads, processors.installed()))
     if device is not None:
         recorded = replace(recorded, device=device, lowering="auto" if device != "cpu" else recorded.lowering)
     return replace(recorded, threads=recorded.threads if threads is None else threads)

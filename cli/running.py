@@ -63,13 +63,18 @@ def _summary(result: Result) -> str:
 
 
 def write(
-    picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None
+    picture: Image.Image,
+    place: Place,
+    like: Photograph | None = None,
+    text: dict[str, str] | None = None,
+    *,
+    replace: bool,
 ) -> None:
     """Write a picture and say where it is; see `impasto.runtime.encoding.write_picture`."""
     from impasto.runtime import encoding, places
 
-    encoding.write_picture(picture, place, like=like, text=text)
-    where = place if places.is_file(place) else "standard output"
+    encoding.write_picture(picture, place, like=like, text=text, replace=replace)
+    where = places.name(place) if places.is_file(place) else "standard output"
     say(f"wrote {where} ({picture.width}x{picture.height})")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json as json_
 import re
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,47 +81,54 @@ def sheet(
     lowering: options.Lowering = "auto",
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
+    oversize: options.Oversize = False,
 ) -> None:
     """Make a contact sheet: every one of CONTENTS in every style with every recipe, labelled.
 
     With one recipe, contents go down and styles across; with more, recipes and pairs of a content and a style, the
     more numerous of the two down. After Ctrl-C the same command goes on with the pictures that are missing.
     """
-    from impasto.runtime import transfer
+    from impasto.cli.estimating import announce
+    from impasto.runtime import places, transfer
+    from impasto.runtime.estimate import most_memory
 
     _check_output(output, [*contents, *style], force)
-    folder = _folder(cells or Path(output).with_suffix(".cells"))
-    photographs, paintings = _read(contents), _read(style)
-    chosen = _recipes(recipe or [DEFAULT_RECIPE], model)
+    folder = cells or Path(output).with_suffix(".cells")
     progress = _Progress()
+    with _ready(folder):
+        photographs, paintings = _read(contents), _read(style)
+        chosen = _recipes(recipe or [DEFAULT_RECIPE], model)
 
-    def prepare(photograph: _Named, painting: _Named, name: str) -> Transfer:
-        return transfer.prepare(
-            photograph.picture,
-            [painting.picture],
-            model=model,
-            recipe=name,
-            size=size,
-            evaluations=evaluations,
-            seed=seed,
-            device=device,
-            lowering=lowering,
-            threads=threads,
-            low_memory=low_memory,
-            callback=progress.show,
-        )
+        def prepare(photograph: _Named, painting: _Named, name: str) -> Transfer:
+            return transfer.prepare(
+                photograph.picture,
+                [painting.picture],
+                model=model,
+                recipe=name,
+                size=size,
+                evaluations=evaluations,
+                seed=seed,
+                device=device,
+                lowering=lowering,
+                threads=threads,
+                low_memory=low_memory,
+                callback=progress.show,
+            )
 
-    jobs = [
-        _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder, record_places)
-        for photograph in photographs
-        for painting in paintings
-        for name, weights in chosen.items()
-    ]
-    _make(jobs, folder, progress)
+        jobs = [
+            _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder, record_places)
+            for photograph in photographs
+            for painting in paintings
+            for name, weights in chosen.items()
+        ]
+        missing = _missing(jobs, folder)
+        if missing:
+            announce(most_memory(job.transfer for job in missing), oversize=oversize)
+    _make(jobs, missing, folder, progress)
     drawn = _draw(photographs, paintings, list(chosen), jobs, cell)
-    write(drawn, output)
+    write(drawn, output, replace=force)
     if json:
-        print(json_.dumps({"output": output, "cells": [job.describe() for job in jobs]}))
+        print(json_.dumps({"output": places.name(output), "cells": [job.describe() for job in jobs]}))
 
 
 @dataclass(frozen=True)
@@ -161,7 +170,8 @@ class _Job:
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
         image = self.transfer.run().image
         record = Record.of(self.transfer, origin, image, recorded_places=self.record_places)
-        encoding.write_picture(image, self.path, text=record.text)
+        if self.picture() is None:  # else another run has made the same picture meanwhile
+            encoding.write_picture(image, self.path, text=record.text)
 
     def picture(self) -> Image.Image | None:
         """Return the result that is kept, if there is one and it is whole."""
@@ -175,9 +185,10 @@ class _Job:
 
     def describe(self) -> dict[str, str]:
         """Return what ``--json`` says of it."""
-        return {
-            "content": self.content.name, "style": self.style.name, "recipe": self.recipe, "path": str(self.path)
-        }  # fmt: skip
+        from impasto.runtime import places
+
+        path = places.name(self.path)
+        return {"content": self.content.name, "style": self.style.name, "recipe": self.recipe, "path": path}
 
 
 def _slug(name: str) -> str:
@@ -195,18 +206,27 @@ def _check_output(output: str, inputs: list[Place], force: bool) -> None:
     encoding.check_output(output, force=force, inputs=inputs)
 
 
-def _folder(path: Path) -> Path:
-    """Make sure, before any work, that there is a folder to keep pictures in."""
-    from impasto.runtime import OutputError
+@contextlib.contextmanager
+def _ready(path: Path) -> Iterator[None]:
+    """Make sure, before any work, that there is a folder to keep pictures in; leave none for what is refused."""
+    from impasto.runtime import InputError, OutputError
 
     try:
+        fresh = not path.exists()
         path.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
-            return path
+            pass
     except OSError as error:
         raise OutputError(
             f"cells {path}: no folder to write to ({error.strerror}); name another with --cells"
         ) from None
+    try:
+        yield
+    except InputError:
+        with contextlib.suppress(OSError):  # another run may use it by now
+            if fresh:
+                path.rmdir()
+        raise
 
 
 def _read(given: list[str]) -> list[_Named]:
@@ -228,19 +248,24 @@ def _recipes(wanted: list[str], model: Path) -> dict[str, str]:
 # --- the work -------------------------------------------------------------------------------------------------
 
 
-def _make(jobs: list[_Job], folder: Path, progress: _Progress) -> None:
-    """Make the pictures that are missing; a signal leaves those that are done, each of them whole."""
-    missing = {job.path: job for job in jobs if job.picture() is None}
+def _missing(jobs: list[_Job], folder: Path) -> list[_Job]:
+    """Return one job for each picture that is missing, and say how many there are already."""
+    missing = list({job.path: job for job in jobs if job.picture() is None}.values())
     if len(missing) < len(jobs):
         say(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already")
+    return missing
+
+
+def _make(jobs: list[_Job], missing: list[_Job], folder: Path, progress: _Progress) -> None:
+    """Make the pictures that are missing; a signal leaves those that are done, each of them whole."""
 
     def stage(done: int) -> Stage:
-        open_ = [*missing][done:]
+        open_ = {job.path for job in missing[done:]}
         kept = f"{sum(job.path not in open_ for job in jobs)} of {len(jobs)} pictures are kept in {folder}"
         return Stage(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
 
     with within(stage(0)), progress:
-        for number, job in enumerate(missing.values(), 1):
+        for number, job in enumerate(missing, 1):
             progress.begin(job, number, len(missing))
             job.make()
             enter(stage(number))

@@ -55,6 +55,7 @@ def prepare() -> None:
         atexit.register(settle, _END)
     if sys.stdout is not None and _descriptor(sys.stdout) is not None:
         sys.stdout = _results(sys.stdout)
+        setattr(sys, "__stdout__", sys.stdout)  # noqa: B010, a constant to type checkers; for who names /dev/stdout
 
 
 def settle(seconds: float) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from impasto.cli import options
-from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
+from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.messages import say
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
@@ -184,9 +184,7 @@ def stylize(
     conv_search: options.ConvSearch = CONV_SEARCH,
     conv_workspace: options.ConvWorkspace = True,
     cuda_graph: options.CudaGraph = None,
-    oversize: Annotated[
-        bool, option("--oversize", help="Try it even if the memory will hardly do.", panel=MACHINE)
-    ] = False,
+    oversize: options.Oversize = False,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
     from impasto.cli.estimating import announce, teach
@@ -252,6 +250,7 @@ def stylize(
     if json:
         about = {"interrupted": interrupted, **describe(result), "estimate": estimate.to_mapping()}
         print(json_.dumps({**keeper.describe(), **about}))
+    keeper.check_names()
     if interrupted:
         raise typer.Exit(1)
 

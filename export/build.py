@@ -32,7 +32,18 @@ from impasto.export.parameters import tensors
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights import Provenance, Weights
 from impasto.export.winograd import measuring, small, winograd
-from impasto.runtime.errors import ExportError, InputError, ModelError, OutputError, RecipeError, TransferError
+from impasto.runtime import places
+from impasto.runtime.errors import (
+    ExportError,
+    InputError,
+    MemoryShortage,
+    ModelError,
+    NameTaken,
+    OutputError,
+    RecipeError,
+    TransferError,
+)
+from impasto.runtime.files import free_name
 from impasto.runtime.model import (
     ALGEBRA,
     GUIDED_OBJECTIVE,
@@ -53,6 +64,7 @@ from impasto.runtime.model import (
     small_kind,
 )
 from impasto.runtime.recipe import Recipe
+from impasto.shortage import advice, is_shortage
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
@@ -127,6 +139,11 @@ def export_model(
         Before any work: when a recipe names a layer that the network lacks, or the folder cannot be written to.
     ExportError
         When a graph fails its checks.
+    MemoryShortage
+        When there is too little memory to check it.
+    NameTaken
+        When another program has written to the folder meanwhile, so that something would be lost: the model is in
+        another folder beside it.
     """
     folder, notify = Path(folder), notify or (lambda line: None)
     network = NETWORKS[weights.network]
@@ -141,12 +158,16 @@ def export_model(
             staging.mkdir()
             file = write_weights(weights, staging / WEIGHTS_FILE)
             (staging / NOTICE_FILE).write_text(notice(weights.provenance), "utf-8")
-            kept = _kept_recipes(folder, recipes, file, force=force, notify=notify)
+            _kept_recipes(folder, recipes, file, force=force, notify=notify)
             for recipe in recipes:
                 _write_graphs(staging, recipe, network, weights, file)
             for name in ALGEBRA:
                 _save(algebra(name), staging / algebra_file(name))
             checks = _check_all(staging, recipes, notify)
+            try:  # another export may have ended meanwhile
+                kept = _kept_recipes(folder, recipes, file, force=force, notify=lambda line: None)
+            except OutputError as error:
+                raise _placed_elsewhere(staging, folder, error) from None
             _carry_over(folder, staging, kept)
             with unfinished.unbroken():
                 _put_in_place(staging, folder, Path(beside) / "previous")
@@ -250,6 +271,8 @@ def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str],
             for check in pending:
                 checks.append(check.result())
                 notify(str(checks[-1]))
+        except MemoryShortage as error:
+            raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
         except TransferError as error:
             raise ExportError(f"self-check failed: {error}") from error
         finally:  # after a failure, or Ctrl-C, no more are begun
@@ -326,7 +349,9 @@ def _read_metadata(path: Path) -> Metadata:
     """Return what a graph says of itself. onnxruntime would need the weights for that, and those may be damaged."""
     try:
         properties = onnx.load(path, load_external_data=False).metadata_props
-    except Exception:  # protobuf has several, and they differ between its implementations
+    except Exception as error:  # protobuf has several, and they differ between its implementations
+        if is_shortage(error):
+            raise MemoryShortage(f"{path}: cannot be read for want of memory; {advice()}") from None
         raise ModelError(f"{path}: damaged; export it again with --force") from None
     return Metadata.from_json(next((p.value for p in properties if p.key == METADATA_KEY), ""), str(path))
 
@@ -362,6 +387,20 @@ def _put_in_place(staging: Path, folder: Path, previous: Path) -> None:
     finally:
         if previous.exists() and not folder.exists():
             previous.rename(folder)
+
+
+def _placed_elsewhere(staging: Path, folder: Path, reason: OutputError) -> NameTaken:
+    """Put a finished model beside its folder, under a name that is free, and return the error that says so."""
+
+    def take(path: Path) -> bool:
+        if path.exists():
+            return False
+        staging.rename(path)
+        return True
+
+    other = free_name(folder, take)
+    what = str(reason).partition(";")[0]
+    return NameTaken(f"{what}, by another export meanwhile; the new model is in {places.name(other)}", other)
 
 
 def _prefix(folder: Path) -> str:

@@ -7,31 +7,68 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
-#: Version of Linux's control groups -> where they are, the files with limit and usage, and the name in `memory.stat`
-#: of what the system takes back before it refuses: files read once and kept.
+from impasto.runtime import processors
+from impasto.runtime.groups import groups, lines, number
+
+#: Version of control groups -> the files with limits, that with the usage, and the name in `memory.stat` of what the
+#: system takes back before it refuses: files read once and kept. Above `memory.high` a process is slowed to a crawl.
 _CGROUPS = {
-    2: ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    1: ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: (("memory.max", "memory.high"), "memory.current", "inactive_file"),
+    1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
 }
+
+#: Limits of a process, as /proc/self/limits calls them -> what of /proc/self/status counts, and the shell's name.
+_OWN_LIMITS = {"Max address space": ("VmSize", "ulimit -v"), "Max data size": ("VmData", "ulimit -d")}
+
+#: Address space is not memory. onnxruntime takes memory in pieces that double, the last of them half used; and each
+#: thread has a stack and an arena of the C library. What a run took, from 64 to 512 pixels a side, with 1 to 8 threads:
+#: up to 1.25 times the size that an estimate says at worst, and 125 MB a thread.
+_SPREAD, _THREAD = 1.25, 125_000_000
+
+
+@dataclass(frozen=True)
+class Room:
+    """The size that a process could grow to.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    limit
+        What sets it, such as ``ulimit -v``; empty for the memory that the system has left.
+    """
+
+    size: int
+    limit: str = ""
 
 
 def available_memory(root: Path | None = None) -> int | None:
-    """Return the size in bytes that this process could grow to without swapping, or None where that is not known.
+    """Return the size in bytes that this process could grow to, or None where that is not known; see `room`."""
+    found = room(root)
+    return None if found is None else found.size
+
+
+def room(root: Path | None = None, threads: int | None = None) -> Room | None:
+    """Return the size that this process could grow to without swapping, or None where that is not known.
 
     On Linux what the system has left (``MemAvailable``), or what the control groups of this process leave (a
-    container's limit, for instance), plus what the process has already. On macOS and Windows what is free.
+    container's limit, for instance), or its own limits (``ulimit -v``), plus what the process has already. On macOS and
+    Windows what is free.
 
     Parameters
     ----------
     root
         Where Linux's files are; the root of the file system by default.
+    threads
+        How many the process will start, each of which takes addresses; as many as it may use by default.
     """
     if root is not None:
-        return _on_linux(root)
-    ways = {"linux": lambda: _on_linux(Path("/")), "darwin": _on_macos, "win32": _on_windows}
+        return _on_linux(root, threads)
     with contextlib.suppress(AttributeError, KeyError, OSError, ValueError):
+        ways = {"linux": lambda: _on_linux(Path("/"), threads), "darwin": _on_macos, "win32": _on_windows}
         return ways[sys.platform]()
     return None
 
@@ -39,61 +76,66 @@ def available_memory(root: Path | None = None) -> int | None:
 # --- Linux ----------------------------------------------------------------------------------------------------
 
 
-def _on_linux(root: Path) -> int | None:
-    left = [*_system(root), *_groups(root)]
-    return max(0, min(left)) + _own(root) if left else None
+def _on_linux(root: Path, threads: int | None) -> Room | None:
+    left = [*_system(root), *_groups(root), *_limits(root, threads or processors.usable())]
+    if not left:
+        return None
+    narrowest = min(left, key=lambda found: found.size)
+    return Room(max(0, narrowest.size) + _own(root), narrowest.limit)
 
 
-def _system(root: Path) -> Iterator[int]:
+def _system(root: Path) -> Iterator[Room]:
     """Yield what the system has left, if it says so: kernels before 3.14 do not."""
-    for line in _lines(root / "proc/meminfo"):
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            yield from (1024 * int(number) for number in value.split()[:1] if number.isdecimal())
+    if kilobytes := _field(root / "proc/meminfo", "MemAvailable"):
+        yield Room(1024 * kilobytes)
 
 
-def _groups(root: Path) -> Iterator[int]:
-    """Yield what each control group around this process leaves of its limit."""
-    for line in _lines(root / "proc/self/cgroup"):
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        mount, *names = _CGROUPS[1 if controllers else 2]
-        # In a container the path may be the host's, of which only the mount itself is to be seen.
-        inside = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
-        for depth in range(len(inside), -1, -1):
-            yield from _left(root.joinpath(mount, *inside[:depth]), *names)
+def _groups(root: Path) -> Iterator[Room]:
+    """Yield what each control group around this process leaves of its limits."""
+    for version, group in groups(root, "memory"):
+        limits, usage, reclaimable = _CGROUPS[version]
+        used = number(group / usage)
+        for name in limits:
+            allowed = number(group / name)  # without a limit it says "max"
+            if allowed is not None and used is not None:
+                pairs = (line.split() for line in lines(group / "memory.stat"))
+                kept = next((int(pair[1]) for pair in pairs if pair[:1] == [reclaimable] and pair[1:2]), 0)
+                yield Room(allowed - used + kept, f"the control group's {name}")
 
 
-def _left(group: Path, limit: str, usage: str, reclaimable: str) -> Iterator[int]:
-    allowed, used = (_lines(group / name)[:1] for name in (limit, usage))
-    if allowed and used and allowed[0].isdecimal() and used[0].isdecimal():  # without a limit it says "max"
-        pairs = (line.split() for line in _lines(group / "memory.stat"))
-        kept = next((int(pair[1]) for pair in pairs if pair[:1] == [reclaimable] and pair[1:2]), 0)
-        yield int(allowed[0]) - int(used[0]) + kept
+def _limits(root: Path, threads: int) -> Iterator[Room]:
+    """Yield what the process's own limits leave, in memory."""
+    for line in lines(root / "proc/self/limits"):
+        for name, (counted, called) in _OWN_LIMITS.items():
+            soft = line.removeprefix(name).split()[:1]
+            used = _field(root / "proc/self/status", counted)
+            if line.startswith(name) and soft and soft[0].isdecimal() and used is not None:
+                left = int(soft[0]) - 1024 * used - _THREAD * threads
+                yield Room(round(left / _SPREAD), called)
+
+
+def _field(path: Path, name: str) -> int | None:
+    """Return the number that stands after a name and a colon, in a file of such lines."""
+    for line in lines(path):
+        found, _, value = line.partition(":")
+        if found == name and value.split() and value.split()[0].isdecimal():
+            return int(value.split()[0])
+    return None
 
 
 def _own(root: Path) -> int:
     """Return what this process has now: its resident size."""
-    for line in _lines(root / "proc/self/statm")[:1]:
+    for line in lines(root / "proc/self/statm")[:1]:
         pages = line.split()[1:2]
         if pages and pages[0].isdecimal():
             return int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-
-
 # --- macOS and Windows ----------------------------------------------------------------------------------------
 
 
-def _on_macos() -> int | None:
+def _on_macos() -> Room | None:
     """Return free and inactive pages, from `host_statistics64`; its counts begin with free, active, inactive."""
     system = ctypes.CDLL("/usr/lib/libSystem.B.dylib")
     host_vm_info64, words = 4, 64  # the flavour; more than its structure has
@@ -102,7 +144,7 @@ def _on_macos() -> int | None:
     failed = system.host_statistics64(
         ctypes.c_uint32(system.mach_host_self()), host_vm_info64, ctypes.byref(counts), ctypes.byref(length)
     )
-    return None if failed else (counts[0] + counts[2]) * os.sysconf("SC_PAGE_SIZE")
+    return None if failed else Room((counts[0] + counts[2]) * os.sysconf("SC_PAGE_SIZE"))
 
 
 class _MemoryStatus(ctypes.Structure):
@@ -121,9 +163,9 @@ class _MemoryStatus(ctypes.Structure):
     )
 
 
-def _on_windows() -> int | None:
+def _on_windows() -> Room | None:
     """Return the physical memory that is free, from `GlobalMemoryStatusEx`."""
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
     kernel: ctypes.CDLL = vars(ctypes)["windll"].kernel32  # an attribute on Windows only
     done: int = kernel.GlobalMemoryStatusEx(ctypes.byref(status))
-    return int(status.available_physical) if done else None
+    return Room(int(status.available_physical)) if done else None

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime import npz, places, plain
 from impasto.runtime.errors import InputError
+from impasto.runtime.files import Own
 from impasto.runtime.optimize import Adam
 from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.record import Origin
@@ -156,6 +157,8 @@ class Checkpoint:
             archive = npz.Archive(file)
             about = plain.parse_json(archive.read("about", _LONGEST).tobytes().decode())
             found = about.pop("format")
+        except MemoryError:
+            raise
         except Exception:  # whatever is wrong, it is another file
             raise InputError(f"{where}: is damaged, or no checkpoint of impasto; begin anew with --force") from None
         if found != FORMAT:
@@ -188,11 +191,11 @@ class Checkpoint:
         """
         try:
             if not Path(path).is_file():  # a pipe would be waited for, and a device has no end
-                raise InputError(f"checkpoint {path}: cannot be read (it is no file); check the path")
+                raise InputError(f"{_where(path)}: cannot be read (it is no file); check the path")
             with Path(path).open("rb") as file:
-                return cls._from_file(file, f"checkpoint {path}")
+                return cls._from_file(file, _where(path))
         except OSError as error:
-            raise InputError(f"checkpoint {path}: cannot be read ({error.strerror}); check the path") from None
+            raise InputError(f"{_where(path)}: cannot be read ({error.strerror}); check the path") from None
 
     def check(self, transfer: Transfer, origin: Origin, path: str | Path) -> None:
         """Refuse to go on with a transfer that is another one than that of this checkpoint, at `path`.
@@ -207,7 +210,7 @@ class Checkpoint:
             found.append(f"the weights in {origin.model.place} are others")
         if found:
             raise InputError(
-                f"checkpoint {path}: is of another run ({'; '.join(found)}); name another --checkpoint, or begin anew "
+                f"{_where(path)}: is of another run ({'; '.join(found)}); name another --checkpoint, or begin anew "
                 "with --force and without --resume"
             )
 
@@ -254,6 +257,10 @@ def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict
     return arrays
 
 
+def _where(path: str | Path) -> str:
+    return f"checkpoint {places.name(Path(path))}"
+
+
 def _flat(data: Any, name: str = "") -> dict[str, Any]:
     """Return plain data as values by their path."""
     items = data.items() if isinstance(data, dict) else enumerate(data, 1) if isinstance(data, (list, tuple)) else None
@@ -268,7 +275,7 @@ class Checkpoints(Watcher):
     Parameters
     ----------
     path
-        The file.
+        The file. What is there when the run begins may be replaced; what another run puts there later is not.
     transfer, origin
         What is to be done, and with what.
     log
@@ -280,6 +287,8 @@ class Checkpoints(Watcher):
 
     Attributes
     ----------
+    path
+        The file; another one beside it once another run has taken its name.
     written
         The same, of the next checkpoint: to be added to.
     """
@@ -297,10 +306,15 @@ class Checkpoints(Watcher):
         seconds: float = 2.0,
     ) -> None:
         super().__init__()
-        self.path, self._transfer, self._origin = Path(path), transfer, origin
+        self._file, self._transfer, self._origin = Own(Path(path), replace=True), transfer, origin
         self.written = dict(written or {})
         self._log, self._pace = log, Pace(seconds)
         transfer.after_stage = self._after_stage
+
+    @property
+    def path(self) -> Path:
+        """See above."""
+        return self._file.path
 
     def see(self, step: Step) -> None:
         """Write the checkpoint, if it is time, and there is anything to go on from."""
@@ -319,11 +333,11 @@ class Checkpoints(Watcher):
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
         checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.position(), log, self.written)
         try:
-            places.write(checkpoint.to_bytes(), self.path)
+            data = checkpoint.to_bytes()
+            self._file.write(lambda path, replace: places.write(data, path, replace=replace))
         finally:
             self._pace.done(began)
 
     def remove(self) -> None:
         """Remove the checkpoint: the result is there."""
-        self.attempt(lambda: self.path.unlink(missing_ok=True))
-        places.clear_up(self.path)
+        self.attempt(self._file.remove)

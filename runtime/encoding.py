@@ -25,7 +25,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95, "subsa
 _NAMED = 5
 
 
-def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] = ()) -> Place:
+def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] = (), again: bool = False) -> Place:
     """Make sure, before any work, that a picture can be written to a file, or to standard output (``-``).
 
     Parameters
@@ -34,6 +34,8 @@ def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] =
         Whether a file that is there may be replaced.
     inputs
         Pictures that are being read: files among these are never replaced.
+    again
+        Whether it will be written more than once.
 
     Raises
     ------
@@ -43,13 +45,19 @@ def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] =
     """
     suffix = Path(place).suffix
     if places.is_file(place) and suffix.lower() not in _FORMATS:
-        raise OutputError(f"output {place}: unknown format {suffix!r}; expected a name ending in {', '.join(_FORMATS)}")
-    places.check_destination(place, force=force, inputs=inputs)
+        expected = f"expected a name ending in {', '.join(_FORMATS)}"
+        raise OutputError(f"output {places.name(place)}: unknown format {suffix!r}; {expected}")
+    places.check_destination(place, force=force, inputs=inputs, again=again)
     return place
 
 
 def write_picture(
-    image: Image.Image, place: Place, *, like: Photograph | None = None, text: Mapping[str, str] | None = None
+    image: Image.Image,
+    place: Place,
+    *,
+    like: Photograph | None = None,
+    text: Mapping[str, str] | None = None,
+    replace: bool = True,
 ) -> None:
     """Write a picture, PNG or JPEG by extension, PNG to standard output (``-``): whole, or not at all.
 
@@ -66,14 +74,19 @@ def write_picture(
     text
         By keyword (1 to 79 printable Latin-1 characters), what `read_text` finds again: iTXt chunks of a PNG, the
         EXIF's UserComment in a JPEG. A comment that is there moves beneath the keyword ``UserComment``.
+    replace
+        Whether a file that is there may be replaced.
 
     Raises
     ------
+    NameTaken
+        When it may not be replaced, and one is there: the picture is in another file beside it.
     SaveError
         When it cannot be written, for want of space for instance; whatever was there is still there.
     """
     format_ = _FORMATS[Path(place).suffix.lower()] if places.is_file(place) else "PNG"
-    places.write(_encode(image, format_, like or Photograph(image), embedded.sound(text or {})), place)
+    data = _encode(image, format_, like or Photograph(image), embedded.sound(text or {}))
+    places.write(data, place, replace=replace)
 
 
 def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:

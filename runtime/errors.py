@@ -12,11 +12,14 @@ ImpastoError
 ├── TransferError         failed while optimising (exit 1)
 │   ├── MemoryShortage    for want of memory
 │   └── SaveError         failed while writing the result
+│       └── NameTaken     written, under another name than was asked for
 └── ExportError           failed while exporting (exit 1)
 
 The text of each is one line: what is wrong, where, and what to do about it. It may quote what strangers wrote: whatever
 a terminal would obey in that is escaped.
 """
+
+from pathlib import Path
 
 from impasto.text import printable
 
@@ -66,6 +69,14 @@ class MemoryShortage(TransferError):  # Python's own MemoryError has the name
 
 class SaveError(TransferError):
     """The result could not be written."""
+
+
+class NameTaken(SaveError):
+    """Another program has taken a file's name meanwhile: the result is in another file, `place`."""
+
+    def __init__(self, text: str, place: Path) -> None:
+        super().__init__(text)
+        self.place = place
 
 
 class ExportError(ImpastoError):

@@ -7,7 +7,7 @@ the machine. The time is measured on this machine: see `impasto.runtime.timings`
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from impasto.runtime.available import available_memory
+from impasto.runtime import processors
+from impasto.runtime.available import room
 from impasto.runtime.errors import InputError
 from impasto.runtime.model import DIRECT, WINOGRAD, kind_for, small_kind
 from impasto.runtime.objective import Objective
@@ -24,7 +25,7 @@ from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.session import Placement, foreseen
 from impasto.runtime.sizes import MIN_SIDE, fitted_size
-from impasto.runtime.timings import Timing, Timings, cores, kind_of
+from impasto.runtime.timings import Timing, Timings, kind_of
 from impasto.runtime.transfer import Result, Step, Transfer
 
 Sizes = Sequence[tuple[int, int]]
@@ -167,6 +168,8 @@ class Estimate:
         (width, height), in the same proportions, of the largest picture that fits; None where this one does, or none.
     low_memory_fits
         Whether it would fit with low memory, where it does not.
+    limit
+        What limits the size it can have, such as ``ulimit -v``; empty for the memory that the system has left.
     """
 
     width: int
@@ -180,14 +183,20 @@ class Estimate:
     measured: bool = False
     largest: tuple[int, int] | None = None
     low_memory_fits: bool = False
+    limit: str = ""
 
     @property
     def fits(self) -> bool:
         """Whether the memory will do even at worst, as far as that is known."""
         return self.at_most is None or self.available is None or self.at_most <= self.available
 
-    def check(self) -> None:
+    def check(self, options: Collection[str] = ("--size", "--low-memory")) -> None:
         """Refuse a picture that does not fit.
+
+        Parameters
+        ----------
+        options
+            What the user can choose, beside ``--oversize``: the text names nothing else.
 
         Raises
         ------
@@ -197,13 +206,16 @@ class Estimate:
         if self.fits:
             return
         assert self.memory is not None and self.at_most is not None and self.available is not None
-        ways = ["add --low-memory"] if self.low_memory_fits else []
-        if self.largest:
+        ways = ["add --low-memory"] if self.low_memory_fits and "--low-memory" in options else []
+        if self.largest and "--size" in options:
             ways.append("choose --size {}x{}, the largest that fits".format(*self.largest))
+        ways += [f"raise the limit of {self.limit}"] if self.limit else []
         ways.append("try it all the same with --oversize")
+        within = f" within {self.limit}" if self.limit else ""
         raise InputError(
             f"size {self.width}x{self.height}: takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of "
-            f"memory, and {_gigabytes(self.available)} are available; {', or '.join(ways)}"
+            f"memory, and {_gigabytes(self.available)} are available{within}; "
+            f"{', or '.join(ways)}"
         )
 
     def __str__(self) -> str:
@@ -251,9 +263,8 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     """
     plan, placement = transfer.plan, foreseen(transfer.placement)
     left = _left(plan, made)
-    found = Estimate(plan.width, plan.height, len(left), sum(stage.evaluations for stage in left))
-    if placement.device == "cpu":
-        found = _with_memory(found, plan, _sizes(transfer), placement)
+    found = estimate_memory(plan, _sizes(transfer), placement)
+    found = replace(found, stages=len(left), evaluations=sum(stage.evaluations for stage in left))
     timing = _timing(transfer, left, placement, timings, measure=found.fits)
     if timing is None and placement.device != "cpu":
         return found
@@ -261,12 +272,37 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     return replace(found, seconds=min(seconds, plan.time_limit or seconds), measured=timing is not None)
 
 
-def _with_memory(found: Estimate, plan: Plan, styles: Sizes, placement: Placement) -> Estimate:
-    """Return an estimate with what there is to say of the host's memory."""
+def most_memory(transfers: Iterable[Transfer]) -> Transfer:
+    """Return which of several transfers takes the most of the host's memory."""
+
+    def peak(transfer: Transfer) -> int:
+        placement = foreseen(transfer.placement)
+        return peak_memory(transfer.plan, _sizes(transfer), placement.lowering, placement.low_memory)
+
+    return max(transfers, key=peak)
+
+
+def estimate_memory(plan: Plan, styles: Sizes, placement: Placement) -> Estimate:
+    """Estimate the memory alone, of a plan that no model need be there for.
+
+    Parameters
+    ----------
+    styles
+        Widths and heights of the style pictures.
+    placement
+        With a definite device and lowering: see `impasto.runtime.session.foreseen`.
+    """
+    found = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
+    if placement.device != "cpu":
+        return found
     lowering, low_memory = placement.lowering, placement.low_memory
-    memory, available = peak_memory(plan, styles, lowering, low_memory), available_memory()
-    found = replace(found, memory=memory, at_most=round(AT_MOST * memory), available=available)
-    if available is None or found.fits:
+    memory, found_room = peak_memory(plan, styles, lowering, low_memory), room(threads=placement.threads)
+    found = replace(found, memory=memory, at_most=round(AT_MOST * memory))
+    if found_room is None:
+        return found
+    available = found_room.size
+    found = replace(found, available=available, limit=found_room.limit)
+    if found.fits:
         return found
     return replace(
         found,
@@ -399,7 +435,7 @@ def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
 def _rough(placement: Placement) -> Timing:
     """Return what any machine's timing may be."""
     timing = Timing(opening=1.0)
-    timing.learn(1, ROUGHLY[placement.lowering] / (placement.threads or cores()))
+    timing.learn(1, ROUGHLY[placement.lowering] / (placement.threads or processors.usable()))
     return timing
 
 

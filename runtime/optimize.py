@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime.errors import TransferError
 from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
+from impasto.shortage import limits
 
 T = TypeVar("T")
 
@@ -212,15 +213,21 @@ class _Search:
 
 
 def preload(optimizer: str) -> None:
-    """Import what `minimize` will need for that optimiser in the background; SciPy's takes as long as an evaluation."""
+    """Import what `minimize` will need for that optimiser in the background; SciPy's takes as long as an evaluation.
+
+    Under a limit of addresses it is imported at once: graphs could leave too few, and then its BLAS tries for ever.
+    """
 
     def work() -> None:
-        with contextlib.suppress(ImportError):  # `minimize` meets it, too, and says so
+        with contextlib.suppress(Exception):  # `minimize` meets it, too, and says so
             import scipy.optimize  # noqa: F401
             import threadpoolctl  # noqa: F401
 
     if optimizer == "lbfgs":
-        threading.Thread(target=work, name="preload").start()
+        thread = threading.Thread(target=work, name="preload")
+        thread.start()
+        if limits():
+            thread.join()
 
 
 def minimize(

@@ -13,7 +13,6 @@ import socket
 import ssl
 import stat
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,8 +25,9 @@ from urllib.error import URLError
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 import impasto
-from impasto import unfinished
+from impasto.runtime import files
 from impasto.runtime.errors import OutputError, PictureError, SaveError
+from impasto.text import printable
 
 #: Text may be a path, ``-`` (standard input or output) or a URL; a `Path` is a file's, whatever it looks like.
 Place = str | Path
@@ -85,13 +85,13 @@ def is_file(place: Place) -> bool:
 def name(place: Place) -> str:
     """Return what messages call a place: of an address neither user, password nor query, which may be secret."""
     if not is_url(place):
-        return str(place)
+        return printable(str(place))
     try:
         parts = _split(str(place))
     except _RefusedError:
         return f"{str(place).partition(':')[0]}:..."
     shown = urlunsplit((parts.scheme, _host(parts), parts.path, "", "")) + ("?..." if parts.query else "")
-    return "".join(character for character in shown if character.isprintable())
+    return printable(shown)
 
 
 # --- coming in ------------------------------------------------------------------------------------------------
@@ -331,8 +331,15 @@ def _why_not_fetched(error: Exception, limits: Limits) -> str:
 # --- going out ------------------------------------------------------------------------------------------------
 
 
-def check_destination(place: Place, *, force: bool = False, inputs: Sequence[Place] = ()) -> None:
+def check_destination(place: Place, *, force: bool = False, inputs: Sequence[Place] = (), again: bool = False) -> None:
     """Make sure that a file can be written to a place, or that standard output leads somewhere.
+
+    Parameters
+    ----------
+    force, again
+        Whether a file that is there may be replaced; whether it will be written more than once.
+    inputs
+        What is being read: files among these are never replaced.
 
     Raises
     ------
@@ -345,9 +352,9 @@ def check_destination(place: Place, *, force: bool = False, inputs: Sequence[Pla
         _check_standard_output()
         return
     try:
-        _check_file(Path(place), force, [Path(other) for other in inputs if is_file(other)])
+        files.check(Path(place), force, [Path(other) for other in inputs if is_file(other)], again=again)
     except OSError as error:
-        raise OutputError(f"output {place}: cannot be written ({error.strerror}); choose another place") from None
+        raise OutputError(f"output {name(place)}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def _check_standard_output() -> None:
@@ -357,63 +364,31 @@ def _check_standard_output() -> None:
         raise OutputError("output -: standard output is a terminal; redirect it into a file, or name one")
 
 
-def _check_file(path: Path, force: bool, inputs: Sequence[Path]) -> None:
-    if path.is_dir():
-        raise OutputError(f"output {path}: is a folder; expected a file name")
-    if not path.parent.is_dir():
-        raise OutputError(f"output {path}: folder {path.parent} does not exist; make it first")
-    for other in inputs:
-        if path.exists() and other.exists() and path.samefile(other):
-            raise OutputError(f"output {path}: is one of the pictures to be read; choose another name")
-    if path.exists() and not force:
-        raise OutputError(f"output {path}: exists already; choose another name, or replace it with --force")
-    with unfinished.unbroken(), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-        pass
+def write(data: bytes, place: Place, *, replace: bool = True) -> None:
+    """Write a whole file, or nothing; see `impasto.runtime.files`. ``-`` is standard output.
 
-
-def write(data: bytes, place: Place) -> None:
-    """Write a whole file, or nothing: beside its place, then renamed into it. ``-`` is standard output.
+    Parameters
+    ----------
+    replace
+        Whether a file that is there may be replaced. Otherwise one that another program has made meanwhile stays.
 
     Raises
     ------
+    NameTaken
+        When it may not be replaced, and one is there: the data are in another file beside it.
     SaveError
         When it cannot be written, for want of space for instance; whatever was there is still there.
     """
     try:
         if is_file(place):
-            with unfinished.unbroken():
-                _replace(Path(place), data)
+            files.write(data, Path(place), replace=replace)
         else:
             _write_standard_output(data)
     except OSError as error:
         raise SaveError(
-            f"output {place}: could not be written ({error.strerror or error}); make room or choose another place, "
-            "and run it again"
+            f"output {name(place)}: could not be written ({error.strerror or error}); make room or choose another "
+            "place, and run it again"
         ) from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut might leave an empty file under the final name
-        temporary.chmod(0o666 & ~_umask())  # temporary files are private; a result is not
-        temporary.replace(path)
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def clear_up(path: Path) -> None:
-    """Remove what processes that were killed while they wrote a file have left beside it."""
-    left = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # as `tempfile` names them
-    with contextlib.suppress(OSError):
-        for other in path.absolute().parent.iterdir():
-            if left.fullmatch(other.name) and other.is_file():
-                other.unlink()
 
 
 def _write_standard_output(data: bytes) -> None:
@@ -424,9 +399,3 @@ def _write_standard_output(data: bytes) -> None:
         with contextlib.suppress(OSError):  # else Python tries, and complains, once more when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -22,7 +22,7 @@ from typing import Any
 from PIL import Image
 
 import impasto
-from impasto.runtime import places, plain
+from impasto.runtime import places, plain, processors
 from impasto.runtime.errors import InputError
 from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
@@ -140,7 +140,7 @@ class Model:
     @classmethod
     def of(cls, folder: str | Path, metadata: Metadata) -> Model:
         """Describe a model folder by the metadata of one of its graphs."""
-        path = os.path.abspath(folder)  # noqa: PTH100, which would leave ``..``, and that is no name
+        path = os.path.abspath(folder)  # noqa: PTH100  # a link keeps its name, and ".." goes
         return cls(path, metadata.network, metadata.exporter, metadata.weights_sha256, metadata.random_weights)
 
 
@@ -151,7 +151,7 @@ class Machine:
     Attributes
     ----------
     processor, cpus
-        The name of the processor, and how many of them the system shows.
+        The name of the processor, and how many of them the process may use.
     versions
         Of Python, impasto and what it computes with.
     """
@@ -170,18 +170,7 @@ class Machine:
                 versions[name] = version(name)
             except PackageNotFoundError:  # put there by something other than an installer
                 versions[name] = "unknown"
-        return cls(_processor(), os.cpu_count() or 1, versions)
-
-
-def _processor() -> str:
-    """Return the name of the processor: which instructions it has decides how sums are rounded."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return cls(processors.name(), processors.usable(), versions)
 
 
 @dataclass(frozen=True)

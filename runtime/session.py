@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime import plain
+from impasto.runtime import plain, processors
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.driver import check_gpu, missing_library
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
@@ -32,6 +32,7 @@ from impasto.runtime.model import (
     ModelFolder,
     export_again,
 )
+from impasto.shortage import advice, is_shortage, limits
 
 T = TypeVar("T")
 
@@ -45,10 +46,7 @@ _REDIRECTING = threading.Lock()
 
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _INSTALL = "pip install 'impasto[cpu]' or, with an NVIDIA GPU, pip install 'impasto[gpu]'; one of the two, not both"
-_QUIET, _FATAL = 3, 4  # onnxruntime's log levels: errors and worse; nothing but the fatal
-
-#: How onnxruntime, the C++ library, CUDA and its libraries say that memory is short.
-_NO_MEMORY = re.compile(r"bad_alloc|alloc_failed|failed to allocate|out of memory|available memory", re.IGNORECASE)
+_FATAL = 4  # onnxruntime's log level for nothing but what is fatal: errors are raised, and need not be printed, too
 
 #: How onnxruntime tells a failure of CUDA or its libraries, between many other words.
 _CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUDNN_FE|CUBLAS|CUBLASLT) failure \d+: [^;]+")
@@ -61,10 +59,15 @@ def import_onnxruntime() -> Any:
     ------
     DeviceError
         When onnxruntime is not installed or cannot be loaded.
+    MemoryShortage
+        When there is no room for it.
     """
     try:
         import onnxruntime
-    except ImportError as error:
+    except (ImportError, MemoryError) as error:
+        if is_shortage(error):
+            raise MemoryShortage(f"onnxruntime does not load for want of memory; {advice()}") from error
+        assert isinstance(error, ImportError)
         what = "is not installed" if error.name == "onnxruntime" else f"does not load ({error})"
         raise DeviceError(f"onnxruntime {what}; {_INSTALL}") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # what an uninstalled twin of the two wheels leaves behind
@@ -83,7 +86,7 @@ class Placement:
     lowering
         ``auto`` (``winograd`` on a CPU, where it is about twice as fast; else ``direct``), or one of the two.
     threads
-        Threads of the CPU; onnxruntime's choice, the physical cores, by default.
+        Threads of the CPU; by default as many as `impasto.runtime.processors` says.
     low_memory
         Give memory back after every evaluation, for more time: on a CPU less is needed, on CUDA it is only free between
         evaluations.
@@ -154,7 +157,7 @@ class Runner:
     def __init__(self, inference: Any, name: str, placement: Placement) -> None:
         self._inference = inference
         self._options = import_onnxruntime().RunOptions()
-        self._options.log_severity_level = _FATAL  # errors are raised; they need not be printed, too
+        self._options.log_severity_level = _FATAL
         self.name, self.placement = name, placement
         self.device = placement.device
         self.outputs: tuple[str, ...] = tuple(x.name for x in inference.get_outputs())
@@ -228,11 +231,11 @@ class Runner:
 
     def _failure(self, error: Exception) -> TransferError:
         """Return an error of onnxruntime's in our words."""
-        if _says_memory(error):
+        if is_shortage(error):
             return _shortage(self.name, self.placement)
-        advice = "please report it" if self.device == "cpu" else "try --device cpu"
-        advice += ", or --no-cuda-graph" if self.placement.recorded else ""
-        return TransferError(f"{self.name}: onnxruntime failed on {self.device} ({_one_line(error)}); {advice}")
+        way = "please report it" if self.device == "cpu" else "try --device cpu"
+        way += ", or --no-cuda-graph" if self.placement.recorded else ""
+        return TransferError(f"{self.name}: onnxruntime failed on {self.device} ({_one_line(error)}); {way}")
 
 
 class Session(Runner):
@@ -291,16 +294,13 @@ def download_number(array: DeviceArray) -> float:
     return float(array.numpy().item())
 
 
-def _says_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
-
-
 def _shortage(name: str, placement: Placement) -> MemoryShortage:
     if placement.device != "cpu":  # what is given back after an evaluation is wanted again in the next
         other = ", or --device cpu"
     else:  # `winograd` holds little that could be given back
         other = "" if placement.low_memory or placement.layout == WINOGRAD else ", or --low-memory"
-    return MemoryShortage(f"{name}: out of memory on {placement.device}; choose a smaller --size{other}")
+    limit = f", or {advice()}" if limits() and placement.device == "cpu" else ""
+    return MemoryShortage(f"{name}: out of memory on {placement.device}; choose a smaller --size{other}{limit}")
 
 
 def _one_line(error: Exception) -> str:
@@ -308,6 +308,19 @@ def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     found = _CUDA_FAILURE.search(text)
     return found[0].rstrip() if found else text
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse more threads than there are processors: they would wait for one another.
+
+    Raises
+    ------
+    InputError
+        When there are more.
+    """
+    most = processors.installed()
+    if threads is not None and threads > most:
+        raise InputError(f"threads is {threads}; expected 1 to {most}, as many as there are processors")
 
 
 def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
@@ -319,9 +332,12 @@ def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
     ------
     DeviceError
         When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
+    InputError
+        When more threads are asked for than there are processors.
     MemoryShortage
         When `work` finds too little memory.
     """
+    check_threads(placement.threads)
     if placement.device == "auto" and CUDA in import_onnxruntime().get_available_providers():
         try:
             return work(replace(placement, device="cuda:0"))
@@ -429,6 +445,8 @@ def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = Tr
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         return _create(ort, path, [CPU], options)
     except Exception as error:  # onnxruntime's own exception types are not public
+        if is_shortage(error):  # no picture has a part in it yet
+            raise MemoryShortage(f"{path.name}: too little memory to open it; {advice()}") from error
         raise ModelError(
             f"{path}: onnxruntime cannot open it ({_one_line(error)}); {export_again(path.parent)}"
         ) from None
@@ -491,14 +509,14 @@ def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, exte
     TransferError
         When there is no room for the graph.
     """
-    options = _options(ort, placement, log_level=_FATAL)
+    options = _options(ort, placement)
     fix_extents(options, extents)
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider = (CUDA, placement.cuda.provider(number, search=True))
     try:
         return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
     except Exception as error:  # onnxruntime's own exception types are not public
-        if _says_memory(error):
+        if is_shortage(error):
             raise _shortage(path.name, placement) from error
         return None  # whatever it is, the next attempt tells
 
@@ -519,9 +537,9 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
     """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
     device = placement.device
     try:
-        inference = _create(ort, path, [provider, CPU], _options(ort, placement, log_level=_FATAL))
+        inference = _create(ort, path, [provider, CPU], _options(ort, placement))
     except Exception as error:  # onnxruntime's own exception types are not public
-        if _says_memory(error):
+        if is_shortage(error):
             raise _shortage(path.name, placement) from error
         _open_unoptimized(ort, path)  # fails, and says so, where the graph is to blame and not the device
         raise DeviceError(
@@ -564,11 +582,11 @@ def check_device(device: str) -> None:
         )
 
 
-def _options(ort: Any, placement: Placement, *, log_level: int = _QUIET) -> Any:
+def _options(ort: Any, placement: Placement) -> Any:
     options = ort.SessionOptions()
-    options.log_severity_level = log_level
-    if placement.threads is not None:
-        options.intra_op_num_threads = placement.threads
+    options.log_severity_level = _FATAL
+    if threads := placement.threads or processors.default_threads():
+        options.intra_op_num_threads = threads
     # Weights are allocated once: in the arena, which grows by powers of two, they would leave gaps.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.

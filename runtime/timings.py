@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import impasto
-from impasto.runtime import places
+from impasto.runtime import places, processors
 from impasto.runtime.errors import ImpastoError
 from impasto.runtime.plan import Plan
 from impasto.runtime.session import Placement, import_onnxruntime
@@ -191,13 +189,4 @@ def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None 
 
 def _machine() -> str:
     """Return the processor and how many of it there are: a home may be shared by several machines."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"{cores()} x {model}"
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{processors.usable()} x {processors.name()}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec
@@ -17,7 +18,7 @@ from PIL import Image
 from impasto.defaults import REFERENCE_RECIPE
 from impasto.runtime.colors import keep_colors, match_colors, mix
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
-from impasto.runtime.errors import InputError, TransferError
+from impasto.runtime.errors import InputError, MemoryShortage, TransferError
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.objective import Objective
@@ -25,8 +26,9 @@ from impasto.runtime.optimize import Adam, Evaluation, Minimum, StopOptimization
 from impasto.runtime.pictures import Picture, Planes, as_image, fit_style, resize, resize_planes, to_image, to_planes
 from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedule
 from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
-from impasto.runtime.session import Placement, check_device, read_metadata
+from impasto.runtime.session import Placement, check_device, check_threads, read_metadata
 from impasto.runtime.sizes import result_size
+from impasto.shortage import advice
 
 #: The first step that the line search tries changes pixels by so many levels (root mean square).
 FIRST_STEP = 4.0
@@ -258,6 +260,7 @@ def prepare(
         time_limit=time_limit,
     )
     placement = Placement(device, lowering, threads, low_memory, cuda, precision)
+    check_threads(threads)
     check_device(placement.device)
     if optimizer == "lbfgs-device":
         placement = placement.unrecorded()
@@ -330,6 +333,16 @@ def _init(init: object, recipe: Recipe) -> str:
     if chosen not in INITS:
         raise InputError(f"init {chosen!r}: expected one of {', '.join(INITS)}, or a picture")
     return str(chosen)
+
+
+@contextlib.contextmanager
+def _shortage_told() -> Iterator[None]:
+    """Tell a shortage of memory that Python, NumPy or SciPy meet as onnxruntime's are told."""
+    try:
+        yield
+    except MemoryError as error:
+        what = f" ({error})" if str(error) else ""
+        raise MemoryShortage(f"out of memory{what}; choose a smaller --size, or {advice()}") from error
 
 
 class Transfer:
@@ -432,6 +445,7 @@ class Transfer:
         """Whether a picture with a finite loss has been found yet."""
         return math.isfinite(self._loss)
 
+    @_shortage_told()
     def run(self, resume: Position | None = None) -> Result:
         """Carry the plan out, from its start or from where it stood.
 
@@ -484,6 +498,7 @@ class Transfer:
         if sum(self.made) == self.plan.evaluations:  # not only those of the last stage
             self.reason = f"all {self.plan.evaluations} evaluations were made"
 
+    @_shortage_told()
     def _stage(self, number: int, stage: Stage, began: float) -> bool:
         """Do what is left of a stage, and tell whether the whole transfer is to end with it."""
         if self.made[number] == stage.evaluations:  # killed before the next stage, or the result

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from impasto import unfinished
-from impasto.runtime import plain
+from impasto.runtime import files, places, plain
 from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
+from impasto.runtime.files import Own
 from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.recipe import LAYER, MOST_EVALUATIONS
@@ -116,6 +117,8 @@ class Watcher:
 class Preview(Watcher):
     """Keeps the best picture so far in a file, which is replaced as a whole every few seconds.
 
+    What is there when the run begins may be replaced; what another program puts there later is not.
+
     Parameters
     ----------
     place
@@ -130,7 +133,7 @@ class Preview(Watcher):
 
     def __init__(self, place: str | Path, seconds: float = 5.0, *, like: Photograph | None = None) -> None:
         super().__init__()
-        self._place, self._like, self._pace = Path(place), like, Pace(seconds)
+        self._file, self._like, self._pace = Own(Path(place), replace=True), like, Pace(seconds)
         self._better = False
 
     def see(self, step: Step) -> None:
@@ -139,11 +142,14 @@ class Preview(Watcher):
         if self._better and self._pace.is_due():
             began = time.monotonic()
             try:
-                text = {PREVIEW: f"evaluation {step.evaluation} of {step.evaluations}"}
-                write_picture(step.picture(), self._place, like=self._like, text=text)
+                self._file.write(lambda path, replace: self._write(step, path, replace=replace))
                 self._better = False
             finally:
                 self._pace.done(began)
+
+    def _write(self, step: Step, path: Path, *, replace: bool) -> None:
+        text = {PREVIEW: f"evaluation {step.evaluation} of {step.evaluations}"}
+        write_picture(step.picture(), path, like=self._like, text=text, replace=replace)
 
 
 class Saves(Watcher):
@@ -159,6 +165,8 @@ class Saves(Watcher):
         The photograph whose colour profile, EXIF and transparency they get.
     text
         What else to write into each; see `impasto.runtime.encoding.write_picture`.
+    may_replace
+        Tells of a file that is there whether it may be replaced.
     """
 
     what = "picture in between"
@@ -170,11 +178,13 @@ class Saves(Watcher):
         *,
         like: Photograph | None = None,
         text: Callable[[Step], Mapping[str, str]] | None = None,
+        may_replace: Callable[[Path], bool] = lambda path: False,
     ) -> None:
         super().__init__()
         if every < 1:
             raise InputError(f"save_every is {every}; expected 1 or more")
         self._place, self._every, self._like, self._text = Path(place), every, like, text
+        self._may_replace = may_replace
 
     def name(self, evaluation: int) -> Path:
         """Return the file of an evaluation."""
@@ -184,19 +194,11 @@ class Saves(Watcher):
         """Return the files that so many evaluations will write, when `after` of them have been made already."""
         return [self.name(n) for n in range(self._every, evaluations + 1, self._every) if n > after]
 
-    def check(
-        self,
-        due: Sequence[Path],
-        *,
-        may_replace: Callable[[Path], bool] = lambda path: False,
-        inputs: Sequence[Place] = (),
-    ) -> None:
+    def check(self, due: Sequence[Path], *, inputs: Sequence[Place] = ()) -> None:
         """Make sure, before any work, that all that are due can be written.
 
         Parameters
         ----------
-        may_replace
-            Tells whether a file that is there may be replaced.
         inputs
             Pictures that are being read: files among these are never replaced.
 
@@ -206,15 +208,16 @@ class Saves(Watcher):
             When one is there already, or cannot be written.
         """
         for path in due:
-            if path.exists() or path == due[0]:
-                check_output(path, force=may_replace(path), inputs=inputs)
+            if path in (due[0], due[-1]) or files.identity(path):  # the last one's name may be too long
+                check_output(path, force=self._may_replace(path), inputs=inputs)
 
     def see(self, step: Step) -> None:
         """Write the picture, if its time has come."""
         if step.evaluation % self._every == 0 and step.transfer.has_picture:
             text = {SAVED: f"evaluation {step.evaluation} of {step.evaluations}"}
             text |= self._text(step) if self._text else {}
-            write_picture(step.picture(), self.name(step.evaluation), like=self._like, text=text)
+            path = self.name(step.evaluation)
+            write_picture(step.picture(), path, like=self._like, text=text, replace=self._may_replace(path))
 
 
 class Log(Watcher):
@@ -227,11 +230,13 @@ class Log(Watcher):
     start
         The length in bytes of what is to be kept of a file that is there: what was written until a transfer that is
         being resumed was last noted.
+    replace
+        Whether a file that is there may be replaced, where nothing of it is to be kept.
 
     Attributes
     ----------
     path
-        The file, absolute.
+        The file, absolute; another one beside it where somebody else's may not be replaced.
     position
         Its length in bytes: what has been written, in whole lines.
 
@@ -243,36 +248,64 @@ class Log(Watcher):
 
     what = "log"
 
-    def __init__(self, path: str | Path, start: int = 0) -> None:
+    def __init__(self, path: str | Path, start: int = 0, *, replace: bool = True) -> None:
         super().__init__()
         self.path, self.position = Path(path).absolute(), start
         self.check(path, start)
+        self._replace = replace
         self._file: FileIO | None = None
         try:
-            if start:
+            self._is_stream = files.is_stream(self.path)
+            if start or self._is_stream:
                 self._opened()
             else:
                 self._try()
         except OSError as error:
             raise OutputError(
-                f"log {path}: cannot be written ({error.strerror or error}); choose another place"
+                f"log {places.name(self.path)}: cannot be written ({error.strerror or error}); choose another place"
             ) from None
 
     def _try(self) -> None:
         """See whether the file can be written, and leave all as it is until there is a first line."""
         is_new = not self.path.exists()
         with unfinished.unbroken():
-            FileIO(self.path, "a").close()
+            self._locked("a").close()
             if is_new:
-                self.path.unlink()
+                files.remove(self.path)
 
     def _opened(self) -> FileIO:
         """Return the file, cut to what is to be kept of it."""
         if self._file is None:
-            self._file = FileIO(self.path, "r+" if self.position else "w")
-            self._file.truncate(self.position)
-            self._file.seek(self.position)
+            self._file = self._open()
         return self._file
+
+    def _open(self) -> FileIO:
+        if self._is_stream:
+            return files.open_stream(self.path)
+        if not (self.position or self._replace or self._make(self.path)):
+            wanted, self.path = self.path, files.free_name(files.followed(self.path), self._make)
+            warnings.warn(str(files.taken(wanted, self.path)), RuntimeWarning, stacklevel=4)
+        file = self._locked("r+" if self.path.exists() else "w")
+        file.truncate(self.position)
+        file.seek(self.position)
+        return file
+
+    def _locked(self, mode: str) -> FileIO:
+        """Open the file for this run alone."""
+        file = FileIO(self.path, mode)
+        if not files.lock(file):
+            file.close()
+            raise OutputError(f"log {places.name(self.path)}: another run is writing it; choose another place")
+        return file
+
+    @staticmethod
+    def _make(path: Path) -> bool:
+        """Make an empty file where there is none, and tell whether there was none."""
+        try:
+            files.followed(path).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     @staticmethod
     def check(path: str | Path, start: int) -> None:
@@ -285,17 +318,18 @@ class Log(Watcher):
         """
         if not start:
             return
+        what = f"log {places.name(Path(path))}"
         try:
             with Path(path).open("rb") as file:
                 first = LogLine.read(file.readline(_LONGEST_LINE)).evaluation == 1
                 file.seek(start - 1)
                 ends = file.read(1) == b"\n"
         except OSError as error:
-            raise OutputError(f"log {path}: cannot be read ({error.strerror}); name another to begin one") from None
+            raise OutputError(f"{what}: cannot be read ({error.strerror}); name another to begin one") from None
         except plain.Misfit:
             first = ends = False
         if not (first and ends):
-            raise OutputError(f"log {path}: is not the one of the run to be resumed; name that, or another to begin")
+            raise OutputError(f"{what}: is not the one of the run to be resumed; name that, or another to begin")
 
     @staticmethod
     def is_begun(path: str | Path) -> bool:
@@ -315,9 +349,10 @@ class Log(Watcher):
             while left:  # on a full disk, as much is written as there is room for
                 left = left[file.write(left) :]
         except OSError as error:
-            os.ftruncate(file.fileno(), self.position)
-            file.seek(self.position)
-            raise OutputError(f"{self.path}: {error.strerror or error}") from None
+            if not self._is_stream:
+                os.ftruncate(file.fileno(), self.position)
+                file.seek(self.position)
+            raise OutputError(f"{places.name(self.path)}: {error.strerror or error}") from None
         self.position += len(data)
 
     def close(self) -> None:

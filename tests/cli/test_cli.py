@@ -165,7 +165,7 @@ def test_bad_pictures_are_refused(desk: Path, model: Path, role: str, kind: str)
         (("-o", "photo.png", "--force"), "one of the pictures to be read"),
         (("-o", "link.png", "--force"), "one of the pictures to be read"),
         (("-o", "../desk/painting.jpg", "--force"), "one of the pictures to be read"),
-        (("-o", f"{'a' * 300}.png"), "File name too long"),
+        (("-o", f"{'a' * 300}.png"), "its name is "),
         (("-o", "out.png", "--triptych", "old.png"), "exists already"),
         (("-o", "out.png", "--triptych", "out.bmp"), "unknown format '.bmp'"),
         (("-o", "out.png", "--triptych", "../desk/out.png"), "is also the triptych"),
@@ -309,7 +309,7 @@ def test_the_demo_writes_a_triptych(desk: Path, model: Path) -> None:
         (("--size", "large"), "size 'large'"),
         (("--size", "31"), "expected 32 or more"),
         (("-o", "new/folder/out.gif"), "unknown format '.gif'"),
-        (("-o", f"new/folder/{'a' * 300}.png"), "File name too long"),
+        (("-o", f"new/folder/{'a' * 300}.png"), "its name is "),
         (("-o", "photo.png"), "exists already"),
     ],
 )

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from impasto.cli.app import app
 from impasto.runtime import InputError, estimate
+from impasto.runtime.available import Room
 
 QUICK = ("photo.png", "painting.jpg", "-o", "out.png", "--size", "64", "--evaluations", "4", "--device", "cpu")
 
@@ -60,7 +61,7 @@ def test_a_picture_that_does_not_fit_is_refused_before_any_work(model: Path, des
 
 
 def test_oversize_tries_all_the_same(model: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(estimate, "room", lambda threads: Room(1_000_000))
     arguments = ["stylize", *QUICK, "--model", str(model)]
     refused = CliRunner().invoke(app, arguments)
     assert isinstance(refused.exception, InputError)

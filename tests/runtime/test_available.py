@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from impasto.runtime.available import available_memory
+from impasto.runtime.available import Room, available_memory, room
 
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 UNLIMITED = 9223372036854771712  # how version 1 says that there is no limit
@@ -111,3 +111,56 @@ def test_this_machine_has_some() -> None:
     found = available_memory()
     assert found is not None
     assert 50e6 < found < 1e15
+
+
+# --- limits that slow down, and limits of the process itself --------------------------------------------------
+
+
+def test_above_memory_high_a_group_is_slowed_down_so_that_counts_too(root: Path) -> None:
+    put(root, "proc/self/cgroup", "0::/\n")
+    group(root, "", 1_000_000_000, 100_000_000)
+    put(root, "sys/fs/cgroup/memory.high", "300000000\n")
+    assert available_memory(root) == 200_000_000
+    found = room(root)
+    assert found is not None
+    assert found.limit == "the control group's memory.high"
+
+
+LIMITS = """Limit                     Soft Limit           Hard Limit           Units
+Max data size             {data:<20} unlimited            bytes
+Max address space         {space:<20} unlimited            bytes
+"""
+
+
+def limited(root: Path, space: int | str = "unlimited", data: int | str = "unlimited") -> None:
+    put(root, "proc/self/limits", LIMITS.format(space=space, data=data))
+    put(root, "proc/self/status", "Name:\tx\nVmSize:\t  200000 kB\nVmRSS:\t 50000 kB\nVmData:\t  100000 kB\n")
+
+
+def test_without_limits_of_its_own_a_process_has_what_the_system_has(root: Path) -> None:
+    limited(root)
+    assert room(root) == Room(2000000 * 1024)
+
+
+def test_a_limit_of_addresses_leaves_less_than_its_number(root: Path) -> None:
+    limited(root, space=1_500_000_000)
+    found = room(root, threads=2)
+    assert found is not None
+    assert found.limit == "ulimit -v"
+    assert 0.6e9 < found.size < 1_500_000_000 - 200000 * 1024 - 2 * 100e6
+    more = room(root, threads=8)
+    assert more is not None
+    assert more.size < found.size
+
+
+def test_a_limit_of_data_counts_likewise(root: Path) -> None:
+    limited(root, space=1_500_000_000, data=1_000_000_000)
+    found = room(root, threads=2)
+    assert found is not None
+    assert found.limit == "ulimit -d"
+    assert 0.3e9 < found.size < 0.9e9
+
+
+def test_a_limit_that_is_reached_leaves_nothing(root: Path) -> None:
+    limited(root, space=1000)
+    assert room(root) == Room(0, "ulimit -v")

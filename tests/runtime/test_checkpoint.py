@@ -366,10 +366,9 @@ def test_a_checkpoint_knows_how_long_the_log_is(model: Path, tmp_path: Path) -> 
 
 def test_removing_takes_what_killed_processes_left_and_nothing_else(model: Path, tmp_path: Path) -> None:
     transfer = prepared(model)
-    checkpoints = Checkpoints(tmp_path / "run.impasto", transfer, Origin.of(transfer))
     for name in (".run.impasto.ab12cd_9", ".run.impasto.backup", ".other.impasto.ab12cd34", "run.impasto"):
         (tmp_path / name).touch()
-    checkpoints.remove()
+    Checkpoints(tmp_path / "run.impasto", transfer, Origin.of(transfer)).remove()
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.impasto.ab12cd34", ".run.impasto.backup"]
 
 

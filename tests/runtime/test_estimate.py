@@ -20,6 +20,7 @@ from PIL import Image
 from benchmarks.memory import Setting, measure
 from impasto.runtime import InputError
 from impasto.runtime import estimate as estimates
+from impasto.runtime.available import Room
 from impasto.runtime.estimate import AT_MOST, FOOTPRINTS, Estimate, estimate, largest_size, learn, peak_memory
 from impasto.runtime.model import DIRECT, LOWERINGS
 from impasto.runtime.optimize import StopOptimization
@@ -317,6 +318,16 @@ def test_what_does_not_fit_is_refused_with_the_largest_size_that_does() -> None:
     )
 
 
+def test_a_limit_is_named_and_raising_it_is_advised() -> None:
+    with pytest.raises(InputError, match=r"available within ulimit -v; .*, or raise the limit of ulimit -v, or"):
+        replace(TOO_LARGE, limit="ulimit -v").check()
+
+
+def test_only_what_a_command_can_change_is_advised() -> None:
+    with pytest.raises(InputError, match=r"12 GB are available; try it all the same with --oversize$"):
+        replace(TOO_LARGE, low_memory_fits=True).check(())
+
+
 def test_low_memory_is_named_where_it_helps() -> None:
     with pytest.raises(InputError, match=r"; add --low-memory, or choose --size 1920x1440"):
         replace(TOO_LARGE, low_memory_fits=True).check()
@@ -345,7 +356,7 @@ def test_a_transfer_that_does_not_fit_is_told_what_would(
     transfer: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = transfer(size=(9000, 6000))
-    monkeypatch.setattr(estimates, "available_memory", lambda: 6_000_000_000)
+    monkeypatch.setattr(estimates, "room", lambda threads: Room(6_000_000_000))
     found = estimate(wanted)
     assert not found.fits
     assert not found.measured  # what is refused is not worth measuring

@@ -129,7 +129,8 @@ def test_pictures_that_are_there_are_found_before_the_run(tmp_path: Path) -> Non
         saves.check(saves.due(9))
     saves.check(saves.due(5))
     saves.check(saves.due(9, after=6))
-    saves.check(saves.due(9), may_replace=lambda path: path.name == "out.0006.png")
+    ours = Saves(tmp_path / "out.png", 3, may_replace=lambda path: path.name == "out.0006.png")
+    ours.check(ours.due(9))
     with pytest.raises(OutputError, match="does not exist"):
         Saves(tmp_path / "none" / "out.png", 1).check([tmp_path / "none" / "out.0001.png"])
     with pytest.raises(InputError, match="save_every is 0"):

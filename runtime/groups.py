@@ -1,0 +1,46 @@
+"""Linux's control groups: the ones around this process, a container's for instance, whose limits it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+#: Of the older version, where the groups of a controller are; some systems mount two together.
+_OLDER = {"memory": ("memory",), "cpu": ("cpu", "cpu,cpuacct", "cpuacct,cpu")}
+
+
+def groups(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
+    """Yield the version and the folder of each control group around this process, innermost first.
+
+    Parameters
+    ----------
+    root
+        Where Linux's files are; the root of the file system, but for tests.
+    controller
+        ``memory`` or ``cpu``.
+    """
+    for line in lines(root / "proc/self/cgroup"):
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and controller not in controllers.split(","):
+            continue
+        version = 1 if controllers else 2
+        # In a container the path may be the host's, of which only the mount itself is to be seen.
+        inside = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
+        for mount in _OLDER[controller] if controllers else ("",):
+            for depth in range(len(inside), -1, -1):
+                yield version, root.joinpath("sys/fs/cgroup", mount, *inside[:depth])
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines of a file; none where it cannot be read."""
+    try:
+        return path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def number(path: Path) -> int | None:
+    """Return the number in a file; None where there is none, such as ``max``."""
+    first = (lines(path) or [""])[0].strip()
+    return int(first) if first.isdecimal() else None
