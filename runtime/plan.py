@@ -31,7 +31,7 @@ FINER, FEWER = 2, 2
 
 @dataclass(frozen=True)
 class Stage:
-    """So many evaluations at one size, in pixels.
+    """So many evaluations at one size, in pixels; with none, the picture of the stage before is only enlarged.
 
     Attributes
     ----------
@@ -44,8 +44,8 @@ class Stage:
     evaluations: int
     planned: int | None = None
 
-    def check(self, what: str) -> None:
-        """Refuse what is out of range; `what` names the stage.
+    def check(self, what: str, least: int = 1) -> None:
+        """Refuse what is out of range; `what` names the stage, which makes `least` evaluations or more.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class Stage:
         """
         _whole(f"{what}: width", self.width, MIN_SIDE)
         _whole(f"{what}: height", self.height, MIN_SIDE)
-        _whole(f"{what}: evaluations", self.evaluations, 1)
+        _whole(f"{what}: evaluations", self.evaluations, least)
         if self.planned is not None:
             _whole(f"{what}: planned", self.planned, self.evaluations)
 
@@ -87,7 +87,9 @@ Stage(width=1024, height=768, evaluations=30))
     stages = min(stages, possible, evaluations)
     shares = [FEWER**k for k in reversed(range(stages))]
     counts = [max(1, evaluations * share // sum(shares)) for share in shares]
-    counts[0] += evaluations - sum(counts)  # what rounding left over
+    counts[0] += max(0, evaluations - sum(counts))  # what rounding left over
+    while sum(counts) > evaluations:  # so few that each has one: the largest share, of equal ones the last, gives
+        counts[max(range(stages), key=lambda k: (counts[k], k))] -= 1
     sizes = [FINER**k for k in reversed(range(stages))]
     return tuple(
         Stage(max(MIN_SIDE, round(width / by)), max(MIN_SIDE, round(height / by)), count)
@@ -104,7 +106,7 @@ class Plan:
     recipe
         With the weights the user has set.
     stages
-        From coarse to fine; the last one's size is the result's.
+        From coarse to fine; the last one's size is the result's, and it alone may be without evaluations.
     init
         ``random``, ``content``, ``style``, ``statistics`` (noise with the colour statistics of the style) or
         ``picture`` (one that the user gives).
@@ -163,7 +165,7 @@ class Plan:
             One line that names the value and says what was expected.
         """
         for number, stage in enumerate(self.stages, 1):
-            stage.check(f"stage {number}")
+            stage.check(f"stage {number}", least=0 if 1 < number == len(self.stages) else 1)
         for restart in self.restarts:
             _whole("restarts", restart, 1)
         if not self.stages:
@@ -192,17 +194,27 @@ class Plan:
         return self.stages[-1].height
 
     @property
+    def finest(self) -> Stage:
+        """The last stage that makes evaluations: where it is not the last of all, its picture is enlarged."""
+        return next(stage for stage in reversed(self.stages) if stage.evaluations)
+
+    @property
     def evaluations(self) -> int:
         """Of all stages together."""
         return sum(stage.evaluations for stage in self.stages)
 
     def made(self, evaluations: Sequence[int], restarts: Sequence[int] = ()) -> Plan:
-        """Return the plan that makes so many evaluations in each stage, and restarts, whatever brought them about."""
+        """Return the plan that makes so many evaluations in each stage, and restarts, whatever brought them about.
+
+        Its result is as large as this one's, even where the last stages were not begun.
+        """
         stages = tuple(
             replace(stage, evaluations=n, planned=stage.steps if n < stage.steps else None)
             for stage, n in zip(self.stages, evaluations, strict=False)
             if n
         )
+        if stages and (stages[-1].width, stages[-1].height) != (self.width, self.height):
+            stages += (Stage(self.width, self.height, 0),)
         return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
 
     def to_mapping(self) -> dict[str, Any]:

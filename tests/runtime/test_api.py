@@ -70,7 +70,7 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def test_objective_open_takes_what_the_design_says() -> None:
     found = parameters(Objective.open)
     assert list(found)[:2] == ["model", "recipe"]
-    assert found["recipe"].default == "seed"
+    assert found["recipe"].default == "impasto"
     assert found["device"].default == "auto"
     for name in ("content", "styles"):
         assert found[name].default is inspect.Parameter.empty
@@ -84,7 +84,7 @@ def test_stylize_takes_what_the_design_says() -> None:
     assert list(found)[:2] == ["content", "styles"]
     required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
     assert required == ["content", "styles", "model"]
-    defaults = {"recipe": "seed", "size": None, "evaluations": None, "seed": 0, "device": "auto", "callback": None}
+    defaults = {"recipe": "impasto", "size": None, "evaluations": None, "seed": 0, "device": "auto", "callback": None}
     assert {name: found[name].default for name in defaults} == defaults
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for name, p in found.items() if name in defaults)
 
