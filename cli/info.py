@@ -154,7 +154,12 @@ def _plan(plan: Plan) -> Mapping[str, str]:
     """Return what of a plan is not as it would be if nothing were said, and its recipe, stages and start."""
     recipe = plan.recipe
     terms = (("content", recipe.content.weight), ("style", recipe.style.weight), ("tv", recipe.tv.weight))
-    stages = ", ".join(f"{stage.evaluations} at {stage.width}x{stage.height}" for stage in plan.stages)
+    stages = ", ".join(
+        f"{stage.evaluations} at {stage.width}x{stage.height}"
+        if stage.evaluations
+        else f"then enlarged to {stage.width}x{stage.height}"
+        for stage in plan.stages
+    )
     start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]
     start += [f"seed {plan.seed}"] if plan.noise or plan.init in ("random", "statistics") else []
     return {

@@ -68,26 +68,24 @@ class Progress:
 class Clock:
     """Says how long a transfer will still take, if every evaluation does what it plans.
 
-    An evaluation takes time in proportion to its pixels, so later stages are slower. The rate is that of the present
-    stage, measured from its first evaluation on; before there are two, that of the stage before.
+    Later stages are slower: see `impasto.runtime.budget.Rate`. A time limit is never exceeded.
     """
 
     def __init__(self) -> None:
-        self._first: Step | None = None
-        self._rate: float | None = None
+        from impasto.runtime.budget import Rate
+
+        self._rate = Rate()
 
     def left(self, step: Step) -> float | None:
         """Return the seconds that are left after an evaluation; None where there is nothing to tell by."""
-        first, plan, pixels = self._first, step.transfer.plan, step.width * step.height
-        if first is None or first.stage != step.stage:
-            self._first = step
-        elif step.evaluation > first.evaluation:
-            self._rate = (step.seconds - first.seconds) / ((step.evaluation - first.evaluation) * pixels)
-        if self._rate is None:
+        plan, pixels = step.transfer.plan, step.width * step.height
+        self._rate.note(step.stage, step.evaluation, pixels, step.seconds)
+        if self._rate.value is None:
             return None
         work = (plan.stages[step.stage - 1].evaluations - step.transfer.made[step.stage - 1]) * pixels
         work += sum(stage.evaluations * stage.width * stage.height for stage in plan.stages[step.stage :])
-        return self._rate * work
+        seconds = self._rate.value * work
+        return seconds if plan.time_limit is None else max(0.0, min(seconds, plan.time_limit - step.seconds))
 
 
 def _line(*parts: str) -> str:

@@ -56,10 +56,14 @@ def transfer_with_progress(
 
 
 def _summary(result: Result) -> str:
-    return (
+    told = (
         f"loss {result.loss:.4g} after {result.evaluations} evaluations in {clock(result.seconds)} "
         f"on {result.device}; {result.reason}"
     )
+    if result.evaluated == result.image.size:
+        return told
+    width, height = result.evaluated
+    return f"{told}; the picture is that of stage {result.stage}, {width}x{height}, enlarged"
 
 
 def write(
@@ -84,6 +88,7 @@ def describe(result: Result) -> dict[str, Any]:
         "recipe": result.plan.recipe.name,
         "width": result.image.width,
         "height": result.image.height,
+        "evaluated": list(result.evaluated),
         "loss": result.loss,
         "terms": result.terms,
         "evaluations": result.evaluations,

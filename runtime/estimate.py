@@ -119,7 +119,7 @@ def peak_memory(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, size
     size
         Instead of the plan's, of the last stage: it takes the most.
     """
-    width, height = size or (plan.width, plan.height)
+    width, height = size or (plan.finest.width, plan.finest.height)
     fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
     largest = max(w * h for w, h in [(width, height), *fitted])
     footprint = FOOTPRINTS[graphs_of(lowering, width, height), low_memory]
@@ -442,10 +442,10 @@ def _rough(placement: Placement) -> Timing:
 def _left(plan: Plan, made: Sequence[int]) -> Sequence[Stage]:
     """Return the stages that are left, the present one with what is left of it; `made` in each that has begun."""
     if not made:
-        return plan.stages
+        return [stage for stage in plan.stages if stage.evaluations]
     present, *later = plan.stages[len(made) - 1 :]
     left = present.evaluations - made[-1]
-    return [*([replace(present, evaluations=left)] if left else []), *later]
+    return [stage for stage in (replace(present, evaluations=left), *later) if stage.evaluations]
 
 
 def _seconds(plan: Plan, stages: Sequence[Stage], styles: Sizes, timing: Timing) -> float:

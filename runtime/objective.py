@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.defaults import REFERENCE_RECIPE
+from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import InputError, PictureError, TransferError
 from impasto.runtime.lbfgs import Algebra, Resident
@@ -91,7 +91,7 @@ class Objective:
     def open(
         cls,
         model: str | Path,
-        recipe: str = REFERENCE_RECIPE,
+        recipe: str = DEFAULT_RECIPE,
         *,
         content: Picture,
         styles: Sequence[Picture],

@@ -42,6 +42,10 @@ class StopOptimization(Exception):
     """Raised by a callback to end the optimisation early; the best point so far is the result."""
 
 
+class SearchOver(StopOptimization):
+    """Raised by a callback to end a search that is part of something larger, which goes on."""
+
+
 @dataclass(frozen=True)
 class Adam:
     """Where Adam stands after so many steps; `minimize` goes on from there as if it had never been interrupted.
@@ -187,7 +191,8 @@ class _Search:
             try:
                 self.callback(Evaluation(self.done, loss, improved, point, adam))
             except StopOptimization as stop:
-                raise _Finished(str(stop) or "stopped by the callback", stopped=True) from None
+                stopped = not isinstance(stop, SearchOver)
+                raise _Finished(str(stop) or "stopped by the callback", stopped=stopped) from None
         if not finite:
             raise _Finished(f"loss or gradient was not finite at evaluation {self.done}")
         self._check_improvement()

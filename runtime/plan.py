@@ -40,7 +40,7 @@ FINER, FEWER = 2, 2
 
 @dataclass(frozen=True)
 class Stage:
-    """So many evaluations at one size, in pixels.
+    """So many evaluations at one size, in pixels; with none, the picture of the stage before is only enlarged.
 
     Attributes
     ----------
@@ -53,8 +53,8 @@ class Stage:
     evaluations: int
     planned: int | None = None
 
-    def check(self, what: str) -> None:
-        """Refuse what is out of range; `what` names the stage.
+    def check(self, what: str, least: int = 1) -> None:
+        """Refuse what is out of range; `what` names the stage, which makes `least` evaluations or more.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Stage:
         plain.check(self, what)
         _in_range(f"{what}: width", self.width, MIN_SIDE, MAX_SIDE)
         _in_range(f"{what}: height", self.height, MIN_SIDE, MAX_SIDE)
-        _in_range(f"{what}: evaluations", self.evaluations, 1, MOST_EVALUATIONS)
+        _in_range(f"{what}: evaluations", self.evaluations, least, MOST_EVALUATIONS)
         if self.planned is not None:
             _in_range(f"{what}: planned", self.planned, self.evaluations, MOST_EVALUATIONS)
 
@@ -97,7 +97,9 @@ Stage(width=1024, height=768, evaluations=30))
     stages = min(stages, possible, evaluations)
     shares = [FEWER**k for k in reversed(range(stages))]
     counts = [max(1, evaluations * share // sum(shares)) for share in shares]
-    counts[0] += evaluations - sum(counts)  # what rounding left over
+    counts[0] += max(0, evaluations - sum(counts))  # what rounding left over
+    while sum(counts) > evaluations:  # so few that each has one: the largest share, of equal ones the last, gives
+        counts[max(range(stages), key=lambda k: (counts[k], k))] -= 1
     sizes = [FINER**k for k in reversed(range(stages))]
     return tuple(
         Stage(max(MIN_SIDE, round(width / by)), max(MIN_SIDE, round(height / by)), count)
@@ -114,7 +116,7 @@ class Plan:
     recipe
         With the weights the user has set.
     stages
-        From coarse to fine; the last one's size is the result's.
+        From coarse to fine; the last one's size is the result's, and it alone may be without evaluations.
     init
         ``random``, ``content``, ``style``, ``statistics`` (noise with the colour statistics of the style) or
         ``picture`` (one that the user gives).
@@ -174,7 +176,7 @@ class Plan:
         """
         plain.check(self)
         for number, stage in enumerate(self.stages, 1):
-            stage.check(f"stage {number}")
+            stage.check(f"stage {number}", least=0 if 1 < number == len(self.stages) else 1)
         expect(bool(self.stages), "stages: none; expected one or more")
         _in_range("evaluations", self.evaluations, 1, MOST_EVALUATIONS)
         for restart in self.restarts:
@@ -211,17 +213,27 @@ class Plan:
         return self.stages[-1].height
 
     @property
+    def finest(self) -> Stage:
+        """The last stage that makes evaluations: where it is not the last of all, its picture is enlarged."""
+        return next(stage for stage in reversed(self.stages) if stage.evaluations)
+
+    @property
     def evaluations(self) -> int:
         """Of all stages together."""
         return sum(stage.evaluations for stage in self.stages)
 
     def made(self, evaluations: Sequence[int], restarts: Sequence[int] = ()) -> Plan:
-        """Return the plan that makes so many evaluations in each stage, and restarts, whatever brought them about."""
+        """Return the plan that makes so many evaluations in each stage, and restarts, whatever brought them about.
+
+        Its result is as large as this one's, even where the last stages were not begun.
+        """
         stages = tuple(
             replace(stage, evaluations=n, planned=stage.steps if n < stage.steps else None)
             for stage, n in zip(self.stages, evaluations, strict=False)
             if n
         )
+        if stages and (stages[-1].width, stages[-1].height) != (self.width, self.height):
+            stages += (Stage(self.width, self.height, 0),)
         return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
 
     def to_mapping(self) -> dict[str, Any]:

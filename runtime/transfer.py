@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from impasto.defaults import REFERENCE_RECIPE
+from impasto.defaults import DEFAULT_RECIPE
+from impasto.runtime.budget import Budget
 from impasto.runtime.colors import keep_colors, match_colors, mix
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.errors import InputError, MemoryShortage, TransferError
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.objective import Objective
-from impasto.runtime.optimize import Adam, Evaluation, Minimum, StopOptimization, minimize, preload
+from impasto.runtime.optimize import Adam, Evaluation, Minimum, SearchOver, StopOptimization, minimize, preload
 from impasto.runtime.pictures import Picture, Planes, as_image, fit_style, resize, resize_planes, to_image, to_planes
 from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedule
 from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
@@ -73,7 +74,7 @@ class Step:
     transfer: Transfer = field(repr=False, compare=False)
 
     def picture(self) -> Image.Image:
-        """Return the best picture of this stage so far; to be called while the callback runs."""
+        """Return the best picture so far, in the size of the result; to be called while the callback runs."""
         return self.transfer.picture()
 
 
@@ -126,6 +127,11 @@ class Result:
         8-bit RGB.
     loss, terms
         Of that picture, before colours, strength and rounding to 8 bits.
+    stage
+        The number of the stage, from 1, that the picture is of. Its size is that of `evaluated`; where that is not the
+        image's, the transfer ended before a finer stage, and the image is enlarged as it would have been for that.
+    evaluated
+        (width, height), in pixels, of the picture whose loss it is.
     evaluations
         How many were made, every one counted.
     reason
@@ -141,12 +147,14 @@ class Result:
     plan
         What was done, with the evaluations as they were made: carrying it out again gives the same picture.
     finished
-        Whether it ended by itself, rather than by a callback, the time limit or a failure.
+        Whether it ended by itself, rather than by a callback, the time limit, an interrupt or a failure.
     """
 
     image: Image.Image
     loss: float
     terms: dict[str, float]
+    stage: int
+    evaluated: tuple[int, int]
     evaluations: int
     reason: str
     history: tuple[Step, ...]
@@ -166,7 +174,7 @@ def prepare(
     styles: Sequence[Picture],
     *,
     model: str | Path,
-    recipe: str = REFERENCE_RECIPE,
+    recipe: str = DEFAULT_RECIPE,
     size: int | tuple[int, int] | str | None = None,
     evaluations: int | None = None,
     stages: int | None = None,
@@ -299,6 +307,11 @@ def _at_once(prepare: Callable[P, Transfer]) -> Callable[P, Result]:
         When an argument will not do; before any work.
     TransferError
         When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+
+    Notes
+    -----
+    An interrupt (`KeyboardInterrupt`: Ctrl-C, a notebook's stop button) ends it as the time limit does: the best
+    picture so far is returned, with `finished` false. Before the first evaluation it is raised.
     """
     return stylize
 
@@ -421,6 +434,7 @@ class Transfer:
         self._history: list[Step] = []
         self._device = self._lowering = ""
         self._seconds = self._optimizer_seconds = 0.0
+        self._budget = Budget(plan.stages, plan.time_limit, 1 + len(self.styles))
 
     @functools.cached_property
     def metadata(self) -> Metadata:
@@ -486,9 +500,21 @@ class Transfer:
                 self.made.append(0)
                 if number and self.after_stage:
                     self.after_stage()
+            seconds = time.perf_counter() - began
+            if number and not self._budget.pays(number, seconds):
+                self.reason = (
+                    f"the time limit of {self.plan.time_limit:g} seconds leaves too little for {_size_of(stage)}"
+                )
+                return
+            self._budget.begin(seconds)
             try:
                 if self._stage(number, stage, began):
                     return
+            except KeyboardInterrupt:
+                if math.isinf(self._loss):
+                    raise
+                self.reason = "interrupted"
+                return
             except TransferError as error:
                 if math.isinf(self._loss):
                     raise
@@ -552,8 +578,7 @@ class Transfer:
             self._history.append(step)
             if self.callback:
                 self.callback(step)
-            if self.plan.time_limit is not None and self._seconds >= self.plan.time_limit:
-                raise StopOptimization(f"the time limit of {self.plan.time_limit:g} seconds was reached")
+            self._keep_to_budget(number)
 
         return minimize(
             objective.evaluate,
@@ -570,6 +595,14 @@ class Transfer:
             resident=objective.resident() if self.plan.optimizer == "lbfgs-device" else None,
             callback=record,
         )
+
+    def _keep_to_budget(self, number: int) -> None:
+        """End the search, or all, when the time that the stage has is over."""
+        self._budget.note(number, self.made[number], sum(self.made), self._seconds)
+        if self._budget.spent(number, self._seconds):
+            raise StopOptimization(f"the time limit of {self.plan.time_limit:g} seconds was reached")
+        if self._budget.is_enough(number, self.made[number], self._seconds):
+            raise SearchOver("the rest of the time is for finer stages")
 
     def _objective(self, stage: Stage) -> Objective:
         recipe, size = self.plan.recipe, (stage.width, stage.height)
@@ -632,12 +665,19 @@ class Transfer:
         return enlarged.clip(*LEVELS) if self.plan.clip else enlarged  # sharp edges overshoot when they are enlarged
 
     def picture(self) -> Image.Image:
-        """Return the best picture so far as the user would get it: 8-bit, with colours and strength as planned."""
-        image = to_image(self._point)
+        """Return the best picture so far as the user would get it: 8-bit, with colours and strength as planned.
+
+        It has the size of the result: what a stage before the last has made is enlarged as for the next stage.
+        """
+        image = to_image(self._enlarged(self.plan.width, self.plan.height))
         content = resize(self.content, *image.size)
         if self.plan.colors == "keep":
             image = keep_colors(image, content)
         return mix(image, content, self.plan.strength)
+
+    def _stage_of_picture(self) -> int:
+        """Return the number of the last stage that has evaluated pictures, from 1."""
+        return max(number for number, made in enumerate(self.made, 1) if made)
 
     def made_plan(self) -> Plan:
         """Return the plan that leads to where the transfer stands, and ends there."""
@@ -665,6 +705,8 @@ class Transfer:
             image=self.picture(),
             loss=self._loss,
             terms=self._terms,
+            stage=self._stage_of_picture(),
+            evaluated=(self._point.shape[3], self._point.shape[2]),
             evaluations=sum(self.made),
             reason=self.reason,
             history=tuple(self._history),
@@ -675,6 +717,10 @@ class Transfer:
             plan=self.made_plan(),
             finished=self._finished,
         )
+
+
+def _size_of(stage: Stage) -> str:
+    return f"{stage.width}x{stage.height}"
 
 
 def _like(style: Image.Image, stage: Stage, rng: np.random.Generator) -> NDArray[np.float64]:

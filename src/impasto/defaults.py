@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-#: The recipe of the Python functions: the reference algorithm.
-REFERENCE_RECIPE = "seed"
-
-#: The recipe of the command line; docs/recipes.md says why.
+#: The recipe that is used unless another is named; docs/recipes.md says why.
 DEFAULT_RECIPE = "impasto"
 
 #: Where exported models live, and the one that is used unless another is named.

@@ -55,7 +55,7 @@ def test_the_public_names_are_these() -> None:
 
 def test_all_errors_share_one_base() -> None:
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
-    assert len(kinds) == 12
+    assert len(kinds) == 13
     assert all(issubclass(kind, ImpastoError) for kind in kinds)
     assert {kind for kind in kinds if not issubclass(kind, InputError)} == {
         ImpastoError, TransferError, errors.MemoryShortage, errors.SaveError, errors.ExportError,
@@ -70,7 +70,7 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def test_objective_open_takes_what_the_design_says() -> None:
     found = parameters(Objective.open)
     assert list(found)[:2] == ["model", "recipe"]
-    assert found["recipe"].default == "seed"
+    assert found["recipe"].default == "impasto"
     assert found["device"].default == "auto"
     for name in ("content", "styles"):
         assert found[name].default is inspect.Parameter.empty
@@ -84,7 +84,7 @@ def test_stylize_takes_what_the_design_says() -> None:
     assert list(found)[:2] == ["content", "styles"]
     required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
     assert required == ["content", "styles", "model"]
-    defaults = {"recipe": "seed", "size": None, "evaluations": None, "seed": 0, "device": "auto", "callback": None}
+    defaults = {"recipe": "impasto", "size": None, "evaluations": None, "seed": 0, "device": "auto", "callback": None}
     assert {name: found[name].default for name in defaults} == defaults
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for name, p in found.items() if name in defaults)
 

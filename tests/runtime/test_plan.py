@@ -68,6 +68,8 @@ def test_the_schedule_of_the_documentation() -> None:
     assert schedule(1024, 768, 210) == (Stage(256, 192, 120), Stage(512, 384, 60), Stage(1024, 768, 30))
     assert schedule(400, 300, 50) == (Stage(400, 300, 50),)
     assert [stage.evaluations for stage in schedule(5000, 5000, 2)] == [1, 1]
+    assert [stage.evaluations for stage in schedule(4096, 4096, 8, 8)] == [1] * 8
+    assert [stage.evaluations for stage in schedule(2048, 2048, 8, 7)] == [2, *[1] * 6]
 
 
 # --- refusals -------------------------------------------------------------------------------------------------
@@ -95,7 +97,9 @@ def test_the_schedule_of_the_documentation() -> None:
         ({"optimizer": "adam", "restart_every": 20}, "restarts are SciPy's"),
         ({"stages": ()}, "stages: none"),
         ({"stages": (Stage(31, 40, 1),)}, "stage 1: width is 31; expected 32 to 99999"),
-        ({"stages": (*STAGES, Stage(40, 40, 0))}, "stage 3: evaluations is 0; expected 1 to 1000000"),
+        ({"stages": (Stage(40, 40, 0), *STAGES)}, "stage 1: evaluations is 0; expected 1 to 1000000"),
+        ({"stages": (*STAGES, Stage(40, 40, -1))}, "stage 3: evaluations is -1; expected 0 to 1000000"),
+        ({"stages": (Stage(40, 40, 0),)}, "stage 1: evaluations is 0; expected 1 to 1000000"),
         ({"stages": (Stage(40, 40, 9, planned=8),)}, "stage 1: planned is 8; expected 9 to 1000000"),
         ({"restarts": (3, 0)}, "restarts is 0; expected 1 to 1000000"),
         ({"stages": (Stage(40, 40, 10**18),)}, "stage 1: evaluations is 1000000000000000000; expected 1 to 1000000"),
@@ -196,12 +200,15 @@ def test_a_plan_as_made_makes_what_was_made_and_nothing_else_ends_it(original: P
     made = [stage.evaluations for stage in stages[:full]] + [data.draw(st.integers(1, stages[full].evaluations))]
     found = original.made(made)
     assert found.evaluations == sum(made)
-    assert [(s.width, s.height) for s in found.stages] == [(s.width, s.height) for s in stages[: len(made)]]
-    assert [stage.steps for stage in found.stages] == [stage.steps for stage in stages[: len(made)]]
+    begun = found.stages[: len(made)]
+    assert [(s.width, s.height) for s in begun] == [(s.width, s.height) for s in stages[: len(made)]]
+    assert [stage.steps for stage in begun] == [stage.steps for stage in stages[: len(made)]]
+    assert found.finest == begun[-1]
+    assert (found.width, found.height) == (original.width, original.height)
     assert found.min_improvement is found.time_limit is None
     assert found.made(made) == found
 
 
-def test_a_stage_that_had_not_begun_is_no_part_of_what_was_made() -> None:
-    assert plan().made([6, 0]).stages == (Stage(48, 40, 6),)
+def test_of_stages_that_had_not_begun_nothing_is_made_but_the_size() -> None:
+    assert plan().made([6, 0]).stages == (Stage(48, 40, 6), Stage(96, 80, 0))
     assert plan().made([2], [1]).restarts == (1,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +70,9 @@ def test_a_stage_starts_from_the_best_picture_of_the_one_before(model: Path, sta
     """Where the photograph has no say, or all began with a painting: it is the picture enlarged."""
     seen: list[Image.Image] = []
     two = run(model, evaluations=3, callback=lambda step: seen.append(step.picture()), **start)
-    enlarged = seen[1].resize((72, 64), Image.Resampling.LANCZOS)
-    assert np.abs(levels(seen[2]) - levels(enlarged)).mean() < 1  # but for rounding before it
+    np.testing.assert_array_equal(levels(seen[2]), levels(seen[1]))
+    if start.get("init") != "style":
+        assert not np.array_equal(levels(seen[1]), levels(seen[0]))
     if start.get("init") == "random":  # a start far worse
         assert two.history[2].loss < run(model, evaluations=1, stages=1, **start).loss
 
@@ -114,10 +117,11 @@ def test_a_stage_that_fails_keeps_the_picture_of_the_one_before(model: Path, mon
 
     monkeypatch.setattr(Objective, "open", open_small_ones)
     result = run(model)
-    assert result.image.size == (36, 32)
+    assert result.image.size == (72, 64)
+    assert (result.stage, result.evaluated) == (1, (36, 32))
     assert result.reason == "stage 2 failed: out of memory on cpu"
     assert (result.evaluations, result.finished) == (6, False)
-    assert result.plan.stages == (Stage(36, 32, 6),)
+    assert result.plan.stages == (Stage(36, 32, 6), Stage(72, 64, 0))
 
 
 def test_a_first_stage_that_fails_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +306,92 @@ def test_the_time_limit_ends_a_transfer_with_what_there_is(model: Path) -> None:
     assert result.evaluations == 1
     assert result.reason == "the time limit of 1e-06 seconds was reached"
     assert not result.finished
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_transfer_that_ends_in_a_coarse_stage_has_the_size_that_was_asked_for(model: Path, optimizer: str) -> None:
+    """And starting the next stage would have begun with just that picture."""
+    cut = run(model, optimizer=optimizer, init="random", evaluations=12, callback=stopping_after(5))
+    assert cut.image.size == (72, 64)
+    assert (cut.stage, cut.evaluated, cut.finished) == (1, (36, 32), False)
+    seen: list[Image.Image] = []
+    whole = run(
+        model, optimizer=optimizer, init="random", evaluations=12, callback=lambda step: seen.append(step.picture())
+    )
+    np.testing.assert_array_equal(levels(cut.image), levels(seen[4]))
+    assert {image.size for image in seen} == {(72, 64)}
+    assert (whole.stage, whole.evaluated) == (2, (72, 64))
+
+
+def slowed(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Make an evaluation of the coarse stage take so long, and of the fine one four times that."""
+    evaluate = Objective.evaluate
+
+    def slowly(objective: Objective, planes: Any) -> Any:
+        time.sleep(seconds * planes[0, 0].size / (36 * 32))
+        return evaluate(objective, planes)
+
+    monkeypatch.setattr(Objective, "evaluate", slowly)
+
+
+def test_a_time_limit_is_divided_among_the_stages(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowed(monkeypatch, 0.01)
+    limit = 2.0  # of some 6 s that all would take
+    result = run(model, evaluations=300, time_limit=limit)
+    first, second = (sum(s.stage == stage for s in result.history) for stage in (1, 2))
+    assert first > 20
+    assert 0.25 < second / first < 0.7  # 2 to 1, as planned
+    assert not result.finished
+    ends = [s.seconds for s in result.history if s.stage == 2]
+    longest = max(later - earlier for earlier, later in itertools.pairwise(ends))
+    assert abs(ends[-1] - limit) <= longest
+    assert "time limit of 2 seconds was reached" in result.reason
+
+
+def test_a_stage_that_cannot_pay_off_is_not_begun(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowed(monkeypatch, 0.05)
+    result = run(model, evaluations=30, time_limit=1.3)  # all of the coarse stage, and one or two of the fine one
+    assert {step.stage for step in result.history} == {1}
+    assert (result.stage, result.image.size) == (1, (72, 64))
+    assert result.seconds < 1.3
+    assert result.reason == "the time limit of 1.3 seconds leaves too little for 72x64"
+    assert not result.finished
+
+
+def test_a_time_limit_that_is_not_reached_changes_nothing(model: Path) -> None:
+    np.testing.assert_array_equal(levels(run(model, time_limit=1e6).image), levels(run(model).image))
+
+
+@pytest.mark.parametrize("during", ["an evaluation", "the callback"])
+def test_an_interrupt_returns_the_best_picture(model: Path, during: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate, count = Objective.evaluate, 0
+
+    def interrupted(objective: Objective, planes: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        return evaluate(objective, planes)
+
+    def call(step: Step) -> None:
+        if step.evaluation == 3:
+            raise KeyboardInterrupt
+
+    if during == "an evaluation":
+        monkeypatch.setattr(Objective, "evaluate", interrupted)
+    result = run(model, callback=call if during == "the callback" else None)
+    assert (result.evaluations, result.finished, result.reason) == (3, False, "interrupted")
+    assert result.image.size == (72, 64)
+    assert result.loss == min(step.loss for step in result.history)
+
+
+def test_an_interrupt_before_the_first_evaluation_is_raised(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Objective:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "open", fail)
+    with pytest.raises(KeyboardInterrupt):
+        run(model)
 
 
 def test_too_little_improvement_ends_a_stage_and_not_the_transfer(model: Path) -> None:
