@@ -33,6 +33,7 @@ from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights import Provenance, Weights
 from impasto.export.winograd import measuring, small, winograd
 from impasto.runtime import places
+from impasto.runtime.available import room
 from impasto.runtime.errors import (
     ExportError,
     InputError,
@@ -43,6 +44,7 @@ from impasto.runtime.errors import (
     RecipeError,
     TransferError,
 )
+from impasto.runtime.estimate import AT_MOST, FOOTPRINTS
 from impasto.runtime.files import free_name
 from impasto.runtime.model import (
     ALGEBRA,
@@ -56,6 +58,7 @@ from impasto.runtime.model import (
     RECIPE_GRAPHS,
     STATISTICS,
     WEIGHTS_FILE,
+    WINOGRAD,
     Layer,
     Metadata,
     ModelFolder,
@@ -64,7 +67,7 @@ from impasto.runtime.model import (
     small_kind,
 )
 from impasto.runtime.recipe import Recipe
-from impasto.shortage import advice, is_shortage
+from impasto.shortage import advice, is_shortage, limits
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
@@ -149,6 +152,7 @@ def export_model(
     network = NETWORKS[weights.network]
     _check_recipes(recipes, network)
     check_folder(folder)
+    _check_room(recipes)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
@@ -262,7 +266,7 @@ def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str],
     """
     folder = ModelFolder(staging)
     checks: list[SelfCheck] = []
-    with ThreadPoolExecutor(_AT_ONCE) as executor:
+    with ThreadPoolExecutor(1 if limits() else _AT_ONCE) as executor:
         pending = [
             executor.submit(self_check, folder, recipe.name, lowering.name, small=lowering is small, guided=guided)
             for recipe, lowering, guided in itertools.product(recipes, (*LOWERINGS, small), (False, True))
@@ -278,6 +282,15 @@ def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str],
         finally:  # after a failure, or Ctrl-C, no more are begun
             executor.shutdown(cancel_futures=True)
     return checks
+
+
+def _check_room(recipes: Sequence[Recipe]) -> None:
+    """Refuse, within limits of addresses, to try graphs out for which they leave no room: onnxruntime could abort."""
+    found = room() if limits() else None
+    needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False].peak(recipe, 0, 0, 0) for recipe in recipes)
+    if found and found.size < needed:
+        sizes = f"that takes {needed / 1e6:.0f} MB, and {found.size / 1e6:.0f} are left"
+        raise MemoryShortage(f"self-check: too little memory to try the graphs out ({sizes}); {advice()}")
 
 
 def _metadata(

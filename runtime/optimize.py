@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime.errors import TransferError
 from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
-from impasto.shortage import limits
+from impasto.shortage import check_room, limits
 
 T = TypeVar("T")
 
@@ -34,8 +34,11 @@ PATIENCE = 10
 ADAM_DECAY = (0.9, 0.999)
 ADAM_LAST_STEP = 0.1
 
-#: Losses below this are of order one when they are multiplied by its inverse, as far as float32 goes.
-_FAINT = 2.0**-100
+#: Bytes of addresses that SciPy's L-BFGS-B takes, its libraries and the memory of its BLAS, and a little more.
+_SCIPY = 200_000_000
+
+#: What Adam multiplies losses by is within these: the inverse of a loss of single precision, none below 2^-100.
+SCALES = (2.0**-128, 2.0**100)
 
 
 class StopOptimization(Exception):
@@ -220,15 +223,25 @@ class _Search:
 def preload(optimizer: str) -> None:
     """Import what `minimize` will need for that optimiser in the background; SciPy's takes as long as an evaluation.
 
-    Under a limit of addresses it is imported at once: graphs could leave too few, and then its BLAS tries for ever.
+    Under a limit of addresses it is imported and tried out at once, where there is room for it: graphs could leave too
+    few, and then its BLAS tries for ever.
+
+    Raises
+    ------
+    MemoryError
+        When a limit leaves too little room.
     """
 
     def work() -> None:
         with contextlib.suppress(Exception):  # `minimize` meets it, too, and says so
-            import scipy.optimize  # noqa: F401
+            import scipy.optimize
             import threadpoolctl  # noqa: F401
 
+            if limits():
+                scipy.optimize.fmin_l_bfgs_b(lambda x: (float((x * x).sum()), 2 * x), np.ones(1))
+
     if optimizer == "lbfgs":
+        check_room(_SCIPY, "SciPy")
         thread = threading.Thread(target=work, name="preload")
         thread.start()
         if limits():
@@ -328,7 +341,7 @@ def _adam(search: _Search, adam: Adam, rate: float, steps: int, bounds: tuple[fl
     def step(loss: float, gradient: NDArray[np.float32]) -> Adam:
         nonlocal adam
         mean, square, t = adam.mean, adam.square, adam.steps + 1
-        scale = adam.scale if adam.steps else _power_of_two(1 / max(abs(loss), _FAINT))
+        scale = adam.scale if adam.steps else _power_of_two(1 / max(abs(loss), 1 / SCALES[1]))
         gradient = gradient * np.float32(scale)
         mean += (1 - slow) * (gradient - mean)
         square += (1 - slower) * (gradient * gradient - square)

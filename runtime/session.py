@@ -41,6 +41,9 @@ DeviceArray = Any
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
+#: Of two threads that import a package, one could be given what the other's failure has left of it.
+_IMPORTING = threading.Lock()
+
 #: Standard output is one for all threads, and two graphs may be opened at once.
 _REDIRECTING = threading.Lock()
 
@@ -63,7 +66,8 @@ def import_onnxruntime() -> Any:
         When there is no room for it.
     """
     try:
-        import onnxruntime
+        with _IMPORTING:
+            import onnxruntime
     except (ImportError, MemoryError) as error:
         if is_shortage(error):
             raise MemoryShortage(f"onnxruntime does not load for want of memory; {advice()}") from error
