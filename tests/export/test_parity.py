@@ -11,9 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from numpy.typing import NDArray
-from reference import Record, Reference, margin
+from reference import Record, Reference, margin, torch
 from running import decisions, run
 
 from impasto.cli.samples import draw_content, draw_style

@@ -11,7 +11,6 @@ import onnx
 import onnxruntime
 import peers
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from impasto.export import losses
@@ -109,6 +108,7 @@ def test_loss_and_gradient_are_the_peers(
     factors = {weight_of(k): np.array(v, np.float32) for k, v in effective_weights(recipe, layers, 48, 64).items()}
     got = run("objective", {IMAGE: planes(image), **targets, **factors})
 
+    torch = peers.torch
     x = torch.tensor(planes(image)[0], dtype=torch.float64, requires_grad=True)
     f, p, s = (
         peers.activations(weights, y, recipe.layers)

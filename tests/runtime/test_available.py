@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from mmap import PAGESIZE as PAGE
 from pathlib import Path
 
 import pytest
 
 from impasto.runtime.available import Room, available_memory, room
 
-PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 UNLIMITED = 9223372036854771712  # how version 1 says that there is no limit
 
 

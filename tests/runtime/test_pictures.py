@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +189,7 @@ def test_folders_without_room_for_files_are_refused() -> None:
         check_output("/proc/self/out.png")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.usefixtures("unprivileged")
 def test_read_only_folders_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
@@ -234,20 +231,9 @@ def test_written_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> N
     assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
-@contextlib.contextmanager
-def scarce_space() -> Iterator[None]:
-    """No file of this process can grow beyond 200 bytes meanwhile, as if the disk were full."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, noise: Callable[..., Any], extension: str
+    tmp_path: Path, noise: Callable[..., Any], scarce_space: Callable[..., Any], extension: str
 ) -> None:
     path = tmp_path / f"out.{extension}"
     path.write_bytes(b"what was there")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import pty
 import shutil
 import socket
 import ssl
@@ -411,6 +410,7 @@ def test_files_are_opened(tmp_path: Path) -> None:
         read(tmp_path / "none.png")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes among its files")
 def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -496,7 +496,7 @@ def test_standard_input_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def terminal() -> Iterator[int]:
-    ends = pty.openpty()
+    ends = pytest.importorskip("pty").openpty()
     yield ends[1]
     for end in ends:
         os.close(end)
