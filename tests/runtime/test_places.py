@@ -26,6 +26,8 @@ from impasto.runtime import places
 from impasto.runtime.errors import OutputError, PictureError
 from impasto.runtime.places import Limits, check_destination, fetch, is_file, is_url, name, opened, write
 
+named_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes among its files")
+
 DATA = bytes(range(256)) * 800
 PATIENT = Limits()
 
@@ -74,7 +76,7 @@ def test_names_of_unusable_addresses_are_their_scheme(url: str) -> None:
 
 
 def test_names_of_addresses_cannot_steer_a_terminal() -> None:
-    assert name("http://host/\x1b[2Jphoto.png") == "http://host/[2Jphoto.png"
+    assert name("http://host/\x1b[2Jphoto.png") == r"http://host/\u001b[2Jphoto.png"
 
 
 # --- a server -------------------------------------------------------------------------------------------------
@@ -410,7 +412,7 @@ def test_files_are_opened(tmp_path: Path) -> None:
         read(tmp_path / "none.png")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes among its files")
+@named_pipes
 def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -425,6 +427,7 @@ def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
         writer.join()
 
 
+@named_pipes
 def test_a_pipe_that_nobody_writes_into_is_not_waited_for_without_end(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -436,6 +439,7 @@ def test_a_pipe_that_nobody_writes_into_is_not_waited_for_without_end(tmp_path: 
     os.close(silent)
 
 
+@named_pipes
 def test_what_comes_late_out_of_a_pipe_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
