@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 #: Take away what Windows does not have. What others wrote is imported first: it knows the real system.
 ELSEWHERE = """
-import importlib, importlib.util, os, pkgutil, signal, sys, warnings
+import asyncio, importlib, importlib.util, os, pkgutil, signal, sys
 import hypothesis.extra.numpy, numpy, onnx, onnxruntime, PIL.Image, pytest, rich.console, scipy.optimize, typer.testing
 import h5py, platformdirs, safetensors.numpy, threadpoolctl, venv
 if importlib.util.find_spec("torch"):
@@ -21,11 +21,10 @@ if importlib.util.find_spec("torch"):
 for name in ("curses", "fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"):
     sys.modules[name] = None
 attributes = {
-    os: '''chown chroot ctermid fchmod fchown fork forkpty getegid geteuid getgid getgroups getloadavg getpgid getpgrp
-        getresuid getsid getuid initgroups killpg lchown major minor mkfifo mknod nice openpty pathconf pipe2
-        posix_fadvise posix_fallocate posix_spawn pread pwrite readv register_at_fork sched_getaffinity
-        sched_setaffinity sched_yield sendfile setegid seteuid setgid setpgid setsid setuid statvfs sysconf
-        sysconf_names tcgetpgrp ttyname uname wait wait3 wait4 waitid WIFEXITED WNOHANG O_NONBLOCK O_CLOEXEC''',
+    os: '''chown chroot fchmod fchown fork forkpty getegid geteuid getgid getgroups getloadavg getpgid getpgrp getsid
+        getuid killpg lchown mkfifo mknod nice openpty pathconf posix_fadvise posix_fallocate pread pwrite
+        sched_getaffinity sched_setaffinity sendfile setegid seteuid setgid setpgid setsid setuid statvfs sysconf
+        ttyname uname wait3 wait4''',
     signal: '''SIGALRM SIGCHLD SIGCONT SIGHUP SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGTSTP SIGUSR1 SIGUSR2 SIGWINCH alarm
         getitimer pause pthread_kill pthread_sigmask setitimer siginterrupt sigpending sigtimedwait sigwait''',
 }
