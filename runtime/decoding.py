@@ -89,6 +89,13 @@ def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
         if unknown_compression or _NOT_THIS_KIND.search(str(error)):
             raise UnreadError(f"is {kind} of a kind that is not read ({error}); {ADVICE}") from None
         raise
+    except AttributeError:
+        if reader != "HEIF":
+            raise
+        raise UnreadError(
+            f"is {kind}, and this pillow-heif does not go with this Pillow; pip install --upgrade pillow pillow-heif, "
+            f"or {ADVICE}"
+        ) from None
 
 
 def decoded(image: Image.Image, what: str) -> Image.Image:
