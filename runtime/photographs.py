@@ -23,17 +23,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: What makes a picture upright, by its orientation as EXIF 2.32 numbers it.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 @dataclass(frozen=True)
 class Photograph:
