@@ -434,7 +434,6 @@ class Transfer:
         self._history: list[Step] = []
         self._device = self._lowering = ""
         self._seconds = self._optimizer_seconds = 0.0
-        self._budget = Budget(plan.stages, plan.time_limit, 1 + len(self.styles))
 
     @functools.cached_property
     def metadata(self) -> Metadata:
@@ -471,6 +470,7 @@ class Transfer:
             When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
         """
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
+        self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.styles))
         if resume:
             self._take_up(resume)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import site
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -66,8 +67,12 @@ _DECISIVE = (("IMPASTO_", "ORT_", "PIP_", "XDG_", "COLUMNS", "LINES", "FORCE_COL
 def pytest_configure(config: pytest.Config) -> None:
     """Give the tests, and the processes that they start, a home of their own and no network for pip.
 
-    Nothing that the user has, set or kept decides how a test ends, and nothing of it is written.
+    Nothing that the user has, set or kept decides how a test ends, and nothing of it is written. Signals that are
+    ignored, as in the background of a script, would be in processes that tests start, too.
     """
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     home = tempfile.TemporaryDirectory(prefix="impasto-tests-", ignore_cleanup_errors=True)
     patched = pytest.MonkeyPatch()
     for name in _USERS:
