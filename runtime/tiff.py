@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from impasto.runtime.formats import ADVICE, UnreadError
 
@@ -37,23 +37,22 @@ def prepare(image: Image.Image) -> None:
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     if _DNG in tags or (_OTHERS in tags and tags.get(_REDUCED) == 1):  # what Pillow finds is a thumbnail
         raise UnreadError(f"is a raw camera file, and those are not read; develop it, and {ADVICE}")
-    tiles: list[tuple[str, tuple[int, int, int, int], int, tuple[Any, ...]]] = getattr(image, "tile", [])
-    if not tiles:  # it has been read
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile:  # it has been read
         return
+    tiles: list[Any] = image.tile
     by_libtiff = tiles[0][0] == "libtiff"
     layers = tags.get(_SAMPLES, 1) if tags.get(_PLANES) == _SEPARATE else 1
     if layers > 1:
-        _check_layers(image, layers, by_libtiff)
+        _check_layers(image, layers, max(tags.get(_BITS, (1,))), by_libtiff)
     expected = image.width * image.height * (1 if by_libtiff else layers)
     if sum((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in tiles) < expected:
         raise ValueError("some of its lines are missing")  # where Pillow would leave it black
     if by_libtiff:
-        vars(image)["tile"] = [_in_native_order(tile) for tile in tiles]
+        image.tile = [_in_native_order(tile) for tile in tiles]
 
 
-def _check_layers(image: Image.Image, layers: int, by_libtiff: bool) -> None:
+def _check_layers(image: Image.Image, layers: int, bits: int, by_libtiff: bool) -> None:
     """Refuse separate planes that do not come out as they are: Pillow reads some as noise, and some as nothing."""
-    bits = max(getattr(image, "tag_v2", {}).get(_BITS, (1,)))
     fits = layers <= _MOST_LAYERS if by_libtiff else bits == 8 and layers == len(image.getbands())
     if image.mode in _GREY_AND_ALPHA or not fits:
         raise UnreadError(f"is a TIFF file of a kind that is not read ({layers} separate planes); {ADVICE}")

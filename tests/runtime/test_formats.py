@@ -60,6 +60,8 @@ UNREAD = {
     "EMF": (b"\1\0\0\0" + bytes(36) + b" EMF" + bytes(40), "an EMF drawing"),
     "JPEG XL": (b"\xff\x0a" + bytes(40), "a JPEG XL file"),
     "JPEG XL in a box": (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+    "JPEG-LS": (b"\xff\xd8\xff\xf7\0\x0b\x08" + bytes(40), "a JPEG-LS file"),
+    "JPEG XR": (b"II\xbc\1" + bytes(40), "a JPEG XR file"),
     "Canon": (b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "a raw camera file"),
     "Canon, new": (b"\0\0\0\x18ftypcrx " + bytes(40), "a raw camera file"),
     "Fujifilm": (b"FUJIFILMCCD-RAW 0201", "a raw camera file"),
