@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import itertools
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 import impasto
 from impasto import unfinished
@@ -26,18 +24,17 @@ from impasto.export.direct import direct
 from impasto.export.graph import Var
 from impasto.export.half import half
 from impasto.export.lbfgs import algebra
-from impasto.export.lowering import Lowering, Tensors
+from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS, Network
-from impasto.export.parameters import tensors
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights import Provenance, Weights
+from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.export.winograd import measuring, small, winograd
 from impasto.runtime import places
 from impasto.runtime.errors import (
     ExportError,
     InputError,
     MemoryShortage,
-    ModelError,
     NameTaken,
     OutputError,
     RecipeError,
@@ -64,7 +61,7 @@ from impasto.runtime.model import (
     small_kind,
 )
 from impasto.runtime.recipe import Recipe
-from impasto.shortage import advice, is_shortage
+from impasto.shortage import advice
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
@@ -88,23 +85,11 @@ GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
 
 assert {*GRAPHS} == {*RECIPE_GRAPHS}
 
-#: External data starts on page boundaries, so that a runtime can map the file into memory.
-_PAGE = 4096
-
 #: So many graphs are tried out at once: most of that is opening them, on one core each, in up to a gigabyte.
 _AT_ONCE = 2
 
 #: A folder that an export builds in, and that nothing has been written to for so many seconds, is a killed one's.
 _ABANDONED = 3600.0
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """The weights as written: their tensors as references into the file, its length and its hash."""
-
-    tensors: Tensors
-    size: int
-    sha256: str
 
 
 def export_model(
@@ -114,6 +99,7 @@ def export_model(
     *,
     force: bool = False,
     notify: Callable[[str], None] | None = None,
+    checked: Callable[[SelfCheck], None] | None = None,
 ) -> list[SelfCheck]:
     """Write a model folder, or add recipes to one that holds the same weights.
 
@@ -126,7 +112,9 @@ def export_model(
         Replace recipes that the folder has, or the weights it holds with all recipes over them; drop recipes whose
         graphs are damaged.
     notify
-        Called with a line of progress now and then, and with the recipes that are dropped.
+        Called with a line for every recipe that is done, and with the recipes that are dropped.
+    checked
+        Called with every check that has been passed.
 
     Returns
     -------
@@ -145,7 +133,7 @@ def export_model(
         When another program has written to the folder meanwhile, so that something would be lost: the model is in
         another folder beside it.
     """
-    folder, notify = Path(folder), notify or (lambda line: None)
+    folder, notify, checked = Path(folder), notify or (lambda line: None), checked or (lambda check: None)
     network = NETWORKS[weights.network]
     _check_recipes(recipes, network)
     check_folder(folder)
@@ -163,7 +151,7 @@ def export_model(
                 _write_graphs(staging, recipe, network, weights, file)
             for name in ALGEBRA:
                 _save(algebra(name), staging / algebra_file(name))
-            checks = _check_all(staging, recipes, notify)
+            checks = _check_all(staging, recipes, notify, checked)
             try:  # another export may have ended meanwhile
                 kept = _kept_recipes(folder, recipes, file, force=force, notify=lambda line: None)
             except OutputError as error:
@@ -203,32 +191,6 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"model {folder}: holds something else; choose a new or empty folder")
 
 
-# --- weights --------------------------------------------------------------------------------------------------
-
-
-def write_weights(weights: Weights, path: Path) -> WeightsFile:
-    """Write every tensor once, each from a page boundary on, as ONNX external data."""
-    references: dict[str, TensorProto] = {}
-    digest = hashlib.sha256()
-    size = 0
-    with path.open("wb") as file:
-        for name, values in tensors(weights).items():
-            data = np.ascontiguousarray(values).tobytes()
-            references[name] = _reference(name, values.dtype, values.shape, size, len(data))
-            padded = data + bytes(-len(data) % _PAGE)
-            digest.update(padded)
-            size += file.write(padded)
-    return WeightsFile(references, size, digest.hexdigest())
-
-
-def _reference(name: str, dtype: np.dtype, shape: tuple[int, ...], offset: int, length: int) -> TensorProto:
-    tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(dtype), dims=shape)
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", length)):
-        tensor.external_data.add(key=key, value=str(value))
-    return tensor
-
-
 def notice(provenance: Provenance) -> str:
     """Return the text that goes with the weights: what they are, from whom, under which licence."""
     rows = "\n".join(f"{key + ':':15}{value}" for key, value in asdict(provenance).items())
@@ -255,7 +217,9 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
         raise ExportError(f"{path.name} fails onnx.checker ({error}); this is a bug, please report it") from error
 
 
-def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str], None]) -> list[SelfCheck]:
+def _check_all(
+    staging: Path, recipes: Sequence[Recipe], notify: Callable[[str], None], checked: Callable[[SelfCheck], None]
+) -> list[SelfCheck]:
     """Try every recipe's gradient out, in all lowerings, with guides and without; tell of each in turn.
 
     In half precision the difference of two losses would be rounding.
@@ -263,14 +227,22 @@ def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str],
     folder = ModelFolder(staging)
     checks: list[SelfCheck] = []
     with ThreadPoolExecutor(_AT_ONCE) as executor:
-        pending = [
-            executor.submit(self_check, folder, recipe.name, lowering.name, small=lowering is small, guided=guided)
-            for recipe, lowering, guided in itertools.product(recipes, (*LOWERINGS, small), (False, True))
-        ]
+        pending = {
+            recipe.name: [
+                executor.submit(self_check, folder, recipe.name, lowering.name, small=lowering is small, guided=guided)
+                for lowering, guided in itertools.product((*LOWERINGS, small), (False, True))
+            ]
+            for recipe in recipes
+        }
+        began = time.perf_counter()
         try:
-            for check in pending:
-                checks.append(check.result())
-                notify(str(checks[-1]))
+            for name, own in pending.items():
+                for check in own:
+                    checks.append(check.result())
+                    checked(checks[-1])
+                ended = time.perf_counter()
+                notify(f"{name}: {len(GRAPHS)} graphs, tried out in {ended - began:.1f} s")
+                began = ended
         except MemoryShortage as error:
             raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
         except TransferError as error:
@@ -337,23 +309,12 @@ def _fault(existing: ModelFolder, recipe: str, file: WeightsFile) -> str:
     """Tell why a recipe cannot stay beside the weights in `file`: that its graphs are damaged, say; else nothing."""
     for lowering, kind in GRAPHS:
         try:
-            metadata = _read_metadata(existing.graph(recipe, kind, lowering))
+            metadata, _ = read_graph(existing.graph(recipe, kind, lowering))
         except InputError:
             return f"{graph_file(recipe, lowering, kind)} cannot be read"
         if metadata.weights_sha256 != file.sha256:
             return _OTHER_WEIGHTS
     return ""
-
-
-def _read_metadata(path: Path) -> Metadata:
-    """Return what a graph says of itself. onnxruntime would need the weights for that, and those may be damaged."""
-    try:
-        properties = onnx.load(path, load_external_data=False).metadata_props
-    except Exception as error:  # protobuf has several, and they differ between its implementations
-        if is_shortage(error):
-            raise MemoryShortage(f"{path}: cannot be read for want of memory; {advice()}") from None
-        raise ModelError(f"{path}: damaged; export it again with --force") from None
-    return Metadata.from_json(next((p.value for p in properties if p.key == METADATA_KEY), ""), str(path))
 
 
 def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
