@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import itertools
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from impasto.export.half import half
 from impasto.export.lbfgs import algebra
 from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS, Network
-from impasto.export.selfcheck import SelfCheck, self_check
+from impasto.export.selfcheck import SelfCheck, check_kinds, self_check
 from impasto.export.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.export.winograd import measuring, small, winograd
@@ -147,11 +148,10 @@ def export_model(
             file = write_weights(weights, staging / WEIGHTS_FILE)
             (staging / NOTICE_FILE).write_text(notice(weights.provenance), "utf-8")
             _kept_recipes(folder, recipes, file, force=force, notify=notify)
-            for recipe in recipes:
-                _write_graphs(staging, recipe, network, weights, file)
+            digests = {recipe.name: _write_graphs(staging, recipe, network, weights, file) for recipe in recipes}
             for name in ALGEBRA:
                 _save(algebra(name), staging / algebra_file(name))
-            checks = _check_all(staging, recipes, notify, checked)
+            checks = _check_all(staging, digests, notify, checked)
             try:  # another export may have ended meanwhile
                 kept = _kept_recipes(folder, recipes, file, force=force, notify=lambda line: None)
             except OutputError as error:
@@ -200,13 +200,20 @@ def notice(provenance: Provenance) -> str:
 # --- graphs ---------------------------------------------------------------------------------------------------
 
 
-def _write_graphs(staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile) -> None:
+def _write_graphs(
+    staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile
+) -> dict[tuple[str, str], bytes]:
+    """Write a recipe's graphs; return a hash of what each computes, whatever its name, by lowering and kind."""
+    digests: dict[tuple[str, str], bytes] = {}
     logical = {name: make(recipe, network, weights.preprocessing) for name, make in LOGICAL.items()}
     for (layout, kind), (lowering, name) in GRAPHS.items():
-        model = lowering.lower(f"{network.name} {recipe.name} {kind}", logical[name], file.tensors)
+        model = lowering.lower("", logical[name], file.tensors)
+        digests[layout, kind] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
+        model.graph.name = f"{network.name} {recipe.name} {kind}"
         metadata = _metadata(recipe, network, weights.provenance, file, layout, kind)
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
         _save(model, staging / graph_file(recipe.name, layout, kind))
+    return digests
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
@@ -218,31 +225,41 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _check_all(
-    staging: Path, recipes: Sequence[Recipe], notify: Callable[[str], None], checked: Callable[[SelfCheck], None]
+    staging: Path,
+    recipes: Mapping[str, Mapping[tuple[str, str], bytes]],
+    notify: Callable[[str], None],
+    checked: Callable[[SelfCheck], None],
 ) -> list[SelfCheck]:
     """Try every recipe's gradient out, in all lowerings, with guides and without; tell of each in turn.
+
+    Recipes are given with a hash of each of their graphs. Some differ in weights only, which are inputs: what computes
+    the same is tried out once.
 
     In half precision the difference of two losses would be rounding.
     """
     folder = ModelFolder(staging)
+    begun: dict[tuple[bytes, ...], Future[SelfCheck]] = {}
     checks: list[SelfCheck] = []
+
+    def begin(recipe: str, lowering: Lowering, guided: bool) -> Future[SelfCheck]:
+        kinds = check_kinds(small=lowering is small, guided=guided)
+        key = tuple(recipes[recipe][lowering.name, kind] for kind in kinds)
+        if key not in begun:
+            begun[key] = executor.submit(
+                self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided
+            )
+        return begun[key]
+
     with ThreadPoolExecutor(_AT_ONCE) as executor:
-        pending = {
-            recipe.name: [
-                executor.submit(self_check, folder, recipe.name, lowering.name, small=lowering is small, guided=guided)
-                for lowering, guided in itertools.product((*LOWERINGS, small), (False, True))
-            ]
-            for recipe in recipes
-        }
-        began = time.perf_counter()
+        every = list(itertools.product((*LOWERINGS, small), (False, True)))
+        pending = {recipe: [begin(recipe, *which) for which in every] for recipe in recipes}
         try:
-            for name, own in pending.items():
+            for recipe, own in pending.items():
+                began = time.perf_counter()
                 for check in own:
-                    checks.append(check.result())
+                    checks.append(replace(check.result(), recipe=recipe))
                     checked(checks[-1])
-                ended = time.perf_counter()
-                notify(f"{name}: {len(GRAPHS)} graphs, tried out in {ended - began:.1f} s")
-                began = ended
+                notify(f"{recipe}: {len(GRAPHS)} graphs, tried out in {time.perf_counter() - began:.1f} s")
         except MemoryShortage as error:
             raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
         except TransferError as error:
