@@ -155,14 +155,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     names = [make.__name__ for make in ALL]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(names)}; all by default")
-    parser.add_argument("--model", type=Path, default=find_model(), help="the model folder")
+    parser.add_argument("--model", type=Path, help="the model folder [the one that impasto uses]")
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):
         parser.error(f"no picture {', '.join(sorted(unknown))}; expected some of {', '.join(names)}")
+    model = find_model(options.model)
     (WORK / "cells").mkdir(parents=True, exist_ok=True)
     for make in ALL:
         if not options.names or make.__name__ in options.names:
-            make(options.model)
+            make(model)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_missing_recipe_is_added_over_the_folders_own_weights_and_said(
     copy: Path, random_weights: Weights, tmp_path: Path
 ) -> None:

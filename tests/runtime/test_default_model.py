@@ -14,7 +14,7 @@ from impasto.runtime.model import export_command
 HERE = Path("models/vgg19")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder; return where a model lies in the user's data folder, which is empty as well."""
     (tmp_path / "work").mkdir()
@@ -38,6 +38,7 @@ def test_the_working_folders_model_is_used_before_the_users(users: Path) -> None
     assert find_model() == HERE
 
 
+@pytest.mark.usefixtures("users")
 def test_the_variable_goes_before_both_and_a_name_before_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     model(HERE)
     monkeypatch.setenv("IMPASTO_MODEL", "elsewhere")
