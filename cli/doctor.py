@@ -245,13 +245,13 @@ def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
     if not metadata or own or metadata[0].weights["source"] != DEFAULT_WEIGHTS:
         return {}
     network = metadata[0].network
-    options = [] if network == DEFAULT_NETWORK else ["--network", network]
+    wanted = [] if network == DEFAULT_NETWORK else ["--network", network]
     names = {graph.recipe.name for graph in metadata}
     if names == {*builtin_recipes()}:
-        options.append("--all")
+        wanted.append("--all")
     elif names != {*EXPORTED_RECIPES}:
-        options += [word for name in sorted(names) for word in ("--recipe", name)]
-    return {"command": export_command(path, *options, "--force")}
+        wanted += [word for name in sorted(names) for word in ("--recipe", name)]
+    return {"command": export_command(path, *wanted, "--force")}
 
 
 def _time(model: Path, recipe: str, device: str) -> float | str:
