@@ -98,7 +98,7 @@ $(BENCH)/keras/ready: Makefile
 
 # The pictures of the documentation, and its reference of options.
 pictures: $(VENV)/ready
-	$(VENV)/bin/impasto info >/dev/null 2>&1 || $(VENV)/bin/impasto export
+	$(VENV)/bin/impasto export --all
 	$(VENV)/bin/python -m docs.pictures
 	$(VENV)/bin/python -m docs.options
 

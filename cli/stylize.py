@@ -14,7 +14,7 @@ from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.messages import say
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
-from impasto.defaults import CONV_SEARCH, DEFAULT_MODEL, DEFAULT_RECIPE
+from impasto.defaults import CONV_SEARCH, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from impasto.runtime import Result, Step
@@ -173,7 +173,7 @@ def stylize(
     record_places: options.RecordPlaces = False,
     json: options.Json = False,
     force: options.Force = False,
-    model: options.Model = DEFAULT_MODEL,
+    model: options.Model = None,
     device: options.Device = "auto",
     lowering: options.Lowering = "auto",
     threads: options.Threads = None,
@@ -189,8 +189,10 @@ def stylize(
     """Repaint the photograph CONTENT in the manner of STYLES."""
     from impasto.cli.estimating import announce, teach
     from impasto.cli.keeping import Keeper, Wishes
+    from impasto.export.provision import add_missing
     from impasto.runtime import masks, photographs
     from impasto.runtime.cuda import CudaOptions
+    from impasto.runtime.default_model import find_model
     from impasto.runtime.recipe import INITS
     from impasto.runtime.record import Origin
     from impasto.runtime.transfer import prepare
@@ -202,10 +204,13 @@ def stylize(
     earlier = wishes.earlier()
     wishes.check([place for given in where.values() for place in given], earlier)
     photograph = photographs.read_photograph(content)
+    paintings = [photographs.read_picture(style) for style in styles]
+    folder = find_model(model)
+    add_missing(folder, [recipe], say)
     transfer = prepare(
         photograph.picture,
-        [photographs.read_picture(style) for style in styles],
-        model=model,
+        paintings,
+        model=folder,
         recipe=recipe,
         size=size,
         evaluations=evaluations,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
+from impasto.runtime.default_model import find_model
 from impasto.runtime.errors import InputError, PictureError, TransferError
 from impasto.runtime.lbfgs import Algebra, Resident
 from impasto.runtime.masks import Mask, Regions
@@ -90,7 +91,7 @@ class Objective:
     @classmethod
     def open(
         cls,
-        model: str | Path,
+        model: str | Path | None = None,
         recipe: str = DEFAULT_RECIPE,
         *,
         content: Picture,
@@ -112,6 +113,8 @@ class Objective:
 
         Parameters
         ----------
+        model, recipe
+            A model folder, and one of the recipes it holds; by default that of `impasto.runtime.default_model`.
         content
             The content picture, an image or an (H, W, 3) array, RGB, 0..255; it fixes H and W.
         styles
@@ -139,7 +142,7 @@ class Objective:
         style_planes = [to_planes(style, f"style {k}") for k, style in enumerate(styles, 1)]
         blend = normalized_blend(style_blend, len(styles))
         regions = Regions.match(content_mask, style_masks, len(styles))
-        folder = ModelFolder.open(model)
+        folder = ModelFolder.open(find_model(model))
         height, width = content_planes.shape[2:]
 
         def measure_and_open(placement: Placement) -> Objective:

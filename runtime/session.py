@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto import packages
 from impasto.runtime import plain, processors
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.driver import check_gpu, missing_library
@@ -46,7 +47,6 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _REDIRECTING = threading.Lock()
 
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
-_INSTALL = "pip install 'impasto[cpu]' or, with an NVIDIA GPU, pip install 'impasto[gpu]'; one of the two, not both"
 _FATAL = 4  # onnxruntime's log level for nothing but what is fatal: errors are raised, and need not be printed, too
 
 #: What onnxruntime looks at when it is imported: with 1 it reports to nobody, and writes no identifier into the cache.
@@ -78,9 +78,9 @@ def import_onnxruntime() -> Any:
             raise MemoryShortage(f"onnxruntime does not load for want of memory; {advice()}") from error
         assert isinstance(error, ImportError)
         what = "is not installed" if error.name == "onnxruntime" else f"does not load ({error})"
-        raise DeviceError(f"onnxruntime {what}; {_INSTALL}") from None
+        raise DeviceError(f"onnxruntime {what}; {packages.EITHER}") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # what an uninstalled twin of the two wheels leaves behind
-        raise DeviceError(f"onnxruntime is damaged; pip uninstall onnxruntime onnxruntime-gpu, then {_INSTALL}")
+        raise DeviceError(f"onnxruntime is damaged; {packages.NEITHER}, then {packages.EITHER}")
     if imported_before and not decided:
         onnxruntime.disable_telemetry_events()
     return onnxruntime
@@ -501,7 +501,7 @@ def tell_unrecorded(name: str) -> None:
 
 
 def preload_libraries(ort: Any) -> None:
-    """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs.
+    """Have onnxruntime find CUDA and cuDNN in the packages that came with onnxruntime-gpu.
 
     And have it print nothing of its own in the whole process: 1.31 says for every session that CUDA is no plug-in, and
     of what fails it says on many lines what is raised as well.
@@ -560,8 +560,7 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
         missing = missing_library(ort.__file__)
         reason = f" ({missing})" if missing else ""
         raise DeviceError(
-            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; "
-            "pip install 'impasto[gpu]', or use --device cpu"
+            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; {packages.GPU}, or use --device cpu"
         )
     return inference
 
@@ -589,7 +588,7 @@ def check_device(device: str) -> None:
     if CUDA not in available:
         raise DeviceError(
             f"device {device}: this onnxruntime has no CUDA provider (it has {', '.join(available)}); "
-            "pip uninstall onnxruntime, then pip install 'impasto[gpu]'"
+            f"{packages.NEITHER}, then {packages.GPU}"
         )
 
 

@@ -19,6 +19,7 @@ from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.budget import Budget
 from impasto.runtime.colors import keep_colors, match_colors, mix
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
+from impasto.runtime.default_model import find_model
 from impasto.runtime.errors import InputError, MemoryShortage, TransferError
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
@@ -173,7 +174,7 @@ def prepare(
     content: Picture,
     styles: Sequence[Picture],
     *,
-    model: str | Path,
+    model: str | Path | None = None,
     recipe: str = DEFAULT_RECIPE,
     size: int | tuple[int, int] | str | None = None,
     evaluations: int | None = None,
@@ -210,7 +211,7 @@ def prepare(
     content, styles
         Images, or (H, W, 3) arrays, RGB, 0..255. The targets of several styles are averaged.
     model, recipe
-        A model folder, and one of the recipes it holds.
+        A model folder, and one of the recipes it holds; by default that of `impasto.runtime.default_model`.
     size
         Long side in pixels, (width, height), or text as ``--size`` takes it; the recipe's by default.
     evaluations
@@ -246,6 +247,7 @@ def prepare(
         raise InputError(f"stages is {stages}: with restart_every there is one; leave one of the two out")
     if cuda.graph and optimizer == "lbfgs-device":
         raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
+    model = find_model(model)
     metadata = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE)
     chosen = metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
     photograph = as_image(content, "content")

@@ -159,7 +159,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weight
     It has the recipes of `SMALL`.
     """
     folder = tmp_path_factory.mktemp("models") / "small"
-    export_model(folder, SMALL, random_weights)
+    export_unchecked(folder, SMALL, random_weights)
     return folder
 
 

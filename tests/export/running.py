@@ -16,13 +16,13 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from impasto.export import ops
-from impasto.export.build import write_weights
 from impasto.export.direct import direct
 from impasto.export.graph import Map, Var
 from impasto.export.losses import activations
 from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS
 from impasto.export.weights import Weights
+from impasto.export.weights_file import write_weights
 from impasto.export.winograd import winograd
 from impasto.runtime.recipe import Recipe
 

@@ -17,7 +17,7 @@ from running import decisions, run
 
 from impasto.cli.samples import draw_content, draw_style
 from impasto.export import ops
-from impasto.export.build import export_model, write_weights
+from impasto.export.build import export_model
 from impasto.export.direct import direct
 from impasto.export.graph import Map
 from impasto.export.losses import activations
@@ -25,6 +25,7 @@ from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS
 from impasto.export.sources import load_weights
 from impasto.export.weights import TORCHVISION, Weights
+from impasto.export.weights_file import write_weights
 from impasto.export.winograd import small, winograd
 from impasto.runtime.model import LOWERINGS, OBJECTIVE, small_kind
 from impasto.runtime.objective import Objective

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from running import from_tiles, run, to_tiles
 
 from impasto.export import losses, ops, tiles
-from impasto.export.build import LOWERINGS, WeightsFile, write_weights
+from impasto.export.build import LOWERINGS
 from impasto.export.direct import direct
 from impasto.export.graph import GraphError, Guides, Map, PerRegion, Scalar, Var, square
 from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights import CAFFE, LayerWeights, Provenance, Weights
+from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.export.winograd import winograd
 from impasto.runtime.recipe import Recipe, StyleTerm, load_recipe
 from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, content_term, style_term, target_of, weight_of

@@ -76,14 +76,14 @@ def test_objective_open_takes_what_the_design_says() -> None:
         assert found[name].default is inspect.Parameter.empty
         assert found[name].kind is inspect.Parameter.KEYWORD_ONLY
     required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
-    assert required == ["model", "content", "styles"]
+    assert required == ["content", "styles"]
 
 
 def test_stylize_takes_what_the_design_says() -> None:
     found = parameters(stylize)
     assert list(found)[:2] == ["content", "styles"]
     required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
-    assert required == ["content", "styles", "model"]
+    assert required == ["content", "styles"]
     defaults = {"recipe": "impasto", "size": None, "evaluations": None, "seed": 0, "device": "auto", "callback": None}
     assert {name: found[name].default for name in defaults} == defaults
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for name, p in found.items() if name in defaults)

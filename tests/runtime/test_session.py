@@ -46,7 +46,7 @@ def test_cuda_that_cannot_be_had_is_an_error_that_says_why(
     model: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
-    with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*impasto\[gpu\]") as refused:
+    with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*onnxruntime-gpu\[") as refused:
         open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
     assert f"device {device}" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -539,18 +539,18 @@ def run_python(code: str, path: Path | None = None, *arguments: object) -> str:
     return done.stdout.strip()
 
 
-def test_a_missing_onnxruntime_is_an_error_that_names_both_extras(model: Path) -> None:
+def test_a_missing_onnxruntime_is_an_error_that_names_both_packages(model: Path) -> None:
     said = run_python(BLOCK.format(blocked={"onnxruntime"}) + OPEN.format(model=str(model)))
     assert said.startswith("onnxruntime is not installed")
-    assert "impasto[cpu]" in said
-    assert "impasto[gpu]" in said
+    assert "pip install onnxruntime or" in said
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in said
     assert "\n" not in said
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("", "onnxruntime is damaged; pip uninstall onnxruntime onnxruntime-gpu"),
+        ("", "onnxruntime is damaged; pip uninstall --yes onnxruntime onnxruntime-gpu"),
         ("raise ImportError('no libcudart.so.12')", "onnxruntime does not load (no libcudart.so.12)"),
     ],
 )
@@ -559,4 +559,4 @@ def test_an_onnxruntime_that_does_not_load_is_an_error(model: Path, tmp_path: Pa
     (tmp_path / "onnxruntime" / "__init__.py").write_text(code)
     said = run_python(OPEN.format(model=str(model)), tmp_path)
     assert said.startswith(reason)
-    assert "impasto[cpu]" in said
+    assert "pip install onnxruntime or" in said
