@@ -36,11 +36,8 @@ WHITE = (255, 255, 255)
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        (np.zeros((40, 40)), "expected numbers"),
-        (np.zeros((40, 40, 4)), "expected numbers"),
-        (np.zeros((1, 40, 40, 3)), "expected numbers"),
-        (np.zeros((40, 40, 3), bool), "expected numbers"),
-        (np.full((40, 40, 3), "a"), "expected numbers"),
+        (np.zeros((1, 40, 40, 3)), "expected"),
+        (np.full((40, 40, 3), "a"), "expected"),
         (np.full((40, 40, 3), np.nan), "not finite"),
         (np.full((40, 40, 3), -np.inf), "not finite"),
         (np.zeros((31, 40, 3)), "40x31 pixels"),
@@ -178,7 +175,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         (tmp_path / "folder.png", "is a folder"),
         (tmp_path / "none" / "out.png", "does not exist"),
         (file / "out.png", "does not exist"),
-        (tmp_path / f"{'a' * 300}.png", "cannot be written"),
+        (tmp_path / f"{'a' * 300}.png", "304 bytes long"),
     ):
         with pytest.raises(OutputError, match=reason) as refused:
             check_output(path, force=True)
