@@ -40,7 +40,7 @@ CELLS = (
 # The first hour with impasto
 
 impasto repaints a photograph in the manner of a painting. This notebook goes from nothing to a picture worth keeping.
-It needs two minutes on two processors, and this much in the environment of its kernel, in a clone of the repository:
+It needs a few minutes on two processors, and this in the environment of its kernel, from a clone of the repository:
 
     pip install '.[cpu,export]'
 """,
@@ -105,7 +105,9 @@ The file has the photograph's colour profile, its EXIF and what was transparent;
     Cell(
         "change",
         """\
-stylize(photo, painting, model=model, size=SIZE, evaluations=EVALUATIONS, colors="keep", strength=0.8)""",
+mild = stylize(
+    photo, painting, model=model, size=SIZE, evaluations=EVALUATIONS, colors="keep", strength=0.8
+)""",
     ),
     words(
         "loss-words",

@@ -175,8 +175,11 @@ def read_labels(mask: Mask, what: str) -> Labels:
 
 def _photograph(mask: Picture, what: str) -> Photograph:
     """Return the picture of a mask, or one of its colour."""
-    if isinstance(mask, str) and (is_color(mask) or (places.is_file(mask) and not Path(mask).exists())):
-        return Photograph(_plain(mask, what), place=mask)
+    if isinstance(mask, str) and is_color(mask):
+        return Photograph(_plain(mask), place=mask)
+    if isinstance(mask, str) and places.is_file(mask) and not Path(mask).exists():
+        advice = "check the path, or give a colour such as #ff0000"
+        raise PictureError(f"picture {places.name(mask)}: no such file; {advice}")
     if not isinstance(mask, str | os.PathLike | Image.Image) and arrays.is_array(mask):
         mask = arrays.as_numpy(mask, what)
         if mask.dtype.kind in "iu" and mask.size and mask.min() >= 0 and mask.max() <= 255:
@@ -197,13 +200,11 @@ def read_mask(place: Place) -> Image.Image:
     PictureError
         As `impasto.runtime.photographs.read_picture`.
     """
-    return _plain(place, "mask") if isinstance(place, str) and is_color(place) else read_picture(place)
+    return _plain(place) if isinstance(place, str) and is_color(place) else read_picture(place)
 
 
-def _plain(color: str, what: str) -> Image.Image:
+def _plain(color: str) -> Image.Image:
     """Return a mask of a single colour."""
-    if not is_color(color):
-        raise PictureError(f"{what} {color!r}: neither a picture's path nor a colour; expected one such as #ff0000")
     return Image.new("RGB", (MIN_SIDE, MIN_SIDE), color)
 
 
@@ -307,9 +308,9 @@ class Regions:
             return None
         if content_mask is None:
             raise InputError("content mask: none given beside the style masks; give both, or neither")
+        content = read_labels(content_mask, "content mask")
         if len(masks) != styles:
             raise InputError(f"style masks: {len(masks)} given for {styles} styles; give one for each, in their order")
-        content = read_labels(content_mask, "content mask")
         read = tuple(read_labels(mask, f"style mask {k}") for k, mask in enumerate(masks, 1))
         of_styles = tuple(tuple(_counterpart(color, content, style) for color in content.colors) for style in read)
         for number, (color, share) in enumerate(zip(content.colors, content.shares, strict=True)):
