@@ -115,7 +115,7 @@ def _shaped(array: Array, what: str) -> Array:
 
 def _check_range(dtype: np.dtype[Any], low: float, high: float, what: str) -> None:
     """Refuse levels that would come out black, or white, because they are of another range than their type says."""
-    found = f"{what}: its levels, {dtype}, are from {low:g} to {high:g}"
+    found = f"{what}: its levels, {dtype}, are from {round(low, 2):g} to {round(high, 2):g}"
     if low == high == 0 or dtype == np.bool_:
         return
     if dtype == np.uint16:

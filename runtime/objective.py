@@ -115,6 +115,10 @@ class Objective:
 
         Parameters
         ----------
+        model
+            A model folder.
+        recipe
+            The name of one of the recipes that it holds.
         content
             The content picture: a path, an address, an image, or an array (H, W, 3), RGB, 0..255; see
             `impasto.runtime.photographs.Picture`. It fixes H and W. Transparent, it counts as if it were opaque.
@@ -123,13 +127,29 @@ class Objective:
             is white.
         style_blend
             The weight of each style in that average; equal ones by default.
-        content_mask, style_masks
-            Label pictures, one of the content and one of each style, stretched over them: what has the same colour in
-            two of them is the same region, and takes its style from there. See `impasto.runtime.masks`.
-        device, lowering, threads, low_memory, cuda, precision
-            Where and how it runs; see `impasto.runtime.session.Placement`.
-        content_weight, style_weight, tv_weight
+        content_mask
+            A label picture, stretched over the content: what has the same colour in it and in a style's mask is the
+            same region, and takes its style from there. See `impasto.runtime.masks`.
+        style_masks
+            A label picture of each style.
+        device
+            Where it runs; see `impasto.runtime.session.Placement`, for all up to `precision`.
+        lowering
+            The form of the graphs.
+        threads
+            Of the processor.
+        low_memory
+            Whether memory is given back after every evaluation.
+        cuda
+            How CUDA is used.
+        precision
+            ``"fp32"``, or ``"fp16"`` on a GPU.
+        content_weight
             Instead of the recipe's own weight, in the recipe's convention.
+        style_weight
+            Likewise.
+        tv_weight
+            Likewise, of the total variation.
 
         Raises
         ------

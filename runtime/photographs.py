@@ -61,7 +61,7 @@ class Photograph:
     def given(cls, picture: Picture, what: str) -> Photograph:
         """Take a picture as users give it; `what` names one in memory in errors and warnings, its place any other.
 
-        An image that has been opened from a file, and not yet changed, comes from there.
+        An image that was opened from a file is taken to come from there.
 
         Raises
         ------
