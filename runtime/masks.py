@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +176,7 @@ def _photograph(mask: Picture, what: str) -> Photograph:
     """Return the picture of a mask, or one of its colour."""
     if isinstance(mask, str) and is_color(mask):
         return Photograph(_plain(mask), place=mask)
-    if isinstance(mask, str) and places.is_file(mask) and not Path(mask).exists():
+    if isinstance(mask, str) and places.is_missing(mask):
         advice = "check the path, or give a colour such as #ff0000"
         raise PictureError(f"picture {places.name(mask)}: no such file; {advice}")
     if not isinstance(mask, str | os.PathLike | Image.Image) and arrays.is_array(mask):

@@ -483,7 +483,7 @@ def _start(init: str | Picture | None) -> Photograph | None:
     """Return the picture to start from; None where `init` is the name of a start."""
     if init is None or (isinstance(init, str) and init in INITS):
         return None
-    if isinstance(init, str) and places.is_file(init) and not Path(init).exists():
+    if isinstance(init, str) and places.is_missing(init):
         raise InputError(f"init {shown(init)}: expected one of {', '.join(INITS)}, or a picture")
     return Photograph.given(init, "init")
 

@@ -403,6 +403,7 @@ def test_restarts_count_every_evaluation(model: Path) -> None:
         ({"size": (40, 20)}, PictureError, "the result: 40x20"),
         ({"size": "wide"}, RecipeError, "size 'wide'"),
         ({"init": "noise"}, InputError, "init 'noise': expected one of random, content, style"),
+        ({"init": "a" * 5000}, InputError, "init 'aaa.*': expected one of random, content, style"),
         ({"init": np.zeros((32, 32, 9))}, PictureError, r"init: array float64\[32, 32, 9\]"),
         ({"init": np.zeros((3, 3, 3))}, PictureError, "init: 3x3"),
         ({"evaluations": "5"}, InputError, "evaluations is '5'; expected a whole number"),

@@ -66,11 +66,11 @@ def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # the shell puts its own there
     shown = Cell()
 
-    class FrontEnd(DisplayPublisher):  # type: ignore[misc, unused-ignore]
+    class FrontEnd(DisplayPublisher):
         def publish(self, data: Any, *_: Any, transient: Any = None, update: bool = False, **__: Any) -> None:
             shown.publish(data, transient, update)
 
-    class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc, unused-ignore]
+    class ZMQInteractiveShell(InteractiveShell):
         """What Jupyter's kernel derives from it has this name."""
 
     config = Config({"HistoryManager": {"enabled": False}})
