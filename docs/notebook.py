@@ -106,7 +106,13 @@ The file has the photograph's colour profile, its EXIF and what was transparent;
         "change",
         """\
 mild = stylize(
-    photo, painting, model=model, size=SIZE, evaluations=EVALUATIONS, colors="keep", strength=0.8
+    photo,
+    painting,
+    model=model,
+    size=SIZE,
+    evaluations=EVALUATIONS,
+    colors="keep",
+    strength=0.8,
 )""",
     ),
     words(
@@ -149,7 +155,7 @@ def render() -> str:
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    return json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n"  # the order that formatters keep
 
 
 def main() -> None:
