@@ -25,7 +25,7 @@ _WHITE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535
 _DARK = 4.0
 
 #: By so many levels numbers may leave 0..255, as what an optimiser has made does; they are clipped.
-_OVERSHOOT = 128.0
+_OVERSHOOT = 255.0
 
 
 def is_array(picture: object) -> bool:
