@@ -96,11 +96,12 @@ $(BENCH)/keras/ready: Makefile
 	$(BENCH)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1
 	touch $@
 
-# The pictures of the documentation, and its reference of options.
+# The pictures of the documentation, its reference of options, and its notebook.
 pictures: $(VENV)/ready
 	$(VENV)/bin/impasto export --all
 	$(VENV)/bin/python -m docs.pictures
 	$(VENV)/bin/python -m docs.options
+	$(VENV)/bin/python -m docs.notebook
 
 clean:
 	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(BENCH) demo build dist

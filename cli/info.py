@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import options
-from impasto.cli.durations import clock
 from impasto.defaults import MODEL_VARIABLE
+from impasto.durations import clock
 
 if TYPE_CHECKING:
     from impasto.runtime.model import Metadata

@@ -19,13 +19,13 @@ import typer
 import impasto
 from impasto.cli import options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
-from impasto.cli.durations import clock
 from impasto.cli.interrupt import Stage, enter, within
 from impasto.cli.messages import is_live, say
 from impasto.cli.options import option
 from impasto.cli.progress import live
 from impasto.cli.running import write
 from impasto.defaults import DEFAULT_RECIPE
+from impasto.durations import clock
 
 if TYPE_CHECKING:
     from PIL import Image

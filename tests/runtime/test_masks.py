@@ -195,7 +195,7 @@ def test_a_colour_is_a_mask_of_one_region(tmp_path: Path) -> None:
     halves(64, 48).save(tmp_path / "#mask.png")
     assert read_mask(tmp_path / "#mask.png").size == (64, 48)
     assert not is_color(str(tmp_path / "#mask.png"))
-    with pytest.raises(PictureError, match="'reddish': not a colour"):
+    with pytest.raises(PictureError, match="reddish: no such file; check the path, or give a colour such as #ff0000"):
         read_labels("reddish", "mask")
 
 

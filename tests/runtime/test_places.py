@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from impasto import __version__
 from impasto.runtime import places
 from impasto.runtime.errors import OutputError, PictureError
-from impasto.runtime.places import Limits, check_destination, fetch, is_file, is_url, name, opened, write
+from impasto.runtime.places import Limits, check_destination, fetch, is_file, is_missing, is_url, name, opened, write
 
 named_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes among its files")
 
@@ -42,6 +42,15 @@ PATIENT = Limits()
 def test_addresses_of_any_scheme_are_no_files(place: str) -> None:
     assert is_url(place)
     assert not is_file(place)
+
+
+def test_a_file_is_missing_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(DATA)
+    assert not is_missing(str(tmp_path / "photo.png"))
+    for place in (tmp_path / "none.png", "a" * 5000, "a\0b"):
+        assert is_missing(place)
+    for place in ("-", "http://a.org/none.png"):
+        assert not is_missing(place)
 
 
 @pytest.mark.parametrize(
@@ -518,6 +527,12 @@ def test_a_terminal_is_no_picture(monkeypatch: pytest.MonkeyPatch, terminal: int
 
 
 # --- going out ------------------------------------------------------------------------------------------------
+
+
+def test_standard_output_is_refused_where_it_takes_text_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # as a notebook's
+    with pytest.raises(OutputError, match=r"^output -: standard output takes nothing but text; name a file"):
+        check_destination("-")
 
 
 def test_standard_output_is_refused_where_it_is_a_terminal_or_closed(
