@@ -18,13 +18,17 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.runtime.available import memory_left
 from impasto.runtime.errors import TransferError
 from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
-from impasto.shortage import limits
+from impasto.shortage import NoRoomError, limits
 
 T = TypeVar("T")
 
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
+
+#: Memory that has to be left for SciPy: it and its thread take some 190 MB of addresses.
+_SCIPY = 80_000_000
 
 #: A search that is to end when it no longer improves is judged by so many evaluations.
 PATIENCE = 10
@@ -221,18 +225,27 @@ def preload(optimizer: str) -> None:
     """Import what `minimize` will need for that optimiser in the background; SciPy's takes as long as an evaluation.
 
     Under a limit of addresses it is imported at once: graphs could leave too few, and then its BLAS tries for ever.
+
+    Raises
+    ------
+    NoRoomError
+        When there are too few by now.
     """
+    if optimizer != "lbfgs":
+        return
 
     def work() -> None:
         with contextlib.suppress(Exception):  # `minimize` meets it, too, and says so
             import scipy.optimize  # noqa: F401
             import threadpoolctl  # noqa: F401
 
-    if optimizer == "lbfgs":
-        thread = threading.Thread(target=work, name="preload")
-        thread.start()
-        if limits():
-            thread.join()
+    limited, left = bool(limits()), memory_left()
+    if limited and left is not None and left < _SCIPY:
+        raise NoRoomError("too few addresses are left to load SciPy")
+    thread = threading.Thread(target=work, name="preload")
+    thread.start()
+    if limited:
+        thread.join()
 
 
 def minimize(

@@ -206,7 +206,7 @@ def test_what_onnxruntime_prints_of_missing_libraries_goes_to_standard_error(
         open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
     out, err = capsys.readouterr()
     assert out == ""
-    assert "CUDA 11.8" in err
+    assert "CUDA" in err  # the words are onnxruntime's, and change
 
 
 @pytest.mark.usefixtures("broken_cuda")
