@@ -51,13 +51,13 @@ def available_memory(root: Path | None = None) -> int | None:
     return None if found is None else found.size
 
 
-def memory_left(root: Path | None = None) -> int | None:
-    """Return the bytes that this process can take beside what it has, on one thread; None where that is not known.
+def room_left(root: Path | None = None) -> Room | None:
+    """Return what this process can take beside what it has, on one thread; None where that is not known.
 
     `root` is that of `room`.
     """
     found = room(root, threads=1)
-    return None if found is None else max(0, found.size - _own(root or Path("/")))
+    return None if found is None else Room(max(0, found.size - _own(root or Path("/"))), found.limit)
 
 
 def room(root: Path | None = None, threads: int | None = None) -> Room | None:

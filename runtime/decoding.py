@@ -15,7 +15,7 @@ from typing import IO
 from PIL import Image, ImageFile
 
 from impasto.runtime import deep, embedded, formats, png, tiff
-from impasto.runtime.available import memory_left
+from impasto.runtime.available import room_left
 from impasto.runtime.errors import MemoryShortage, PictureError
 from impasto.runtime.formats import ADVICE, UnreadError
 from impasto.shortage import advice, is_shortage
@@ -201,12 +201,17 @@ def _check_room(size: tuple[int, int], mode: str, reader: str) -> None:
         )
     work = _WORK_WITH_ALPHA if mode in _WITH_ALPHA else _WORK
     needed = pixels * (_HELD.get(mode, 4) + max(work, _DECODERS.get(reader, 0)))
-    left = memory_left()
-    if left is not None and needed > left:
+    left = room_left()
+    if left is not None and needed > left.size:
+        limit = f" of {left.limit}" if left.limit else ""
         raise UnreadError(
-            f"{width}x{height} pixels take {needed / 1e9:.1f} GB of memory to be read, and {left / 1e9:.1f} GB "
-            "are left; make it smaller"
+            f"{width}x{height} pixels take {_amount(needed)} of memory to be read, and {_amount(left.size)} are left"
+            f"{limit}; make it smaller, or {advice()}"
         )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 # --- Pillow as it has to be -----------------------------------------------------------------------------------

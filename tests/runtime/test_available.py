@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from impasto.runtime.available import Room, available_memory, memory_left, room
+from impasto.runtime.available import Room, available_memory, room, room_left
 
 UNLIMITED = 9223372036854771712  # how version 1 says that there is no limit
 
@@ -48,8 +48,8 @@ def test_what_this_process_has_already_is_its_own(root: Path) -> None:
 
 def test_beside_what_it_has_a_process_can_take_what_is_left(root: Path) -> None:
     put(root, "proc/self/statm", "90000 1000 300 1 0 80 0\n")
-    assert memory_left(root) == 2000000 * 1024
-    assert memory_left(root / "nowhere") is None
+    assert room_left(root) == Room(2000000 * 1024)
+    assert room_left(root / "nowhere") is None
 
 
 def test_a_control_group_leaves_its_limit_less_what_is_used_but_for_files_it_can_drop(root: Path) -> None:

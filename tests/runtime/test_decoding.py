@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from impasto.runtime import decoding
+from impasto.runtime.available import Room
 from impasto.runtime.errors import MemoryShortage, PictureError
 from impasto.runtime.photographs import read_picture
 from impasto.runtime.pictures import as_image, to_planes
@@ -265,7 +266,7 @@ def test_pillow_warns_nobody(tmp_path: Path) -> None:
 def test_what_is_too_large_for_the_memory_there_is_is_refused_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "memory_left", lambda: 1_000_000_000)
+    monkeypatch.setattr(decoding, "room_left", lambda: Room(1_000_000_000))
     for depth, needed in ((8, "1.3 GB"), (16, "1.3 GB")):
         head = pngs.header(12_000, 12_000, 2, depth)
         (tmp_path / "huge.png").write_bytes(pngs.assembled(head, pngs.chunk(b"IDAT", bytes(9))))
@@ -274,8 +275,11 @@ def test_what_is_too_large_for_the_memory_there_is_is_refused_before(
         ):
             read_picture(tmp_path / "huge.png")
     Image.new("1", (12_000, 12_000)).save(tmp_path / "huge.tif", compression="group4")
-    monkeypatch.setattr(decoding, "memory_left", lambda: 100_000_000)
-    with pytest.raises(PictureError, match=r"12000x12000 pixels take 0.9 GB of memory to be read, and 0.1 GB are left"):
+    monkeypatch.setattr(decoding, "room_left", lambda: Room(100_000_000, "ulimit -v"))
+    with pytest.raises(
+        PictureError,
+        match=r"12000x12000 pixels take 0.9 GB of memory to be read, and 0.1 GB are left of ulimit -v; make it ",
+    ):
         read_picture(tmp_path / "huge.tif")
 
 
