@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.available import memory_left
+from impasto.runtime.available import room_left
 from impasto.runtime.errors import TransferError
 from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
 from impasto.shortage import NoRoomError, limits
@@ -239,8 +239,8 @@ def preload(optimizer: str) -> None:
             import scipy.optimize  # noqa: F401
             import threadpoolctl  # noqa: F401
 
-    limited, left = bool(limits()), memory_left()
-    if limited and left is not None and left < _SCIPY:
+    limited, left = bool(limits()), room_left()
+    if limited and left is not None and left.size < _SCIPY:
         raise NoRoomError("too few addresses are left to load SciPy")
     thread = threading.Thread(target=work, name="preload")
     thread.start()
