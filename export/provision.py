@@ -13,7 +13,7 @@ from impasto import packages
 from impasto.defaults import DEFAULT_RECIPE, DEFAULT_WEIGHTS
 from impasto.runtime.default_model import folder_to_write
 from impasto.runtime.errors import InputError, ModelError, NameTaken, OutputError
-from impasto.runtime.model import OBJECTIVE, ModelFolder
+from impasto.runtime.model import OBJECTIVE, RECIPE_GRAPHS, ModelFolder, graph_file
 from impasto.runtime.recipe import builtin_recipes, load_recipe
 
 Notify = Callable[[str], None]
@@ -67,8 +67,8 @@ def ensure(
 def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
     """Export recipes that a model folder lacks, over the weights it holds.
 
-    Only those that come with impasto, and only where onnx is installed: of others, whoever opens the folder says how to
-    add them.
+    Only those that come with impasto, and only where onnx is installed: of others, and of those that are damaged,
+    whoever opens the folder says what to do.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
         When the export fails.
     """
     model = ModelFolder.open(folder)
-    lacking = sorted({*recipes} & {*builtin_recipes()} - {*model.recipes()})
+    lacking = sorted(name for name in {*recipes} & {*builtin_recipes()} if not _traces(model, name))
     if not lacking or importlib.util.find_spec("onnx") is None:
         return
     build, _ = import_exporter()
@@ -99,6 +99,11 @@ def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
             f"another with: impasto export {wanted} --output FOLDER"
         ) from None
     notify(f"added {names} to {folder} in {time.perf_counter() - began:.1f} s")
+
+
+def _traces(model: ModelFolder, recipe: str) -> bool:
+    """Whether a folder has any graph of a recipe."""
+    return any((model.path / graph_file(recipe, *graph)).exists() for graph in RECIPE_GRAPHS)
 
 
 def import_exporter() -> tuple[Any, Any]:

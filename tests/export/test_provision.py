@@ -102,6 +102,15 @@ def test_a_folder_that_cannot_be_added_to_says_so_and_names_another_way(copy: Pa
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_a_recipe_of_which_something_is_left_is_not_exported_over_it(copy: Path) -> None:
+    (copy / "gatys.direct.statistics.onnx").write_text("somebody's")
+    before = contents(copy)
+    with pytest.raises(ModelError, match="has no recipe 'gatys'"):
+        ensure(copy, "gatys")
+    assert contents(copy) == before
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_over_damaged_weights_nothing_is_exported(copy: Path) -> None:
     data = bytearray((copy / WEIGHTS_FILE).read_bytes())
     data[0] ^= 1
