@@ -209,4 +209,5 @@ def test_a_record_of_a_larger_machine_is_made_again_with_fewer_threads_and_a_war
     assert done.returncode == 0, done.stderr
     assert f"warning: the bits may differ: threads {TOO_MANY - 1} instead of 999" in done.stderr
     assert Path("again.png").exists()
-    assert_refused(impasto_("rerun", "made.png", "-o", "more.png", "--threads", TOO_MANY), f"threads is {TOO_MANY}")
+    many = impasto_("rerun", "made.png", "-o", "more.png", "--model", small_model, "--threads", TOO_MANY)
+    assert_refused(many, f"threads is {TOO_MANY}")
