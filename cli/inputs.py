@@ -148,7 +148,11 @@ class Search:
         if self.trusting and wanted.place and places.is_url(wanted.place):
             return f"{what} came from an address with a query, which is not kept"
         folders = ", ".join(map(str, self._all_folders())) or "any folder that was named"
-        more = f", or open {wanted.place} with --trust-record" if _can_be_opened(wanted) else ""
+        more = (
+            f", or open {places.name(wanted.place)} with --trust-record"
+            if wanted.place and _can_be_opened(wanted)
+            else ""
+        )
         return f"{what} is no file {wanted.name} in {folders} (links do not count){more}"
 
 

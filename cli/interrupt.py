@@ -183,6 +183,7 @@ class _Answer:
         if stage.before_leaving:
             with contextlib.suppress(Exception):
                 stage.before_leaving()
+        streams.take_floor()
         _say_over_echo(f"error: {stage.farewell}")
         streams.hush(_LAST_WORDS)
         unfinished.close(_LAST_FILE)

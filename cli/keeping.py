@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from impasto import unfinished
 from impasto.cli.messages import say, warn
 from impasto.cli.running import write
 from impasto.runtime import encoding, files, photographs, pictures, places
@@ -274,7 +275,6 @@ class Keeper:
                 self._write(pictures.triptych(shown[0], transfer.paintings, shown[1]), wishes.triptych)
         except SaveError:
             if checkpoints and saved:
-                checkpoints.save()  # with what could be written, which may then be replaced
                 say(f"nothing is lost: {places.name(checkpoints.path)} has it all for --resume")
             raise
         if self._log:
@@ -287,15 +287,17 @@ class Keeper:
     def _write(
         self, picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None
     ) -> None:
-        """Write a result, and remember where it is: going on from the checkpoint may replace it."""
+        """Write a result, and note that in the checkpoint, whatever comes next: going on from it may replace that."""
         where = place
-        try:
-            write(picture, place, like=like, text=text, replace=self._wishes.may_replace(place, self._earlier))
-        except NameTaken as error:
-            self.taken.append(error)
-            self._placed[place] = where = error.place
-        if self._checkpoints and _is_regular(where):
-            self._checkpoints.written[str(Path(where).absolute())] = _hash(Path(where))
+        with unfinished.unbroken():
+            try:
+                write(picture, place, like=like, text=text, replace=self._wishes.may_replace(place, self._earlier))
+            except NameTaken as error:
+                self.taken.append(error)
+                self._placed[place] = where = error.place
+            if self._checkpoints and _is_regular(where):
+                self._checkpoints.written[str(Path(where).absolute())] = _hash(Path(where))
+                self._checkpoints.save()
 
     def check_names(self) -> None:
         """Tell of results that had to be given another name.

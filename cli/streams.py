@@ -65,6 +65,13 @@ def settle(seconds: float) -> None:
         raw.settle(seconds)
 
 
+def take_floor() -> None:
+    """From now on let nobody but this thread say anything."""
+    raw = getattr(sys.stderr, "buffer", None)
+    if isinstance(raw, _Speech):
+        raw.speaker = threading.get_ident()
+
+
 def hush(seconds: float) -> None:
     """Wait like `settle`; from then on nothing is said, nor heard of libraries."""
     settle(seconds)
@@ -132,11 +139,18 @@ def _speech(stream: TextIO | None) -> TextIO:
 
 
 class _Speech(io.RawIOBase):
-    """Takes bytes at once; a thread of its own writes them, as long as that works."""
+    """Takes bytes at once; a thread of its own writes them, as long as that works.
+
+    Attributes
+    ----------
+    speaker
+        The only thread whose bytes are taken; None for all.
+    """
 
     def __init__(self, raw: io.RawIOBase | None) -> None:
         super().__init__()
         self._raw = raw
+        self.speaker: int | None = None
         self._descriptor, self._terminal = (2, False) if raw is None else (raw.fileno(), raw.isatty())
         self._pieces: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         if raw is not None:
@@ -153,7 +167,8 @@ class _Speech(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         piece = bytes(data)
-        if self._raw is not None and self._pieces.qsize() < _WAITING:
+        heard = self.speaker in (None, threading.get_ident())
+        if heard and self._raw is not None and self._pieces.qsize() < _WAITING:
             self._pieces.put(piece)
         return len(piece)
 

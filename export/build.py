@@ -32,6 +32,7 @@ from impasto.export.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.export.winograd import measuring, small, winograd
 from impasto.runtime import places
+from impasto.runtime.available import room
 from impasto.runtime.errors import (
     ExportError,
     InputError,
@@ -41,6 +42,7 @@ from impasto.runtime.errors import (
     RecipeError,
     TransferError,
 )
+from impasto.runtime.estimate import AT_MOST, FOOTPRINTS
 from impasto.runtime.files import free_name
 from impasto.runtime.model import (
     ALGEBRA,
@@ -54,6 +56,7 @@ from impasto.runtime.model import (
     RECIPE_GRAPHS,
     STATISTICS,
     WEIGHTS_FILE,
+    WINOGRAD,
     Layer,
     Metadata,
     ModelFolder,
@@ -62,7 +65,7 @@ from impasto.runtime.model import (
     small_kind,
 )
 from impasto.runtime.recipe import Recipe
-from impasto.shortage import advice
+from impasto.shortage import advice, limits
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
@@ -138,6 +141,7 @@ def export_model(
     network = NETWORKS[weights.network]
     _check_recipes(recipes, network)
     check_folder(folder)
+    _check_room(recipes)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
@@ -250,7 +254,7 @@ def _check_all(
             )
         return begun[key]
 
-    with ThreadPoolExecutor(_AT_ONCE) as executor:
+    with ThreadPoolExecutor(1 if limits() else _AT_ONCE) as executor:
         every = list(itertools.product((*LOWERINGS, small), (False, True)))
         pending = {recipe: [begin(recipe, *which) for which in every] for recipe in recipes}
         try:
@@ -261,12 +265,24 @@ def _check_all(
                     checked(checks[-1])
                 notify(f"{recipe}: {len(GRAPHS)} graphs, tried out in {time.perf_counter() - began:.1f} s")
         except MemoryShortage as error:
-            raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
+            raise _shortage("") from error
         except TransferError as error:
             raise ExportError(f"self-check failed: {error}") from error
         finally:  # after a failure, or Ctrl-C, no more are begun
             executor.shutdown(cancel_futures=True)
     return checks
+
+
+def _check_room(recipes: Sequence[Recipe]) -> None:
+    """Refuse, within limits of addresses, to try graphs out for which they leave no room: onnxruntime could abort."""
+    found = room() if limits() else None
+    needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False].peak(recipe, 0, 0, 0) for recipe in recipes)
+    if found and found.size < needed:
+        raise _shortage(f", which takes {needed / 1e6:.0f} MB")
+
+
+def _shortage(how_much: str) -> MemoryShortage:
+    return MemoryShortage(f"self-check: too little memory to try the graphs out{how_much}; {advice()}")
 
 
 def _metadata(

@@ -18,17 +18,13 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.available import room_left
 from impasto.runtime.errors import TransferError
 from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
-from impasto.shortage import NoRoomError, limits
+from impasto.shortage import check_room, limits
 
 T = TypeVar("T")
 
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
-
-#: Memory that has to be left for SciPy: it and its thread take some 190 MB of addresses.
-_SCIPY = 80_000_000
 
 #: A search that is to end when it no longer improves is judged by so many evaluations.
 PATIENCE = 10
@@ -37,6 +33,9 @@ PATIENCE = 10
 #: linearly to a tenth of it.
 ADAM_DECAY = (0.9, 0.999)
 ADAM_LAST_STEP = 0.1
+
+#: Bytes of addresses that SciPy's L-BFGS-B takes, its libraries and the memory of its BLAS, and a little more.
+_SCIPY = 200_000_000
 
 #: Losses below this are of order one when they are multiplied by its inverse, as far as float32 goes.
 _FAINT = 2.0**-100
@@ -224,28 +223,29 @@ class _Search:
 def preload(optimizer: str) -> None:
     """Import what `minimize` will need for that optimiser in the background; SciPy's takes as long as an evaluation.
 
-    Under a limit of addresses it is imported at once: graphs could leave too few, and then its BLAS tries for ever.
+    Under a limit of addresses it is imported and tried out at once, where there is room for it: graphs could leave too
+    few, and then its BLAS tries for ever.
 
     Raises
     ------
-    NoRoomError
-        When there are too few by now.
+    MemoryError
+        When a limit leaves too little room.
     """
-    if optimizer != "lbfgs":
-        return
 
     def work() -> None:
         with contextlib.suppress(Exception):  # `minimize` meets it, too, and says so
-            import scipy.optimize  # noqa: F401
+            import scipy.optimize
             import threadpoolctl  # noqa: F401
 
-    limited, left = bool(limits()), room_left()
-    if limited and left is not None and left.size < _SCIPY:
-        raise NoRoomError("too few addresses are left to load SciPy")
-    thread = threading.Thread(target=work, name="preload")
-    thread.start()
-    if limited:
-        thread.join()
+            if limits():
+                scipy.optimize.fmin_l_bfgs_b(lambda x: (float((x * x).sum()), 2 * x), np.ones(1))
+
+    if optimizer == "lbfgs":
+        check_room(_SCIPY, "SciPy")
+        thread = threading.Thread(target=work, name="preload")
+        thread.start()
+        if limits():
+            thread.join()
 
 
 def minimize(

@@ -43,6 +43,9 @@ DeviceArray = Any
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
+#: Of two threads that import a package, one could be given what the other's failure has left of it.
+_IMPORTING = threading.Lock()
+
 #: Standard output is one for all threads, and two graphs may be opened at once.
 _REDIRECTING = threading.Lock()
 
@@ -72,7 +75,8 @@ def import_onnxruntime() -> Any:
     decided, imported_before = _TELEMETRY_SWITCH in os.environ, "onnxruntime" in sys.modules
     os.environ.setdefault(_TELEMETRY_SWITCH, "1")
     try:
-        import onnxruntime
+        with _IMPORTING:
+            import onnxruntime
     except (ImportError, MemoryError) as error:
         if is_shortage(error):
             raise MemoryShortage(f"onnxruntime does not load for want of memory; {advice()}") from error

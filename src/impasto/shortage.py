@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import sys
 
@@ -63,6 +64,21 @@ def check_start() -> None:
     for called, _, needed in _LIMITS:
         if here.get(called, needed) < needed:
             raise NoRoomError(f"too little memory: starting takes {needed / 1e6:.0f} MB; {advice()}")
+
+
+def check_room(size: int, what: str) -> None:
+    """Refuse to go on where a limit leaves fewer bytes of addresses than `what` takes: some libraries try for ever.
+
+    Raises
+    ------
+    MemoryError
+        When they are too few.
+    """
+    if sys.platform != "win32" and limits():
+        try:
+            mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        except OSError:
+            raise MemoryError(f"{what} takes {size / 1e6:.0f} MB") from None
 
 
 def advice() -> str:
