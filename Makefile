@@ -4,11 +4,13 @@ PYTHON ?= python3
 # The demo's environment is a user's: no torch, nothing for development. The tests' has both.
 VENV := .venv
 TEST_VENV := .venv-test
+# The lowest versions that pyproject.toml allows of everything, and no torch.
+LOWEST := .venv-lowest
 # The benchmarks' environments: impasto as a user has it, and its peers.
 BENCH := .bench
 TORCH := torch==2.13.0
 
-.PHONY: demo test check cuda-provider bench bench-cuda quality pictures clean
+.PHONY: demo test test-lowest check cuda-provider bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -16,10 +18,20 @@ demo: $(VENV)/ready
 test: $(TEST_VENV)/ready check
 	$(TEST_VENV)/bin/python -m pytest -q
 
+# By hand: it takes nearly as long as `make test`. PYTHON has to be the lowest, too.
+test-lowest: $(LOWEST)/ready
+	$(LOWEST)/bin/python -m pytest -q
+
+# The other systems' types are checked, though nothing is run there.
 check: $(TEST_VENV)/ready
+	$(TEST_VENV)/bin/python tests/links.py
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/mypy
+	for system in darwin win32; do \
+		$(TEST_VENV)/bin/mypy --platform $$system --cache-dir .mypy_cache/$$system \
+			-p impasto.runtime -p impasto.export -p impasto.cli || exit; \
+	done
 
 # What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc and binutils, and no
 # GPU. CUDA's own libraries are left out, for they would be found first.
@@ -51,6 +63,13 @@ $(TEST_VENV)/ready: pyproject.toml
 	$(TEST_VENV)/bin/python -m pip install --quiet --editable '.[dev]' $(TORCH)
 	touch $@
 
+$(LOWEST)/ready: pyproject.toml tests/lowest.py
+	$(PYTHON) tests/lowest.py >/dev/null
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(PYTHON) tests/lowest.py >$(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cpu,export]' pytest hypothesis
+	touch $@
+
 $(BENCH)/impasto/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py runtime/recipes/* export/*.py cli/*.py)
 	$(PYTHON) -m venv $(BENCH)/impasto
 	$(BENCH)/impasto/bin/python -m pip install --quiet '.[cpu,export]'
@@ -77,11 +96,12 @@ $(BENCH)/keras/ready: Makefile
 	$(BENCH)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1
 	touch $@
 
-# The pictures of the documentation, and its reference of options.
+# The pictures of the documentation, its reference of options, and its notebook.
 pictures: $(VENV)/ready
-	$(VENV)/bin/impasto info >/dev/null 2>&1 || $(VENV)/bin/impasto export
+	$(VENV)/bin/impasto export --all
 	$(VENV)/bin/python -m docs.pictures
 	$(VENV)/bin/python -m docs.options
+	$(VENV)/bin/python -m docs.notebook
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) $(BENCH) demo build dist
+	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(BENCH) demo build dist

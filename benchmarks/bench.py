@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.files import model_folder, picture_file
+from benchmarks.files import ROOT, model_folder, picture_file
 from benchmarks.protocol import Contender, Job, Unavailable
 from benchmarks.report import (
     OURS,
@@ -38,7 +38,6 @@ from benchmarks.report import (
     transfer_table,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".bench"
 DATA = WORK / "data"
 
@@ -211,7 +210,7 @@ def measure_startup(plan: Plan) -> list[Startup]:
     for number in range(plan.repeats):
         tell(f"start {number + 1} of {plan.repeats}")
         command = [plan.pythons["impasto"], "-m", "benchmarks.startup", job, str(time.monotonic())]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         starts.append(Startup(**json.loads(done.stdout.splitlines()[-1])))
     return starts
 
@@ -243,7 +242,7 @@ def run_measured(command: Sequence[str], log: Path, variables: Mapping[str, str]
     CalledProcessError
         When it fails.
     """
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         began = time.monotonic()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **variables}
@@ -268,7 +267,7 @@ def run(plan: Plan) -> None:
     tell("preparing the model and the pictures")
     WORK.mkdir(exist_ok=True)
     prepare = [plan.pythons["impasto"], "-m", "benchmarks.prepare", str(DATA), *map(str, plan.sizes())]
-    subprocess.run(prepare, check=True, stdout=sys.stderr)
+    subprocess.run(prepare, cwd=ROOT, check=True, stdout=sys.stderr)
     results = describe(plan)
 
     def publish(text: str, section: str, data: Any) -> None:
@@ -407,7 +406,7 @@ def _positive(text: str) -> int:
 def main() -> None:
     """Run from the command line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: contenders are not left behind
-    os.chdir(ROOT)  # where `python -m benchmarks.NAME` finds its module
+    machine.need_linux()
     try:
         run(parse())
     except Disagreement as error:

@@ -1,8 +1,11 @@
-"""Where `benchmarks.prepare` puts what all processes read."""
+"""Where the processes of a benchmark find what all of them read."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+#: The repository: where `python -m benchmarks.NAME` finds its module.
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def model_folder(data: str | Path) -> Path:

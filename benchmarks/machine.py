@@ -6,8 +6,15 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+
+def need_linux() -> None:
+    """End the program in one line on other systems, before it measures anything."""
+    if platform.system() != "Linux":
+        sys.exit("error: benchmarks run on Linux only: they read what it tells of processor and processes in /proc")
 
 
 def describe() -> dict[str, Any]:
@@ -50,7 +57,7 @@ def slug(machine: dict[str, Any]) -> str:
 
 def _field(path: str, name: str) -> str:
     """Return the first value of that name in a file of ``name : value`` lines."""
-    for line in Path(path).read_text().splitlines():
+    for line in Path(path).read_text("utf-8", "replace").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
             return value.strip()

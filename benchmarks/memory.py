@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import machine
+from benchmarks.files import ROOT
 from benchmarks.protocol import peak_mib
 from impasto.runtime.estimate import Footprint, content_bytes, convolutions, graphs_of
 from impasto.runtime.model import LOWERINGS, SMALL_PIXELS, WINOGRAD
@@ -125,7 +127,7 @@ def measure(setting: Setting, model: str) -> Measurement:
         When it fails.
     """
     command = [sys.executable, "-m", "benchmarks.memory", "--model", model, "--one", json.dumps(asdict(setting))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return Measurement(setting, float(done.stdout))
 
 
@@ -200,6 +202,7 @@ def told(setting: Setting, footprints: dict[tuple[str, bool], Footprint], optimi
 
 def main() -> None:
     """Run from the command line."""
+    machine.need_linux()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", required=True, help=f"a model folder with the recipes {', '.join(RECIPES)}")
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 768], help="sides of the pictures [512 768]")

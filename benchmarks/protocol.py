@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.files import ROOT
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -175,7 +177,7 @@ class DeviceMemory:
 
 def peak_mib() -> float:
     """Return the largest resident size this process has had; Linux only."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise OSError("/proc/self/status has no VmHWM")
@@ -215,9 +217,10 @@ class Contender:
             When it cannot take part.
         """
         try:
-            with log.open("w") as errors:
+            with log.open("w", encoding="utf-8") as errors:
                 self._process = subprocess.Popen(
                     [*command, json.dumps(asdict(job))],
+                    cwd=ROOT,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,

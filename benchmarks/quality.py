@@ -26,6 +26,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks import machine
+from benchmarks.files import ROOT
 from benchmarks.report import table
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime import Objective, Result, Step, StopOptimization
@@ -35,7 +36,6 @@ from impasto.runtime.plan import schedule
 from impasto.runtime.recipe import load_recipe
 from impasto.runtime.transfer import Callback, Transfer, prepare
 
-ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".bench"
 
 SECTIONS = ("pastiche", "stages", "sizes")
@@ -404,6 +404,7 @@ def parse(arguments: Sequence[str] | None = None) -> Plan:
 
 def main() -> None:
     """Run from the command line."""
+    machine.need_linux()
     try:
         sys.exit(0 if run(parse()) else 1)
     except subprocess.CalledProcessError as error:

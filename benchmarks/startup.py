@@ -48,15 +48,16 @@ def main() -> None:
     watch = Stopwatch()
     watch.parts["interpreter"] = BEGAN - float(sys.argv[2])
     with watch.part("imports"):
-        import onnxruntime
-
         from benchmarks.files import model_folder, picture_file
         from benchmarks.protocol import Job
         from impasto.runtime import Objective
         from impasto.runtime.optimize import minimize, preload
         from impasto.runtime.photographs import read_picture
         from impasto.runtime.pictures import to_planes
+        from impasto.runtime.session import import_onnxruntime
         from impasto.runtime.transfer import FIRST_STEP
+
+        onnxruntime = import_onnxruntime()
 
     job = Job(**json.loads(sys.argv[1]))
     with watch.part("pictures"):

@@ -12,10 +12,9 @@ import typer
 from impasto import unfinished
 from impasto.cli import options
 from impasto.cli.estimating import announce
-from impasto.cli.export import run as export
-from impasto.cli.messages import say, warn
+from impasto.cli.messages import say
 from impasto.cli.running import transfer_with_progress, write
-from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+from impasto.defaults import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,7 +30,7 @@ _EVALUATIONS = 100
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The triptych to write.")] = Path("impasto-demo.png"),
-    model: options.Model = DEFAULT_MODEL,
+    model: options.Model = None,
     size: options.Size = None,
     evaluations: Annotated[
         int, typer.Option("--evaluations", "-e", min=1, help="How often the loss is evaluated.")
@@ -43,25 +42,18 @@ def demo(
 ) -> None:
     """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
     from impasto.cli.samples import draw_content, draw_style
+    from impasto.export import ensure
     from impasto.runtime import pictures, transfer
-    from impasto.runtime.errors import NameTaken
 
     content, style = draw_content(), draw_style()
     size = size or str(max(content.size))
     _check_wishes(device, threads, size, (content, style), oversize=oversize)
     made = _check_output(output, force)
     with unfinished.undone(lambda: _remove(made)):
-        if not model.exists():
-            say(f"exporting a model to {model}")
-            try:
-                export(None, model)
-            except NameTaken as taken:  # another demo was quicker, for instance
-                warn(str(taken))
-                model = Path(taken.place)
         wanted = transfer.prepare(
             content,
             [style],
-            model=model,
+            model=ensure(model, DEFAULT_RECIPE, notify=say),
             recipe=DEFAULT_RECIPE,
             size=size,
             evaluations=evaluations,

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto import __version__
+from impasto import __version__, packages
 from impasto.cli import options
 from impasto.cli.options import option
-from impasto.defaults import DEFAULT_MODEL, DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS
+from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS, EXPORTED_RECIPES, MODEL_VARIABLE
 from impasto.shortage import is_shortage
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow")
 RUNTIME = (*NEEDED, "onnxruntime", "onnxruntime-gpu")
 EXPORT = ("onnx", "h5py", "safetensors")
 
-CPU_INSTALL, GPU_INSTALL = "pip install 'impasto[cpu]'", "pip install 'impasto[gpu]'"
-_UNINSTALL = "pip uninstall --yes onnxruntime onnxruntime-gpu"
-_EXPORT_INSTALL = "pip install 'impasto[export]'"
 _DRIVER = "install NVIDIA's driver, or a newer one: https://www.nvidia.com/drivers"
 
 #: The speed test: pictures of so many pixels, for so many seconds on each device.
@@ -101,7 +98,14 @@ class Findings:
 
 
 def doctor(
-    model: Annotated[Path, typer.Argument(envvar="IMPASTO_MODEL", help="A model folder.")] = DEFAULT_MODEL,
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            envvar=MODEL_VARIABLE,
+            help=f"A model folder.  [default: {options.DEFAULT_MODEL}]",
+            show_default=False,
+        ),
+    ] = None,
     speed: Annotated[bool, option("--speed/--no-speed", help="Time some evaluations, two seconds a device.")] = True,
     json: options.Json = False,
 ) -> None:
@@ -119,13 +123,16 @@ def doctor(
 # --- finding --------------------------------------------------------------------------------------------------
 
 
-def examine(model: Path, *, speed: bool) -> Findings:
+def examine(model: Path | None, *, speed: bool) -> Findings:
     """Look at everything; whatever is missing is a finding, never an error."""
     found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_nvidia_smi())
     _examine_runtime(found)
     if found.onnxruntime:
-        found.model = {"path": str(model), "error": "not opened, for want of onnxruntime"}
+        found.model = {"path": str(model or ""), "error": "not opened, for want of onnxruntime"}
         return found
+    from impasto.runtime.default_model import folder_to_write
+
+    model = model or folder_to_write()  # the one that is used, or that an export would make
     found.model = _examine_model(model)
     if speed and "error" not in found.model:
         devices = ["cpu", *(["cuda:0"] if found.for_cuda and found.gpus else [])]
@@ -238,8 +245,13 @@ def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
     if not metadata or own or metadata[0].weights["source"] != DEFAULT_WEIGHTS:
         return {}
     network = metadata[0].network
-    into = [] if network == DEFAULT_NETWORK else ["--network", network]
-    return {"command": export_command(path, *into, "--force")}
+    wanted = [] if network == DEFAULT_NETWORK else ["--network", network]
+    names = {graph.recipe.name for graph in metadata}
+    if names == {*builtin_recipes()}:
+        wanted.append("--all")
+    elif names != {*EXPORTED_RECIPES}:
+        wanted += [word for name in sorted(names) for word in ("--recipe", name)]
+    return {"command": export_command(path, *wanted, "--force")}
 
 
 def _time(model: Path, recipe: str, device: str) -> float | str:
@@ -274,58 +286,61 @@ def diagnose(found: Findings) -> list[Problem]:
     """Return what is wrong, most fundamental first."""
     missing = [name for name in NEEDED if not found.packages[name]]
     if missing:
-        return [Problem(f"{', '.join(missing)} not installed", GPU_INSTALL if found.gpus else CPU_INSTALL)]
+        return [Problem(f"{', '.join(missing)} not installed", packages.install(*missing))]
     runtime = _runtime_problems(found)
     # A device that fails for such a reason need not be told of twice.
     return [*runtime, *_model_problems(found), *([] if runtime else _speed_problems(found))]
 
 
 def _runtime_problems(found: Findings) -> list[Problem]:
-    install = GPU_INSTALL if found.gpus else CPU_INSTALL
+    install = packages.GPU if found.gpus else packages.CPU
     if found.packages["onnxruntime"] and found.packages["onnxruntime-gpu"]:
         what = "onnxruntime and onnxruntime-gpu are both installed, each over files of the other"
-        return [Problem(what, f"{_UNINSTALL} && {install}")]
+        return [Problem(what, f"{packages.NEITHER} && {install}")]
     if found.onnxruntime:
         installed = found.packages["onnxruntime"] or found.packages["onnxruntime-gpu"]
         what = found.onnxruntime.partition(";")[0]
-        return [Problem(what, f"{_UNINSTALL} && {install}" if installed else install)]
+        return [Problem(what, f"{packages.NEITHER} && {install}" if installed else install)]
     if not found.gpus:
         if not found.for_cuda:
             return []
         what = "this onnxruntime is made for CUDA, but no GPU is to be found"
         what += f": {found.no_gpu}" if found.no_gpu else ""
-        return [Problem(what, f"with a GPU, {_DRIVER}; without one, {_UNINSTALL} && {CPU_INSTALL}")]
+        return [Problem(what, f"with a GPU, {_DRIVER}; without one, {packages.NEITHER} && {packages.CPU}")]
     if not found.for_cuda:
-        return [Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{_UNINSTALL} && {GPU_INSTALL}")]
+        return [
+            Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{packages.NEITHER} && {packages.GPU}")
+        ]
     from impasto.runtime.driver import CUDNN, serves
 
     problems = []
     if not found.cuda:
-        problems.append(Problem(f"CUDA {found.cuda_wanted or ''} does not load".replace("  ", " "), GPU_INSTALL))
+        problems.append(Problem(f"CUDA {found.cuda_wanted or ''} does not load".replace("  ", " "), packages.GPU))
     if not found.cudnn:
-        problems.append(Problem(f"cuDNN {CUDNN} does not load", GPU_INSTALL))
+        problems.append(Problem(f"cuDNN {CUDNN} does not load", packages.GPU))
     if not found.driver or not serves(found.driver, found.cuda or found.cuda_wanted or "0"):
         what = f"the driver serves CUDA {found.driver}" if found.driver else "NVIDIA's driver does not load"
         problems.append(Problem(f"{what}; onnxruntime needs {found.cuda_wanted or found.cuda}", _DRIVER))
     if found.missing and not problems:
-        problems.append(Problem(f"onnxruntime's part for CUDA does not load ({found.missing})", GPU_INSTALL))
+        problems.append(Problem(f"onnxruntime's part for CUDA does not load ({found.missing})", packages.GPU))
     return problems
 
 
 def _model_problems(found: Findings) -> list[Problem]:
     problems = []
     if not found.onnxruntime and "error" in found.model:
+        from impasto.runtime.default_model import folder_to_write
         from impasto.runtime.model import ModelFolder, export_again, export_command
 
         path = Path(found.model["path"])
         if ModelFolder(path).recipes():
             command = found.model.get("command") or export_again(path)
         elif path.is_file() or (path.is_dir() and any(path.iterdir())):  # somebody's, and an export would not touch it
-            command = export_command(DEFAULT_MODEL)
+            command = export_command(folder_to_write())
         else:
             command = export_command(path)
         if not found.packages["onnx"]:
-            command = f"{_EXPORT_INSTALL} && {command}"
+            command = f"{packages.EXPORT} && {command}"
         problems.append(Problem(found.model["error"].partition(";")[0], command))
     return problems
 

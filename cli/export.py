@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from impasto.cli import options
 from impasto.cli.messages import say, warn
-from impasto.defaults import DEFAULT_NETWORK, DEFAULT_WEIGHTS, MODELS
+from impasto.defaults import DEFAULT_NETWORK, DEFAULT_WEIGHTS, EXPORTED_RECIPES
+
+if TYPE_CHECKING:
+    from impasto.runtime.recipe import Recipe
 
 
 def export(
     recipe: Annotated[
         list[str] | None,
-        typer.Option(
+        options.option(
             "--recipe",
             "-r",
-            help="A recipe's name or TOML file; may be repeated.  [default: all that come with impasto]",
-            show_default=False,
+            help="A recipe's name or TOML file; may be repeated.",
+            default=" and ".join(EXPORTED_RECIPES),
         ),
     ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All recipes that come with impasto; those there stay.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="The model folder to write.  [default: models/NETWORK]", show_default=False
+        options.option(
+            "--output",
+            "-o",
+            help="The model folder to write.",
+            default=(
+                "where the others look for it: models/NETWORK here, if there is a folder models, or in the user's data "
+                "folder"
+            ),
         ),
     ] = None,
     weights: Annotated[
@@ -43,40 +54,41 @@ def export(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of random weights.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every check of a gradient.")] = False,
     force: options.Force = False,
 ) -> None:
     """Write a network's loss and gradient to ONNX, once. Recipes are added to a folder over the same weights."""
-    folder = output or MODELS / network
-    recipes = run(recipe, folder, weights, network, preprocessing, seed, force=force)
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    say(f"wrote {', '.join(recipes)} to {folder} ({size / 1e6:.1f} MB in all)")
+    from impasto.export.provision import import_exporter
+    from impasto.runtime import InputError
+    from impasto.runtime.default_model import folder_to_write
+    from impasto.runtime.recipe import load_recipe
+
+    if all_ and recipe:
+        raise InputError("--all: has every recipe that comes along; leave --recipe out, or export that by itself")
+    build, sources = import_exporter()
+    folder = output or folder_to_write(network)
+    chosen = _all_recipes(folder, force=force) if all_ else [load_recipe(name) for name in recipe or EXPORTED_RECIPES]
+    build.check_folder(folder)  # before weights are fetched
+    loaded = sources.load_weights(weights, network, preprocessing=preprocessing, seed=seed, notify=say)
+    build.export_model(
+        folder, chosen, loaded, force=force, notify=say, checked=(lambda check: say(str(check))) if verbose else None
+    )
+    if loaded.provenance.random:
+        warn("random weights: good for tests, useless for pictures")
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    say(f"wrote {', '.join(one.name for one in chosen) or 'nothing new'} to {folder} ({size / 1e6:.1f} MB in all)")
     print(folder)
 
 
-def run(
-    recipes: list[str] | None,
-    folder: Path,
-    weights: str = DEFAULT_WEIGHTS,
-    network: str = DEFAULT_NETWORK,
-    preprocessing: str | None = None,
-    seed: int = 0,
-    *,
-    force: bool = False,
-) -> list[str]:
-    """Export, telling on standard error what happens; return the recipes' names."""
-    from impasto.runtime import InputError
+def _all_recipes(folder: Path, *, force: bool) -> Sequence[Recipe]:
+    """Return the recipes that come along; unless they are to be replaced, those that the folder does not have."""
+    from impasto.export.weights_file import read_graph
+    from impasto.runtime.model import OBJECTIVE, ModelFolder
     from impasto.runtime.recipe import builtin_recipes, load_recipe
 
-    try:
-        from impasto.export.build import check_folder, export_model
-        from impasto.export.sources import load_weights
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; to export, pip install 'impasto[export]'") from None
-
-    chosen = [load_recipe(name) for name in recipes or builtin_recipes()]
-    check_folder(folder)  # before weights are fetched
-    loaded = load_weights(weights, network, preprocessing=preprocessing, seed=seed, notify=say)
-    export_model(folder, chosen, loaded, force=force, notify=say)
-    if loaded.provenance.random:
-        warn("random weights: good for tests, useless for pictures")
-    return [recipe.name for recipe in chosen]
+    found, every = ModelFolder(folder), [load_recipe(name) for name in builtin_recipes()]
+    if force:
+        return every
+    there = [one for one in every if one.name in found.recipes()]
+    same = [one for one in there if read_graph(found.graph(one.name, OBJECTIVE))[0].recipe == one]
+    return [one for one in every if one not in same]

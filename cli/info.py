@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import options
-from impasto.cli.durations import clock
-from impasto.defaults import DEFAULT_MODEL
+from impasto.defaults import MODEL_VARIABLE
+from impasto.durations import clock
 
 if TYPE_CHECKING:
     from impasto.runtime.model import Metadata
@@ -21,15 +21,23 @@ if TYPE_CHECKING:
 
 def info(
     place: Annotated[
-        str,
-        typer.Argument(metavar="[PLACE]", envvar="IMPASTO_MODEL", help="A model folder, or a picture impasto made."),
-    ] = str(DEFAULT_MODEL),
+        str | None,
+        typer.Argument(
+            metavar="[PLACE]",
+            envvar=MODEL_VARIABLE,
+            help=f"A model folder, or a picture impasto made.  [default: {options.DEFAULT_MODEL}]",
+            show_default=False,
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Show what a model folder holds, or how a picture was made."""
     from impasto.runtime import places
+    from impasto.runtime.default_model import find_model
     from impasto.text import printable
 
+    if place is None:
+        place = str(find_model())
     if not places.is_file(place) or Path(place).is_file():
         from impasto.runtime.record import Record
 

@@ -77,7 +77,7 @@ class Search:
             for role in dict.fromkeys(picture.role for picture in made.origin.inputs)
         }
 
-    def model(self, made: Record, named: Path | None, default: Path) -> Path:
+    def model(self, made: Record, named: Path | None, default: Path | None) -> Path:
         """Return the model folder: as named, or as recorded if that is trusted, or the default one.
 
         Raises
@@ -91,11 +91,10 @@ class Search:
         if self.trusting and Path(model.place).is_absolute():
             return Path(model.place)
         wanted = f"{self.picture} was made with a model {model.place} with the weights {model.weights_sha256[:16]}"
-        if not default.exists():
+        if default is None or not default.exists():
             raise ModelError(f"{wanted}; say where that is now with --model")
-        if read_metadata(ModelFolder.open(default), made.plan.recipe.name, OBJECTIVE).weights_sha256 != (
-            model.weights_sha256
-        ):
+        found = ModelFolder.open(default)  # all of its recipes are over the same weights
+        if read_metadata(found, found.recipes()[0], OBJECTIVE).weights_sha256 != model.weights_sha256:
             raise ModelError(f"model {default}: has other weights; {wanted}; say where that is now with --model")
         return default
 

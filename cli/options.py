@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE
+from impasto.defaults import DEFAULT_NETWORK, MODEL_VARIABLE, MODELS
 
 
 def option(*names: str, help: str, panel: str | None = None, default: str | None = None, **more: Any) -> Any:
@@ -17,9 +18,19 @@ def option(*names: str, help: str, panel: str | None = None, default: str | None
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
+#: What is used where no model folder is named: see `impasto.runtime.default_model`.
+DEFAULT_MODEL = f"{MODELS / DEFAULT_NETWORK}, or else that in the user's data folder"
+
 Model = Annotated[
-    Path,
-    option("--model", "-m", envvar="IMPASTO_MODEL", help="The model folder that an export wrote.", panel=MACHINE),
+    Path | None,
+    option(
+        "--model",
+        "-m",
+        envvar=MODEL_VARIABLE,
+        help="The model folder that an export wrote.",
+        default=DEFAULT_MODEL,
+        panel=MACHINE,
+    ),
 ]
 Device = Annotated[str, option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.", panel=MACHINE)]
 Lowering = Annotated[

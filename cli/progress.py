@@ -6,8 +6,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from impasto.cli.durations import clock
 from impasto.cli.messages import is_live, say
+from impasto.durations import clock
 
 if TYPE_CHECKING:
     from impasto.runtime import Step
@@ -23,6 +23,8 @@ class Progress:
     """Shows each evaluation as it is done; use it in a `with` block."""
 
     def __init__(self) -> None:
+        from impasto.runtime.budget import Clock
+
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
@@ -63,29 +65,6 @@ class Progress:
         figures = _figures(best) if width >= _WIDE else _figures(best)[:1]
         said = [*figures, *_stage(step)] if width >= _MIDDLE else []
         self._live.update(self._task, completed=step.evaluation, said=_line(*said, _time(left)))
-
-
-class Clock:
-    """Says how long a transfer will still take, if every evaluation does what it plans.
-
-    Later stages are slower: see `impasto.runtime.budget.Rate`. A time limit is never exceeded.
-    """
-
-    def __init__(self) -> None:
-        from impasto.runtime.budget import Rate
-
-        self._rate = Rate()
-
-    def left(self, step: Step) -> float | None:
-        """Return the seconds that are left after an evaluation; None where there is nothing to tell by."""
-        plan, pixels = step.transfer.plan, step.width * step.height
-        self._rate.note(step.stage, step.evaluation, pixels, step.seconds)
-        if self._rate.value is None:
-            return None
-        work = (plan.stages[step.stage - 1].evaluations - step.transfer.made[step.stage - 1]) * pixels
-        work += sum(stage.evaluations * stage.width * stage.height for stage in plan.stages[step.stage :])
-        seconds = self._rate.value * work
-        return seconds if plan.time_limit is None else max(0.0, min(seconds, plan.time_limit - step.seconds))
 
 
 def _line(*parts: str) -> str:

@@ -15,7 +15,7 @@ from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS
 from impasto.cli.messages import say, warn
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
-from impasto.defaults import DEFAULT_MODEL
+from impasto.defaults import MODEL_VARIABLE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,9 +76,9 @@ def rerun(
         option(
             "--model",
             "-m",
-            envvar="IMPASTO_MODEL",
+            envvar=MODEL_VARIABLE,
             help="The model folder.",
-            default=f"{DEFAULT_MODEL}, if it has the recorded weights",
+            default=f"{options.DEFAULT_MODEL}, if it has the recorded weights",
             panel=MACHINE,
         ),
     ] = None,
@@ -98,6 +98,8 @@ def rerun(
     from impasto.cli.estimating import announce, teach
     from impasto.cli.inputs import Search
     from impasto.cli.keeping import Keeper, Wishes
+    from impasto.export.provision import add_missing
+    from impasto.runtime.default_model import default_model
     from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK
     from impasto.runtime.record import Origin, Record
 
@@ -109,9 +111,11 @@ def rerun(
     where = {role: [one.place for one in ones] for role, ones in found.items()}
     wishes = Wishes(output, record=record, record_places=record_places, force=force, json=json)
     wishes.check([picture, *(place for given_places in where.values() for place in given_places)], None)
+    folder = search.model(made, model, default_model())
+    add_missing(folder, [made.plan.recipe.name], say)
     transfer = made.transfer(
         {role: [one.image for one in ones] for role, ones in found.items()},
-        model=search.model(made, model, DEFAULT_MODEL),
+        model=folder,
         placement=_placement(made, device, threads),
     )
     origin = Origin.of(transfer, where)

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from impasto.cli.durations import clock
 from impasto.cli.messages import say
+from impasto.durations import clock
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -19,13 +19,13 @@ import typer
 import impasto
 from impasto.cli import options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
-from impasto.cli.durations import clock
 from impasto.cli.interrupt import Stage, enter, within
 from impasto.cli.messages import is_live, say
 from impasto.cli.options import option
 from impasto.cli.progress import live
 from impasto.cli.running import write
-from impasto.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
+from impasto.defaults import DEFAULT_RECIPE
+from impasto.durations import clock
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,7 +76,7 @@ def sheet(
     record_places: options.RecordPlaces = False,
     json: options.Json = False,
     force: options.Force = False,
-    model: options.Model = DEFAULT_MODEL,
+    model: options.Model = None,
     device: options.Device = "auto",
     lowering: options.Lowering = "auto",
     threads: options.Threads = None,
@@ -90,6 +90,7 @@ def sheet(
     """
     from impasto.cli.estimating import announce
     from impasto.runtime import places, transfer
+    from impasto.runtime.default_model import find_model
     from impasto.runtime.estimate import most_memory
 
     _check_output(output, [*contents, *style], force)
@@ -97,13 +98,14 @@ def sheet(
     progress = _Progress()
     with _ready(folder):
         photographs, paintings = _read(contents), _read(style)
-        chosen = _recipes(recipe or [DEFAULT_RECIPE], model)
+        used = find_model(model)
+        chosen = _recipes(recipe or [DEFAULT_RECIPE], used)
 
         def prepare(photograph: _Named, painting: _Named, name: str) -> Transfer:
             return transfer.prepare(
                 photograph.picture,
                 [painting.picture],
-                model=model,
+                model=used,
                 recipe=name,
                 size=size,
                 evaluations=evaluations,
@@ -236,12 +238,17 @@ def _read(given: list[str]) -> list[_Named]:
 
 
 def _recipes(wanted: list[str], model: Path) -> dict[str, str]:
-    """Return the recipes' names, each once, with the hash of the weights that they run over."""
+    """Return the recipes' names, each once, with the hash of the weights that they run over.
+
+    Those that the model lacks are added, where that is possible.
+    """
+    from impasto.export.provision import add_missing
     from impasto.runtime.model import OBJECTIVE, ModelFolder
     from impasto.runtime.session import read_metadata
 
     folder = ModelFolder.open(model)
     names = folder.recipes() if _ALL in wanted else wanted
+    add_missing(model, names, say)
     return {name: read_metadata(folder, name, OBJECTIVE).weights_sha256 for name in names}
 
 

@@ -14,11 +14,10 @@ from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.messages import say
 from impasto.cli.options import option
 from impasto.cli.running import describe, transfer_with_progress
-from impasto.defaults import CONV_SEARCH, DEFAULT_MODEL, DEFAULT_RECIPE
+from impasto.defaults import CONV_SEARCH, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from impasto.runtime import Result, Step
-    from impasto.runtime.places import Place
 
 _OWN = "the recipe's, in its convention"
 
@@ -173,7 +172,7 @@ def stylize(
     record_places: options.RecordPlaces = False,
     json: options.Json = False,
     force: options.Force = False,
-    model: options.Model = DEFAULT_MODEL,
+    model: options.Model = None,
     device: options.Device = "auto",
     lowering: options.Lowering = "auto",
     threads: options.Threads = None,
@@ -189,33 +188,33 @@ def stylize(
     """Repaint the photograph CONTENT in the manner of STYLES."""
     from impasto.cli.estimating import announce, teach
     from impasto.cli.keeping import Keeper, Wishes
-    from impasto.runtime import masks, photographs
+    from impasto.export.provision import add_missing
     from impasto.runtime.cuda import CudaOptions
+    from impasto.runtime.default_model import find_model
     from impasto.runtime.recipe import INITS
-    from impasto.runtime.record import Origin
     from impasto.runtime.transfer import prepare
 
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
-    start = None if init is None or init in INITS else init
-    where: dict[str, list[Place]] = {"content": [content], "style": [*styles], "init": [start] if start else []}
-    where |= {masks.CONTENT_MASK: [content_mask] if content_mask else [], masks.STYLE_MASK: [*(style_mask or [])]}
+    start = None if init in INITS else init
+    places = [content, *styles, start, content_mask, *(style_mask or [])]
     earlier = wishes.earlier()
-    wishes.check([place for given in where.values() for place in given], earlier)
-    photograph = photographs.read_photograph(content)
+    wishes.check([place for place in places if place is not None], earlier)
+    folder = find_model(model)
+    add_missing(folder, [recipe], say)
     transfer = prepare(
-        photograph.picture,
-        [photographs.read_picture(style) for style in styles],
-        model=model,
+        content,
+        styles,
+        model=folder,
         recipe=recipe,
         size=size,
         evaluations=evaluations,
         stages=stages,
-        init=photographs.read_picture(start) if start else init,
+        init=init,
         noise=noise,
         seed=seed,
         style_blend=_numbers("--style-blend", style_blend),
-        content_mask=masks.read_mask(content_mask) if content_mask else None,
-        style_masks=[masks.read_mask(mask) for mask in style_mask or []],
+        content_mask=content_mask,
+        style_masks=style_mask,
         style_scale=style_scale,
         colors=colors,
         strength=strength,
@@ -236,7 +235,7 @@ def stylize(
     )
     if transfer.regions:
         say(str(transfer.regions))
-    keeper = Keeper(wishes, transfer, Origin.of(transfer, where), earlier, photograph)
+    keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.photograph)
     estimate = announce(transfer, oversize=oversize, made=keeper.position.made if keeper.position else ())
 
     def work(report: Callable[[Step], None]) -> Result:

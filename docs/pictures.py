@@ -18,8 +18,8 @@ from docs.paintings import draw_mosaic, draw_woodcut
 from impasto.cli.contact import Label, contact_sheet
 from impasto.cli.samples import draw_content, draw_style
 from impasto.cli.sheet import sheet
-from impasto.defaults import DEFAULT_MODEL
 from impasto.runtime import encoding, photographs, pictures, places, stylize
+from impasto.runtime.default_model import find_model
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "pictures"
@@ -155,14 +155,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     names = [make.__name__ for make in ALL]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(names)}; all by default")
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="the model folder")
+    parser.add_argument("--model", type=Path, help="the model folder [the one that impasto uses]")
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):
         parser.error(f"no picture {', '.join(sorted(unknown))}; expected some of {', '.join(names)}")
+    model = find_model(options.model)
     (WORK / "cells").mkdir(parents=True, exist_ok=True)
     for make in ALL:
         if not options.names or make.__name__ in options.names:
-            make(options.model)
+            make(model)
 
 
 if __name__ == "__main__":

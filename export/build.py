@@ -10,14 +10,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 import impasto
 from impasto import unfinished
@@ -26,11 +25,11 @@ from impasto.export.direct import direct
 from impasto.export.graph import Var
 from impasto.export.half import half
 from impasto.export.lbfgs import algebra
-from impasto.export.lowering import Lowering, Tensors
+from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS, Network
-from impasto.export.parameters import tensors
-from impasto.export.selfcheck import SelfCheck, self_check
+from impasto.export.selfcheck import SelfCheck, check_kinds, self_check
 from impasto.export.weights import Provenance, Weights
+from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.export.winograd import measuring, small, winograd
 from impasto.runtime import places
 from impasto.runtime.available import room
@@ -38,7 +37,6 @@ from impasto.runtime.errors import (
     ExportError,
     InputError,
     MemoryShortage,
-    ModelError,
     NameTaken,
     OutputError,
     RecipeError,
@@ -67,7 +65,7 @@ from impasto.runtime.model import (
     small_kind,
 )
 from impasto.runtime.recipe import Recipe
-from impasto.shortage import advice, is_shortage, limits
+from impasto.shortage import advice, limits
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
@@ -91,23 +89,11 @@ GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
 
 assert {*GRAPHS} == {*RECIPE_GRAPHS}
 
-#: External data starts on page boundaries, so that a runtime can map the file into memory.
-_PAGE = 4096
-
 #: So many graphs are tried out at once: most of that is opening them, on one core each, in up to a gigabyte.
 _AT_ONCE = 2
 
 #: A folder that an export builds in, and that nothing has been written to for so many seconds, is a killed one's.
 _ABANDONED = 3600.0
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """The weights as written: their tensors as references into the file, its length and its hash."""
-
-    tensors: Tensors
-    size: int
-    sha256: str
 
 
 def export_model(
@@ -117,6 +103,7 @@ def export_model(
     *,
     force: bool = False,
     notify: Callable[[str], None] | None = None,
+    checked: Callable[[SelfCheck], None] | None = None,
 ) -> list[SelfCheck]:
     """Write a model folder, or add recipes to one that holds the same weights.
 
@@ -129,7 +116,9 @@ def export_model(
         Replace recipes that the folder has, or the weights it holds with all recipes over them; drop recipes whose
         graphs are damaged.
     notify
-        Called with a line of progress now and then, and with the recipes that are dropped.
+        Called with a line for every recipe that is done, and with the recipes that are dropped.
+    checked
+        Called with every check that has been passed.
 
     Returns
     -------
@@ -148,7 +137,7 @@ def export_model(
         When another program has written to the folder meanwhile, so that something would be lost: the model is in
         another folder beside it.
     """
-    folder, notify = Path(folder), notify or (lambda line: None)
+    folder, notify, checked = Path(folder), notify or (lambda line: None), checked or (lambda check: None)
     network = NETWORKS[weights.network]
     _check_recipes(recipes, network)
     check_folder(folder)
@@ -163,11 +152,10 @@ def export_model(
             file = write_weights(weights, staging / WEIGHTS_FILE)
             (staging / NOTICE_FILE).write_text(notice(weights.provenance), "utf-8")
             _kept_recipes(folder, recipes, file, force=force, notify=notify)
-            for recipe in recipes:
-                _write_graphs(staging, recipe, network, weights, file)
+            digests = {recipe.name: _write_graphs(staging, recipe, network, weights, file) for recipe in recipes}
             for name in ALGEBRA:
                 _save(algebra(name), staging / algebra_file(name))
-            checks = _check_all(staging, recipes, notify)
+            checks = _check_all(staging, digests, notify, checked)
             try:  # another export may have ended meanwhile
                 kept = _kept_recipes(folder, recipes, file, force=force, notify=lambda line: None)
             except OutputError as error:
@@ -207,32 +195,6 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"model {folder}: holds something else; choose a new or empty folder")
 
 
-# --- weights --------------------------------------------------------------------------------------------------
-
-
-def write_weights(weights: Weights, path: Path) -> WeightsFile:
-    """Write every tensor once, each from a page boundary on, as ONNX external data."""
-    references: dict[str, TensorProto] = {}
-    digest = hashlib.sha256()
-    size = 0
-    with path.open("wb") as file:
-        for name, values in tensors(weights).items():
-            data = np.ascontiguousarray(values).tobytes()
-            references[name] = _reference(name, values.dtype, values.shape, size, len(data))
-            padded = data + bytes(-len(data) % _PAGE)
-            digest.update(padded)
-            size += file.write(padded)
-    return WeightsFile(references, size, digest.hexdigest())
-
-
-def _reference(name: str, dtype: np.dtype, shape: tuple[int, ...], offset: int, length: int) -> TensorProto:
-    tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(dtype), dims=shape)
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", length)):
-        tensor.external_data.add(key=key, value=str(value))
-    return tensor
-
-
 def notice(provenance: Provenance) -> str:
     """Return the text that goes with the weights: what they are, from whom, under which licence."""
     rows = "\n".join(f"{key + ':':15}{value}" for key, value in asdict(provenance).items())
@@ -242,13 +204,20 @@ def notice(provenance: Provenance) -> str:
 # --- graphs ---------------------------------------------------------------------------------------------------
 
 
-def _write_graphs(staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile) -> None:
+def _write_graphs(
+    staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile
+) -> dict[tuple[str, str], bytes]:
+    """Write a recipe's graphs; return a hash of what each computes, whatever its name, by lowering and kind."""
+    digests: dict[tuple[str, str], bytes] = {}
     logical = {name: make(recipe, network, weights.preprocessing) for name, make in LOGICAL.items()}
     for (layout, kind), (lowering, name) in GRAPHS.items():
-        model = lowering.lower(f"{network.name} {recipe.name} {kind}", logical[name], file.tensors)
+        model = lowering.lower("", logical[name], file.tensors)
+        digests[layout, kind] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
+        model.graph.name = f"{network.name} {recipe.name} {kind}"
         metadata = _metadata(recipe, network, weights.provenance, file, layout, kind)
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
         _save(model, staging / graph_file(recipe.name, layout, kind))
+    return digests
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
@@ -259,22 +228,42 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
         raise ExportError(f"{path.name} fails onnx.checker ({error}); this is a bug, please report it") from error
 
 
-def _check_all(staging: Path, recipes: Sequence[Recipe], notify: Callable[[str], None]) -> list[SelfCheck]:
+def _check_all(
+    staging: Path,
+    recipes: Mapping[str, Mapping[tuple[str, str], bytes]],
+    notify: Callable[[str], None],
+    checked: Callable[[SelfCheck], None],
+) -> list[SelfCheck]:
     """Try every recipe's gradient out, in all lowerings, with guides and without; tell of each in turn.
+
+    Recipes are given with a hash of each of their graphs. Some differ in weights only, which are inputs: what computes
+    the same is tried out once.
 
     In half precision the difference of two losses would be rounding.
     """
     folder = ModelFolder(staging)
+    begun: dict[tuple[bytes, ...], Future[SelfCheck]] = {}
     checks: list[SelfCheck] = []
+
+    def begin(recipe: str, lowering: Lowering, guided: bool) -> Future[SelfCheck]:
+        kinds = check_kinds(small=lowering is small, guided=guided)
+        key = tuple(recipes[recipe][lowering.name, kind] for kind in kinds)
+        if key not in begun:
+            begun[key] = executor.submit(
+                self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided
+            )
+        return begun[key]
+
     with ThreadPoolExecutor(1 if limits() else _AT_ONCE) as executor:
-        pending = [
-            executor.submit(self_check, folder, recipe.name, lowering.name, small=lowering is small, guided=guided)
-            for recipe, lowering, guided in itertools.product(recipes, (*LOWERINGS, small), (False, True))
-        ]
+        every = list(itertools.product((*LOWERINGS, small), (False, True)))
+        pending = {recipe: [begin(recipe, *which) for which in every] for recipe in recipes}
         try:
-            for check in pending:
-                checks.append(check.result())
-                notify(str(checks[-1]))
+            for recipe, own in pending.items():
+                began = time.perf_counter()
+                for check in own:
+                    checks.append(replace(check.result(), recipe=recipe))
+                    checked(checks[-1])
+                notify(f"{recipe}: {len(GRAPHS)} graphs, tried out in {time.perf_counter() - began:.1f} s")
         except MemoryShortage as error:
             raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
         except TransferError as error:
@@ -350,23 +339,12 @@ def _fault(existing: ModelFolder, recipe: str, file: WeightsFile) -> str:
     """Tell why a recipe cannot stay beside the weights in `file`: that its graphs are damaged, say; else nothing."""
     for lowering, kind in GRAPHS:
         try:
-            metadata = _read_metadata(existing.graph(recipe, kind, lowering))
+            metadata, _ = read_graph(existing.graph(recipe, kind, lowering))
         except InputError:
             return f"{graph_file(recipe, lowering, kind)} cannot be read"
         if metadata.weights_sha256 != file.sha256:
             return _OTHER_WEIGHTS
     return ""
-
-
-def _read_metadata(path: Path) -> Metadata:
-    """Return what a graph says of itself. onnxruntime would need the weights for that, and those may be damaged."""
-    try:
-        properties = onnx.load(path, load_external_data=False).metadata_props
-    except Exception as error:  # protobuf has several, and they differ between its implementations
-        if is_shortage(error):
-            raise MemoryShortage(f"{path}: cannot be read for want of memory; {advice()}") from None
-        raise ModelError(f"{path}: damaged; export it again with --force") from None
-    return Metadata.from_json(next((p.value for p in properties if p.key == METADATA_KEY), ""), str(path))
 
 
 def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:

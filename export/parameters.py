@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.export.lowering import Builder
-from impasto.export.weights import Palette, Weights
+from impasto.export.networks import Network
+from impasto.export.weights import LayerWeights, Palette, Weights
+
+Array = NDArray[np.float32] | NDArray[np.uint8]
+
+#: Tensors' types and shapes by name.
+Described = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 
 
-def tensors(weights: Weights) -> dict[str, NDArray[np.float32] | NDArray[np.uint8]]:
+def tensors(weights: Weights) -> dict[str, Array]:
     """Return every tensor of the weights by the name it has in the graphs; 8-bit weights stay 8-bit."""
-    found: dict[str, NDArray[np.float32] | NDArray[np.uint8]] = {}
+    found: dict[str, Array] = {}
     for name, layer in weights.layers.items():
         if isinstance(layer.kernel, Palette):
             found[f"{name}.codes"] = layer.kernel.codes
@@ -20,6 +29,32 @@ def tensors(weights: Weights) -> dict[str, NDArray[np.float32] | NDArray[np.uint
             found[f"{name}.kernel"] = layer.kernel
         found[f"{name}.bias"] = layer.bias
     return found
+
+
+def described(network: Network, palettes: Collection[str]) -> Described:
+    """Return what `tensors` returns for weights of a network, without the values; `palettes` are its 8-bit layers."""
+    single, byte = np.dtype(np.float32), np.dtype(np.uint8)
+    found: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+    for layer in network.layers:
+        shape = (layer.outputs, layer.inputs, 3, 3)
+        if layer.name in palettes:
+            found[f"{layer.name}.codes"] = byte, shape
+            found[f"{layer.name}.table"] = single, (256,)
+        else:
+            found[f"{layer.name}.kernel"] = single, shape
+        found[f"{layer.name}.bias"] = single, (layer.outputs,)
+    return found
+
+
+def layers(network: Network, arrays: Mapping[str, Any]) -> dict[str, LayerWeights]:
+    """Return the layers whose `tensors` these arrays are."""
+
+    def kernels(name: str) -> NDArray[np.float32] | Palette:
+        if f"{name}.codes" in arrays:
+            return Palette(arrays[f"{name}.codes"], arrays[f"{name}.table"])
+        return arrays[f"{name}.kernel"]  # type: ignore[no-any-return]
+
+    return {layer.name: LayerWeights(kernels(layer.name), arrays[f"{layer.name}.bias"]) for layer in network.layers}
 
 
 def kernel(b: Builder, layer: str) -> str:

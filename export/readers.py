@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto import packages
 from impasto.export import torch_stream
 from impasto.export.networks import NETWORKS, ConvLayer, Network
 from impasto.export.torch_stream import reason
@@ -98,20 +99,20 @@ def check_readable(path: Path) -> None:
         raise WeightsError(f"the weights file {path} is empty; fetch it anew")
 
 
-def require(module: str, extra: str = "export") -> Any:
+def require(module: str, advice: str = "") -> Any:
     """Import and return the optional `module`.
 
     Raises
     ------
     WeightsError
-        When it is not installed; `extra` is the name to install it under.
+        When it is not installed; `advice` is the command that installs it, where that is not its name.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         message = f"{package} is needed for these weights and cannot be imported ({reason(error)})"
-        raise WeightsError(f"{message}; run: pip install 'impasto[{extra}]'") from error
+        raise WeightsError(f"{message}; run: {advice or packages.install(package)}") from error
 
 
 class _Budget:

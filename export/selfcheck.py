@@ -57,6 +57,12 @@ class SelfCheck:
         )
 
 
+def check_kinds(*, small: bool, guided: bool) -> tuple[str, str]:
+    """Return the kinds of the two graphs that a check runs: the one that measures targets, and the objective."""
+    statistics, objective = (GUIDED_STATISTICS, GUIDED_OBJECTIVE) if guided else (STATISTICS, OBJECTIVE)
+    return (small_kind(statistics), small_kind(objective)) if small else (statistics, objective)
+
+
 def self_check(
     folder: ModelFolder, recipe: str, lowering: str, *, small: bool = False, guided: bool = False
 ) -> SelfCheck:
@@ -102,9 +108,9 @@ def _objective(
 
     A recipe's own weights would let its strongest term hide a mistake in the others.
     """
-    kinds = (STATISTICS, OBJECTIVE) if guides is None else (GUIDED_STATISTICS, GUIDED_OBJECTIVE)
+    kinds = check_kinds(small=small, guided=guides is not None)
     placement = Placement("cpu", lowering, threads=1)
-    measure, evaluate = (open_session(folder, recipe, small_kind(kind) if small else kind, placement) for kind in kinds)
+    measure, evaluate = (open_session(folder, recipe, kind, placement) for kind in kinds)
     given = {} if guides is None else {GUIDES: guides}
     terms = [name for name in evaluate.outputs if name not in (LOSS, GRADIENT)]
     feeds = {

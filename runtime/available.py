@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
+import mmap
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,6 +49,15 @@ def available_memory(root: Path | None = None) -> int | None:
     """Return the size in bytes that this process could grow to, or None where that is not known; see `room`."""
     found = room(root)
     return None if found is None else found.size
+
+
+def room_left(root: Path | None = None) -> Room | None:
+    """Return what this process can take beside what it has, on one thread; None where that is not known.
+
+    `root` is that of `room`.
+    """
+    found = room(root, threads=1)
+    return None if found is None else Room(max(0, found.size - _own(root or Path("/"))), found.limit)
 
 
 def room(root: Path | None = None, threads: int | None = None) -> Room | None:
@@ -128,7 +137,7 @@ def _own(root: Path) -> int:
     for line in lines(root / "proc/self/statm")[:1]:
         pages = line.split()[1:2]
         if pages and pages[0].isdecimal():
-            return int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
+            return int(pages[0]) * mmap.PAGESIZE
     return 0
 
 
@@ -144,7 +153,7 @@ def _on_macos() -> Room | None:
     failed = system.host_statistics64(
         ctypes.c_uint32(system.mach_host_self()), host_vm_info64, ctypes.byref(counts), ctypes.byref(length)
     )
-    return None if failed else Room((counts[0] + counts[2]) * os.sysconf("SC_PAGE_SIZE"))
+    return None if failed else Room((counts[0] + counts[2]) * mmap.PAGESIZE)
 
 
 class _MemoryStatus(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""How the time of a transfer is divided among its stages, where there is a limit to it.
+"""How the time of a transfer is divided among its stages, where there is a limit to it; and how much is left.
 
 Each stage takes as much less as the others do, in evaluations. A stage that would get too few of them to pay off is not
 begun: the stages before it have its time.
@@ -7,9 +7,13 @@ begun: the stages before it have its time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from impasto.runtime.plan import Stage
 from impasto.runtime.timings import FORWARD
+
+if TYPE_CHECKING:
+    from impasto.runtime.transfer import Step
 
 #: A stage starts from the picture of the one before, enlarged. With fewer evaluations than these it hardly changes it,
 #: and opening its graphs takes as long.
@@ -118,3 +122,24 @@ class Budget:
     def _work(self, stage: Stage) -> float:
         """Return the pixels' part of what comes before the end of a stage's first evaluation, in pixels."""
         return (1 + FORWARD * self._pictures) * stage.width * stage.height
+
+
+class Clock:
+    """Says how long a transfer will still take, if every evaluation does what it plans.
+
+    Later stages are slower: see `Rate`. A time limit is never exceeded.
+    """
+
+    def __init__(self) -> None:
+        self._rate = Rate()
+
+    def left(self, step: Step) -> float | None:
+        """Return the seconds that are left after an evaluation; None where there is nothing to tell by."""
+        plan, pixels = step.transfer.plan, step.width * step.height
+        self._rate.note(step.stage, step.evaluation, pixels, step.seconds)
+        if self._rate.value is None:
+            return None
+        work = (plan.stages[step.stage - 1].evaluations - step.transfer.made[step.stage - 1]) * pixels
+        work += sum(stage.evaluations * stage.width * stage.height for stage in plan.stages[step.stage :])
+        seconds = self._rate.value * work
+        return seconds if plan.time_limit is None else max(0.0, min(seconds, plan.time_limit - step.seconds))

@@ -25,10 +25,11 @@ from impasto.runtime import npz, places, plain
 from impasto.runtime.errors import InputError
 from impasto.runtime.files import Own
 from impasto.runtime.optimize import SCALES, Adam
+from impasto.runtime.pace import Pace
 from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.record import Origin
 from impasto.runtime.transfer import Position, Step, Transfer
-from impasto.runtime.watch import Log, Pace, Watcher
+from impasto.runtime.watch import Log, Watcher
 from impasto.text import shown
 
 #: Raised whenever a reader of older checkpoints would be misled.

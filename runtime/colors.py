@@ -163,7 +163,9 @@ _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 #: Classes of profiles that say what a device's levels mean (ICC.1:2022, table 18); others are links, effects, names.
 _CLASSES = {b"scnr", b"mntr", b"prtr", b"spac"}
 
-_BLACK_POINT_COMPENSATION: Any = 0x2000  # cmsFLAGS_BLACKPOINTCOMPENSATION in lcms2.h; older Pillows have no name for it
+#: cmsFLAGS_BLACKPOINTCOMPENSATION and cmsFLAGS_NOOPTIMIZE in lcms2.h; older Pillows have no names for them. What is
+#: optimised for grey leads dark levels of a linear profile up to ten too far down.
+_BLACK_POINT_COMPENSATION, _EXACT = 0x2000, 0x0100
 
 #: How far colours may be from where they were, on the way to a profile and back: on average, and 99 of 100 of them, in
 #: levels of 255. Display profiles stay below 2 and 19, tables of 17 steps below 6 and 19, of 9 steps below 9 and 29; a
@@ -200,6 +202,10 @@ def to_srgb(image: Image.Image, profile: bytes, *, in_place: bool = False) -> Im
         raise ValueError(f"it is for {space} and the picture is {image.mode}")
     if space == "RGB" and _is_srgb(profile):
         return image
+    if image.mode == "L":
+        levels = Image.frombytes("L", (256, 1), bytes(range(256)))
+        curves = _convert(levels, _to_srgb(profile)).split()
+        return Image.merge("RGB", [image.point(list(curve.tobytes())) for curve in curves])
     return _convert(image, _to_srgb(profile), in_place=in_place)
 
 
@@ -309,8 +315,9 @@ def _transform(
     source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile, mode: str
 ) -> ImageCms.ImageCmsTransform:
     intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    flags: Any = _BLACK_POINT_COMPENSATION | (_EXACT if mode == "L" else 0)
     try:
-        return ImageCms.buildTransform(source, target, mode, "RGB", intent, _BLACK_POINT_COMPENSATION)
+        return ImageCms.buildTransform(source, target, mode, "RGB", intent, flags)
     except ImageCms.PyCMSError:
         raise ValueError("it is damaged, or not for this direction") from None
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from PIL.PngImagePlugin import PngInfo
 
 from impasto.runtime import embedded, exif, iptc, xmp
+from impasto.runtime.ancillary import MOST_UNFOLDED
 from impasto.runtime.embedded import Metadata
 from impasto.runtime.exif import Exif
 
@@ -27,8 +28,8 @@ _APP1, _APP2, _APP13, _COM = 0xE1, 0xE2, 0xED, 0xFE
 
 
 def can_hold(profile: bytes, format_: str) -> bool:
-    """Whether a file of format ``PNG`` or ``JPEG`` has room for an ICC profile."""
-    return format_ != "JPEG" or len(profile) <= 255 * _MOST_ICC
+    """Whether a file of format ``PNG`` or ``JPEG`` has room for an ICC profile that is found when it is read again."""
+    return len(profile) <= {"JPEG": 255 * _MOST_ICC, "PNG": MOST_UNFOLDED}[format_]
 
 
 def with_metadata(

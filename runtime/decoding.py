@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -13,10 +14,11 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
-from impasto.runtime import deep, embedded, formats, png
-from impasto.runtime.available import available_memory
-from impasto.runtime.errors import PictureError
+from impasto.runtime import deep, embedded, formats, png, tiff
+from impasto.runtime.available import room_left
+from impasto.runtime.errors import MemoryShortage, PictureError
 from impasto.runtime.formats import ADVICE, UnreadError
+from impasto.shortage import advice, is_shortage
 
 #: No picture may have more pixels, however much memory there is.
 MOST_PIXELS = 1 << 30
@@ -38,9 +40,6 @@ _NOT_THIS_KIND = re.compile(
 )
 
 _CLOSED = "was closed before its levels were read; give it while it is open, or call its load() before"
-
-#: Tags of a TIFF: what its first picture is, where others are, and which DNG it is (TIFF 6.0; DNG 1.7).
-_REDUCED, _OTHERS, _DNG = 254, 330, 50706
 
 _turn = threading.RLock()
 
@@ -69,6 +68,8 @@ def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
     ------
     PictureError
         When it is of a format that is not read, damaged, cut short, or too large.
+    MemoryShortage
+        When memory gives out on the way.
     """
     with refusing(what), settled():
         file.seek(0)
@@ -81,9 +82,6 @@ def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
     """Return what one of Pillow's readers, and no other, makes of a file."""
     try:
         image: Image.Image = Image.OPEN[reader][0](file, "")
-        tags = getattr(image, "tag_v2", {})
-        if _DNG in tags or (_OTHERS in tags and tags.get(_REDUCED) == 1):  # what Pillow finds is a thumbnail
-            raise UnreadError(f"is a raw camera file, and those are not read; develop it, and {ADVICE}")
         _check_room(image.size, image.mode, reader)
         return _loaded(image)
     except (SyntaxError, ValueError, OSError) as error:
@@ -91,6 +89,13 @@ def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
         if unknown_compression or _NOT_THIS_KIND.search(str(error)):
             raise UnreadError(f"is {kind} of a kind that is not read ({error}); {ADVICE}") from None
         raise
+    except AttributeError:
+        if reader != "HEIF":
+            raise
+        raise UnreadError(
+            f"is {kind}, and this pillow-heif does not go with this Pillow; pip install --upgrade pillow pillow-heif, "
+            f"or {ADVICE}"
+        ) from None
 
 
 def decoded(image: Image.Image, what: str) -> Image.Image:
@@ -116,12 +121,22 @@ def decoded(image: Image.Image, what: str) -> Image.Image:
 
 @contextlib.contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Make a `PictureError` that names the picture of whatever goes wrong: damage makes decoders raise anything."""
+    """Make a `PictureError` that names the picture of whatever goes wrong: damage makes decoders raise anything.
+
+    Raises
+    ------
+    MemoryShortage
+        When memory is short meanwhile.
+    PictureError
+        Of all other errors.
+    """
     try:
         yield
-    except PictureError:
+    except (PictureError, MemoryShortage):
         raise
     except Exception as error:
+        if not isinstance(error, UnreadError) and is_shortage(error):
+            raise MemoryShortage(f"{what}: too little memory to read it; make it smaller, or {advice()}") from None
         raise PictureError(f"{what}: {_why(error)}") from None
 
 
@@ -135,8 +150,8 @@ def _why(error: Exception) -> str:
             return "is a folder; expected a file such as photo.jpg"
         case PermissionError():
             return "may not be read; check its permissions"
-        case MemoryError():
-            return "there is not enough memory to read it; make it smaller"
+        case OSError(errno=errno.EINVAL, filename=None):
+            pass  # what is damaged leads to before the start
         case OSError(strerror=str(reason)):
             return f"cannot be read ({reason}); check the path"
         case ValueError() if "closed" in str(error):
@@ -170,10 +185,7 @@ def _loaded(image: Image.Image) -> Image.Image:
     if image.format != "TIFF":
         embedded.load(image)
         return image
-    tiles = getattr(image, "tile", ())
-    areas = ((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in tiles)
-    if tiles and sum(areas) < image.width * image.height:
-        raise ValueError("some of its lines are missing")  # where Pillow would leave it black
+    tiff.prepare(image)
     with _silence():
         embedded.load(image)
     return image
@@ -189,12 +201,17 @@ def _check_room(size: tuple[int, int], mode: str, reader: str) -> None:
         )
     work = _WORK_WITH_ALPHA if mode in _WITH_ALPHA else _WORK
     needed = pixels * (_HELD.get(mode, 4) + max(work, _DECODERS.get(reader, 0)))
-    available = available_memory()
-    if available is not None and needed > available:
+    left = room_left()
+    if left is not None and needed > left.size:
+        limit = f" of {left.limit}" if left.limit else ""
         raise UnreadError(
-            f"{width}x{height} pixels take {needed / 1e9:.1f} GB of memory to be read, and {available / 1e9:.1f} GB "
-            "are available; make it smaller"
+            f"{width}x{height} pixels take {_amount(needed)} of memory to be read, and {_amount(left.size)} are left"
+            f"{limit}; make it smaller, or {advice()}"
         )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 # --- Pillow as it has to be -----------------------------------------------------------------------------------

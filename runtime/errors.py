@@ -8,6 +8,7 @@ ImpastoError
 │   ├── ModelError        a model folder that is missing, damaged or of another format
 │   ├── DeviceError       a device that was asked for and cannot be had
 │   ├── WeightsError      network weights that cannot be found, trusted or read
+│   ├── OptionError       an option that a function has not; a TypeError, too, as Python itself raises
 │   └── Misfit            a value of another type or out of range: see `impasto.runtime.plain`
 ├── TransferError         failed while optimising (exit 1)
 │   ├── MemoryShortage    for want of memory
@@ -57,6 +58,10 @@ class DeviceError(InputError):
 
 class WeightsError(InputError):
     """Network weights cannot be found, trusted or read."""
+
+
+class OptionError(InputError, TypeError):
+    """A function was called with an option that it has not, or without one that it needs."""
 
 
 class TransferError(ImpastoError):

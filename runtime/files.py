@@ -92,9 +92,10 @@ def _is_descriptor(path: Path) -> bool:
 
 
 def _longest_name(folder: Path) -> int:
-    with contextlib.suppress(OSError, AttributeError, ValueError):
-        found: int = os.pathconf(folder, "PC_NAME_MAX")
-        return found if found > 0 else _LONGEST_NAME
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError, ValueError):
+            found = os.pathconf(folder, "PC_NAME_MAX")
+            return found if found > 0 else _LONGEST_NAME
     return _LONGEST_NAME
 
 
@@ -102,7 +103,8 @@ def _length(name: str) -> int:
     """Return how long a file system takes a name to be: Windows counts in UTF-16."""
     if sys.platform == "win32":
         return len(name.encode("utf-16-le", "surrogatepass")) // 2
-    return len(os.fsencode(name))
+    else:
+        return len(os.fsencode(name))
 
 
 def _cut(name: str, longest: int) -> str:
@@ -230,15 +232,16 @@ def lock(file: FileIO) -> bool:
     """Keep others, who ask too, from writing to an open file, and tell whether nobody else does that already."""
     if sys.platform == "win32":
         return True  # there is no lock that would not stop readers as well
-    import fcntl
+    else:
+        import fcntl
 
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # some network file systems have none
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # some network file systems have none
+            return True
         return True
-    return True
 
 
 def open_stream(path: Path) -> FileIO:
@@ -285,10 +288,11 @@ def _written_beside(data: bytes, target: Path, *, replace: bool) -> Iterator[Pat
 def _take_after(path: Path, old: os.stat_result) -> None:
     """Give a file the permissions of another, and its owner and group, as far as that is allowed."""
     mode = old.st_mode & 0o777
-    with contextlib.suppress(OSError, AttributeError):
-        os.chown(path, -1, old.st_gid)
-    with contextlib.suppress(OSError, AttributeError):
-        os.chown(path, old.st_uid, -1)
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            os.chown(path, -1, old.st_gid)
+        with contextlib.suppress(OSError):
+            os.chown(path, old.st_uid, -1)
     if path.stat().st_gid != old.st_gid:  # another group is given no more than everybody
         mode = mode & ~0o070 | (mode & 0o007) << 3
     with contextlib.suppress(OSError):

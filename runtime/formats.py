@@ -72,6 +72,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     (re.compile(pattern, re.DOTALL), Format(*what))
     for pattern, *what in (
         (rb"\x89PNG\r\n\x1a\n", "a PNG file", "PNG"),
+        (rb"\xff\xd8\xff\xf7", "a JPEG-LS file"),
         (rb"\xff\xd8\xff", "a JPEG file", "JPEG"),
         (rb"RIFF.{4}WEBP", "a WebP file", "WEBP"),
         (rb"GIF8[79]a", "a GIF file", "GIF"),
@@ -86,6 +87,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
         # --- known, and not read
         (rb".{4}ftypcrx |FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM", "a raw camera file"),
         (rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI |\0\0\x01[\xb3\xba]|FLV\x01", "a film"),
+        (rb"II\xbc", "a JPEG XR file"),
         (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
         (rb"\x1b?[^%]{0,64}?%!PS|\xc5\xd0\xd3\xc6", "an EPS or PostScript file"),
         (rb"[^%]{0,64}?%PDF-", "a PDF document"),

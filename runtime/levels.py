@@ -13,6 +13,7 @@ from impasto.runtime.formats import UnreadError
 from impasto.runtime.gamma import Gamma
 
 Array = NDArray[Any]
+Numbers = type[np.uint32] | type[np.int8]
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT = ("RGBA", "LA", "PA")
@@ -31,7 +32,7 @@ _BITS, _PHOTOMETRIC, _KIND, _LEAST, _MOST = (
     *(ExifTags.Base.BitsPerSample, ExifTags.Base.PhotometricInterpretation, ExifTags.Base.SampleFormat),
     *(ExifTags.Base.SMinSampleValue, ExifTags.Base.SMaxSampleValue),
 )
-_UNSIGNED, _WHITE_IS_ZERO = 1, 0
+_UNSIGNED, _SIGNED, _WHITE_IS_ZERO = 1, 2, 0
 
 
 def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -124,38 +125,46 @@ def _without_gamma(colors: Image.Image, gamma: Gamma) -> Image.Image:
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Return a picture of one channel of 16 or 32 bits with 8: mode L, or LA where a level of it is transparent."""
-    if image.mode not in (*_SIXTEEN_BIT, "I", "F"):
-        return image
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    unsigned = image.mode == "I" and _first(tags, _KIND) == _UNSIGNED
-    black, white = _range(image, tags, unsigned)
+    meant = _meant(image.mode, tags)
+    if image.mode not in (*_SIXTEEN_BIT, "I", "F") and meant is None:
+        return image
+    black, white = _range(image, tags, meant)
     key = image.info.get("transparency")
 
     def convert(levels: Array) -> Array:
-        exact = _as_numbers(levels, unsigned)
+        exact = _as_numbers(levels, meant)
         grey = ((exact - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
         return grey if key is None else np.stack([grey, np.where(exact == key, 0, 255).astype(np.uint8)], -1)
 
     return _converted(image, "L" if key is None else "LA", convert)
 
 
-def _as_numbers(levels: Array, unsigned: bool) -> NDArray[np.float64]:
-    return (levels.view(np.uint32) if unsigned else levels).astype(np.float64)
+def _meant(mode: str, tags: Mapping[int, Any]) -> Numbers | None:
+    """Return which numbers the levels of a TIFF are, where Pillow takes them for others; untold they have no sign."""
+    kind = (_first(tags, _KIND) or _UNSIGNED) if tags else None
+    if (mode, kind) == ("I", _UNSIGNED):
+        return np.uint32
+    return np.int8 if (mode, kind) == ("L", _SIGNED) else None
 
 
-def _range(image: Image.Image, tags: Mapping[int, Any], unsigned: bool) -> tuple[float, float]:
+def _as_numbers(levels: Array, meant: Numbers | None) -> NDArray[np.float64]:
+    return (levels if meant is None else levels.view(meant)).astype(np.float64)
+
+
+def _range(image: Image.Image, tags: Mapping[int, Any], meant: Numbers | None) -> tuple[float, float]:
     """Return which levels are black and white."""
     if image.mode in _SIXTEEN_BIT:
         black, white = 0.0, 2.0 ** (_first(tags, _BITS) or 16) - 1
     else:
         told = _told(tags)
-        low, high, mean = _extremes(image, unsigned)
+        low, high, mean = _extremes(image, meant)
         if told:
             black, white = told
         elif image.mode == "F":
             black, white = _of_floats(low, high, mean)
         else:
-            black, white = _of_integers(low, high, tags, unsigned)
+            black, white = _of_integers(low, high, tags, signed=meant is not np.uint32)
     return (white, black) if _first(tags, _PHOTOMETRIC) == _WHITE_IS_ZERO else (black, white)
 
 
@@ -177,7 +186,7 @@ def _of_floats(low: float, high: float, mean: float) -> tuple[float, float]:
     )
 
 
-def _of_integers(low: float, high: float, tags: Mapping[int, Any], unsigned: bool) -> tuple[float, float]:
+def _of_integers(low: float, high: float, tags: Mapping[int, Any], *, signed: bool) -> tuple[float, float]:
     """Return black and white of integers that Pillow holds in 32 bits, whatever they had in the file.
 
     From a TIFF of 32 bits what it holds may have been of 8 or 16: as 32 bits it would be black all over.
@@ -188,7 +197,7 @@ def _of_integers(low: float, high: float, tags: Mapping[int, Any], unsigned: boo
     elif bits <= 16:  # signed: others have a mode of their own
         ranges = [bits - 1]
     else:
-        ranges = [8, 16, bits if unsigned else bits - 1]
+        ranges = [8, 16, bits - signed]
     white = next((2.0**depth - 1 for depth in ranges if high < 2.0**depth), None)
     if low < 0 or white is None:
         raise UnreadError(
@@ -198,11 +207,11 @@ def _of_integers(low: float, high: float, tags: Mapping[int, Any], unsigned: boo
     return 0.0, white
 
 
-def _extremes(image: Image.Image, unsigned: bool) -> tuple[float, float, float]:
+def _extremes(image: Image.Image, meant: Numbers | None) -> tuple[float, float, float]:
     """Return the lowest and the highest level, and about the mean."""
     found = list[tuple[float, float, float]]()
     for box in _strips(image):
-        levels = _as_numbers(np.asarray(image.crop(box)), unsigned)
+        levels = _as_numbers(np.asarray(image.crop(box)), meant)
         if not np.isfinite(levels).all():
             raise UnreadError("it has levels that are not finite numbers; expected 0 (black) to 1 (white)")
         found.append((float(levels.min()), float(levels.max()), float(levels.mean())))

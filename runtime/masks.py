@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from impasto.runtime import arrays, places
 from impasto.runtime.errors import InputError, PictureError
-from impasto.runtime.photographs import read_picture
-from impasto.runtime.pictures import Picture, as_image
+from impasto.runtime.photographs import Photograph, Picture, read_picture
+from impasto.runtime.pictures import as_list
 from impasto.runtime.places import Place
 from impasto.runtime.sizes import MIN_SIDE
 
@@ -85,6 +87,8 @@ class Labels:
         The mask itself, 8-bit RGB.
     codes, weights
         The number of each pixel's colour [H, W], and how much each colour belongs to each region [colours, R].
+    place
+        Where the mask came from, or its colour, if that is all it is.
     """
 
     what: str
@@ -93,6 +97,7 @@ class Labels:
     shares: tuple[float, ...]
     codes: NDArray[np.intp]
     weights: NDArray[np.float32]
+    place: Place | None = None
 
     @property
     def spacing(self) -> float:
@@ -113,8 +118,8 @@ class Labels:
         return guides
 
 
-#: A label picture, or a colour such as ``"#ff0000"``: all of the picture is that region.
-Mask = Picture | str | Labels
+#: A label picture, where one is, or a colour such as ``"#ff0000"``: all of the picture is that region.
+Mask = Picture | Labels
 
 
 def hex_color(color: Color) -> str:
@@ -132,7 +137,8 @@ def read_labels(mask: Mask, what: str) -> Labels:
     """
     if isinstance(mask, Labels):
         return mask
-    image = _plain(mask, what) if isinstance(mask, str) else as_image(mask, what)
+    photograph = _photograph(mask, what)
+    image = photograph.over_white()
     packed = np.asarray(image, np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     found, codes, counts = np.unique(packed, return_inverse=True, return_counts=True)
     codes = codes.reshape(packed.shape)
@@ -162,7 +168,22 @@ def read_labels(mask: Mask, what: str) -> Labels:
             "expected a label picture, one flat colour a region"
         )
     shares = counts @ weights / packed.size
-    return Labels(what, image, tuple(map(_as_color, regions)), tuple(map(float, shares)), codes, weights)
+    named = tuple(map(_as_color, regions))
+    return Labels(what, image, named, tuple(map(float, shares)), codes, weights, photograph.place)
+
+
+def _photograph(mask: Picture, what: str) -> Photograph:
+    """Return the picture of a mask, or one of its colour."""
+    if isinstance(mask, str) and is_color(mask):
+        return Photograph(_plain(mask), place=mask)
+    if isinstance(mask, str) and places.is_missing(mask):
+        advice = "check the path, or give a colour such as #ff0000"
+        raise PictureError(f"picture {places.name(mask)}: no such file; {advice}")
+    if not isinstance(mask, str | os.PathLike | Image.Image) and arrays.is_array(mask):
+        mask = arrays.as_numpy(mask, what)
+        if mask.dtype.kind in "iu" and mask.size and mask.min() >= 0 and mask.max() <= 255:
+            mask = mask.astype(np.uint8)  # numbers of labels, whatever their type
+    return Photograph.given(mask, what)
 
 
 def is_color(text: object) -> bool:
@@ -178,13 +199,11 @@ def read_mask(place: Place) -> Image.Image:
     PictureError
         As `impasto.runtime.photographs.read_picture`.
     """
-    return _plain(place, "mask") if isinstance(place, str) and is_color(place) else read_picture(place)
+    return _plain(place) if isinstance(place, str) and is_color(place) else read_picture(place)
 
 
-def _plain(color: str, what: str) -> Image.Image:
+def _plain(color: str) -> Image.Image:
     """Return a mask of a single colour."""
-    if not is_color(color):
-        raise PictureError(f"{what} {color!r}: not a colour; expected one such as #ff0000, or a picture")
     return Image.new("RGB", (MIN_SIDE, MIN_SIDE), color)
 
 
@@ -275,7 +294,7 @@ class Regions:
     of_styles: tuple[tuple[int | None, ...], ...]
 
     @classmethod
-    def match(cls, content_mask: Mask | None, style_masks: Sequence[Mask] | None, styles: int) -> Regions | None:
+    def match(cls, content_mask: Mask | None, style_masks: Mask | Sequence[Mask] | None, styles: int) -> Regions | None:
         """Match the colours of the content's mask and of one mask for each style; None where there are no masks.
 
         Raises
@@ -283,14 +302,14 @@ class Regions:
         InputError
             When a mask is missing or is none, or a region of the content is in no style mask.
         """
-        masks = style_masks or ()
+        masks = _as_masks(style_masks)
         if content_mask is None and not masks:
             return None
         if content_mask is None:
             raise InputError("content mask: none given beside the style masks; give both, or neither")
+        content = read_labels(content_mask, "content mask")
         if len(masks) != styles:
             raise InputError(f"style masks: {len(masks)} given for {styles} styles; give one for each, in their order")
-        content = read_labels(content_mask, "content mask")
         read = tuple(read_labels(mask, f"style mask {k}") for k, mask in enumerate(masks, 1))
         of_styles = tuple(tuple(_counterpart(color, content, style) for color in content.colors) for style in read)
         for number, (color, share) in enumerate(zip(content.colors, content.shares, strict=True)):
@@ -301,6 +320,11 @@ class Regions:
                     "give it an area in one of them"
                 )
         return cls(content, read, of_styles)
+
+    @property
+    def places(self) -> dict[str, list[Place | None]]:
+        """Where the masks came from, by role."""
+        return {CONTENT_MASK: [self.content.place], STYLE_MASK: [style.place for style in self.styles]}
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
@@ -371,6 +395,12 @@ class Regions:
         plural = "s" if len(self.content.colors) > 1 else ""
         described = ", ".join(f"{hex_color(color)} {share:.1%}" for color, share in each)
         return f"{len(self.content.colors)} region{plural}: {described}"
+
+
+def _as_masks(masks: Mask | Sequence[Mask] | None) -> list[Mask]:
+    if masks is None:
+        return []
+    return [masks] if isinstance(masks, Labels) else as_list(masks, "style masks")
 
 
 def _counterpart(color: Color, content: Labels, style: Labels) -> int | None:

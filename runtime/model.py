@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from impasto.defaults import DEFAULT_MODEL
 from impasto.runtime import plain
+from impasto.runtime.default_model import folder_to_write
 from impasto.runtime.errors import ModelError, RecipeError
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.terms import LayerSize
@@ -50,7 +50,7 @@ SMALL_PIXELS = 320 * 320
 
 def export_command(folder: Path, *options: str) -> str:
     """Return the command that exports into a folder."""
-    into = [] if folder == DEFAULT_MODEL else ["--output", shlex.quote(str(folder))]
+    into = [] if folder == folder_to_write() else ["--output", shlex.quote(str(folder))]
     return " ".join(["impasto export", *into, *options])
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
+from impasto.runtime.default_model import find_model
 from impasto.runtime.errors import InputError, PictureError, TransferError
 from impasto.runtime.lbfgs import Algebra, Resident
 from impasto.runtime.masks import Mask, Regions
@@ -24,7 +25,8 @@ from impasto.runtime.model import (
     extents,
     kind_for,
 )
-from impasto.runtime.pictures import Picture, Planes, to_planes
+from impasto.runtime.photographs import Picture
+from impasto.runtime.pictures import Planes, as_styles, measured_planes, to_planes
 from impasto.runtime.plan import normalized_blend
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.session import (
@@ -36,6 +38,7 @@ from impasto.runtime.session import (
     open_session,
     tell_unrecorded,
 )
+from impasto.runtime.signatures import explained
 from impasto.runtime.terms import (
     GRADIENT,
     GUIDES,
@@ -88,16 +91,17 @@ class Objective:
         self.device: str = session.device
 
     @classmethod
+    @explained
     def open(
         cls,
-        model: str | Path,
+        model: str | Path | None = None,
         recipe: str = DEFAULT_RECIPE,
         *,
         content: Picture,
-        styles: Sequence[Picture],
+        styles: Picture | Sequence[Picture],
         style_blend: Sequence[float] | None = None,
         content_mask: Mask | None = None,
-        style_masks: Sequence[Mask] | None = None,
+        style_masks: Mask | Sequence[Mask] | None = None,
         device: str = "auto",
         lowering: str = "auto",
         threads: int | None = None,
@@ -112,19 +116,41 @@ class Objective:
 
         Parameters
         ----------
+        model
+            A model folder; by default that of `impasto.runtime.default_model`.
+        recipe
+            The name of one of the recipes that it holds.
         content
-            The content picture, an image or an (H, W, 3) array, RGB, 0..255; it fixes H and W.
+            The content picture: a path, an address, an image, or an array (H, W, 3), RGB, 0..255; see
+            `impasto.runtime.photographs.Picture`. It fixes H and W. Transparent, it counts as if it were opaque.
         styles
-            One style picture or more, of any size; the targets of several are averaged.
+            One style picture or several, of any size; the targets of several are averaged. What is transparent in them
+            is white.
         style_blend
             The weight of each style in that average; equal ones by default.
-        content_mask, style_masks
-            Label pictures, one of the content and one of each style, stretched over them: what has the same colour in
-            two of them is the same region, and takes its style from there. See `impasto.runtime.masks`.
-        device, lowering, threads, low_memory, cuda, precision
-            Where and how it runs; see `impasto.runtime.session.Placement`.
-        content_weight, style_weight, tv_weight
+        content_mask
+            A label picture, stretched over the content: what has the same colour in it and in a style's mask is the
+            same region, and takes its style from there. See `impasto.runtime.masks`.
+        style_masks
+            A label picture of each style.
+        device
+            Where it runs; see `impasto.runtime.session.Placement`, for all up to `precision`.
+        lowering
+            The form of the graphs.
+        threads
+            Of the processor.
+        low_memory
+            Whether memory is given back after every evaluation.
+        cuda
+            How CUDA is used.
+        precision
+            ``"fp32"``, or ``"fp16"`` on a GPU.
+        content_weight
             Instead of the recipe's own weight, in the recipe's convention.
+        style_weight
+            Likewise.
+        tv_weight
+            Likewise, of the total variation.
 
         Raises
         ------
@@ -133,13 +159,12 @@ class Objective:
         TransferError
             When measuring the targets fails; or, on CUDA, a first evaluation.
         """
-        if not styles:
-            raise InputError("styles: none given; expected one style picture or more")
-        content_planes = to_planes(content, "content")
-        style_planes = [to_planes(style, f"style {k}") for k, style in enumerate(styles, 1)]
-        blend = normalized_blend(style_blend, len(styles))
-        regions = Regions.match(content_mask, style_masks, len(styles))
-        folder = ModelFolder.open(model)
+        paintings = as_styles(styles)
+        content_planes = measured_planes(content, "content")
+        style_planes = [measured_planes(style, f"style {k}", over_white=True) for k, style in enumerate(paintings, 1)]
+        blend = normalized_blend(style_blend, len(paintings))
+        regions = Regions.match(content_mask, style_masks, len(paintings))
+        folder = ModelFolder.open(find_model(model))
         height, width = content_planes.shape[2:]
 
         def measure_and_open(placement: Placement) -> Objective:
@@ -165,20 +190,22 @@ class Objective:
         where = Placement(device, lowering, threads, low_memory, cuda, precision)
         objective = on_device(where, measure_and_open)
         if precision == "fp16" and objective.device == "cpu":
-            warnings.warn("precision fp16: on a CPU it only takes longer; leave it out", RuntimeWarning, stacklevel=2)
+            warnings.warn("precision fp16: on a CPU it only takes longer; leave it out", RuntimeWarning, stacklevel=3)
         if lowering == WINOGRAD and objective.device != "cpu":
             told = "lowering winograd: is made for CPUs, and some of it runs on one; leave it out"
-            warnings.warn(told, RuntimeWarning, stacklevel=2)
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
         if objective.metadata.random_weights:
             warnings.warn(
                 f"model {folder.path} has random weights: good for tests, useless for pictures",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return objective
 
     def __call__(self, image: NDArray[np.floating] | Picture) -> tuple[float, NDArray[np.float32]]:
-        """Return the loss of a picture (H, W, 3), RGB, 0..255, and its gradient, shaped like the picture.
+        """Return the loss of a picture and its gradient, (H, W, 3), RGB, by levels of 0..255.
+
+        Floating-point arrays (H, W, 3) are taken as they are, whatever their range; others as `open` takes the content.
 
         Raises
         ------
@@ -187,7 +214,7 @@ class Objective:
         TransferError
             When onnxruntime fails, for want of memory for instance.
         """
-        planes = to_planes(image, "image")
+        planes = self._planes(image)
         if planes.shape[2:] != self.shape:
             height, width = self.shape
             raise PictureError(
@@ -195,6 +222,15 @@ class Objective:
             )
         loss, gradient = self.evaluate(planes)
         return loss, np.ascontiguousarray(gradient[0].transpose(1, 2, 0))
+
+    def _planes(self, image: Picture) -> Planes:
+        if not (isinstance(image, np.ndarray) and image.dtype.kind == "f" and image.shape[2:] == (3,)):
+            return measured_planes(image, "image")
+        planes = to_planes(image, "image")
+        if not self.terms and 0 < planes.max() <= 1:  # asked once: an optimiser may come by such a picture
+            told = "image: its levels are of 0..1, where 255 is white; multiply it by 255"
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
+        return planes
 
     def evaluate(self, planes: Planes) -> tuple[float, Planes]:
         """Return loss and gradient of a picture as the graph takes it, float32 [1, 3, H, W]; nothing is checked."""

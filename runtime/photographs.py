@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
-from impasto.runtime import colors, decoding, embedded, levels, places, png
+from impasto.runtime import arrays, colors, decoding, embedded, levels, places, png
 from impasto.runtime.embedded import Metadata
+from impasto.runtime.errors import PictureError
 from impasto.runtime.places import Place
 from impasto.runtime.sizes import check_sides
 
@@ -23,16 +28,9 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: What makes a picture upright, by its orientation as EXIF 2.32 numbers it.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+#: What may be given for a picture: where it is (a file's path, an http or https address), an image of any mode, or an
+#: array, [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], NumPy's or another library's; see `impasto.runtime.arrays`.
+Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,40 @@ class Photograph:
         The ICC profile it came with, if that is one for RGB.
     metadata
         What else its file told.
+    place
+        Where it came from; None for what was made in memory.
     """
 
     picture: Image.Image
     alpha: Image.Image | None = None
     profile: bytes | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    place: Place | None = None
+
+    @classmethod
+    def given(cls, picture: Picture, what: str) -> Photograph:
+        """Take a picture as users give it; `what` names one in memory in errors and warnings, its place any other.
+
+        An image that was opened from a file is taken to come from there.
+
+        Raises
+        ------
+        PictureError
+            When it is none, cannot be read, or is smaller than 32 x 32 pixels.
+        """
+        if isinstance(picture, str | os.PathLike):
+            return read_photograph(picture if isinstance(picture, str) else Path(os.fsdecode(picture)))
+        if isinstance(picture, Image.Image):
+            check_sides(what, *picture.size)
+            opened = getattr(picture, "filename", None)
+            place = Path(os.fsdecode(opened)) if opened and isinstance(opened, str | bytes | os.PathLike) else None
+            return replace(cls.of(picture, what), place=place)
+        if arrays.is_array(picture):
+            image = arrays.to_image(picture, what)
+            check_sides(what, *image.size)
+            return cls.of(image, what)
+        expected = "expected a path, an address, a PIL image or an array [H, W, 3]"
+        raise PictureError(f"{what}: is of type {type(picture).__name__}; {expected}{_opened_by(picture)}")
 
     @classmethod
     def of(cls, image: Image.Image, what: str = "picture") -> Photograph:
@@ -113,7 +139,7 @@ def read_photograph(place: Place) -> Photograph:
     with decoding.refusing(what), places.opened(place) as file:
         photograph = Photograph.of(decoding.decode(file, what, str(place)), what)
     check_sides(what, *photograph.picture.size)
-    return photograph
+    return replace(photograph, place=place)
 
 
 def read_picture(place: Place) -> Image.Image:
@@ -155,6 +181,15 @@ def to_rgb(image: Image.Image, what: str = "picture") -> Image.Image:
         As `Photograph.of`; `what` names it.
     """
     return Photograph.of(image, what).over_white()
+
+
+def _opened_by(picture: object) -> str:
+    """Return what to do with what is not taken for a picture, and may hold one."""
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return "; open the bytes of a file with PIL.Image.open(io.BytesIO(...))"
+    if hasattr(picture, "read"):
+        return "; open a file object with PIL.Image.open"
+    return "; give one picture" if isinstance(picture, list | tuple) else ""
 
 
 def _name(place: Place) -> str:

@@ -1,38 +1,90 @@
-"""Pictures in memory: images and arrays, what a graph takes of them, resized and set side by side."""
+"""Pictures at work: what a graph takes of those that are given, resized and set side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from impasto.runtime.errors import PictureError
-from impasto.runtime.photographs import to_rgb
+from impasto.runtime import arrays
+from impasto.runtime.errors import InputError, PictureError
+from impasto.runtime.photographs import Photograph, Picture, to_rgb
 from impasto.runtime.recipe import Recipe
 from impasto.runtime.sizes import check_sides, fitted_size
 
-Picture = Image.Image | NDArray[Any]
 Planes = NDArray[np.float32]
 
 
 def as_image(picture: Picture, what: str) -> Image.Image:
-    """Return a picture as an 8-bit RGB image; an array (H, W, 3) in 0..255 is rounded and clipped.
+    """Return a picture as it looks: 8-bit sRGB, over white; see `Photograph.given`.
 
     Raises
     ------
     PictureError
-        When it is neither an image nor such an array, cannot be read, or is too small; `what` names it in the text.
+        As `Photograph.given`; `what` names it in the text.
     """
-    image = to_rgb(picture, what) if isinstance(picture, Image.Image) else to_image(to_planes(picture, what))
-    check_sides(what, image.width, image.height)
-    return image
+    return Photograph.given(picture, what).over_white()
 
 
-def to_planes(picture: Picture, what: str) -> Planes:
-    """Return a picture as float32 [1, 3, H, W], RGB, 0..255: what a graph takes.
+def as_list(pictures: object, what: str) -> list[Any]:
+    """Return pictures as a list: one is a list of itself, an array of a batch, [N, H, W, C], one of N.
+
+    Raises
+    ------
+    InputError
+        When it is neither a picture nor a list of them; `what` names it in the text.
+    """
+    is_array = arrays.is_array(pictures)
+    if isinstance(pictures, str | os.PathLike | Image.Image) or (is_array and np.ndim(pictures) < 4):  # type: ignore[arg-type]
+        return [pictures]
+    if not (isinstance(pictures, Iterable) or is_array):
+        raise InputError(f"{what}: is of type {type(pictures).__name__}; expected a picture, or a list of them")
+    return list(pictures)  # type: ignore[call-overload, no-any-return]
+
+
+def as_styles(styles: Picture | Sequence[Picture]) -> list[Picture]:
+    """Return one style picture, or several, `as_list`.
+
+    Raises
+    ------
+    InputError
+        When there are none.
+    """
+    given: list[Picture] = as_list(styles, "styles")
+    if not given:
+        raise InputError("styles: none given; expected one style picture or more")
+    return given
+
+
+def measured_planes(picture: Picture, what: str, *, over_white: bool = False) -> Planes:
+    """Return a picture that is given, as a graph takes it; opaque arrays keep the fractions of their levels.
+
+    Parameters
+    ----------
+    over_white
+        Whether what is transparent becomes white, rather than the colours that it would have if it were opaque.
+
+    Raises
+    ------
+    PictureError
+        As `Photograph.given`; `what` names it in the text.
+    """
+    if not isinstance(picture, str | os.PathLike | Image.Image) and arrays.is_array(picture):
+        found = arrays.levels(picture, what)
+        if found.shape[2] in (1, 3):
+            return to_planes(np.broadcast_to(found, (*found.shape[:2], 3)), what)
+    photograph = Photograph.given(picture, what)
+    return to_planes(np.asarray(photograph.over_white() if over_white else photograph.picture), what)
+
+
+def to_planes(picture: Image.Image | NDArray[Any], what: str) -> Planes:
+    """Return an image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W]: what a graph takes.
+
+    An array is taken as it is: an optimiser's may be of any range.
 
     Raises
     ------

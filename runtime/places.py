@@ -82,6 +82,14 @@ def is_file(place: Place) -> bool:
     return isinstance(place, Path) or not (place == STREAM or is_url(place))
 
 
+def is_missing(place: Place) -> bool:
+    """Whether a place is a file's, and nothing is there."""
+    try:
+        return is_file(place) and not Path(place).exists()
+    except OSError:  # what can be no name, as a long text cannot
+        return True
+
+
 def name(place: Place) -> str:
     """Return what messages call a place: of an address neither user, password nor query, which may be secret."""
     if not is_url(place):
@@ -362,6 +370,8 @@ def _check_standard_output() -> None:
         raise OutputError("output -: standard output is closed; expected a file or a pipe behind it")
     if sys.stdout.isatty():
         raise OutputError("output -: standard output is a terminal; redirect it into a file, or name one")
+    if not hasattr(sys.stdout, "buffer"):  # a notebook's
+        raise OutputError("output -: standard output takes nothing but text; name a file")
 
 
 def write(data: bytes, place: Place, *, replace: bool = True) -> None:

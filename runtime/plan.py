@@ -7,7 +7,7 @@ result and can be carried out again.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -270,6 +270,8 @@ def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float,
     """
     if blend is None:
         return (1 / styles,) * styles
+    if not isinstance(blend, Sized):
+        raise InputError(f"style_blend is {shown(blend)}; expected a list of weights, one for each style")
     if len(blend) != styles:
         raise InputError(f"style_blend has {len(blend)} weights for {styles} styles; give one for each")
     try:

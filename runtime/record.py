@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -30,8 +30,10 @@ from impasto.runtime.photographs import read_text
 from impasto.runtime.places import Place
 from impasto.runtime.plan import PICTURE, Plan
 from impasto.runtime.session import Placement, import_onnxruntime, read_metadata
-from impasto.runtime.transfer import Transfer
 from impasto.text import shown
+
+if TYPE_CHECKING:
+    from impasto.runtime.transfer import Transfer
 
 #: Under what the record stands in a picture; and what `impasto mix` has done with the picture since, as JSON.
 KEYWORD, MIXED = "impasto", "impasto mix"
@@ -190,14 +192,19 @@ class Origin:
 
     @classmethod
     def of(cls, transfer: Transfer, where: Mapping[str, Sequence[Place | None]] | None = None) -> Origin:
-        """Describe what a transfer depends on; `where` its pictures came from, by role, in their order.
+        """Describe what a transfer depends on.
+
+        Parameters
+        ----------
+        where
+            Where its pictures came from, by role, in their order; as far as it knows itself, by default.
 
         Raises
         ------
         InputError
             When the model will not do.
         """
-        left = {role: list(given) for role, given in (where or {}).items()}
+        left = {role: list(given) for role, given in (transfer.places if where is None else where).items()}
         inputs = tuple(
             Input.of(role, image, left[role].pop(0) if left.get(role) else None) for role, image in transfer.inputs
         )
@@ -349,8 +356,12 @@ class Record:
             sha256=digest(image or transfer.picture()),
         )
         placement = replace(origin.placement, device=position.device, lowering=position.lowering)
-        kept = replace(origin if recorded_places else origin.named(), placement=placement)
-        return cls(transfer.made_plan(), kept, outcome)
+        made_by = cls(transfer.made_plan(), replace(origin, placement=placement), outcome)
+        return made_by if recorded_places else made_by.named()
+
+    def named(self) -> Record:
+        """Return the record with names in place of where things lay."""
+        return replace(self, origin=self.origin.named())
 
     @property
     def text(self) -> dict[str, str]:
@@ -433,6 +444,8 @@ class Record:
                     raise InputError(f"{role} {number}: its pixels are not those that the record names")
             if len(given) != len(self.inputs(role)):
                 raise InputError(f"{role}: {len(given)} pictures given; expected {len(self.inputs(role))}")
+        from impasto.runtime.transfer import Transfer  # which makes records itself
+
         self._check_recipe(model)
         (content,) = pictures["content"]
         (start,) = pictures.get("init") or (None,)

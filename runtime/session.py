@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto import packages
 from impasto.runtime import plain, processors
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.driver import check_gpu, missing_library
@@ -48,15 +50,20 @@ _IMPORTING = threading.Lock()
 _REDIRECTING = threading.Lock()
 
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
-_INSTALL = "pip install 'impasto[cpu]' or, with an NVIDIA GPU, pip install 'impasto[gpu]'; one of the two, not both"
 _FATAL = 4  # onnxruntime's log level for nothing but what is fatal: errors are raised, and need not be printed, too
+
+#: What onnxruntime looks at when it is imported: with 1 it reports to nobody, and writes no identifier into the cache.
+_TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 
 #: How onnxruntime tells a failure of CUDA or its libraries, between many other words.
 _CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUDNN_FE|CUBLAS|CUBLASLT) failure \d+: [^;]+")
 
 
 def import_onnxruntime() -> Any:
-    """Import onnxruntime, or say how to install it.
+    """Import onnxruntime with its telemetry switched off, or say how to install it.
+
+    Whoever has set ``ORT_DISABLE_TELEMETRY`` has decided, and nothing is switched. An onnxruntime that another part of
+    the program has imported before sends nothing from now on.
 
     Raises
     ------
@@ -65,6 +72,8 @@ def import_onnxruntime() -> Any:
     MemoryShortage
         When there is no room for it.
     """
+    decided, imported_before = _TELEMETRY_SWITCH in os.environ, "onnxruntime" in sys.modules
+    os.environ.setdefault(_TELEMETRY_SWITCH, "1")
     try:
         with _IMPORTING:
             import onnxruntime
@@ -73,9 +82,11 @@ def import_onnxruntime() -> Any:
             raise MemoryShortage(f"onnxruntime does not load for want of memory; {advice()}") from error
         assert isinstance(error, ImportError)
         what = "is not installed" if error.name == "onnxruntime" else f"does not load ({error})"
-        raise DeviceError(f"onnxruntime {what}; {_INSTALL}") from None
+        raise DeviceError(f"onnxruntime {what}; {packages.EITHER}") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # what an uninstalled twin of the two wheels leaves behind
-        raise DeviceError(f"onnxruntime is damaged; pip uninstall onnxruntime onnxruntime-gpu, then {_INSTALL}")
+        raise DeviceError(f"onnxruntime is damaged; {packages.NEITHER}, then {packages.EITHER}")
+    if imported_before and not decided:
+        onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 
@@ -494,7 +505,7 @@ def tell_unrecorded(name: str) -> None:
 
 
 def preload_libraries(ort: Any) -> None:
-    """Have onnxruntime find CUDA and cuDNN in the packages that impasto[gpu] installs.
+    """Have onnxruntime find CUDA and cuDNN in the packages that came with onnxruntime-gpu.
 
     And have it print nothing of its own in the whole process: 1.31 says for every session that CUDA is no plug-in, and
     of what fails it says on many lines what is raised as well.
@@ -553,8 +564,7 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
         missing = missing_library(ort.__file__)
         reason = f" ({missing})" if missing else ""
         raise DeviceError(
-            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; "
-            "pip install 'impasto[gpu]', or use --device cpu"
+            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; {packages.GPU}, or use --device cpu"
         )
     return inference
 
@@ -582,7 +592,7 @@ def check_device(device: str) -> None:
     if CUDA not in available:
         raise DeviceError(
             f"device {device}: this onnxruntime has no CUDA provider (it has {', '.join(available)}); "
-            "pip uninstall onnxruntime, then pip install 'impasto[gpu]'"
+            f"{packages.NEITHER}, then {packages.GPU}"
         )
 
 

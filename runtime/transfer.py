@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.defaults import DEFAULT_RECIPE
+from impasto.runtime import encoding, notebook, places
 from impasto.runtime.budget import Budget
 from impasto.runtime.colors import keep_colors, match_colors, mix
 from impasto.runtime.cuda import CUDA_DEFAULTS, CudaOptions
+from impasto.runtime.default_model import find_model
 from impasto.runtime.errors import InputError, MemoryShortage, TransferError
 from impasto.runtime.masks import Mask, Regions
 from impasto.runtime.model import OBJECTIVE, Metadata, ModelFolder
 from impasto.runtime.objective import Objective
 from impasto.runtime.optimize import Adam, Evaluation, Minimum, SearchOver, StopOptimization, minimize, preload
-from impasto.runtime.pictures import Picture, Planes, as_image, fit_style, resize, resize_planes, to_image, to_planes
+from impasto.runtime.photographs import Photograph, Picture
+from impasto.runtime.pictures import Planes, as_styles, fit_style, resize, resize_planes, to_image, to_planes
+from impasto.runtime.places import Place
 from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedule
 from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
+from impasto.runtime.record import Origin, Record
 from impasto.runtime.session import Placement, check_device, check_threads, read_metadata
+from impasto.runtime.signatures import explained, section
 from impasto.runtime.sizes import result_size
 from impasto.shortage import advice
+from impasto.text import shown
 
 #: The first step that the line search tries changes pixels by so many levels (root mean square).
 FIRST_STEP = 4.0
 
 #: What the levels of a picture are bounded by, where the plan says so.
 LEVELS = (0.0, 255.0)
+
+#: Why a transfer ended that the user has interrupted.
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -117,14 +129,14 @@ class Position:
     lowering: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
-    """A finished transfer: the picture with the lowest loss, and how it came about.
+    """A finished transfer: the picture with the lowest loss, and how it came about. A notebook shows the picture.
 
     Attributes
     ----------
     image
-        8-bit RGB.
+        8-bit sRGB, opaque; `save` gives it back what the photograph had.
     loss, terms
         Of that picture, before colours, strength and rounding to 8 bits.
     stage
@@ -148,6 +160,10 @@ class Result:
         What was done, with the evaluations as they were made: carrying it out again gives the same picture.
     finished
         Whether it ended by itself, rather than by a callback, the time limit, an interrupt or a failure.
+    photograph
+        The content picture, and what `save` gives back to the result: its colour profile, metadata and transparency.
+    record
+        How the picture came about, and from where its inputs came; `save` writes it.
     """
 
     image: Image.Image
@@ -164,16 +180,59 @@ class Result:
     lowering: str
     plan: Plan
     finished: bool
+    photograph: Photograph
+    record: Record
+
+    def save(self, place: str | Path, *, force: bool = False, record: bool = True, record_places: bool = False) -> None:
+        """Write the picture as ``impasto stylize`` does: as PNG or JPEG by its name, whole or not at all.
+
+        It gets the photograph's colour profile, metadata and, as PNG, transparency; see
+        `impasto.runtime.encoding.write_picture`.
+
+        Parameters
+        ----------
+        place
+            A name that ends in .png, .jpg or .jpeg.
+        force
+            Whether a file that is there may be replaced. The transfer's own inputs never are.
+        record
+            Whether to write into it how it was made, for ``impasto info`` and ``impasto rerun``.
+        record_places
+            Whether that says in which folders the inputs and the model lay, rather than their names only.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written there, or something would be lost.
+        NameTaken
+            When another program has just taken the name: the picture is in another file beside it.
+        SaveError
+            When writing fails, for want of space for instance; whatever was there is still there.
+        """
+        inputs = [given.place for given in self.record.origin.inputs if given.place is not None]
+        encoding.check_output(place, force=force, inputs=inputs)
+        written = self.record if record_places else self.record.named()
+        text = written.text if record else {}
+        encoding.write_picture(self.image, place, like=self.photograph, text=text, replace=force)
+
+    def __repr__(self) -> str:
+        width, height = self.image.size
+        return f"<Result {width}x{height}, loss {self.loss:.4g} after {self.evaluations} evaluations: {self.reason}>"
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows: the picture over white, made smaller where it is large."""
+        return notebook.encoded(self.photograph.over_white(self.image), notebook.RESULT_SIDE, "PNG")
 
 
 Callback = Callable[[Step], None]
 
 
+@explained
 def prepare(
     content: Picture,
-    styles: Sequence[Picture],
+    styles: Picture | Sequence[Picture],
     *,
-    model: str | Path,
+    model: str | Path | None = None,
     recipe: str = DEFAULT_RECIPE,
     size: int | tuple[int, int] | str | None = None,
     evaluations: int | None = None,
@@ -183,7 +242,7 @@ def prepare(
     seed: int = 0,
     style_blend: Sequence[float] | None = None,
     content_mask: Mask | None = None,
-    style_masks: Sequence[Mask] | None = None,
+    style_masks: Mask | Sequence[Mask] | None = None,
     style_scale: float = 1.0,
     colors: str = "style",
     strength: float = 1.0,
@@ -202,59 +261,105 @@ def prepare(
     min_improvement: float | None = None,
     time_limit: float | None = None,
     callback: Callback | None = None,
+    progress: bool | None = None,
 ) -> Transfer:
     """Plan a transfer that repaints the content picture in the manner of the styles, and refuse what will not do.
 
     Parameters
     ----------
-    content, styles
-        Images, or (H, W, 3) arrays, RGB, 0..255. The targets of several styles are averaged.
-    model, recipe
-        A model folder, and one of the recipes it holds.
+    content
+        The photograph: a path, an http or https address, a PIL image of any mode, or an array (H, W), (H, W, 1),
+        (H, W, 3) or (H, W, 4): uint8, bool, uint16 of 0..65535, or other numbers of 0..255.
+    styles
+        The painting, or a list of them, whose targets are averaged; as `content`. What is transparent is white.
+    model
+        A model folder; by default that of `impasto.runtime.default_model`.
+    recipe
+        The name of one of the recipes that it holds.
     size
-        Long side in pixels, (width, height), or text as ``--size`` takes it; the recipe's by default.
+        Of the result: the long side in pixels, (width, height), or text as ``--size`` takes it, such as ``"content"``;
+        by default the recipe's.
     evaluations
-        How often loss and gradient are evaluated, in all stages; the recipe's number by default.
+        How often loss and gradient are evaluated, in all stages; by default as often as the recipe says.
     stages
-        Sizes from coarse to fine; see `impasto.runtime.plan.schedule`. With `restart_every`, one.
+        How many sizes are painted from coarse to fine; by default as many as the first needs to have a long side of
+        400 pixels at most, or one, as the recipe says. With `restart_every`, one.
     init
-        ``random``, ``content``, ``style``, ``statistics``, or a picture to start from; the recipe's by default.
+        ``"random"``, ``"content"``, ``"style"``, ``"statistics"`` (noise with the colour statistics of the style), or
+        a picture to start from; by default the recipe's.
+    noise
+        How much of the start is replaced by noise, 0..1.
+    seed
+        Of all noise.
     style_blend
         A weight for each style; equal ones by default.
-    content_mask, style_masks
-        Label pictures, one of the content and one of each style: regions of the same colour share their style. See
-        `impasto.runtime.masks`.
+    content_mask
+        A label picture of the content, with a flat colour for each region, or a colour such as ``"#ff0000"``: regions
+        of the same colour take their style from each other. See `impasto.runtime.masks`.
+    style_masks
+        A label picture of each style.
+    style_scale
+        The size of the styles, and so of the strokes, as a multiple of what the recipe makes of it.
+    colors
+        ``"style"``: as they come. ``"keep"``: the content's colours, with the result's lightness. ``"match"``: the
+        styles' colours are matched to the content's before.
+    strength
+        How much of the result is mixed with the content afterwards: 1 is the result itself.
     clip
-        Whether levels are held within 0..255 throughout; as the recipe says by default, where the optimiser can.
-    noise, seed, style_scale, colors, strength, optimizer, restart_every, min_improvement, time_limit
-        See `impasto.runtime.plan.Plan`.
-    device, lowering, threads, low_memory, cuda, precision
-        Where and how it runs; see `impasto.runtime.session.Placement`.
-    content_weight, style_weight, tv_weight
+        Whether levels are held within 0..255 throughout; by default as the recipe says, where the optimiser can.
+    optimizer
+        ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-device"`` (the same method, on the device) or ``"adam"``, which needs
+        less memory.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    lowering
+        The form of the graphs: ``"auto"``, ``"winograd"`` or ``"direct"``.
+    threads
+        Of the processor; by default one for each core.
+    low_memory
+        Whether memory is given back after every evaluation, which takes a little more time.
+    cuda
+        How CUDA is used.
+    precision
+        ``"fp32"``, or ``"fp16"`` on a GPU.
+    content_weight
         Instead of the recipe's own, in its convention.
+    style_weight
+        Likewise.
+    tv_weight
+        Likewise, of the total variation.
+    restart_every
+        L-BFGS begins anew after so many evaluations, as the reference program does; by default never.
+    min_improvement
+        A stage ends when many evaluations have lowered its loss by less than this fraction; by default never.
+    time_limit
+        Seconds after which it ends with the best picture so far; evaluations are divided among stages by it.
     callback
         Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
+    progress
+        Whether a notebook shows a bar and the growing picture; by default where there is no callback. Elsewhere
+        nothing is shown.
 
     Raises
     ------
     InputError
-        When an argument will not do.
+        When an argument will not do; an `OptionError` when there is none of that name.
     """
-    if not styles:
-        raise InputError("styles: none given; expected one style picture or more")
+    given = as_styles(styles)
     if restart_every is not None and stages not in (None, 1):
         raise InputError(f"stages is {stages}: with restart_every there is one; leave one of the two out")
     if cuda.graph and optimizer == "lbfgs-device":
         raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
+    model = find_model(model)
     metadata = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE)
     chosen = metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
-    photograph = as_image(content, "content")
-    paintings = [as_image(style, f"style {k}") for k, style in enumerate(styles, 1)]
-    start = None if init is None or isinstance(init, str) else as_image(init, "init")
+    photograph = Photograph.given(content, "content")
+    paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
+    start = _start(init)
     plan = Plan(
         recipe=chosen,
-        stages=_stages(chosen, photograph, size, evaluations, 1 if restart_every is not None else stages),
-        init="picture" if start else _init(init, chosen),
+        stages=_stages(chosen, photograph.picture, size, evaluations, 1 if restart_every is not None else stages),
+        init=PICTURE if start else str(init or chosen.init),
         noise=noise,
         seed=seed,
         blend=normalized_blend(style_blend, len(paintings)),
@@ -282,6 +387,7 @@ def prepare(
         style_masks=style_masks,
         placement=placement,
         callback=callback,
+        progress=progress,
     )
     transfer.metadata = metadata  # it need not be read again
     return transfer
@@ -296,24 +402,38 @@ def _at_once(prepare: Callable[P, Transfer]) -> Callable[P, Result]:
     def stylize(*args: P.args, **kwargs: P.kwargs) -> Result:
         return prepare(*args, **kwargs).run()
 
-    functools.update_wrapper(stylize, prepare, assigned=())
-    stylize.__doc__ = """Repaint the content picture in the manner of the styles.
+    functools.update_wrapper(stylize, prepare, assigned=("__module__",))
+    stylize.__qualname__ = stylize.__name__
+    stylize.__annotations__ = {**prepare.__annotations__, "return": Result.__name__}
+    signature = inspect.signature(prepare).replace(return_annotation=Result.__name__)
+    stylize.__signature__ = signature  # type: ignore[attr-defined]
+    stylize.__doc__ = f"""Repaint the content picture in the manner of the styles.
 
-    Takes what `impasto.runtime.transfer.prepare` takes.
+{section(prepare.__doc__ or "", "Parameters")}
 
-    Raises
-    ------
-    InputError
-        When an argument will not do; before any work.
-    TransferError
-        When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+Returns
+-------
+Result
+    The best picture that was found, and how it came about.
 
-    Notes
-    -----
-    An interrupt (`KeyboardInterrupt`: Ctrl-C, a notebook's stop button) ends it as the time limit does: the best
-    picture so far is returned, with `finished` false. Before the first evaluation it is raised.
-    """
-    return stylize
+Raises
+------
+InputError
+    When an argument will not do, before any work; an `OptionError` when there is none of that name.
+TransferError
+    When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+
+Notes
+-----
+An interrupt (`KeyboardInterrupt`: Ctrl-C, a notebook's stop button) ends it as the time limit does: the best picture so
+far is returned, with `finished` false. Before the first evaluation it is raised.
+
+Examples
+--------
+>>> result = stylize("photo.jpg", "painting.jpg", model="models/vgg19", size=512)  # doctest: +SKIP
+>>> result.save("result.png")  # doctest: +SKIP
+"""
+    return explained(stylize)
 
 
 stylize = _at_once(prepare)
@@ -327,25 +447,47 @@ def _stages(
     stages: int | None,
 ) -> tuple[Stage, ...]:
     """Return the sizes and numbers of evaluations: the recipe's own, where nothing else is said."""
-    count = recipe.evaluations if evaluations is None else evaluations
-    for name, number in (("evaluations", count), ("stages", stages)):
-        if number is not None and number < 1:
-            raise InputError(f"{name} is {number}; expected 1 or more")
+    count = recipe.evaluations if evaluations is None else _whole("evaluations", evaluations)
+    number = stages if stages is None else _whole("stages", stages)
     full = (
         result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
     )
-    return schedule(*full, count, stages if stages or recipe.coarse_to_fine else 1)
+    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1)
+
+
+def _whole(name: str, number: int) -> int:
+    """Return a number of 1 or more as Python's own: NumPy has others."""
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        raise InputError(f"{name} is {shown(number)}; expected a whole number") from None
+    if whole < 1:
+        raise InputError(f"{name} is {whole}; expected 1 or more")
+    return whole
 
 
 def _size(size: int | tuple[int, int] | str) -> Size:
-    return parse_size(size) if isinstance(size, str) else size
+    if isinstance(size, str):
+        return parse_size(size)
+    try:
+        return operator.index(size)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        width, height = map(operator.index, size)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        expected = "the long side in pixels, (width, height), or text such as '300x200'"
+        raise InputError(f"size is {shown(size)}; expected {expected}") from None
+    return width, height
 
 
-def _init(init: object, recipe: Recipe) -> str:
-    chosen = recipe.init if init is None else init
-    if chosen not in INITS:
-        raise InputError(f"init {chosen!r}: expected one of {', '.join(INITS)}, or a picture")
-    return str(chosen)
+def _start(init: str | Picture | None) -> Photograph | None:
+    """Return the picture to start from; None where `init` is the name of a start."""
+    if init is None or (isinstance(init, str) and init in INITS):
+        return None
+    if isinstance(init, str) and places.is_missing(init):
+        raise InputError(f"init {shown(init)}: expected one of {', '.join(INITS)}, or a picture")
+    return Photograph.given(init, "init")
 
 
 @contextlib.contextmanager
@@ -367,12 +509,18 @@ class Transfer:
         What is to be done.
     content, styles, start
         The pictures; the styles with their colours matched, if that is planned. `paintings` are the styles as given.
+    photograph
+        The content picture, with what a result should have again.
+    places
+        Where the pictures came from, by role, in their order; None for what was made in memory.
     regions
         The masks, if there are any.
     model, placement
         The model folder; where and how the transfer runs.
     callback, after_stage
         Called after every evaluation; and, without arguments, after every stage but the last.
+    progress
+        Whether a notebook shows it while it runs; by default where there is no callback.
     made
         Evaluations made so far, in each stage that has begun.
     resumed
@@ -384,22 +532,23 @@ class Transfer:
     def __init__(
         self,
         plan: Plan,
-        content: Image.Image,
-        styles: Sequence[Image.Image],
+        content: Image.Image | Photograph,
+        styles: Sequence[Image.Image | Photograph],
         *,
         model: str | Path,
-        start: Image.Image | None = None,
+        start: Image.Image | Photograph | None = None,
         content_mask: Mask | None = None,
-        style_masks: Sequence[Mask] | None = None,
+        style_masks: Mask | Sequence[Mask] | None = None,
         placement: Placement | None = None,
         callback: Callback | None = None,
+        progress: bool | None = None,
     ) -> None:
         """Prepare a transfer.
 
         Parameters
         ----------
         content, styles
-            8-bit RGB.
+            8-bit RGB, or photographs: the content counts as if it were opaque, all others are taken over white.
         model
             A model folder that holds the plan's recipe, by its name.
         start
@@ -408,21 +557,33 @@ class Transfer:
             As `prepare` takes them.
         placement
             Where and how it runs.
-        callback
-            Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
+        callback, progress
+            As `prepare` takes them.
 
         Raises
         ------
         InputError
             When the masks will not do.
         """
+        self.photograph, *others = (
+            given if isinstance(given, Photograph) else Photograph(given)
+            for given in (content, *styles, *([start] if start else []))
+        )
+        self.plan, self.content, self.callback, self.progress = plan, self.photograph.picture, callback, progress
+        self.after_stage: Callable[[], None] | None = None
+        self.paintings = [photograph.over_white() for photograph in others[: len(styles)]]
+        self.start = others[-1].over_white() if start else None
         self.regions = Regions.match(content_mask, style_masks, len(styles))
         if self.regions:
-            self.regions.check_proportions(content.size, [style.size for style in styles])
-        self.plan, self.content, self.start, self.callback = plan, content, start, callback
-        self.after_stage: Callable[[], None] | None = None
-        self.paintings = list(styles)
-        self.styles = [match_colors(style, content) if plan.colors == "match" else style for style in styles]
+            self.regions.check_proportions(self.content.size, [style.size for style in self.paintings])
+        self.places: dict[str, list[Place | None]] = {
+            "content": [self.photograph.place],
+            "style": [photograph.place for photograph in others[: len(styles)]],
+            "init": [others[-1].place] if start else [],
+            **(self.regions.places if self.regions else {}),
+        }
+        matched = plan.colors == "match"
+        self.styles = [match_colors(style, self.content) if matched else style for style in self.paintings]
         self.model, self.placement = model, placement or Placement()
         self.made: list[int] = []
         self.resumed: list[int] = []
@@ -432,9 +593,13 @@ class Transfer:
         self._adam: Adam | None = None
         self._finished = False
         self._history: list[Step] = []
+        self._watchers: list[Callback] = []
         self._device = self._lowering = ""
         self._seconds = self._optimizer_seconds = 0.0
-        self._budget = Budget(plan.stages, plan.time_limit, 1 + len(self.styles))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be pickled: all but who watches."""
+        return {**self.__dict__, "callback": None, "after_stage": None, "_watchers": []}
 
     @functools.cached_property
     def metadata(self) -> Metadata:
@@ -446,6 +611,17 @@ class Transfer:
             When the model will not do.
         """
         return read_metadata(ModelFolder.open(self.model), self.plan.recipe.name, OBJECTIVE)
+
+    @functools.cached_property
+    def origin(self) -> Origin:
+        """All that the result depends on, but the plan.
+
+        Raises
+        ------
+        InputError
+            When the model will not do.
+        """
+        return Origin.of(self)
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
@@ -471,15 +647,34 @@ class Transfer:
             When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
         """
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
-        if resume:
-            self._take_up(resume)
-        else:
-            self._point = self._begin(self.plan.stages[0])
-        if not self._finished:
-            preload(self.plan.optimizer)
-            self._go_on(began)
-            self._seconds = time.perf_counter() - began
-        return self._result()
+        self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.styles))
+        wanted = notebook.is_running() and (self.callback is None if self.progress is None else self.progress)
+        with notebook.live(wanted=wanted) as live:
+            self._watchers = [watch for watch in (live, self.callback) if watch]
+            if resume:
+                self._take_up(resume)
+            else:
+                self._point = self._begin(self.plan.stages[0])
+            _ = self.origin  # a model that will not do is refused before the work
+            if not self._finished:
+                preload(self.plan.optimizer)
+                self._go_on(began)
+                self._seconds = time.perf_counter() - began
+            result = self._kept()
+            if live:
+                with contextlib.suppress(KeyboardInterrupt):  # the work is done
+                    live.finish(result)
+        self._watchers = []
+        return result
+
+    def _kept(self) -> Result:
+        """Return the result; only who has interrupted the transfer already can stop that."""
+        try:
+            return self._result()
+        except KeyboardInterrupt:
+            if self.reason == INTERRUPTED:
+                raise
+            return self._result()
 
     def _take_up(self, position: Position) -> None:
         """Stand where a transfer stood."""
@@ -513,7 +708,7 @@ class Transfer:
             except KeyboardInterrupt:
                 if math.isinf(self._loss):
                     raise
-                self.reason = "interrupted"
+                self.reason = INTERRUPTED
                 return
             except TransferError as error:
                 if math.isinf(self._loss):
@@ -576,8 +771,8 @@ class Transfer:
                 transfer=self,
             )
             self._history.append(step)
-            if self.callback:
-                self.callback(step)
+            for watch in self._watchers:
+                watch(step)
             self._keep_to_budget(number)
 
         return minimize(
@@ -701,8 +896,9 @@ class Transfer:
         )
 
     def _result(self) -> Result:
+        image = self.picture()
         return Result(
-            image=self.picture(),
+            image=image,
             loss=self._loss,
             terms=self._terms,
             stage=self._stage_of_picture(),
@@ -716,6 +912,8 @@ class Transfer:
             lowering=self._lowering,
             plan=self.made_plan(),
             finished=self._finished,
+            photograph=self.photograph,
+            record=Record.of(self, self.origin, image, recorded_places=True),
         )
 
 

@@ -26,6 +26,7 @@ from impasto.runtime import files, places, plain
 from impasto.runtime.encoding import check_output, write_picture
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
 from impasto.runtime.files import Own
+from impasto.runtime.pace import Pace
 from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.recipe import LAYER, MOST_EVALUATIONS
@@ -33,9 +34,6 @@ from impasto.runtime.sizes import MAX_SIDE
 from impasto.runtime.terms import TV, content_term, style_term
 from impasto.runtime.transfer import Callback, Step
 from impasto.text import shown
-
-#: What repeats with time takes no more than this share of it.
-SHARE = 0.05
 
 #: No line of a log has more bytes.
 _LONGEST_LINE = 1 << 16
@@ -59,29 +57,6 @@ def together(*callbacks: Callback) -> Callback:
             callback(step)
 
     return call
-
-
-class Pace:
-    """Says when it is time again for something that repeats every so many seconds, and seldom if it is slow.
-
-    Parameters
-    ----------
-    seconds
-        From the end of one time to the next; more if one takes longer than `SHARE` of that.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._next = seconds, -math.inf
-
-    def is_due(self) -> bool:
-        """Whether it is time; it is, at first."""
-        return time.monotonic() >= self._next
-
-    def done(self, began: float) -> None:
-        """Note that it has been done just now, having begun at that `time.monotonic`."""
-        now = time.monotonic()
-        wait = max(self._seconds, (now - began) / SHARE) if self._seconds else 0.0
-        self._next = now + wait
 
 
 class Watcher:

@@ -40,6 +40,9 @@ _FALSE_NAMESPACES = {
 _NAME, _TAG_END = re.compile(rb"<[^\s/>]+"), re.compile(rb"\s*(/?)>")
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*("[^"]*"|'[^']*')""")
 
+#: Elements and attributes of a packet: each takes some microseconds, and compressed they take next to no bytes.
+_MOST = 1 << 18
+
 _Name = tuple[str, str]
 
 
@@ -62,7 +65,7 @@ def sound(packet: bytes) -> bytes:
     Raises
     ------
     XmpError
-        When it is no well-formed XML, or brings its own document type.
+        When it is no well-formed XML, brings its own document type, or has absurdly many elements.
     """
     packet = packet.rstrip(b"\0")
     for encoding in ("utf-16-le", "utf-16-be"):
@@ -118,6 +121,7 @@ class _Finder:
         self._packet = packet
         self._namespaces: dict[str, list[str]] = {}
         self._open: list[tuple[int, int, bool]] = []  # each element's start, the end of its tag, whether it is empty
+        self._count = 0
         self._parser = expat.ParserCreate("utf-8", " ")
         self._parser.StartNamespaceDeclHandler = self._declare
         self._parser.EndNamespaceDeclHandler = lambda prefix: self._namespaces[prefix or ""].pop()
@@ -135,7 +139,10 @@ class _Finder:
     def _declare(self, prefix: str | None, uri: str | None) -> None:
         self._namespaces.setdefault(prefix or "", []).append(uri or "")
 
-    def _start(self, *_: object) -> None:
+    def _start(self, _: str, attributes: Mapping[str, str]) -> None:
+        self._count += 1 + len(attributes)
+        if self._count > _MOST:
+            raise XmpError(f"it has more than {_MOST} elements and attributes")
         start = self._parser.CurrentByteIndex
         name = _NAME.match(self._packet, start)
         at = name.end() if name else start

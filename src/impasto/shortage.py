@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import sys
 
 #: How Python, the dynamic loader, NumPy, onnxruntime, the C++ library, CUDA and its libraries say that memory is short,
 #: or that a thread cannot be started, which is for want of memory, too, or of a number of threads.
@@ -42,12 +43,13 @@ def tell(error: BaseException) -> str:
 
 def limits() -> dict[str, int]:
     """Return the limits on what this process may take of addresses, in bytes, by the shell's names; mostly none."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return {}
-    found = {called: resource.getrlimit(getattr(resource, name))[0] for called, name, _ in _LIMITS}
-    return {called: limit for called, limit in found.items() if limit != resource.RLIM_INFINITY}
+    else:
+        import resource
+
+        found = {called: resource.getrlimit(getattr(resource, name))[0] for called, name, _ in _LIMITS}
+        return {called: limit for called, limit in found.items() if limit != resource.RLIM_INFINITY}
 
 
 def check_start() -> None:
@@ -72,7 +74,7 @@ def check_room(size: int, what: str) -> None:
     MemoryError
         When they are too few.
     """
-    if limits():
+    if sys.platform != "win32" and limits():
         try:
             mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
         except OSError:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import bench, memory, quality
 from benchmarks.bench import CONTENDERS, CUDA_CONTENDERS, parse, run_measured
 from benchmarks.files import model_folder
 from benchmarks.machine import describe, slug
@@ -27,6 +28,8 @@ from benchmarks.report import (
     transfer_table,
 )
 from impasto.export.weights import Weights
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="benchmarks run on Linux only")
 
 SIZE = 48
 
@@ -143,6 +146,13 @@ def test_the_machine_goes_without_a_name() -> None:
     assert slug({**xeon, "simd": ["avx2", "avx512f"]}) == "intel-xeon-avx512-2-cores"
 
 
+def test_other_systems_than_linux_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    for main in (bench.main, memory.main, quality.main):
+        with pytest.raises(SystemExit, match=r"^error: benchmarks run on Linux only"):
+            main()
+
+
 def test_a_command_is_measured(tmp_path: Path) -> None:
     done = run_measured([sys.executable, "-c", "bytearray(200 << 20)"], tmp_path / "log", {})
     assert done.seconds > 0
@@ -169,6 +179,7 @@ def start(name: str, data: Path, recipe: str = "seed") -> Contender:
 
 @pytest.mark.parametrize("recipe", sorted(PROBLEMS))
 def test_contenders_agree(data: Path, recipe: str) -> None:
+    pytest.importorskip("torch")
     found: dict[str, list[Answer]] = {}
     for name in ("impasto", "torch"):
         contender = start(name, data, recipe)
@@ -179,6 +190,7 @@ def test_contenders_agree(data: Path, recipe: str) -> None:
 
 
 def test_contenders_optimise(data: Path) -> None:
+    pytest.importorskip("torch")
     for name in ("impasto", "impasto-lbfgs-device", "torch"):
         contender = start(name, data, "gatys")
         before, found = contender.evaluate(), contender.transfer(6)

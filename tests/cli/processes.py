@@ -31,6 +31,19 @@ def impasto_(*arguments: object, **variables: str) -> subprocess.CompletedProces
     )
 
 
+def limited(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line where no file can grow beyond so many bytes, as if the disk were full."""
+    resource = pytest.importorskip("resource")
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
 def assert_refused(done: subprocess.CompletedProcess[str], reason: str, code: int = 2) -> None:
     """Exit code, and exactly one line, on standard error, that gives the reason."""
     assert done.returncode == code, done.stderr
@@ -48,6 +61,14 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def link(place: Path, target: str | Path) -> None:
+    """Make a symbolic link, if this system lets its users."""
+    try:
+        place.symlink_to(target)
+    except OSError as error:
+        pytest.skip(f"no symbolic links here: {error}")
 
 
 def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -85,7 +106,14 @@ class Running:
         raise AssertionError(f"{text!r} never came: {self.lines}")
 
     def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+        self.send("SIGINT")
+
+    def send(self, name: str) -> None:
+        """Send a signal, if this is a system that can."""
+        if os.name != "posix":
+            self.process.kill()
+            pytest.skip("only POSIX sends signals to one process")
+        self.process.send_signal(getattr(signal, name))
 
     def finish(self) -> tuple[int, str, str]:
         """Return the exit code, all of standard output and all of standard error."""

@@ -13,7 +13,8 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from impasto.cli.doctor import GPU_INSTALL, Findings, diagnose, examine, render
+from impasto import packages
+from impasto.cli.doctor import Findings, diagnose, examine, render
 from impasto.runtime import driver, session
 from impasto.runtime.errors import DeviceError
 
@@ -82,32 +83,32 @@ def test_a_machine_without_a_gpu_is_no_problem() -> None:
 @pytest.mark.parametrize(
     ("change", "what", "fix"),
     [
-        ({"packages": without("numpy")}, "numpy not installed", GPU_INSTALL),
+        ({"packages": without("numpy")}, "numpy not installed", "pip install numpy"),
         (
             {"packages": without(onnxruntime="1.24")},
             "both installed",
-            f"pip uninstall --yes onnxruntime onnxruntime-gpu && {GPU_INSTALL}",
+            f"pip uninstall --yes onnxruntime onnxruntime-gpu && {packages.GPU}",
         ),
         (
             {"packages": without("onnxruntime-gpu"), "onnxruntime": "onnxruntime is not installed; pip"},
             "onnxruntime is not installed",
-            GPU_INSTALL,
+            packages.GPU,
         ),
         (
             {"providers": ["CPUExecutionProvider"]},
             "made for the CPU",
-            f"pip uninstall --yes onnxruntime onnxruntime-gpu && {GPU_INSTALL}",
+            f"pip uninstall --yes onnxruntime onnxruntime-gpu && {packages.GPU}",
         ),
-        ({"cuda": None}, "CUDA 12.8 does not load", GPU_INSTALL),
-        ({"cudnn": None}, "cuDNN 9 does not load", GPU_INSTALL),
-        ({"cudnn": None, "missing": "libcudnn.so.9: cannot open"}, "cuDNN 9 does not load", GPU_INSTALL),
-        ({"missing": "libcublas.so.13: cannot open"}, "part for CUDA does not load (libcublas.so.13", GPU_INSTALL),
+        ({"cuda": None}, "CUDA 12.8 does not load", packages.GPU),
+        ({"cudnn": None}, "cuDNN 9 does not load", packages.GPU),
+        ({"cudnn": None, "missing": "libcudnn.so.9: cannot open"}, "cuDNN 9 does not load", packages.GPU),
+        ({"missing": "libcublas.so.13: cannot open"}, "part for CUDA does not load (libcublas.so.13", packages.GPU),
         ({"gpus": []}, "no GPU is to be found", "with a GPU, install NVIDIA's driver"),
         ({"gpus": [], "no_gpu": "the driver fails"}, "no GPU is to be found: the driver fails", "with a GPU, install"),
         ({"driver": "11.4"}, "the driver serves CUDA 11.4", "install NVIDIA's driver"),
         ({"driver": "11.4", "speed": {"cuda:0": "device cuda:0: x"}}, "serves CUDA 11.4", "install NVIDIA's driver"),
         ({"driver": None}, "driver does not load", "install NVIDIA's driver"),
-        ({"model": {"path": "models/vgg19", "error": "no such folder; x"}}, "no such folder", "impasto export"),
+        ({"model": {"path": "models/v", "error": "no such folder; x"}}, "no such", "impasto export --output models/v"),
         ({"model": {"path": "m", "error": "model m: no such folder; x"}}, "no such", "impasto export --output m"),
         ({"speed": {"cuda:0": "device cuda:0 does not work (x); check it"}}, "does not work (x)", "check it"),
     ],
@@ -193,7 +194,8 @@ def test_a_model_of_the_weights_and_recipes_that_come_along_has_a_command(
     monkeypatch.setattr(session, "read_metadata", read)
     (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
     of = "" if network == "vgg19" else " --network vgg16"
-    assert problem.fix == f"impasto export --output {copy}{of} --force"
+    named = "--recipe gatys --recipe impasto --recipe seed"
+    assert problem.fix == f"impasto export --output {copy}{of} {named} --force"
 
 
 def test_in_place_of_what_is_no_model_folder_another_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from impasto.cli import interrupt
 from impasto.cli.interrupt import attend, run_interruptibly
 from impasto.runtime import StopOptimization
 
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="only POSIX sends signals to one process")
+
 Check = Callable[[], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # those that every system has

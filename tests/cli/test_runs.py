@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shlex
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out
+from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out, limited, link
 
 from impasto.runtime.encoding import write_picture
 from impasto.runtime.model import METADATA_KEY
@@ -34,7 +33,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: Path) -> 
     """Work in a folder with a photograph and a painting, where the quickest of models is the default one."""
     folder = lay_out(tmp_path / "desk", monkeypatch)
     (folder / "models").mkdir()
-    (folder / "models" / "vgg19").symlink_to(small_model)
+    link(folder / "models" / "vgg19", small_model)
     return folder
 
 
@@ -53,18 +52,6 @@ def pixels(path: str | Path) -> NDArray[np.uint8]:
 
 def log(path: str | Path = "run.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
-
-
-def limited(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line where no file can grow beyond so many bytes, as if the disk were full."""
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=300,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-    )
 
 
 # --- what is written while it runs ----------------------------------------------------------------------------

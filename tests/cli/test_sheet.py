@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -113,7 +112,7 @@ def test_bad_wishes_are_refused_before_any_work(model: Path, arguments: tuple[st
     assert not Path("sheet.png").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.usefixtures("unprivileged")
 def test_a_folder_that_may_not_be_written_is_refused(desk: Path, model: Path) -> None:
     Path("cells").mkdir(mode=0o500)
     done = sheet(model, "one.png", "--style", "painting.jpg", "-o", "sheet.png", "--cells", "cells")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import torch
-import torch.nn.functional as F
+import pytest
 
 from impasto.export.weights import Weights
+
+torch = pytest.importorskip("torch")  # and whoever imports this is skipped, too
+F = torch.nn.functional
 
 Layers = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Layers, Layers, Layers], torch.Tensor]

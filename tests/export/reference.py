@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+import pytest
 from numpy.typing import NDArray
 
 from impasto.export.weights import Weights
 from impasto.runtime.recipe import Recipe
+
+torch = pytest.importorskip("torch")  # and whoever imports this is skipped, too
+F = torch.nn.functional
 
 #: What each ReLU took, by layer.
 Record = dict[str, torch.Tensor]

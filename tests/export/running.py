@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import torch
+import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from impasto.export import ops
-from impasto.export.build import write_weights
 from impasto.export.direct import direct
 from impasto.export.graph import Map, Var
 from impasto.export.losses import activations
 from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS
 from impasto.export.weights import Weights
+from impasto.export.weights_file import write_weights
 from impasto.export.winograd import winograd
 from impasto.runtime.recipe import Recipe
 
@@ -53,6 +53,7 @@ class Conv(OpRun):
     op_domain = ""
 
     def _run(self, x: Array, w: Array, b: Array | None = None, **attributes: Any) -> tuple[Array]:
+        torch = pytest.importorskip("torch")
         tensors = [None if v is None else torch.tensor(v).float() for v in (x, w, b)]
         return (torch.nn.functional.conv2d(*tensors, padding=1).numpy().astype(x.dtype),)  # type: ignore[arg-type]
 
@@ -74,6 +75,7 @@ class MaxPool(OpRun):
     op_domain = ""
 
     def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
+        torch = pytest.importorskip("torch")
         return (torch.nn.functional.max_pool2d(torch.tensor(x).float(), 2).numpy().astype(x.dtype),)
 
 
@@ -129,8 +131,9 @@ def decisions(
     folder: Path,
     provider: Any = "CPUExecutionProvider",
     change: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda model: model,
-) -> dict[str, torch.Tensor]:
-    """Return the activations, [1, C, H, W], that a lowering takes its decisions by; of its graph, changed if wanted."""
+) -> dict[str, Any]:
+    """Return the activations, [1, C, H, W], by which a lowering decides; `change` may alter its graph."""
+    torch = pytest.importorskip("torch")
     network = NETWORKS["vgg19"]
     names = [layer.name for layer in network.up_to(set(recipe.layers))]
     image = ops.graph_input("image", Map(3))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -16,10 +17,11 @@ import pytest
 from impasto.export import build, ops
 from impasto.export.build import export_model
 from impasto.export.lowering import Builder
+from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
 from impasto.runtime.errors import ExportError, OutputError, RecipeError
-from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, STATISTICS, WEIGHTS_FILE, ModelFolder
+from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, STATISTICS, WEIGHTS_FILE, ModelFolder, graph_file
 from impasto.runtime.recipe import builtin_recipes, load_recipe
 from impasto.runtime.session import Placement, open_session, read_metadata
 from tests.conftest import SHALLOW, SMALL
@@ -222,6 +224,34 @@ def test_a_recipe_with_a_layer_the_network_lacks_is_refused(tmp_path: Path) -> N
     with pytest.raises(RecipeError, match="vgg16 has no layer block3_conv4"):
         export_model(tmp_path / "model", [recipe], load_weights("random", "vgg16"))
     assert not list(tmp_path.iterdir())
+
+
+def test_graphs_that_compute_the_same_are_tried_out_once_and_told_of_for_each_recipe(
+    tmp_path: Path, random_weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def counted(folder: ModelFolder, recipe: str, *arguments: Any, **options: Any) -> SelfCheck:
+        tried.append(recipe)
+        return self_check(folder, recipe, *arguments, **options)
+
+    monkeypatch.setattr(build, "self_check", counted)
+    said: list[str] = []
+    told: list[SelfCheck] = []
+    checks = export_model(
+        tmp_path / "model", [ONE, MINE, OTHER], random_weights, notify=said.append, checked=told.append
+    )
+    assert {name: tried.count(name) for name in ("small", "mine", "other")} == {"small": 6, "mine": 0, "other": 6}
+    assert told == checks
+    assert [check.recipe for check in checks] == 6 * ["small"] + 6 * ["mine"] + 6 * ["other"]
+    assert checks[6:12] == [replace(check, recipe="mine") for check in checks[:6]]
+    assert [line.partition(":")[0] for line in said] == ["small", "mine", "other"]
+
+
+def test_a_graph_is_named_after_network_recipe_and_kind(small_model: Path) -> None:
+    for (lowering, kind), name in itertools.product(build.GRAPHS, ("small", "other")):
+        graph = onnx.load(small_model / graph_file(name, lowering, kind), load_external_data=False).graph
+        assert graph.name == f"vgg19 {name} {kind}"
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path: Path, random_weights: Weights) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -85,6 +84,7 @@ def pictures() -> dict[str, Rgb]:
 @settings(deadline=None, max_examples=25)
 @given(st.integers(-12, 12), st.integers(-6, 6), st.integers(0, 2**32 - 1))
 def test_a_convolution_keeps_its_digits_at_any_magnitude(of_input: int, of_kernel: int, seed: int) -> None:
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(1, 5, 9, 8)) * 10.0**of_input).astype(np.float32)
     kernel = (rng.normal(size=(4, 5, 3, 3)) * 10.0**of_kernel).astype(np.float32)
@@ -112,6 +112,7 @@ def test_convolutions_in_a_row_keep_biases_and_signal(
     count: int, of_input: float, of_kernels: float, of_biases: list[float], seed: int
 ) -> None:
     """Whichever of the two is the larger, at whichever of them; nothing in a network says that they are alike."""
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(1, 5, 6, 7)) * of_input).astype(np.float32)
     var, exact, parameters = ops.graph_input("x", Map(5)), torch.from_numpy(x).double(), {}

@@ -11,14 +11,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from numpy.typing import NDArray
-from reference import Record, Reference, margin
+from reference import Record, Reference, margin, torch
 from running import decisions, run
 
 from impasto.cli.samples import draw_content, draw_style
 from impasto.export import ops
-from impasto.export.build import export_model, write_weights
+from impasto.export.build import export_model
 from impasto.export.direct import direct
 from impasto.export.graph import Map
 from impasto.export.losses import activations
@@ -26,6 +25,7 @@ from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS
 from impasto.export.sources import load_weights
 from impasto.export.weights import TORCHVISION, Weights
+from impasto.export.weights_file import write_weights
 from impasto.export.winograd import small, winograd
 from impasto.runtime.model import LOWERINGS, OBJECTIVE, small_kind
 from impasto.runtime.objective import Objective

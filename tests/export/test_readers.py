@@ -440,4 +440,4 @@ def test_a_missing_package_is_named(
     path = tmp_path / f"w{extension}"
     WRITERS[extension](path, spelt("{layer}.{torch}", distributed(), keras=True))
     monkeypatch.setitem(sys.modules, module, None)
-    refused(lambda: read_arrays(path), module, "pip install 'impasto[export]'")
+    refused(lambda: read_arrays(path), module, f"pip install {module}")

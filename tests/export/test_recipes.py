@@ -11,14 +11,14 @@ import onnx
 import onnxruntime
 import peers
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from impasto.export import losses
-from impasto.export.build import LOWERINGS, WeightsFile, write_weights
+from impasto.export.build import LOWERINGS
 from impasto.export.networks import NETWORKS
 from impasto.export.sources import load_weights
 from impasto.export.weights import Weights
+from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.runtime.model import Layer
 from impasto.runtime.recipe import Recipe, StyleTerm, TotalVariation, load_recipe
 from impasto.runtime.terms import (
@@ -109,6 +109,7 @@ def test_loss_and_gradient_are_the_peers(
     factors = {weight_of(k): np.array(v, np.float32) for k, v in effective_weights(recipe, layers, 48, 64).items()}
     got = run("objective", {IMAGE: planes(image), **targets, **factors})
 
+    torch = peers.torch
     x = torch.tensor(planes(image)[0], dtype=torch.float64, requires_grad=True)
     f, p, s = (
         peers.activations(weights, y, recipe.layers)

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime
-import peers
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from running import from_tiles, run, to_tiles
 
 from impasto.export import losses, ops, tiles
-from impasto.export.build import LOWERINGS, WeightsFile, write_weights
+from impasto.export.build import LOWERINGS
 from impasto.export.direct import direct
 from impasto.export.graph import GraphError, Guides, Map, PerRegion, Scalar, Var, square
 from impasto.export.lowering import Lowering
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights import CAFFE, LayerWeights, Provenance, Weights
+from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.export.winograd import winograd
 from impasto.runtime.recipe import Recipe, StyleTerm, load_recipe
 from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, content_term, style_term, target_of, weight_of
+
+if TYPE_CHECKING:
+    import torch
 
 Array = NDArray[np.float32]
 Noise = Callable[..., Array]
@@ -106,6 +108,8 @@ def test_guided_operators_are_their_formulas(
 
 
 def test_guides_are_halved_like_maps_and_divided_by_their_sum() -> None:
+    from peers import F, torch
+
     guides = soft_guides(3, 37, 45)
     guides[0, 1] = 0
     t = ops.graph_input("t", Guides())
@@ -193,6 +197,8 @@ def distance(
     loss: str, one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
     """Return a style loss of two pairs of moments."""
+    from peers import F, root, torch
+
     (g, m), (a, n) = one, other
     if loss == "gram":
         return F.mse_loss(g, a)
@@ -200,13 +206,15 @@ def distance(
     if loss == "covariance":
         return F.mse_loss(s, t) + F.mse_loss(torch.outer(m, m), torch.outer(n, n))
     eps = 1e-4 * t.diagonal().mean() * torch.eye(len(s), dtype=s.dtype)
-    root = peers.root(t + eps)
-    trace = torch.linalg.svdvals(torch.linalg.cholesky(s + eps).T @ root.detach()).sum()
+    root_ = root(t + eps).detach()
+    trace = torch.linalg.svdvals(torch.linalg.cholesky(s + eps).T @ root_).sum()
     return F.mse_loss(m, n) + ((s + eps).trace() + (t + eps).trace() - 2 * trace) / len(s)
 
 
 def weights_at(guides: Array, level: int) -> torch.Tensor:
     """Return the squares of guides at a level, [R, M]."""
+    from peers import F, torch
+
     t = torch.tensor(guides[0], dtype=torch.float64)
     for _ in range(level):
         t = F.avg_pool2d(t, 2)
@@ -218,6 +226,8 @@ def weights_at(guides: Array, level: int) -> torch.Tensor:
 def test_loss_and_gradient_by_region_agree_with_autograd(
     recipe: Recipe, lowering: Lowering, written: tuple[WeightsFile, Path], narrow: Weights, noise: Noise
 ) -> None:
+    from peers import F, activations, torch
+
     image, content, style = noise(61, 75, 1), noise(61, 75, 2), noise(50, 67, 3)
     guides, of_style = soft_guides(3, 61, 75, 1), soft_guides(3, 50, 67, 2)
     graph = losses.statistics(recipe, NARROW, CAFFE, guided=True)
@@ -231,7 +241,7 @@ def test_loss_and_gradient_by_region_agree_with_autograd(
 
     x = torch.tensor(planes(image)[0], dtype=torch.float64, requires_grad=True)
     f, p, s = (
-        peers.activations(narrow, y, recipe.layers)
+        activations(narrow, y, recipe.layers)
         for y in (x, *(torch.tensor(planes(y)[0], dtype=torch.float64) for y in (content, style)))
     )
     loss = sum((1e-3 * F.mse_loss(f[name], p[name]) for name in recipe.content.layers), torch.zeros(()))

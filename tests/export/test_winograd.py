@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -163,6 +162,7 @@ def test_statistics_of_a_pooled_map_are_refused() -> None:
 
 
 def test_the_first_of_equal_elements_takes_the_gradient_of_its_window() -> None:
+    torch = pytest.importorskip("torch")
     image, x = ops.graph_input(IMAGE, Map(3)), ops.graph_input("x", Map(64))
     y = ops.max_pool(x)
     g = ops.graph_input("g", y.type)

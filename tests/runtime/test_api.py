@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
+import pickle
+import pydoc
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +26,8 @@ from impasto.runtime import (
     InputError,
     ModelError,
     Objective,
+    OptionError,
+    OutputError,
     PictureError,
     RecipeError,
     Result,
@@ -31,6 +37,9 @@ from impasto.runtime import (
     errors,
     stylize,
 )
+from impasto.runtime.photographs import read_text
+from impasto.runtime.record import KEYWORD, Record
+from impasto.runtime.transfer import prepare
 
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]
@@ -48,17 +57,18 @@ def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Rgb:
 def test_the_public_names_are_these() -> None:
     assert set(impasto.runtime.__all__) == {
         "DeviceError", "ExportError", "ImpastoError", "InputError", "ModelError", "Objective", "OutputError",
-        "PictureError", "RecipeError", "Result", "Step", "StopOptimization", "TransferError", "WeightsError", "stylize",
+        "OptionError", "PictureError", "RecipeError", "Result", "Step", "StopOptimization", "TransferError",
+        "WeightsError", "stylize",
     }  # fmt: skip
     assert all(hasattr(impasto.runtime, name) for name in impasto.runtime.__all__)
 
 
 def test_all_errors_share_one_base() -> None:
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
-    assert len(kinds) == 13
+    assert len(kinds) == 14
     assert all(issubclass(kind, ImpastoError) for kind in kinds)
     assert {kind for kind in kinds if not issubclass(kind, InputError)} == {
-        ImpastoError, TransferError, errors.MemoryShortage, errors.SaveError, errors.ExportError,
+        ImpastoError, TransferError, errors.MemoryShortage, errors.SaveError, errors.NameTaken, errors.ExportError,
     }  # fmt: skip
     assert all(issubclass(kind, TransferError) for kind in (errors.MemoryShortage, errors.SaveError))
 
@@ -76,17 +86,51 @@ def test_objective_open_takes_what_the_design_says() -> None:
         assert found[name].default is inspect.Parameter.empty
         assert found[name].kind is inspect.Parameter.KEYWORD_ONLY
     required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
-    assert required == ["model", "content", "styles"]
+    assert required == ["content", "styles"]
 
 
 def test_stylize_takes_what_the_design_says() -> None:
     found = parameters(stylize)
     assert list(found)[:2] == ["content", "styles"]
     required = [name for name, p in found.items() if p.default is inspect.Parameter.empty]
-    assert required == ["content", "styles", "model"]
+    assert required == ["content", "styles"]
     defaults = {"recipe": "impasto", "size": None, "evaluations": None, "seed": 0, "device": "auto", "callback": None}
     assert {name: found[name].default for name in defaults} == defaults
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for name, p in found.items() if name in defaults)
+
+
+def test_help_tells_every_option_with_its_type_and_default() -> None:
+    assert list(parameters(stylize)) == list(parameters(prepare))
+    for function in (stylize, prepare, Objective.open):
+        documentation = function.__doc__
+        assert documentation is not None
+        for name, parameter in parameters(function).items():
+            (line,) = re.findall(rf"^{name} : (.+)\n    \S", documentation, re.MULTILINE)
+            assert line.startswith(parameter.annotation)
+            if parameter.default is not inspect.Parameter.empty and name != "cuda":
+                assert line.endswith(f", default {parameter.default!r}")
+    assert inspect.signature(stylize).return_annotation == "Result"
+    assert stylize.__doc__ is not None
+    assert stylize.__doc__.startswith("Repaint the content picture")
+    assert "stylize(content: 'Picture', styles:" in pydoc.plain(pydoc.render_doc(stylize))
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda model: stylize(picture(), picture(), model=model, evalutions=5), "stylize: .*did you mean evaluations"),
+        (lambda model: prepare(picture(), picture(), model=model, collors="keep"), "prepare: .*did you mean colors"),
+        (lambda model: Objective.open(model, content=picture(), style=[picture()]), "Objective.open: .*mean styles"),
+        (lambda model: stylize(picture(), model=model), "stylize: missing a required argument: 'styles'"),
+    ],
+)
+def test_an_unknown_option_names_the_function_that_was_called_and_the_nearest_option(
+    call: Callable[[str], Any], told: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^{told}"):
+        call("nowhere")
+    with pytest.raises(TypeError):
+        call("nowhere")
 
 
 def test_results_and_steps_have_what_the_design_says() -> None:
@@ -359,7 +403,14 @@ def test_restarts_count_every_evaluation(model: Path) -> None:
         ({"size": (40, 20)}, PictureError, "the result: 40x20"),
         ({"size": "wide"}, RecipeError, "size 'wide'"),
         ({"init": "noise"}, InputError, "init 'noise': expected one of random, content, style"),
+        ({"init": "a" * 5000}, InputError, "init 'aaa.*': expected one of random, content, style"),
+        ({"init": np.zeros((32, 32, 9))}, PictureError, r"init: array float64\[32, 32, 9\]"),
         ({"init": np.zeros((3, 3, 3))}, PictureError, "init: 3x3"),
+        ({"evaluations": "5"}, InputError, "evaluations is '5'; expected a whole number"),
+        ({"evaluations": 2.5}, InputError, "evaluations is 2.5; expected a whole number"),
+        ({"size": 40.5}, InputError, r"size is 40.5; expected the long side in pixels, \(width, height\), or text"),
+        ({"size": (40, 40, 40)}, InputError, r"size is \(40, 40, 40\); expected"),
+        ({"style_blend": 1.0}, InputError, "style_blend is 1.0; expected a list of weights"),
     ],
 )
 def test_bad_wishes_are_refused(model: Path, options: dict[str, Any], error: type[ImpastoError], reason: str) -> None:
@@ -370,3 +421,167 @@ def test_bad_wishes_are_refused(model: Path, options: dict[str, Any], error: typ
 def test_weights_beyond_float32_end_in_an_error_not_a_picture(model: Path) -> None:
     with pytest.raises(ImpastoError, match="weight"):
         run(model, content_weight=1e300)
+
+
+# --- what pictures are taken for ------------------------------------------------------------------------------
+
+
+def quick(small_model: Path, content: Any, styles: Any, **options: Any) -> Result:
+    placed: dict[str, Any] = {"device": "cpu", "lowering": "direct", "threads": 1, "evaluations": 2, "size": (48, 40)}
+    return stylize(content, styles, model=small_model, recipe="small", **{**placed, **options})
+
+
+def levels(seed: int = 0) -> NDArray[np.uint8]:
+    return picture(seed).astype(np.uint8)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[Path, Path]:
+    """Return a photograph and a painting as files."""
+    for seed, name in enumerate(("photo.png", "painting.png")):
+        Image.fromarray(levels(seed)).save(tmp_path / name)
+    return tmp_path / "photo.png", tmp_path / "painting.png"
+
+
+def test_a_path_a_string_an_image_and_an_array_are_the_same_picture(
+    small_model: Path, paths: tuple[Path, Path]
+) -> None:
+    photo, painting = paths
+    expected = quick(small_model, levels(0), [levels(1)])
+    with Image.open(photo) as opened:
+        for content, styles in (
+            (photo, painting),
+            (str(photo), [str(painting)]),
+            (opened, (Image.fromarray(levels(1)),)),
+            (levels(0).astype(np.float64), levels(1).astype(np.uint16) * 257),
+            (levels(0), levels(1)[None]),
+        ):
+            found = quick(small_model, content, styles)
+            np.testing.assert_array_equal(found.image, expected.image)
+            assert found.loss == expected.loss
+            objective = Objective.open(small_model, "small", content=content, styles=styles, device="cpu")
+            assert objective(content)[0] == objective(levels(0))[0]
+    start = quick(small_model, photo, painting, init=painting, evaluations=1)
+    np.testing.assert_array_equal(start.image, levels(1))
+
+
+def test_grey_and_transparent_arrays_are_taken_for_what_they_are(small_model: Path) -> None:
+    grey = levels(0)[..., 0]
+    expected = quick(small_model, np.stack([grey] * 3, axis=-1), levels(1))
+    for content in (grey, grey[..., None], Image.fromarray(grey)):
+        np.testing.assert_array_equal(quick(small_model, content, levels(1)).image, expected.image)
+    opacity = np.full((HEIGHT, WIDTH), 128, np.uint8)
+    clear = quick(small_model, np.dstack([levels(0), opacity]), np.dstack([levels(1), opacity]))
+    assert clear.photograph.alpha is not None
+    np.testing.assert_array_equal(clear.photograph.alpha, opacity)
+    over_white = (levels(1).astype(float) * 128 + 255.0 * 127) / 255
+    opaque = quick(small_model, levels(0), over_white)
+    assert clear.loss == pytest.approx(opaque.loss, rel=1e-2)
+
+
+def test_the_objective_is_that_of_the_transfer_where_pictures_are_transparent(small_model: Path) -> None:
+    clear = np.dstack([levels(0), np.full((HEIGHT, WIDTH), 128, np.uint8)])
+    objective = Objective.open(small_model, "small", content=clear, styles=clear, device="cpu", lowering="direct")
+    first = quick(small_model, clear, clear, evaluations=1)
+    assert objective(clear)[0] == pytest.approx(first.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("role", ["content", "styles", "init", "content_mask"])
+def test_levels_of_0_to_1_are_refused_wherever_a_picture_is_given(small_model: Path, role: str) -> None:
+    given: dict[str, Any] = {"content": levels(0), "styles": levels(1), role: picture(0) / 255}
+    if role == "content_mask":
+        given["style_masks"] = levels(1)
+    with pytest.raises(PictureError, match=r"are from .* to 1; expected 0..255: multiply it by 255"):
+        quick(small_model, given.pop("content"), given.pop("styles"), **given)
+
+
+def test_the_objective_warns_of_levels_of_0_to_1_and_takes_what_an_optimiser_makes(small_model: Path) -> None:
+    objective = Objective.open(small_model, "small", content=levels(0), styles=levels(1), device="cpu")
+    with pytest.warns(RuntimeWarning, match="image: its levels are of 0..1, where 255 is white"):
+        objective(picture(0) / 255)
+    assert objective(2 * picture(0) - 300)[1].shape == (HEIGHT, WIDTH, 3)
+    assert objective(0 * picture(0))[1].shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(PictureError, match="channels come first"):
+        objective(picture(0).transpose(2, 0, 1))
+
+
+def test_masks_are_paths_colours_labels_or_truth_values(small_model: Path, tmp_path: Path) -> None:
+    halves = np.arange(WIDTH) < WIDTH // 2
+    truth = np.tile(halves, (HEIGHT, 1))
+    Image.fromarray(truth).save(tmp_path / "mask.png")
+    masks = (truth, truth.astype(np.uint8) * 255, tmp_path / "mask.png", str(tmp_path / "mask.png"))
+    losses = {quick(small_model, levels(0), levels(1), content_mask=mask, style_masks=mask).loss for mask in masks}
+    assert len(losses) == 1
+    labels = truth.astype(np.int64) + 1
+    assert quick(small_model, levels(0), levels(1), content_mask=labels, style_masks=[labels]).loss in losses
+    whole = quick(small_model, levels(0), levels(1), content_mask="#000000", style_masks="#000000")
+    assert whole.loss not in losses
+    with pytest.raises(PictureError, match="picture red: no such file; check the path, or give a colour"):
+        quick(small_model, levels(0), levels(1), content_mask="red", style_masks="#000000")
+
+
+@pytest.mark.parametrize(
+    ("content", "styles", "reason"),
+    [
+        ([levels(0)], levels(1), "content: is of type list; expected a path, .*; give one picture"),
+        (b"PNG", levels(1), "content: is of type bytes; .*PIL.Image.open"),
+        (io.BytesIO(), levels(1), "content: is of type BytesIO; .*; open a file object with PIL.Image.open"),
+        (None, levels(1), "content: is of type NoneType"),
+        (levels(0), None, "styles: is of type NoneType; expected a picture, or a list of them"),
+        (levels(0), [levels(1), 3], "style 2: is of type int"),
+        (levels(0), levels(1).transpose(2, 0, 1), "style 1: .*channels come first"),
+        ("nowhere.jpg", levels(1), "picture nowhere.jpg: no such file"),
+        (levels(0), "nowhere.jpg", "picture nowhere.jpg: no such file"),
+        ("ftp://localhost/photo.jpg", levels(1), "only http: and https: are fetched"),
+    ],
+)
+def test_what_is_no_picture_is_refused(small_model: Path, content: Any, styles: Any, reason: str) -> None:
+    with pytest.raises(InputError, match=f"^{reason}|{reason}"):
+        quick(small_model, content, styles)
+
+
+# --- results --------------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_one_line_and_can_be_pickled(small_model: Path) -> None:
+    result = quick(small_model, levels(0), levels(1), callback=lambda step: None)
+    expected = f"<Result 48x40, loss {result.loss:.4g} after 2 evaluations: all 2 evaluations were made>"
+    assert repr(result) == str(result) == expected
+    again = pickle.loads(pickle.dumps(result))
+    assert (again.loss, again.plan, again.record) == (result.loss, result.plan, result.record)
+    np.testing.assert_array_equal(again.image, result.image)
+
+
+def test_a_saved_result_replaces_nothing_unasked_and_no_input_ever(small_model: Path, paths: tuple[Path, Path]) -> None:
+    photo, painting = paths
+    before = photo.read_bytes()
+    result = quick(small_model, photo, painting)
+    place = photo.with_name("out.png")
+    result.save(place)
+    with pytest.raises(OutputError, match="exists already"):
+        result.save(place)
+    result.save(str(place), force=True)
+    with pytest.raises(OutputError, match="is one of the pictures to be read"):
+        result.save(photo, force=True)
+    with pytest.raises(OutputError, match=r"unknown format '.gif'"):
+        result.save(photo.with_name("out.gif"))
+    assert photo.read_bytes() == before
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["out.png", "painting.png", "photo.png"]
+
+
+def test_a_saved_result_says_how_it_was_made_and_from_which_files(small_model: Path, paths: tuple[Path, Path]) -> None:
+    photo, painting = paths
+    with Image.open(painting) as opened:
+        result = quick(small_model, photo, opened)
+    names = [("photo.png", "painting.png"), (str(photo), str(painting))]
+    for name, places, expected in (("a.png", False, names[0]), ("b.jpg", True, names[1])):
+        result.save(photo.with_name(name), record_places=places)
+        record = Record.read(photo.with_name(name))
+        assert tuple(given.place for given in record.origin.inputs) == expected
+        assert record.outcome == result.record.outcome
+        assert record.plan == result.plan
+    result.save(photo.with_name("c.png"), record=False)
+    assert KEYWORD not in read_text(photo.with_name("c.png"))
+    from_memory = quick(small_model, levels(0), levels(1)).record
+    assert [given.place for given in from_memory.origin.inputs] == [None, None]
+    assert from_memory.outcome.sha256 == result.record.outcome.sha256

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from mmap import PAGESIZE as PAGE
 from pathlib import Path
 
 import pytest
 
-from impasto.runtime.available import Room, available_memory, room
+from impasto.runtime.available import Room, available_memory, room, room_left
 
-PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 UNLIMITED = 9223372036854771712  # how version 1 says that there is no limit
 
 
@@ -45,6 +44,12 @@ def test_without_limits_it_is_what_the_system_has_left(root: Path) -> None:
 def test_what_this_process_has_already_is_its_own(root: Path) -> None:
     put(root, "proc/self/statm", "90000 1000 300 1 0 80 0\n")
     assert available_memory(root) == 2000000 * 1024 + 1000 * PAGE
+
+
+def test_beside_what_it_has_a_process_can_take_what_is_left(root: Path) -> None:
+    put(root, "proc/self/statm", "90000 1000 300 1 0 80 0\n")
+    assert room_left(root) == Room(2000000 * 1024)
+    assert room_left(root / "nowhere") is None
 
 
 def test_a_control_group_leaves_its_limit_less_what_is_used_but_for_files_it_can_drop(root: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impasto.runtime.budget import PAYS, Budget, Rate
-from impasto.runtime.plan import schedule
+from impasto.runtime.budget import PAYS, Budget, Clock, Rate
+from impasto.runtime.plan import Stage, schedule
+from tests.runtime.steps import steps
 
 
 def simulate(size: int, evaluations: int, limit: float, rate: float, opening: float) -> tuple[list[int], float]:
@@ -95,3 +96,30 @@ def test_the_rate_is_that_of_the_present_stage() -> None:
     assert rate.value == pytest.approx(0.02)
     rate.note(2, 5, 400, 34.0)
     assert rate.value == pytest.approx(0.01)
+
+
+@given(
+    st.lists(st.builds(Stage, st.integers(32, 900), st.integers(32, 900), st.integers(2, 9)), min_size=1, max_size=4),
+    st.floats(1e-7, 1e-4),
+    st.integers(1, 2),
+)
+def test_the_time_left_is_exact_where_time_goes_with_the_pixels(stages: list[Stage], rate: float, first: int) -> None:
+    clock = Clock()
+    known = steps(stages, rate, first=first)
+    for k, step in enumerate(known):
+        left = clock.left(step)
+        if k == 0:
+            assert left is None  # one step alone says nothing of the time a step takes
+        elif left is not None:
+            assert left == pytest.approx(known[-1].seconds - step.seconds, rel=1e-6, abs=1e-9)
+        else:
+            assert all(earlier.stage != step.stage or earlier is step for earlier in known[:k])
+
+
+def test_opening_a_stage_is_not_taken_for_an_evaluation() -> None:
+    clock = Clock()
+    known = steps([Stage(100, 100, 5), Stage(200, 200, 5)], rate=1e-4, setup=60.0)
+    lefts = [clock.left(step) for step in known]
+    assert lefts[1] == pytest.approx(3 * 1 + 5 * 4)
+    assert lefts[5] == pytest.approx(4 * 4)
+    assert lefts[-1] == 0

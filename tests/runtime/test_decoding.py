@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -18,7 +17,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from impasto.runtime import decoding
-from impasto.runtime.errors import PictureError
+from impasto.runtime.available import Room
+from impasto.runtime.errors import MemoryShortage, PictureError
 from impasto.runtime.photographs import read_picture
 from impasto.runtime.pictures import as_image, to_planes
 from tests.runtime import pngs
@@ -113,7 +113,7 @@ def test_paths_below_a_file_and_endless_names_are_refused(tmp_path: Path) -> Non
             read_picture(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.usefixtures("unprivileged")
 def test_unreadable_pictures_are_refused(tmp_path: Path) -> None:
     path = save_png(tmp_path / "photo.png")
     path.chmod(0)
@@ -266,7 +266,7 @@ def test_pillow_warns_nobody(tmp_path: Path) -> None:
 def test_what_is_too_large_for_the_memory_there_is_is_refused_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "available_memory", lambda: 1_000_000_000)
+    monkeypatch.setattr(decoding, "room_left", lambda: Room(1_000_000_000))
     for depth, needed in ((8, "1.3 GB"), (16, "1.3 GB")):
         head = pngs.header(12_000, 12_000, 2, depth)
         (tmp_path / "huge.png").write_bytes(pngs.assembled(head, pngs.chunk(b"IDAT", bytes(9))))
@@ -275,11 +275,20 @@ def test_what_is_too_large_for_the_memory_there_is_is_refused_before(
         ):
             read_picture(tmp_path / "huge.png")
     Image.new("1", (12_000, 12_000)).save(tmp_path / "huge.tif", compression="group4")
-    monkeypatch.setattr(decoding, "available_memory", lambda: 100_000_000)
+    monkeypatch.setattr(decoding, "room_left", lambda: Room(100_000_000, "ulimit -v"))
     with pytest.raises(
-        PictureError, match=r"12000x12000 pixels take 0.9 GB of memory to be read, and 0.1 GB are avail"
+        PictureError,
+        match=r"12000x12000 pixels take 0.9 GB of memory to be read, and 0.1 GB are left of ulimit -v; make it ",
     ):
         read_picture(tmp_path / "huge.tif")
+
+
+def test_a_shortage_of_memory_is_not_called_damage() -> None:
+    with (
+        pytest.raises(MemoryShortage, match=r"^picture a.png: too little memory to read it; make it smaller, or "),
+        decoding.refusing("picture a.png"),
+    ):
+        bytearray(1 << 62)
 
 
 SCRIPT = """

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from impasto.runtime.ancillary import MOST_UNFOLDED
 from impasto.runtime.density import Density
 from impasto.runtime.embedded import Metadata
 from impasto.runtime.encoding import write_picture
@@ -155,3 +156,10 @@ def test_a_profile_that_no_jpeg_can_hold_is_left_out_with_a_warning(tmp_path: Pa
         result = written(tmp_path / "out.jpg", like.picture, like=like)
     assert np.abs(array(result) - (100, 140, 110)).max() <= 3
     assert written(tmp_path / "out.png", like.picture, like=Photograph(like.picture)).mode == "RGB"
+
+
+def test_a_profile_that_would_not_be_found_again_in_a_png_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    like = Photograph(Image.new("RGB", SIZE), profile=ADOBE + bytes(MOST_UNFOLDED + 1 - len(ADOBE)))
+    with pytest.warns(RuntimeWarning, match="^the result is sRGB: .*: it is larger than a PNG can hold$"):
+        written(tmp_path / "out.png", like.picture, like=like)
+    assert read_photograph(tmp_path / "out.png").profile is None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import PIL
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from impasto.runtime import formats
 from impasto.runtime.errors import PictureError
@@ -60,6 +60,8 @@ UNREAD = {
     "EMF": (b"\1\0\0\0" + bytes(36) + b" EMF" + bytes(40), "an EMF drawing"),
     "JPEG XL": (b"\xff\x0a" + bytes(40), "a JPEG XL file"),
     "JPEG XL in a box": (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+    "JPEG-LS": (b"\xff\xd8\xff\xf7\0\x0b\x08" + bytes(40), "a JPEG-LS file"),
+    "JPEG XR": (b"II\xbc\1" + bytes(40), "a JPEG XR file"),
     "Canon": (b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "a raw camera file"),
     "Canon, new": (b"\0\0\0\x18ftypcrx " + bytes(40), "a raw camera file"),
     "Fujifilm": (b"FUJIFILMCCD-RAW 0201", "a raw camera file"),
@@ -97,6 +99,20 @@ def test_heic_without_what_reads_it_names_that(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     (tmp_path / "photo.heic").write_bytes(HEIC)
     with pytest.raises(PictureError, match=r"is a HEIC picture; install what reads it with pip install pillow-heif"):
+        read_picture(tmp_path / "photo.heic")
+
+
+def test_a_pillow_heif_for_another_pillow_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Newer(ImageFile.ImageFile):  # as pillow-heif 1.8 fails with Pillow 10
+        def _open(self) -> None:
+            self._size, self._mode = (64, 48), "RGB"
+
+        def load(self) -> None:
+            raise AttributeError("'HeifImageFile' object has no attribute '_im'")
+
+    monkeypatch.setitem(Image.OPEN, "HEIF", (Newer, None))
+    (tmp_path / "photo.heic").write_bytes(HEIC)
+    with pytest.raises(PictureError, match="this pillow-heif does not go with this Pillow; pip install --upgrade"):
         read_picture(tmp_path / "photo.heic")
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -197,7 +195,7 @@ def test_a_colour_is_a_mask_of_one_region(tmp_path: Path) -> None:
     halves(64, 48).save(tmp_path / "#mask.png")
     assert read_mask(tmp_path / "#mask.png").size == (64, 48)
     assert not is_color(str(tmp_path / "#mask.png"))
-    with pytest.raises(PictureError, match="'reddish': not a colour"):
+    with pytest.raises(PictureError, match="reddish: no such file; check the path, or give a colour such as #ff0000"):
         read_labels("reddish", "mask")
 
 
@@ -322,7 +320,7 @@ def distances(
     picture: Rgb, styles: list[Rgb], guide: NDArray[np.float32], weights: Weights, layers: list[str]
 ) -> list[float]:
     """Return how far the Gram matrices of a region of a picture are from those of each style, layer by layer."""
-    from peers import activations
+    from peers import F, activations, torch
 
     def grams(image: Rgb, t: NDArray[np.float32]) -> dict[str, torch.Tensor]:
         x = torch.tensor(image.transpose(2, 0, 1), dtype=torch.float32)

@@ -28,6 +28,48 @@ from tests.runtime.files import FORMATS, SIZE, array, encoded, saved, written
 ADOBE = icc.rgb_profile()
 
 
+# --- what is given --------------------------------------------------------------------------------------------
+
+
+class Located:
+    """A path of another library's."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str:
+        return str(self._path)
+
+
+def test_a_photograph_remembers_where_it_came_from(tmp_path: Path) -> None:
+    path = saved(tmp_path / "photo.png", Image.new("RGBA", SIZE, (100, 140, 110, 60)))
+    found = [Photograph.given(given_, "content") for given_ in (path, str(path), Located(path))]
+    with Image.open(path) as opened:
+        found.append(Photograph.given(opened, "content"))
+        found.append(Photograph.given(np.asarray(opened), "content"))
+        found.append(Photograph.given(opened.copy(), "content"))
+    assert [str(one.place) for one in found] == [str(path)] * 4 + ["None"] * 2
+    for one in found:
+        assert one.picture.getpixel((0, 0)) == (100, 140, 110)
+        assert one.alpha is not None
+        assert one.alpha.getextrema() == (60, 60)
+
+
+@pytest.mark.parametrize(
+    ("given_", "reason"),
+    [
+        (Image.new("RGB", (31, 40)), "content: 31x40 pixels; expected 32 or more on each side"),
+        (np.zeros((31, 40), np.uint8), "content: 40x31 pixels; expected 32 or more on each side"),
+        (np.zeros((0, 40, 3)), "content: 40x0 pixels"),
+        (b"", "content: is of type bytes; expected a path, an address, a PIL image or an array"),
+        ({}, "content: is of type dict"),
+    ],
+)
+def test_what_is_no_photograph_is_refused_by_its_name(given_: Any, reason: str) -> None:
+    with pytest.raises(PictureError, match=f"^{reason}"):
+        Photograph.given(given_, "content")
+
+
 # --- colour profiles ------------------------------------------------------------------------------------------
 
 

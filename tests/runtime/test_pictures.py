@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from impasto.runtime.encoding import check_output, write_picture
-from impasto.runtime.errors import OutputError, PictureError, SaveError
-from impasto.runtime.pictures import as_image, fit_style, resize, to_image, to_planes, triptych
+from impasto.runtime.errors import InputError, OutputError, PictureError, SaveError
+from impasto.runtime.pictures import as_image, as_list, as_styles, fit_style, resize, to_image, to_planes, triptych
 from impasto.runtime.recipe import FITS, load_recipe
 from impasto.runtime.sizes import result_size
 
@@ -36,11 +33,8 @@ WHITE = (255, 255, 255)
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        (np.zeros((40, 40)), "expected numbers"),
-        (np.zeros((40, 40, 4)), "expected numbers"),
-        (np.zeros((1, 40, 40, 3)), "expected numbers"),
-        (np.zeros((40, 40, 3), bool), "expected numbers"),
-        (np.full((40, 40, 3), "a"), "expected numbers"),
+        (np.zeros((1, 40, 40, 3)), "expected"),
+        (np.full((40, 40, 3), "a"), "expected"),
         (np.full((40, 40, 3), np.nan), "not finite"),
         (np.full((40, 40, 3), -np.inf), "not finite"),
         (np.zeros((31, 40, 3)), "40x31 pixels"),
@@ -57,6 +51,36 @@ def test_small_images_are_refused() -> None:
     for take in (to_planes, as_image):
         with pytest.raises(PictureError, match="style 1: 31x40 pixels"):
             take(Image.new("RGB", (31, 40)), "style 1")
+
+
+@pytest.mark.parametrize("array", [np.zeros((40, 40)), np.zeros((40, 40, 4)), np.zeros((40, 40, 3), bool)])
+def test_planes_are_made_of_levels_in_three_channels_only(array: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(PictureError, match=r"^image: array .*; expected numbers \[H, W, 3\]"):
+        to_planes(array, "image")
+
+
+# --- one or several -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", ["painting.jpg", Path("painting.jpg"), Image.new("RGB", SIZE), np.zeros((40, 40))])
+def test_one_picture_is_a_list_of_itself(one: Any) -> None:
+    for given_ in (one, [one], (one,)):
+        (found,) = as_list(given_, "styles")
+        assert found is one
+
+
+def test_a_batch_is_as_many_pictures_as_it_has() -> None:
+    batch = np.arange(2 * 40 * 40 * 3).reshape(2, 40, 40, 3)
+    for found, expected in zip(as_list(batch, "styles"), batch, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert len(as_list((picture for picture in batch), "styles")) == 2
+
+
+def test_what_is_neither_a_picture_nor_a_list_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^styles: is of type int; expected a picture, or a list of them"):
+        as_list(3, "styles")
+    with pytest.raises(InputError, match=r"^styles: none given"):
+        as_styles([])
 
 
 # --- planes ---------------------------------------------------------------------------------------------------
@@ -178,7 +202,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         (tmp_path / "folder.png", "is a folder"),
         (tmp_path / "none" / "out.png", "does not exist"),
         (file / "out.png", "does not exist"),
-        (tmp_path / f"{'a' * 300}.png", "cannot be written"),
+        (tmp_path / f"{'a' * 300}.png", "304 bytes long"),
     ):
         with pytest.raises(OutputError, match=reason) as refused:
             check_output(path, force=True)
@@ -192,7 +216,7 @@ def test_folders_without_room_for_files_are_refused() -> None:
         check_output("/proc/self/out.png")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.usefixtures("unprivileged")
 def test_read_only_folders_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
@@ -234,20 +258,9 @@ def test_written_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> N
     assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
-@contextlib.contextmanager
-def scarce_space() -> Iterator[None]:
-    """No file of this process can grow beyond 200 bytes meanwhile, as if the disk were full."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, noise: Callable[..., Any], extension: str
+    tmp_path: Path, noise: Callable[..., Any], scarce_space: Callable[..., Any], extension: str
 ) -> None:
     path = tmp_path / f"out.{extension}"
     path.write_bytes(b"what was there")

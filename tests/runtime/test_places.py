@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import pty
 import shutil
 import socket
 import ssl
@@ -25,7 +24,9 @@ from hypothesis import strategies as st
 from impasto import __version__
 from impasto.runtime import places
 from impasto.runtime.errors import OutputError, PictureError
-from impasto.runtime.places import Limits, check_destination, fetch, is_file, is_url, name, opened, write
+from impasto.runtime.places import Limits, check_destination, fetch, is_file, is_missing, is_url, name, opened, write
+
+named_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes among its files")
 
 DATA = bytes(range(256)) * 800
 PATIENT = Limits()
@@ -41,6 +42,15 @@ PATIENT = Limits()
 def test_addresses_of_any_scheme_are_no_files(place: str) -> None:
     assert is_url(place)
     assert not is_file(place)
+
+
+def test_a_file_is_missing_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(DATA)
+    assert not is_missing(str(tmp_path / "photo.png"))
+    for place in (tmp_path / "none.png", "a" * 5000, "a\0b"):
+        assert is_missing(place)
+    for place in ("-", "http://a.org/none.png"):
+        assert not is_missing(place)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +85,7 @@ def test_names_of_unusable_addresses_are_their_scheme(url: str) -> None:
 
 
 def test_names_of_addresses_cannot_steer_a_terminal() -> None:
-    assert name("http://host/\x1b[2Jphoto.png") == "http://host/[2Jphoto.png"
+    assert name("http://host/\x1b[2Jphoto.png") == r"http://host/\u001b[2Jphoto.png"
 
 
 # --- a server -------------------------------------------------------------------------------------------------
@@ -411,6 +421,7 @@ def test_files_are_opened(tmp_path: Path) -> None:
         read(tmp_path / "none.png")
 
 
+@named_pipes
 def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -425,6 +436,7 @@ def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
         writer.join()
 
 
+@named_pipes
 def test_a_pipe_that_nobody_writes_into_is_not_waited_for_without_end(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -436,6 +448,7 @@ def test_a_pipe_that_nobody_writes_into_is_not_waited_for_without_end(tmp_path: 
     os.close(silent)
 
 
+@named_pipes
 def test_what_comes_late_out_of_a_pipe_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -496,7 +509,7 @@ def test_standard_input_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def terminal() -> Iterator[int]:
-    ends = pty.openpty()
+    ends = pytest.importorskip("pty").openpty()
     yield ends[1]
     for end in ends:
         os.close(end)
@@ -514,6 +527,12 @@ def test_a_terminal_is_no_picture(monkeypatch: pytest.MonkeyPatch, terminal: int
 
 
 # --- going out ------------------------------------------------------------------------------------------------
+
+
+def test_standard_output_is_refused_where_it_takes_text_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # as a notebook's
+    with pytest.raises(OutputError, match=r"^output -: standard output takes nothing but text; name a file"):
+        check_destination("-")
 
 
 def test_standard_output_is_refused_where_it_is_a_terminal_or_closed(

@@ -46,7 +46,7 @@ def test_cuda_that_cannot_be_had_is_an_error_that_says_why(
     model: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
-    with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*impasto\[gpu\]") as refused:
+    with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*onnxruntime-gpu\[") as refused:
         open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
     assert f"device {device}" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -206,7 +206,7 @@ def test_what_onnxruntime_prints_of_missing_libraries_goes_to_standard_error(
         open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
     out, err = capsys.readouterr()
     assert out == ""
-    assert "CUDA 11.8" in err
+    assert "CUDA" in err  # the words are onnxruntime's, and change
 
 
 @pytest.mark.usefixtures("broken_cuda")
@@ -467,6 +467,47 @@ def test_memory_that_is_too_short_is_an_error_that_says_what_to_do(model: Path) 
     )
 
 
+# --- telemetry ------------------------------------------------------------------------------------------------
+
+TELEMETRY = """
+import os, sys
+{before}
+from impasto.runtime.session import import_onnxruntime
+ort = import_onnxruntime()
+print(os.environ["ORT_DISABLE_TELEMETRY"], getattr(import_onnxruntime(), "told", []))
+"""
+
+STAND_IN = """
+told = []
+InferenceSession = None
+
+def disable_telemetry_events():
+    told.append("disable")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome"),
+    [
+        ("", "1 []"),  # onnxruntime itself looks at the variable
+        ("import onnxruntime", "1 ['disable']"),
+        ("os.environ['ORT_DISABLE_TELEMETRY'] = '0'", "0 []"),
+        ("os.environ['ORT_DISABLE_TELEMETRY'] = '0'; import onnxruntime", "0 []"),
+    ],
+)
+def test_telemetry_is_switched_off_once_unless_the_user_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, outcome: str
+) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text(STAND_IN)
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    assert run_python(TELEMETRY.format(before=before), tmp_path) == outcome
+
+
+def test_onnxruntime_has_a_switch_for_telemetry() -> None:
+    onnxruntime.disable_telemetry_events()
+
+
 # --- installations --------------------------------------------------------------------------------------------
 
 OPEN = """
@@ -498,18 +539,18 @@ def run_python(code: str, path: Path | None = None, *arguments: object) -> str:
     return done.stdout.strip()
 
 
-def test_a_missing_onnxruntime_is_an_error_that_names_both_extras(model: Path) -> None:
+def test_a_missing_onnxruntime_is_an_error_that_names_both_packages(model: Path) -> None:
     said = run_python(BLOCK.format(blocked={"onnxruntime"}) + OPEN.format(model=str(model)))
     assert said.startswith("onnxruntime is not installed")
-    assert "impasto[cpu]" in said
-    assert "impasto[gpu]" in said
+    assert "pip install onnxruntime or" in said
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in said
     assert "\n" not in said
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("", "onnxruntime is damaged; pip uninstall onnxruntime onnxruntime-gpu"),
+        ("", "onnxruntime is damaged; pip uninstall --yes onnxruntime onnxruntime-gpu"),
         ("raise ImportError('no libcudart.so.12')", "onnxruntime does not load (no libcudart.so.12)"),
     ],
 )
@@ -518,4 +559,4 @@ def test_an_onnxruntime_that_does_not_load_is_an_error(model: Path, tmp_path: Pa
     (tmp_path / "onnxruntime" / "__init__.py").write_text(code)
     said = run_python(OPEN.format(model=str(model)), tmp_path)
     assert said.startswith(reason)
-    assert "impasto[cpu]" in said
+    assert "pip install onnxruntime or" in said

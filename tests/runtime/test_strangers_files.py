@@ -181,13 +181,12 @@ def test_the_grey_profile_of_16_bit_grey_with_opacity_is_used(tmp_path: Path, se
     )
     profile = chunk(b"iCCP", b"p\0\0" + zlib.compress(icc.grey_profile(1.0)))
     found = levels_of(file_of(tmp_path, pngs.png(deep, png.GREY_ALPHA, 16, profile)))
-    assert np.abs(found - icc.encode(grey[..., None] / 255))[grey > 10].max() <= 2
+    assert np.abs(found - icc.encode(grey[..., None] / 255)).max() <= 1
 
 
 # --- what is written of them ----------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="EXIF is written anew, and text in it that is not ASCII is lost", strict=True)
 def test_exif_keeps_its_bytes(tmp_path: Path, seed: int) -> None:
     told = {ExifTags.Base.Artist: "Jörg Müßig".encode(), ExifTags.Base.Copyright: f"© {seed} 名".encode()}
     exif = Image.Exif()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,7 +20,7 @@ from impasto.runtime.checkpoint import Checkpoints
 from impasto.runtime.photographs import Photograph, read_text
 from impasto.runtime.record import Origin, Record
 from impasto.runtime.transfer import prepare
-from impasto.runtime.watch import PREVIEW, SAVED, Log, Pace, Preview, Saves, line, together
+from impasto.runtime.watch import PREVIEW, SAVED, Log, Preview, Saves, line, together
 
 Scarce = Callable[..., AbstractContextManager[None]]
 
@@ -43,27 +42,6 @@ def run(model: Path, callback: Callable[[Step], None], **options: Any) -> Result
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(text) for text in path.read_text().splitlines()]
-
-
-# --- pace -----------------------------------------------------------------------------------------------------
-
-
-def test_a_pace_keeps_its_seconds_and_slows_down_for_what_is_slow() -> None:
-    pace = Pace(0.05)
-    assert pace.is_due()
-    pace.done(time.monotonic())
-    assert not pace.is_due()
-    time.sleep(0.06)
-    assert pace.is_due()
-    pace.done(time.monotonic() - 60)  # took a minute
-    time.sleep(0.06)
-    assert not pace.is_due()
-
-
-def test_a_pace_of_zero_is_always_due() -> None:
-    pace = Pace(0)
-    pace.done(time.monotonic() - 60)
-    assert pace.is_due()
 
 
 # --- preview --------------------------------------------------------------------------------------------------

@@ -117,6 +117,14 @@ def test_what_is_no_packet_is_refused(data: bytes) -> None:
         xmp.sound(data)
 
 
+def test_a_packet_that_would_take_minutes_is_refused() -> None:
+    deep = b"<a>" * 300_000 + b"</a>" * 300_000
+    wide = b"<a " + b" ".join(b'a%d=""' % k for k in range(300_000)) + b"/>"
+    for data in (deep, wide):
+        with pytest.raises(XmpError, match="it has more than 262144 elements and attributes"):
+            xmp.sound(data)
+
+
 @given(st.data())
 def test_damage_anywhere_is_survived(data: st.DataObject) -> None:
     whole = bytearray(packet('tiff:Orientation="6" dc:format="a"', "<container:a>b</container:a>"))

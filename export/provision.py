@@ -1,0 +1,121 @@
+"""Seeing to it that a model folder has the recipes that are wanted: what is missing is exported on first use."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from impasto import packages
+from impasto.defaults import DEFAULT_RECIPE, DEFAULT_WEIGHTS
+from impasto.runtime.default_model import folder_to_write
+from impasto.runtime.errors import InputError, ModelError, NameTaken, OutputError
+from impasto.runtime.model import OBJECTIVE, RECIPE_GRAPHS, ModelFolder, graph_file
+from impasto.runtime.recipe import builtin_recipes, load_recipe
+
+Notify = Callable[[str], None]
+
+
+def ensure(
+    model: str | Path | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    *,
+    weights: str = DEFAULT_WEIGHTS,
+    notify: Notify | None = None,
+) -> Path:
+    """Return a model folder that has a recipe, and export what is missing: some seconds, once.
+
+    Parameters
+    ----------
+    model
+        The folder; by default the one that `stylize` finds, or will find. See `impasto.runtime.default_model`.
+    recipe
+        The name of a recipe: one that comes with impasto, or that the folder has already.
+    weights
+        What a new folder is over; see `impasto.export.sources.load_weights`. One that exists keeps its own.
+    notify
+        Called with a line now and then.
+
+    Raises
+    ------
+    InputError
+        When what an export needs is not installed, there is no such recipe, or the folder cannot be read or written.
+    ExportError, TransferError
+        When the export fails.
+    """
+    tell = notify or (lambda line: None)
+    folder = folder_to_write() if model is None else Path(model)
+    if folder.is_dir() and ModelFolder(folder).recipes():
+        add_missing(folder, [recipe], tell)
+        ModelFolder.open(folder).graph(recipe, OBJECTIVE)  # names the command, where it is still missing
+        return folder
+    chosen = load_recipe(recipe)
+    build, sources = import_exporter()
+    build.check_folder(folder)  # before weights are fetched
+    tell(f"exporting a model to {folder}, once")
+    try:
+        build.export_model(folder, [chosen], sources.load_weights(weights, notify=tell), notify=tell)
+    except NameTaken as taken:  # another program was quicker
+        tell(str(taken))
+        return taken.place
+    return folder
+
+
+def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
+    """Export recipes that a model folder lacks, over the weights it holds.
+
+    Only those that come with impasto, and only where onnx is installed: of others, and of those that are damaged,
+    whoever opens the folder says what to do.
+
+    Raises
+    ------
+    ModelError
+        When there is no such folder, its weights are damaged, or nothing can be written there.
+    ExportError, TransferError
+        When the export fails.
+    """
+    model = ModelFolder.open(folder)
+    lacking = sorted(name for name in {*recipes} & {*builtin_recipes()} if not _traces(model, name))
+    if not lacking or importlib.util.find_spec("onnx") is None:
+        return
+    build, _ = import_exporter()
+    from impasto.export.weights_file import read_weights
+
+    names, began = ", ".join(lacking), time.perf_counter()
+    notify(f"model {folder} has no {names} yet: adding what is missing, once")
+    try:
+        build.export_model(folder, [load_recipe(name) for name in lacking], read_weights(model))
+    except NameTaken as taken:
+        if not {*lacking} <= {*model.recipes()}:
+            raise
+        shutil.rmtree(taken.place)  # another program has added the same meanwhile
+    except OutputError as error:
+        wanted = " ".join(f"--recipe {name}" for name in lacking)
+        raise ModelError(
+            f"model {folder} has no {names}, and nothing can be added there ({str(error).partition(';')[0]}); make "
+            f"another with: impasto export {wanted} --output FOLDER"
+        ) from None
+    notify(f"added {names} to {folder} in {time.perf_counter() - began:.1f} s")
+
+
+def _traces(model: ModelFolder, recipe: str) -> bool:
+    """Whether a folder has any graph of a recipe."""
+    return any((model.path / graph_file(recipe, *graph)).exists() for graph in RECIPE_GRAPHS)
+
+
+def import_exporter() -> tuple[Any, Any]:
+    """Import what exports, and what loads weights: `impasto.export.build`, `impasto.export.sources`.
+
+    Raises
+    ------
+    InputError
+        When a package that they need is not installed.
+    """
+    try:
+        from impasto.export import build, sources
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed; to export, {packages.EXPORT}") from None
+    return build, sources

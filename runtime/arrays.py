@@ -1,0 +1,132 @@
+"""Arrays as pictures: what their shape and the type of their levels mean. What cannot be told is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from impasto.runtime.errors import PictureError
+
+Array = NDArray[Any]
+
+#: What errors say was expected.
+EXPECTED = "expected levels 0..255, RGB, shaped [H, W, 3]"
+
+#: The meaning of the last axis -> Pillow's mode. Without such an axis all is grey.
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+#: White of the types of levels that say it themselves.
+_WHITE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+
+#: Levels that are all within this of 0 are of another range than 0..255: 0..1, -1..1, or standardised.
+_DARK = 4.0
+
+#: By so many levels numbers may leave 0..255, as what an optimiser has made does; they are clipped.
+_OVERSHOOT = 255.0
+
+
+def is_array(picture: object) -> bool:
+    """Whether this is an array, NumPy's or another library's that NumPy can read."""
+    return isinstance(picture, np.ndarray) or hasattr(picture, "__array__")
+
+
+def levels(picture: Any, what: str) -> Array:
+    """Return an array's levels, [H, W, C] in 0..255 with C of 1 to 4: grey, grey and alpha, RGB, RGBA.
+
+    Truth values are black and white, 16-bit levels are of 0..65535, all others are of 0..255: they keep their fractions
+    and what they exceed that range by.
+
+    Parameters
+    ----------
+    picture
+        An array of any library's.
+    what
+        What errors call it.
+
+    Raises
+    ------
+    PictureError
+        When the shape or the range is another, or a level is not finite.
+    """
+    array = as_numpy(picture, what)
+    if array.dtype.kind not in "biuf":
+        raise PictureError(f"{_described(array, what)}; {EXPECTED}")
+    array = _shaped(array.astype(array.dtype.newbyteorder("="), copy=False), what)
+    if not array.size:
+        return array  # the check of its size is the caller's
+    if array.dtype == np.uint8:
+        return array
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise PictureError(f"{what}: has values that are not finite; expected levels 0..255")
+    _check_range(array.dtype, low, high, what)
+    white = _WHITE.get(array.dtype, 255)
+    return array if white == 255 else array * np.float32(255 / white)
+
+
+def to_image(picture: Any, what: str) -> Image.Image:
+    """Return an array as an 8-bit image of mode L, LA, RGB or RGBA: its `levels`, rounded and clipped.
+
+    Raises
+    ------
+    PictureError
+        As `levels`.
+    """
+    found = levels(picture, what)
+    height, width, channels = found.shape
+    if not found.size:
+        return Image.new(_MODES[channels], (width, height))
+    exact = np.ascontiguousarray(found if found.dtype == np.uint8 else found.round().clip(0, 255).astype(np.uint8))
+    return Image.frombytes(_MODES[channels], (width, height), exact.tobytes())
+
+
+def as_numpy(picture: Any, what: str) -> Array:
+    """Return an array of any library's as one of NumPy's.
+
+    Raises
+    ------
+    PictureError
+        When NumPy cannot read it: it is on a GPU, for instance, or gradients go through it.
+    """
+    try:
+        return np.asarray(picture)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        name = f"{type(picture).__module__.partition('.')[0]}'s {type(picture).__name__}"
+        raise PictureError(f"{what}: {name} cannot be read as an array ({reason}); {EXPECTED}") from None
+
+
+def _shaped(array: Array, what: str) -> Array:
+    """Return an array as [H, W, C]."""
+    if array.ndim == 2:
+        return array[..., None]
+    if array.ndim == 3 and array.shape[2] in _MODES:
+        return array
+    advice = EXPECTED
+    if array.ndim == 3 and array.shape[0] in _MODES:
+        advice += ": its channels come first; give array.transpose(1, 2, 0)"
+    elif array.ndim == 4:
+        advice += f": it is a batch of {array.shape[0]}; give one picture of it, array[0]"
+    raise PictureError(f"{_described(array, what)}; {advice}")
+
+
+def _check_range(dtype: np.dtype[Any], low: float, high: float, what: str) -> None:
+    """Refuse levels that would come out black, or white, because they are of another range than their type says."""
+    found = f"{what}: its levels, {dtype}, are from {round(low, 2):g} to {round(high, 2):g}"
+    if low == high == 0 or dtype == np.bool_:
+        return
+    if dtype == np.uint16:
+        if high <= 255:
+            raise PictureError(f"{found}; expected 0..65535: give levels of 0..255 as uint8")
+    elif low >= -_DARK and high <= _DARK:
+        scaled = "multiply it by 255" if low >= 0 else "scale it"
+        raise PictureError(f"{found}; expected 0..255: {scaled}")
+    elif low < -_OVERSHOOT or high > 255 + _OVERSHOOT:
+        raise PictureError(f"{found}; expected 0..255: scale it, or give levels of 16 bits as uint16")
+
+
+def _described(array: Array, what: str) -> str:
+    return f"{what}: array {array.dtype}{list(array.shape)}"

@@ -1,0 +1,19 @@
+"""The advice that gets what is not installed: it names the packages themselves, however impasto was installed."""
+
+from __future__ import annotations
+
+
+def install(*packages: str) -> str:
+    """Return the command that installs packages."""
+    return " ".join(["pip install", *(f"'{name}'" if "[" in name else name for name in packages)])
+
+
+#: What runs graphs; the two packages exclude each other. The second brings CUDA and cuDNN along.
+CPU = install("onnxruntime")
+GPU = install("onnxruntime-gpu[cuda,cudnn]")
+EITHER = f"{CPU} or, with an NVIDIA GPU, {GPU}; one of the two, not both"
+NEITHER = "pip uninstall --yes onnxruntime onnxruntime-gpu"
+
+#: What an export needs, and what torchvision's weights need.
+EXPORT = install("onnx", "h5py", "safetensors")
+TORCH = install("torch", "torchvision")
