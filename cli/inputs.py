@@ -113,9 +113,8 @@ class Search:
         """Find an input that the user does not name."""
         if wanted.color:
             return self._named(wanted, wanted.color)
-        if self.trusting and _can_be_opened(wanted):
-            assert wanted.place is not None
-            return self._named(wanted, wanted.place)
+        if self.trusting and (place := _whole_place(wanted)):
+            return self._named(wanted, place)
         candidates = list(self._candidates(wanted.name)) if wanted.name else []
         for path in candidates[:-1]:
             found = Found(wanted.role, path, read_photograph(path))
@@ -148,15 +147,12 @@ class Search:
         if self.trusting and wanted.place and places.is_url(wanted.place):
             return f"{what} came from an address with a query, which is not kept"
         folders = ", ".join(map(str, self._all_folders())) or "any folder that was named"
-        more = (
-            f", or open {places.name(wanted.place)} with --trust-record"
-            if wanted.place and _can_be_opened(wanted)
-            else ""
-        )
+        more = f", or open {places.name(place)} with --trust-record" if (place := _whole_place(wanted)) else ""
         return f"{what} is no file {wanted.name} in {folders} (links do not count){more}"
 
 
-def _can_be_opened(wanted: Input) -> bool:
-    """Whether a record says all of where an input was: a path or an address, rather than a name."""
+def _whole_place(wanted: Input) -> str | None:
+    """Return where an input was, if the record says all of it: a path or an address, rather than a name."""
     place = wanted.place or ""
-    return not place.endswith("?...") if places.is_url(place) else Path(place).is_absolute()
+    is_whole = not place.endswith("?...") if places.is_url(place) else Path(place).is_absolute()
+    return place if is_whole else None

@@ -265,7 +265,7 @@ def _check_all(
                     checked(checks[-1])
                 notify(f"{recipe}: {len(GRAPHS)} graphs, tried out in {time.perf_counter() - began:.1f} s")
         except MemoryShortage as error:
-            raise _shortage("") from error
+            raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
         except TransferError as error:
             raise ExportError(f"self-check failed: {error}") from error
         finally:  # after a failure, or Ctrl-C, no more are begun
@@ -278,11 +278,8 @@ def _check_room(recipes: Sequence[Recipe]) -> None:
     found = room() if limits() else None
     needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False].peak(recipe, 0, 0, 0) for recipe in recipes)
     if found and found.size < needed:
-        raise _shortage(f", which takes {needed / 1e6:.0f} MB")
-
-
-def _shortage(how_much: str) -> MemoryShortage:
-    return MemoryShortage(f"self-check: too little memory to try the graphs out{how_much}; {advice()}")
+        sizes = f"that takes {needed / 1e6:.0f} MB, and {found.size / 1e6:.0f} are left"
+        raise MemoryShortage(f"self-check: too little memory to try the graphs out ({sizes}); {advice()}")
 
 
 def _metadata(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from impasto.runtime import npz, places, plain
 from impasto.runtime.errors import InputError
 from impasto.runtime.files import Own
-from impasto.runtime.optimize import Adam
+from impasto.runtime.optimize import SCALES, Adam
 from impasto.runtime.pace import Pace
 from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.record import Origin
@@ -40,6 +40,9 @@ _FREE = ("min_improvement", "time_limit")
 
 #: The arrays beside ``about``: with L-BFGS the first only.
 _ARRAYS = ("point", "next", "mean", "square")
+
+#: So many differences from another run are told.
+_TOLD = 5
 
 #: What ``about`` takes at most, in bytes.
 _LONGEST = 1 << 24
@@ -76,9 +79,11 @@ class _Standing:
         for name in ("made", "resumed"):
             if min(getattr(self, name), default=0) < 0:
                 raise plain.Misfit(f"standing.{name} is {shown(getattr(self, name))}; expected 0 or more")
-        for name in ("seconds", "steps", "scale"):
+        for name in ("seconds", "steps"):
             if getattr(self, name) < 0:
                 raise plain.Misfit(f"standing.{name} is {shown(getattr(self, name))}; expected 0 or more")
+        if not SCALES[0] <= self.scale <= SCALES[1]:
+            raise plain.Misfit(f"standing.scale is {shown(self.scale)}; expected {SCALES[0]:g} to {SCALES[1]:g}")
 
     def stage_of(self, plan: Plan) -> Stage:
         """Return the stage of a plan that is under way; refuse a standing that is none in it."""
@@ -210,16 +215,18 @@ class Checkpoint:
         if self.origin.model.weights_sha256 != origin.model.weights_sha256:
             found.append(f"the weights in {origin.model.place} are others")
         if found:
+            more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
+            what = "; ".join([*found[:_TOLD], *more])
             raise InputError(
-                f"{_where(path)}: is of another run ({'; '.join(found)}); name another --checkpoint, or begin anew "
-                "with --force and without --resume"
+                f"{_where(path)}: is of another run ({what}); name another --checkpoint, or begin anew with "
+                "--force and without --resume"
             )
 
     def _other_plan(self, plan: Plan) -> list[str]:
         """Say how a plan differs."""
         then, now = (_flat(p.to_mapping()) for p in (self.plan, plan))
         return [
-            f"{name} is {now.get(name)!r}, was {then.get(name)!r}"
+            f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
             for name in {**then, **now}
             if then.get(name) != now.get(name) and name not in _FREE and name != "recipe.description"
         ]

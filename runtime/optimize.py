@@ -37,8 +37,8 @@ ADAM_LAST_STEP = 0.1
 #: Bytes of addresses that SciPy's L-BFGS-B takes, its libraries and the memory of its BLAS, and a little more.
 _SCIPY = 200_000_000
 
-#: Losses below this are of order one when they are multiplied by its inverse, as far as float32 goes.
-_FAINT = 2.0**-100
+#: What Adam multiplies losses by is within these: the inverse of a loss of single precision, none below 2^-100.
+SCALES = (2.0**-128, 2.0**100)
 
 
 class StopOptimization(Exception):
@@ -341,7 +341,7 @@ def _adam(search: _Search, adam: Adam, rate: float, steps: int, bounds: tuple[fl
     def step(loss: float, gradient: NDArray[np.float32]) -> Adam:
         nonlocal adam
         mean, square, t = adam.mean, adam.square, adam.steps + 1
-        scale = adam.scale if adam.steps else _power_of_two(1 / max(abs(loss), _FAINT))
+        scale = adam.scale if adam.steps else _power_of_two(1 / max(abs(loss), 1 / SCALES[1]))
         gradient = gradient * np.float32(scale)
         mean += (1 - slow) * (gradient - mean)
         square += (1 - slower) * (gradient * gradient - square)

@@ -75,6 +75,15 @@ def test_who_tries_all_the_same_is_told_of_memory_or_gets_a_picture(model: Path,
 
 
 @linux
+@pytest.mark.parametrize("megabytes", [370, 470, 560])
+def test_an_export_without_room_to_try_graphs_out_is_refused_and_leaves_nothing(desk: Path, megabytes: int) -> None:
+    before = contents(desk)
+    assert_shortage(limited(megabytes, "export", "--recipe", "gatys", "--weights", "random", "--output", "new"))
+    assert contents(desk) == before
+    assert not [path for path in desk.iterdir() if path.is_dir()]
+
+
+@linux
 def test_what_is_admitted_under_a_limit_works(model: Path) -> None:
     """At the least limit that the estimate is content with."""
     sized = ("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--size", "64", "--evaluations", "3")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from processes import Running, command, environment, lay_out
+from processes import Running, command, environment, impasto_, lay_out
 
 from impasto.runtime.checkpoint import Checkpoint
 
@@ -136,6 +136,23 @@ def test_a_first_signal_keeps_the_best_picture_and_the_checkpoint(small_model: P
     assert json.loads(out)["interrupted"] is True
     assert is_whole(Path("out.png"))
     assert Checkpoint.read("run.impasto").position.made[0] >= 1
+
+
+def test_a_run_killed_before_its_last_file_may_replace_the_first(small_model: Path) -> None:
+    os.mkfifo("triptych.png")  # nobody reads it, so that the run waits there
+    wishes = ("--evaluations", "200", "--checkpoint", "run.impasto")
+    running = Running.start(*arguments(small_model, *wishes, "--triptych", "triptych.png"))
+    running.wait_for("evaluation 1/")
+    running.process.send_signal(signal.SIGINT)
+    running.wait_for("wrote out.png")
+    until = time.monotonic() + 60
+    while not Checkpoint.read("run.impasto").written and time.monotonic() < until:
+        time.sleep(0.05)
+    running.process.kill()
+    running.process.communicate(timeout=60)
+    done = impasto_(*arguments(small_model, *wishes, "--resume"))
+    assert done.returncode == 0, done.stderr
+    assert is_whole(Path("out.png"))
 
 
 @pytest.mark.parametrize("name", SIGNALS)

@@ -263,6 +263,14 @@ def test_descriptions_that_make_no_sense_are_refused(checkpoint: Checkpoint, old
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("scale", ["0", "-1.0", "1e300"])
+def test_a_scale_that_no_loss_has_is_refused(checkpoint: Checkpoint, scale: str) -> None:
+    adam = checkpoint.position.adam
+    data = rewritten(checkpoint, f'"scale": {adam.scale if adam else 1.0}', f'"scale": {scale}')
+    with pytest.raises(InputError, match=r"standing.scale is .*; expected 2.93874e-39 to"):
+        Checkpoint.from_bytes(data, "checkpoint run.impasto")
+
+
 # --- the same run? --------------------------------------------------------------------------------------------
 
 
@@ -288,6 +296,14 @@ def test_another_run_is_refused_and_what_differs_is_said(
         checkpoint.check(transfer, Origin.of(transfer), "run.impasto")
     assert str(refused.value).startswith("checkpoint run.impasto: is of another run (")
     assert reason in str(refused.value)
+
+
+def test_of_many_differences_the_first_are_told(checkpoint: Checkpoint, model: Path) -> None:
+    transfer = prepared(model, optimizer=checkpoint.plan.optimizer)
+    longer = replace(checkpoint, plan=replace(checkpoint.plan, stages=checkpoint.plan.stages * 20))
+    with pytest.raises(InputError, match=r"stages.3.width is None, was \d+; .*; and \d+ more\)") as refused:
+        longer.check(transfer, Origin.of(transfer), "run.impasto")
+    assert len(str(refused.value)) < 500
 
 
 def test_other_weights_are_refused(checkpoint: Checkpoint, model: Path) -> None:
