@@ -117,7 +117,7 @@ def test_no_model_is_blamed_for_want_of_memory(model: Path, arguments: tuple[str
 
 @linux
 def test_help_needs_no_room() -> None:
-    assert limited(120, "stylize", "--help").returncode == 0
+    assert limited(250, "stylize", "--help").returncode == 0
 
 
 @pytest.mark.parametrize(
