@@ -207,4 +207,4 @@ def test_any_text_can_be_written_in_any_encoding(text: str, encoding: str) -> No
 
 
 def test_missing_folders_are_refused_as_before_where_names_are_no_text() -> None:
-    assert_refused(impasto_("info", b"\xff".decode(errors="surrogateescape")), "\\xff")
+    assert_refused(impasto_("info", b"\xff".decode(errors="surrogateescape")), "model ÿ: no such folder")
