@@ -198,7 +198,10 @@ def real_model(tmp_path_factory: pytest.TempPathFactory, real_weights: Weights) 
 
 @pytest.fixture
 def scarce_space() -> Callable[..., AbstractContextManager[None]]:
-    """A maker of contexts in which no file of this process can grow beyond so many bytes, as if the disk were full."""
+    """A maker of contexts in which no file of this process can grow beyond so many bytes, as if the disk were full.
+
+    A test has to leave them itself: how it ended is written to a file, too, where the output goes to one.
+    """
 
     @contextlib.contextmanager
     def make(most: int = 200) -> Iterator[None]:

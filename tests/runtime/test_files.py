@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -331,22 +331,19 @@ def test_removing_a_file_of_ones_own_leaves_the_link_to_it(tmp_path: Path) -> No
 # --- disks ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def failing(tmp_path: Path, scarce_space: Callable[..., AbstractContextManager[None]]) -> Iterator[Path]:
-    with scarce_space(1000):
-        yield tmp_path / "out.png"
-
-
 @pytest.mark.parametrize("replace", [False, True])
-def test_where_there_is_no_room_what_was_there_stays_and_nothing_is_left_beside(failing: Path, replace: bool) -> None:
+def test_where_there_is_no_room_what_was_there_stays_and_nothing_is_left_beside(
+    tmp_path: Path, scarce_space: Callable[..., AbstractContextManager[None]], replace: bool
+) -> None:
+    path = tmp_path / "out.png"
     if replace:
-        failing.write_bytes(OLD)
-        failing.chmod(0o600)
-    before = identity(failing)
-    with pytest.raises(OSError, match="File too large"):
-        write(NEW, failing, replace=replace)
-    assert identity(failing) == before
-    assert names(failing.parent) == (["out.png"] if replace else [])
+        path.write_bytes(OLD)
+        path.chmod(0o600)
+    before = identity(path)
+    with scarce_space(1000), pytest.raises(OSError, match="File too large"):
+        write(NEW, path, replace=replace)
+    assert identity(path) == before
+    assert names(tmp_path) == (["out.png"] if replace else [])
 
 
 def test_where_the_folder_has_gone_it_fails(tmp_path: Path) -> None:
