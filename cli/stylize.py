@@ -191,6 +191,7 @@ def stylize(
     from impasto.export.provision import add_missing
     from impasto.runtime.cuda import CudaOptions
     from impasto.runtime.default_model import find_model
+    from impasto.runtime.photographs import Photograph
     from impasto.runtime.recipe import INITS
     from impasto.runtime.transfer import prepare
 
@@ -199,11 +200,12 @@ def stylize(
     places = [content, *styles, start, content_mask, *(style_mask or [])]
     earlier = wishes.earlier()
     wishes.check([place for place in places if place is not None], earlier)
+    photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(model)
-    add_missing(folder, [recipe], say)
+    add_missing(folder, [recipe], say)  # once the pictures turn out to be some
     transfer = prepare(
-        content,
-        styles,
+        photograph,
+        paintings,
         model=folder,
         recipe=recipe,
         size=size,

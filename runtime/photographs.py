@@ -28,10 +28,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: What may be given for a picture: where it is (a file's path, an http or https address), an image of any mode, or an
-#: array, [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], NumPy's or another library's; see `impasto.runtime.arrays`.
-Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
-
 
 @dataclass(frozen=True)
 class Photograph:
@@ -61,13 +57,15 @@ class Photograph:
     def given(cls, picture: Picture, what: str) -> Photograph:
         """Take a picture as users give it; `what` names one in memory in errors and warnings, its place any other.
 
-        An image that was opened from a file is taken to come from there.
+        An image that was opened from a file is taken to come from there. A photograph is taken as it is.
 
         Raises
         ------
         PictureError
             When it is none, cannot be read, or is smaller than 32 x 32 pixels.
         """
+        if isinstance(picture, Photograph):
+            return picture
         if isinstance(picture, str | os.PathLike):
             return read_photograph(picture if isinstance(picture, str) else Path(os.fsdecode(picture)))
         if isinstance(picture, Image.Image):
@@ -119,6 +117,11 @@ class Photograph:
         same = self.alpha.size == shown.size
         composed.paste(shown, mask=self.alpha if same else self.alpha.resize(shown.size, Image.Resampling.LANCZOS))
         return composed
+
+
+#: What may be given for a picture: where it is (a file's path, an http or https address), an image of any mode, an
+#: array, [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], NumPy's or another library's; see `impasto.runtime.arrays`.
+Picture = Photograph | str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 
 def read_photograph(place: Place) -> Photograph:

@@ -39,7 +39,7 @@ def as_list(pictures: object, what: str) -> list[Any]:
         When it is neither a picture nor a list of them; `what` names it in the text.
     """
     is_array = arrays.is_array(pictures)
-    if isinstance(pictures, str | os.PathLike | Image.Image) or (is_array and np.ndim(pictures) < 4):  # type: ignore[arg-type]
+    if isinstance(pictures, Photograph | str | os.PathLike | Image.Image) or (is_array and np.ndim(pictures) < 4):  # type: ignore[arg-type]
         return [pictures]
     if not (isinstance(pictures, Iterable) or is_array):
         raise InputError(f"{what}: is of type {type(pictures).__name__}; expected a picture, or a list of them")

@@ -267,7 +267,7 @@ def test_extreme_pictures_have_a_loss_and_a_gradient(which: str, objective: Obje
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("weight", [1e-20, 1e20])
+@pytest.mark.parametrize("weight", [1e-15, 1e15])  # the least and the largest that may be
 def test_extreme_weights_leave_the_gradient_its_direction(weight: float, real_model: Path) -> None:
     """Gradients of float16 itself would be zeros or infinite."""
     rng = np.random.default_rng(2)
