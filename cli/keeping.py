@@ -17,7 +17,7 @@ from PIL import Image
 
 from impasto import unfinished
 from impasto.cli.messages import say, warn
-from impasto.cli.running import write
+from impasto.cli.running import check_json, write
 from impasto.runtime import encoding, files, photographs, pictures, places
 from impasto.runtime.checkpoint import Checkpoint, Checkpoints
 from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveError
@@ -77,9 +77,8 @@ class Wishes:
         InputError
             One line that names the place.
         """
-        if self.json and not places.is_file(self.output):
-            raise InputError("output -: --json prints to standard output, too; name a file for the picture")
-        if self.save_every is not None and not places.is_file(self.output):
+        check_json(self.output, self.json)
+        if self.save_every is not None and places.is_stream(self.output):
             raise InputError("--save-every: pictures are named after the result; name a file for that with --output")
         self._check_names()
         shown = [place for place in (self.output, self.triptych) if place is not None]

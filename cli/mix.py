@@ -9,7 +9,7 @@ import typer
 
 from impasto.cli import options
 from impasto.cli.options import option
-from impasto.cli.running import write
+from impasto.cli.running import check_json, write
 
 if TYPE_CHECKING:
     from impasto.runtime.photographs import Photograph
@@ -41,8 +41,7 @@ def mix(
 
     if colors not in _COLORS:
         raise InputError(f"colors {colors!r}: expected {' or '.join(_COLORS)}")
-    if json and not places.is_file(output):
-        raise InputError("output -: --json prints to standard output, too; name a file for the picture")
+    check_json(output, json)
     encoding.check_output(output, force=force, inputs=[result, content])
     painted, text = _read(result)
     original = photographs.read_photograph(content)

@@ -66,6 +66,21 @@ def _summary(result: Result) -> str:
     return f"{told}; the picture is that of stage {result.stage}, {width}x{height}, enlarged"
 
 
+def check_json(output: Place, json: bool) -> None:
+    """Refuse to have a picture and JSON printed one after the other.
+
+    Raises
+    ------
+    InputError
+        When both would go to standard output.
+    """
+    from impasto.runtime import InputError, places
+
+    if json and places.is_standard_output(output):
+        what = f"output {places.name(output)}"
+        raise InputError(f"{what}: --json prints to standard output, too; name a file for the picture")
+
+
 def write(
     picture: Image.Image,
     place: Place,

@@ -187,12 +187,15 @@ def check_folder(folder: Path) -> None:
     Raises
     ------
     OutputError
-        When it is a file, or a folder that holds other things but no graphs.
+        When it is a file, a folder that holds other things but no graphs, or cannot be looked into.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"model {folder}: is a file; expected a folder, or a name that is free")
-    if folder.is_dir() and any(folder.iterdir()) and not ModelFolder(folder).recipes():
-        raise OutputError(f"model {folder}: holds something else; choose a new or empty folder")
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"model {folder}: is a file; expected a folder, or a name that is free")
+        if folder.is_dir() and any(folder.iterdir()) and not ModelFolder(folder).recipes():
+            raise OutputError(f"model {folder}: holds something else; choose a new or empty folder")
+    except OSError as error:
+        raise OutputError(f"model {folder}: cannot be looked into ({error.strerror}); choose another folder") from None
 
 
 def notice(provenance: Provenance) -> str:

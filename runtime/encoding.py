@@ -43,10 +43,9 @@ def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] =
         When the extension is unknown, the folder is missing or not writable, something would be lost, or standard
         output is a terminal.
     """
-    suffix = Path(place).suffix
-    if places.is_file(place) and suffix.lower() not in _FORMATS:
+    if _format(place) is None:
         expected = f"expected a name ending in {', '.join(_FORMATS)}"
-        raise OutputError(f"output {places.name(place)}: unknown format {suffix!r}; {expected}")
+        raise OutputError(f"output {places.name(place)}: unknown format {Path(place).suffix!r}; {expected}")
     places.check_destination(place, force=force, inputs=inputs, again=again)
     return place
 
@@ -59,7 +58,7 @@ def write_picture(
     text: Mapping[str, str] | None = None,
     replace: bool = True,
 ) -> None:
-    """Write a picture, PNG or JPEG by extension, PNG to standard output (``-``): whole, or not at all.
+    """Write a picture, PNG or JPEG by extension, PNG to standard output, device or pipe: whole, or not at all.
 
     Nothing but a place that cannot be written stops it: what a file cannot hold is left out, with a warning.
 
@@ -84,9 +83,14 @@ def write_picture(
     SaveError
         When it cannot be written, for want of space for instance; whatever was there is still there.
     """
-    format_ = _FORMATS[Path(place).suffix.lower()] if places.is_file(place) else "PNG"
-    data = _encode(image, format_, like or Photograph(image), embedded.sound(text or {}))
+    data = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
     places.write(data, place, replace=replace)
+
+
+def _format(place: Place) -> str | None:
+    """Return the format for a place, by its extension; without one, PNG for standard output, a device or a pipe."""
+    found = _FORMATS.get(Path(place).suffix.lower()) if places.is_file(place) else "PNG"
+    return "PNG" if found is None and places.is_stream(place) else found
 
 
 def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:

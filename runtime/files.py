@@ -16,6 +16,7 @@ import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
@@ -38,6 +39,9 @@ _DESCRIPTORS = re.compile(r"/proc/[^/]+/(task/[^/]+/)?fd|/dev/fd")
 
 #: How a file system says that it has no hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+
+#: Seconds between attempts to write to a descriptor that somebody has made non-blocking.
+_PAUSE = 0.02
 
 #: What tells whether a file is still the one that it was: see `identity`.
 Identity = tuple[int, int, int, int]
@@ -85,6 +89,18 @@ def followed(path: Path) -> Path:
             return path
         path = path.parent / path.readlink()
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether a path is that of the process's standard output, such as /dev/stdout.
+
+    Raises
+    ------
+    OSError
+        When its links lead in a circle.
+    """
+    target = followed(path)
+    return target.name == "1" and _is_descriptor(target)
 
 
 def _is_descriptor(path: Path) -> bool:
@@ -157,10 +173,21 @@ def check(path: Path, force: bool, inputs: Sequence[Path], *, again: bool = Fals
             raise OutputError(f"{what}: is one of the pictures to be read; choose another name")
     if target.exists() and not force:
         raise OutputError(f"{what}: exists already; choose another name, or replace it with --force")
+    if target.exists() and _is_protected(target):
+        raise OutputError(f"{what}: is another user's, in a folder where nobody else replaces it; choose another name")
     with unfinished.unbroken():
         descriptor, temporary = _make_beside(target, 0o600)
         os.close(descriptor)
         temporary.unlink()
+
+
+def _is_protected(path: Path) -> bool:
+    """Whether a file is another user's in a folder where each replaces what is theirs, such as /tmp: mode +t."""
+    if sys.platform == "win32":
+        return False
+    else:
+        file, folder = path.stat(), path.parent.stat()
+        return bool(folder.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, file.st_uid, folder.st_uid)
 
 
 def _check_name(path: Path, what: str) -> None:
@@ -175,6 +202,8 @@ def _check_stream(path: Path, what: str, *, again: bool) -> None:
         raise OutputError(f"{what}: is a device or a pipe; expected a file, which is written again and again")
     if stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
         raise OutputError(f"{what}: is a disk or a socket; expected a file name")
+    if is_standard_output(path) and sys.__stdout__ is None:
+        raise OutputError(f"{what}: is closed; expected a file or a pipe behind it")
     if not os.access(path, os.W_OK):
         raise OutputError(f"{what}: may not be written to; choose another place")
 
@@ -203,7 +232,7 @@ def write(data: bytes, path: Path, *, replace: bool) -> None:
     Raises
     ------
     NameTaken
-        When it may not, and one is: the data are in another file beside it, which the error names.
+        When it may not, or is not allowed, and one is: the data are in another file beside it, which the error names.
     OSError
         When it cannot be written; whatever was there is still there.
     """
@@ -213,19 +242,17 @@ def write(data: bytes, path: Path, *, replace: bool) -> None:
     target = followed(path)
     with unfinished.unbroken(), _written_beside(data, target, replace=replace) as temporary:
         if replace:
-            temporary.replace(target)
+            if not _replace(temporary, target):
+                raise taken(path, free_name(target, lambda name: _put(temporary, name)), "what is there may not go")
         elif not _put(temporary, target):
-            other = free_name(target, lambda name: _put(temporary, name))
-            raise taken(path, other)
+            raise taken(path, free_name(target, lambda name: _put(temporary, name)))
 
 
-def taken(path: Path, other: Path) -> NameTaken:
+def taken(
+    path: Path, other: Path, why: str = "another file has taken that name meanwhile and stays as it is"
+) -> NameTaken:
     """Return the error that says where a result is, instead of at a name that somebody else's file has by now."""
-    wanted, found = printable(str(path)), printable(str(other))
-    return NameTaken(
-        f"output {wanted}: another file has taken that name meanwhile and stays as it is; the result is in {found}",
-        other,
-    )
+    return NameTaken(f"output {printable(str(path))}: {why}; the result is in {printable(str(other))}", other)
 
 
 def lock(file: FileIO) -> bool:
@@ -254,18 +281,32 @@ def open_stream(path: Path) -> FileIO:
     OSError
         When it cannot be opened.
     """
-    target = followed(path)
-    if sys.__stdout__ is not None and target.name == "1" and _is_descriptor(target):
+    if sys.__stdout__ is not None and is_standard_output(path):
         with contextlib.suppress(OSError, ValueError):  # it has no descriptor
             return FileIO(os.dup(sys.__stdout__.fileno()), "w")
     return FileIO(os.open(path, os.O_WRONLY | os.O_APPEND), "w")
 
 
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write all of it, and wait where somebody has made the descriptor non-blocking.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    left = memoryview(data)
+    while left:
+        written = file.write(left)
+        if written is None:
+            time.sleep(_PAUSE)
+        else:
+            left = left[written:]
+
+
 def _write_into(path: Path, data: bytes) -> None:
     with open_stream(path) as file:
-        left = memoryview(data)
-        while left:
-            left = left[file.write(left) :]
+        write_all(file, data)
 
 
 @contextlib.contextmanager
@@ -297,6 +338,15 @@ def _take_after(path: Path, old: os.stat_result) -> None:
         mode = mode & ~0o070 | (mode & 0o007) << 3
     with contextlib.suppress(OSError):
         path.chmod(mode)
+
+
+def _replace(temporary: Path, target: Path) -> bool:
+    """Put a file in the place of another, and tell whether that is allowed."""
+    try:
+        temporary.replace(target)
+    except PermissionError:
+        return False
+    return True
 
 
 def _put(temporary: Path, target: Path) -> bool:

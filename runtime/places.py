@@ -90,6 +90,22 @@ def is_missing(place: Place) -> bool:
         return True
 
 
+def is_stream(place: Place) -> bool:
+    """Whether a place is a standard stream, a device, a pipe or an open file, as far as that can be told."""
+    try:
+        return place == STREAM or (is_file(place) and files.is_stream(Path(place)))
+    except OSError:
+        return False
+
+
+def is_standard_output(place: Place) -> bool:
+    """Whether what is written to a place goes to standard output."""
+    try:
+        return place == STREAM or (is_file(place) and files.is_standard_output(Path(place)))
+    except OSError:
+        return False
+
+
 def name(place: Place) -> str:
     """Return what messages call a place: of an address neither user, password nor query, which may be secret."""
     if not is_url(place):

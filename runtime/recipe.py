@@ -63,7 +63,8 @@ def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
 
 def _check_weight(key: str, value: float) -> None:
     ok = value == 0 or LEAST_WEIGHT <= value <= MOST_WEIGHT
-    expect(ok, f"{key} is {shown(value)}; expected 0, or {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
+    why = "; with more, the start has no finite loss" if value > MOST_WEIGHT else ""
+    expect(ok, f"{key} is {shown(value)}; expected 0, or {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}{why}")
 
 
 @dataclass(frozen=True)

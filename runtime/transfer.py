@@ -716,8 +716,11 @@ class Transfer:
                 self.reason = f"stage {number + 1} failed: {error}"
                 return
         self._finished = True
-        if sum(self.made) == self.plan.evaluations:  # not only those of the last stage
+        last = self.plan.stages[-1].evaluations
+        if sum(self.made) == self.plan.evaluations:
             self.reason = f"all {self.plan.evaluations} evaluations were made"
+        elif self.made[-1] == last:
+            self.reason = f"all {last} evaluations of the last stage were made"
 
     @_shortage_told()
     def _stage(self, number: int, stage: Stage, began: float) -> bool:

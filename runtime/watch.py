@@ -319,10 +319,9 @@ class Log(Watcher):
     def see(self, step: Step) -> None:
         """Write the line of an evaluation, or nothing of it."""
         data = (json.dumps(line(step), allow_nan=False) + "\n").encode()
-        left, file = data, self._opened()
+        file = self._opened()
         try:
-            while left:  # on a full disk, as much is written as there is room for
-                left = left[file.write(left) :]
+            files.write_all(file, data)
         except OSError as error:
             if not self._is_stream:
                 os.ftruncate(file.fileno(), self.position)

@@ -128,6 +128,25 @@ def test_a_picture_on_standard_output_is_all_there_is_on_it(small_model: Path, r
     assert all(json.loads(line)["evaluation"] for line in Path("run.jsonl").read_text().splitlines())
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs a name for standard output")
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "link.png"])
+def test_standard_output_by_another_name_takes_a_picture_and_nothing_else(small_model: Path, place: str) -> None:
+    Path("link.png").symlink_to("/dev/stdout")
+    done = redirected(stylize(small_model, output=place), "")
+    assert done.returncode == 0, done.stderr
+    assert_whole(io.BytesIO(done.stdout))
+    assert done.stdout.endswith(b"IEND\xaeB`\x82")
+    refused = impasto_(*stylize(small_model, "--json", output=place)[3:])
+    assert_refused(refused, f"output {place}: --json prints to standard output, too")
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs a name for standard output")
+def test_standard_output_by_another_name_is_refused_where_it_is_closed(small_model: Path) -> None:
+    done = redirected(stylize(small_model, output="/dev/stdout"), ">&-")
+    assert done.returncode == 2
+    assert done.stderr == b"error: output /dev/stdout: is closed; expected a file or a pipe behind it\n"
+
+
 @with_full_device
 def test_a_picture_that_cannot_be_delivered_is_a_failure(small_model: Path) -> None:
     done = redirected(stylize(small_model, output="-"), ">/dev/full")

@@ -6,9 +6,11 @@ import errno
 import os
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from impasto.runtime import files
 from impasto.runtime.errors import NameTaken, OutputError
-from impasto.runtime.files import Own, check, clear_up, followed, identity, is_stream, remove, write
+from impasto.runtime.files import Own, check, clear_up, followed, identity, is_stream, remove, write, write_all
 
 OLD, NEW = b"old", bytes(range(256)) * 100
 
@@ -145,6 +147,42 @@ def test_devices_are_written_into_and_never_replaced_or_removed(tmp_path: Path) 
         with pytest.raises(OutputError, match="is a device or a pipe; expected a file"):
             check(path, True, [], again=True)
     assert names(tmp_path) == ["null.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes another user")
+def test_another_users_file_in_a_folder_like_tmp_is_refused_and_takes_no_result_with_it() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        path = folder / "out.png"
+        path.write_bytes(OLD)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(OutputError, match="another user's, in a folder where nobody else replaces it"):
+                check(path, True, [])
+            with pytest.raises(NameTaken, match=r"what is there may not go; the result is in .*out-2\.png"):
+                write(NEW, path, replace=True)
+        finally:
+            os.seteuid(0)
+        assert path.read_bytes() == OLD
+        assert (folder / "out-2.png").read_bytes() == NEW
+        assert names(folder) == ["out-2.png", "out.png"]
+
+
+@posix
+def test_a_pipe_that_is_full_for_the_moment_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def work() -> None:
+        with FileIO(writer, "w") as file:
+            write_all(file, NEW * 10)
+
+    writing = threading.Thread(target=work)
+    writing.start()
+    with os.fdopen(reader, "rb") as read:
+        assert read.read() == NEW * 10
+    writing.join()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

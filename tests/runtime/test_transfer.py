@@ -65,6 +65,12 @@ def test_stages_follow_each_other_from_coarse_to_fine(model: Path) -> None:
     assert result.plan.stages == (Stage(36, 32, 6), Stage(72, 64, 3))
 
 
+def test_the_reason_is_of_the_last_stage_where_one_before_it_was_cut_short(model: Path) -> None:
+    result = run(model, evaluations=24, min_improvement=1)  # the first of 16 ends after 11
+    assert [stage.evaluations for stage in result.plan.stages] == [11, 8]
+    assert result.reason == "all 8 evaluations of the last stage were made"
+
+
 @pytest.mark.parametrize("start", [{"init": "random", "content_weight": 0}, {"content_weight": 0}, {"init": "style"}])
 def test_a_stage_starts_from_the_best_picture_of_the_one_before(model: Path, start: dict[str, Any]) -> None:
     """Where the photograph has no say, or all began with a painting: it is the picture enlarged."""
