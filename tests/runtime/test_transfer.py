@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.runtime import InputError, Objective, Result, Step, StopOptimization, TransferError
+from impasto.runtime import transfer as transfer_module
 from impasto.runtime.pictures import resize
 from impasto.runtime.plan import Plan, Stage
 from impasto.runtime.recipe import LEAST_WEIGHT, MOST_WEIGHT, Noise
@@ -330,14 +331,16 @@ def test_a_transfer_that_ends_in_a_coarse_stage_has_the_size_that_was_asked_for(
 
 
 def slowed(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Make an evaluation of the coarse stage take so long, and of the fine one four times that."""
-    evaluate = Objective.evaluate
+    """Let an evaluation of the coarse stage take so long, of the fine one four times that, and all else no time."""
+    evaluate, now = Objective.evaluate, 0.0
 
     def slowly(objective: Objective, planes: Any) -> Any:
-        time.sleep(seconds * planes[0, 0].size / (36 * 32))
+        nonlocal now
+        now += seconds * planes[0, 0].size / (36 * 32)
         return evaluate(objective, planes)
 
     monkeypatch.setattr(Objective, "evaluate", slowly)
+    monkeypatch.setattr(transfer_module, "time", SimpleNamespace(perf_counter=lambda: now))
 
 
 def test_a_time_limit_is_divided_among_the_stages(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
