@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -59,23 +60,12 @@ class Run:
             When it cannot be read, or is no log.
         """
         from impasto.runtime import InputError
-        from impasto.runtime.watch import LogLine
 
         try:
-            lines = path.read_bytes().splitlines(keepends=True)
+            with path.open("rb") as file:
+                steps = list(_read_lines(file, path))
         except OSError as error:
             raise InputError(f"log {path}: cannot be read ({error.strerror}); check the path") from None
-        whole = [line for line in lines if line.endswith(b"\n")]
-        if len(whole) < len(lines):
-            warn(f"log {path}: its last line is unfinished and left out")
-        steps = []
-        for number, line in enumerate(whole, 1):
-            try:
-                steps.append(LogLine.read(line))
-            except InputError as error:
-                raise InputError(
-                    f"log {path}: line {number} is none of stylize's --log ({error}); give that file"
-                ) from None
         steps = [step for step in steps if step.loss is not None and step.loss > 0]
         if not steps:
             raise InputError(f"log {path}: holds no evaluation; wait for the first")
@@ -94,6 +84,23 @@ class Run:
             stages.setdefault(step.stage, step)
         marks = [Mark(step.evaluation, f"{step.width}x{step.height}") for step in stages.values()]
         return marks if len(marks) > 1 else []
+
+
+def _read_lines(file: IO[bytes], path: Path) -> Iterator[LogLine]:
+    """Yield the lines of a log, one by one: what is none may have no end."""
+    from impasto.runtime import InputError
+    from impasto.runtime.watch import LONGEST_LINE, LogLine
+
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+        if len(line) <= LONGEST_LINE and not line.endswith(b"\n"):
+            warn(f"log {path}: its last line is unfinished and left out")
+            return
+        try:
+            yield LogLine.read(line)
+        except InputError as error:
+            raise InputError(
+                f"log {path}: line {number} is none of stylize's --log ({error}); give that file"
+            ) from None
 
 
 def _paths(values: list[tuple[LogLine, float | None]]) -> list[list[tuple[float, float]]]:

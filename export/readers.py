@@ -89,6 +89,8 @@ def check_readable(path: Path) -> None:
         With the reason, and what could have been given instead.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ValueError("it is a device or a pipe")
         with path.open("rb") as file:
             empty = not file.read(1)
     except (OSError, ValueError) as error:

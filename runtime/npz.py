@@ -65,6 +65,8 @@ class Archive:
         try:
             with self._zip.open(entry) as member:
                 data = member.read(entry.file_size + 1)
+        except MemoryError:
+            raise
         except Exception as error:  # a damaged archive makes zipfile and its decoders raise almost anything
             raise ValueError(f"array {shown(name)} is damaged ({error})") from None
         return _array(data, shown(name))

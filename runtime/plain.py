@@ -70,7 +70,7 @@ def parse_json(text: str) -> Any:
     except RecursionError:
         raise Misfit("it is nested too deep") from None
     except ValueError as error:  # a syntax error, or an integer of more digits than Python reads
-        raise Misfit(f"it is not JSON ({error})") from None
+        raise Misfit(f"it is not JSON ({str(error).partition(';')[0]})") from None
 
 
 def _refuse_constant(name: str) -> float:

@@ -350,5 +350,5 @@ def _parse(text: str, name: str, where: str) -> Recipe:
     except RecursionError:
         raise RecipeError(f"{where}: not valid TOML: it is nested too deep") from None
     except ValueError as error:  # TOML's own, or Python's of an integer with too many digits
-        raise RecipeError(f"{where}: not valid TOML: {error}") from None
+        raise RecipeError(f"{where}: not valid TOML: {str(error).partition(';')[0]}") from None
     return Recipe.from_mapping({"name": name, **data}, where)

@@ -36,7 +36,7 @@ from impasto.runtime.transfer import Callback, Step
 from impasto.text import shown
 
 #: No line of a log has more bytes.
-_LONGEST_LINE = 1 << 16
+LONGEST_LINE = 1 << 16
 
 #: Losses are of single precision.
 _MOST_LOSS = float(np.finfo(np.float32).max)
@@ -296,7 +296,7 @@ class Log(Watcher):
         what = f"log {places.name(Path(path))}"
         try:
             with Path(path).open("rb") as file:
-                first = LogLine.read(file.readline(_LONGEST_LINE)).evaluation == 1
+                first = LogLine.read(file.readline(LONGEST_LINE)).evaluation == 1
                 file.seek(start - 1)
                 ends = file.read(1) == b"\n"
         except OSError as error:
@@ -311,7 +311,7 @@ class Log(Watcher):
         """Whether a file is a log of one evaluation at most: of a transfer killed before its first checkpoint, say."""
         try:
             with Path(path).open("rb") as file:
-                first, *more = file.read(_LONGEST_LINE).splitlines() or [b""]
+                first, *more = file.read(LONGEST_LINE).splitlines() or [b""]
             return not more and (not first or LogLine.read(first).evaluation == 1)
         except (OSError, plain.Misfit):
             return False
@@ -394,8 +394,8 @@ class LogLine:
         Misfit
             When it is none.
         """
-        if len(data) > _LONGEST_LINE:
-            raise plain.Misfit(f"it has {len(data)} bytes; expected {_LONGEST_LINE} at most")
+        if len(data) > LONGEST_LINE:
+            raise plain.Misfit(f"it has more than {LONGEST_LINE} bytes")
         return plain.build(cls, plain.parse_json(data.decode("utf-8", "replace")), "line")
 
 

@@ -89,7 +89,7 @@ def test_charts_replace_nothing_unasked_and_never_the_log(desk: Path) -> None:
         ('{"evaluation": 1}\n', "line 1 is none of stylize's"),
         ('{"evaluation": 1, "stage"', "holds no evaluation"),
         ("[" * 60_000 + "\n", "nested too deep"),
-        ("1" * 100_000 + "\n", "it has 100001 bytes"),
+        ("1" * 100_000 + "\n", "it has more than 65536 bytes"),
         ("1" * 5_000 + "\n", "line 1 is none of stylize's"),
         ("\x1b[2J\n", "line 1 is none of stylize's"),
         ("\ufeff{}\n", "line 1 is none of stylize's"),
@@ -138,6 +138,12 @@ def test_an_unfinished_last_line_is_left_out(capsys: pytest.CaptureFixture[str])
     path.write_text(path.read_text() + '{"evaluation": 6, "st')
     assert len(Run.read(path).steps) == 5
     assert "its last line is unfinished" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without end")
+def test_a_device_without_end_is_no_log() -> None:
+    with pytest.raises(InputError, match="line 1 is none of stylize's --log"):
+        Run.read(Path("/dev/zero"))
 
 
 def test_losses_that_are_not_numbers_are_left_out() -> None:

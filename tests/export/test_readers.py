@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -330,6 +331,12 @@ def test_missing_files_directories_and_unknown_formats_are_refused(tmp_path: Pat
     refused(lambda: read_arrays(Path("a\0b.h5")), "null")
     (tmp_path / "w.caffemodel").write_bytes(b"x")
     refused(lambda: read_arrays(tmp_path / "w.caffemodel"), "w.caffemodel", ".safetensors")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "vgg19.npz")
+    refused(lambda: read_arrays(tmp_path / "vgg19.npz"), "vgg19.npz", "it is a device or a pipe")
 
 
 def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
