@@ -35,7 +35,9 @@ class Archive:
     def __init__(self, file: IO[bytes]) -> None:
         try:
             self._zip = zipfile.ZipFile(file)
-        except zipfile.BadZipFile as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged archive makes zipfile raise almost anything
             raise ValueError(f"not an archive of arrays: {error}") from None
         entries = self._zip.infolist()
         if len(entries) > _MOST_ENTRIES:
@@ -67,7 +69,7 @@ class Archive:
                 data = member.read(entry.file_size + 1)
         except MemoryError:
             raise
-        except Exception as error:  # a damaged archive makes zipfile and its decoders raise almost anything
+        except Exception as error:  # as above, and its decoders
             raise ValueError(f"array {shown(name)} is damaged ({error})") from None
         return _array(data, shown(name))
 
