@@ -7,13 +7,12 @@ calls `close`, which lets what is unbroken come to its end, undoes what is to be
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import TypeVar
-
-T = TypeVar("T")
 
 #: Seconds, and how often, something is tried to be undone that another thread is still busy with.
 _PAUSE, _ATTEMPTS = 0.02, 50
@@ -57,20 +56,20 @@ def undone(undo: Callable[[], object]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def removed(make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
-    """Make something temporary that is removed at the end of the `with` block, or when the process ends at once.
+def removed(make: Callable[[], tempfile.TemporaryDirectory[str]]) -> Iterator[str]:
+    """Make a temporary folder that is removed at the end of the `with` block, or when the process ends at once.
 
     Parameters
     ----------
     make
-        Makes it: a `tempfile.TemporaryDirectory`, for instance. It is removed by leaving its own `with` block.
+        Makes it. The block is given its path.
     """
     with contextlib.ExitStack() as stack:
         with unbroken():
             made = make()
-            stack.enter_context(undone(lambda: made.__exit__(None, None, None)))
-            value = stack.enter_context(made)
-        yield value
+            stack.enter_context(undone(lambda: _remove(made.name)))
+            path = stack.enter_context(made)
+        yield path
 
 
 def close(seconds: float) -> None:
@@ -83,8 +82,18 @@ def close(seconds: float) -> None:
         _persist(undo)
 
 
+def _remove(folder: str) -> None:
+    """Remove a folder that another thread may still add to: under another name first, where that thread finds nothing."""
+    aside = f"{folder}.removed"
+    with contextlib.suppress(OSError):  # Windows renames no folder whose files are open
+        os.rename(folder, aside)
+    for path in (aside, folder):
+        if os.path.exists(path):
+            shutil.rmtree(path)
+
+
 def _persist(undo: Callable[[], object]) -> None:
-    """Undo something, which may fail as long as another thread adds to it: a file in a folder, say."""
+    """Undo something, which may fail as long as another thread is busy with it."""
     for _ in range(_ATTEMPTS):
         try:
             undo()
