@@ -51,14 +51,16 @@ def folder_to_write(network: str = DEFAULT_NETWORK) -> Path:
     """
     if found := default_model(network):
         return found
-    here, users = _candidates(network)
+    here, *users = _candidates(network)
     taken = here.is_file() or (here.is_dir() and any(here.iterdir()))
-    return here if here.parent.is_dir() and not taken else users
+    return here if here.parent.is_dir() and not taken else next(iter(users), here)
 
 
 def _candidates(network: str) -> Iterator[Path]:
-    """Yield where a model is looked for, in order."""
+    """Yield where a model is looked for, in order; the user's data folder only with platformdirs, which knows it."""
     yield MODELS / network
-    from platformdirs import user_data_path  # only where it is needed
-
+    try:
+        from platformdirs import user_data_path  # only where it is needed
+    except ModuleNotFoundError:  # a transfer from Python does without
+        return
     yield user_data_path("impasto", appauthor=False) / MODELS / network

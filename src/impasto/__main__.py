@@ -23,6 +23,12 @@ def main() -> NoReturn:
         code = interrupt.attend(_run)
     except KeyboardInterrupt:  # before signals are answered otherwise
         sys.exit("error: interrupted; nothing was left half-written")
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+        from impasto import packages  # where only Python is wanted, the command line's packages may be left out
+
+        sys.exit(f"error: typer is not installed; for the command line, {packages.COMMAND_LINE}")
     sys.exit(code)
 
 

@@ -14,6 +14,9 @@ GPU = install("onnxruntime-gpu[cuda,cudnn]")
 EITHER = f"{CPU} or, with an NVIDIA GPU, {GPU}; one of the two, not both"
 NEITHER = "pip uninstall --yes onnxruntime onnxruntime-gpu"
 
+#: What the command line needs beside what every transfer needs.
+COMMAND_LINE = install("typer", "rich", "platformdirs")
+
 #: What an export needs, and what torchvision's weights need.
 EXPORT = install("onnx", "h5py", "safetensors")
 TORCH = install("torch", "torchvision")

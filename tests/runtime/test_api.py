@@ -153,9 +153,10 @@ def test_importing_the_runtime_loads_nothing_heavy() -> None:
     assert json.loads(done.stdout) == []
 
 
-def test_a_whole_transfer_loads_nothing_heavy(model: Path) -> None:
+def test_a_whole_transfer_loads_nothing_heavy_and_needs_no_package_of_the_command_line(model: Path) -> None:
     code = f"""
-import warnings
+import sys, warnings
+sys.modules["platformdirs"] = None
 warnings.simplefilter("ignore")
 import numpy as np
 from impasto.runtime import stylize

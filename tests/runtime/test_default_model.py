@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,15 @@ def test_something_else_of_that_name_is_passed_over(users: Path) -> None:
     assert folder_to_write() == users
     (HERE / "vgg19.onnx").unlink()
     assert folder_to_write() == HERE
+
+
+@pytest.mark.usefixtures("users")
+def test_without_platformdirs_there_is_only_the_working_folder_to_look_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    with pytest.raises(
+        ModelError, match=re.escape(f"model: there is none yet, in {HERE}; make one with: impasto export")
+    ):
+        find_model()
+    assert folder_to_write() == HERE
+    model(HERE)
+    assert find_model() == HERE
