@@ -6,11 +6,13 @@ VENV := .venv
 TEST_VENV := .venv-test
 # The lowest versions that pyproject.toml allows of everything, and no torch.
 LOWEST := .venv-lowest
+# What builds distributions, and nothing else.
+DIST := .venv-dist
 # The benchmarks' environments: impasto as a user has it, and its peers.
 BENCH := .bench
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-lowest check cuda-provider bench bench-cuda quality pictures clean
+.PHONY: demo test test-lowest check dist cuda-provider bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -32,6 +34,12 @@ check: $(TEST_VENV)/ready
 		$(TEST_VENV)/bin/mypy --platform $$system --cache-dir .mypy_cache/$$system \
 			-p impasto.runtime -p impasto.export -p impasto.cli || exit; \
 	done
+
+# An sdist from this folder, and a wheel from the sdist: what builds the one has to build from the other.
+dist: $(DIST)/ready
+	rm -rf dist
+	$(DIST)/bin/python -m build --outdir dist
+	$(DIST)/bin/twine check --strict dist/*
 
 # What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc and binutils, and no
 # GPU. CUDA's own libraries are left out, for they would be found first.
@@ -70,6 +78,11 @@ $(LOWEST)/ready: pyproject.toml tests/lowest.py
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cpu,export]' pytest hypothesis
 	touch $@
 
+$(DIST)/ready: Makefile
+	$(PYTHON) -m venv $(DIST)
+	$(DIST)/bin/python -m pip install --quiet build twine
+	touch $@
+
 $(BENCH)/impasto/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py runtime/recipes/* export/*.py cli/*.py)
 	$(PYTHON) -m venv $(BENCH)/impasto
 	$(BENCH)/impasto/bin/python -m pip install --quiet '.[cpu,export]'
@@ -104,4 +117,4 @@ pictures: $(VENV)/ready
 	$(VENV)/bin/python -m docs.notebook
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(BENCH) demo build dist
+	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(DIST) $(BENCH) demo build dist

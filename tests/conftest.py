@@ -57,7 +57,7 @@ SMALL = (
 )
 
 
-#: The environment of whoever runs the tests: only the `wheel` comes from there.
+#: The environment of whoever runs the tests: only what is fetched comes from there.
 _USERS = dict(os.environ)
 
 #: What decides how impasto and what it is made of behave, by how the names of the variables begin or end.
@@ -161,6 +161,12 @@ def small_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weight
     folder = tmp_path_factory.mktemp("models") / "small"
     export_unchecked(folder, SMALL, random_weights)
     return folder
+
+
+@pytest.fixture(scope="session")
+def users_environment() -> dict[str, str]:
+    """The environment of whoever runs the tests, for a process that fetches packages as the user's pip is told to."""
+    return _USERS.copy()
 
 
 @pytest.fixture(scope="session")
