@@ -8,4 +8,4 @@ itself is optimised against content, Gram-style and total-variation losses. Thre
 - ``impasto.cli`` is the command line.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
