@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 #: Seconds, and how often, something is tried to be undone that another thread is still busy with.
 _PAUSE, _ATTEMPTS = 0.02, 50
@@ -83,13 +84,12 @@ def close(seconds: float) -> None:
 
 
 def _remove(folder: str) -> None:
-    """Remove a folder that another thread may still add to: under another name first, where that thread finds nothing."""
+    """Remove a folder that another thread may still add to: renamed first, so that the thread finds it no more."""
     aside = f"{folder}.removed"
     with contextlib.suppress(OSError):  # Windows renames no folder whose files are open
-        os.rename(folder, aside)
-    for path in (aside, folder):
-        if os.path.exists(path):
-            shutil.rmtree(path)
+        Path(folder).rename(aside)
+    for path in filter(os.path.exists, (aside, folder)):
+        shutil.rmtree(path)
 
 
 def _persist(undo: Callable[[], object]) -> None:
