@@ -18,6 +18,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 86, 190, 66, 62
 _TEXT, _TITLE, _APART = 15, 19, 19
 
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of a chart.
@@ -62,6 +65,7 @@ def draw(
     title: str,
     x_name: str,
     marks: Sequence[Mark] = (),
+    note: str = "",
     size: tuple[int, int] = (1200, 720),
     decades: float = 7.0,
 ) -> Image.Image:
@@ -73,6 +77,8 @@ def draw(
         What stands above the chart, and below its x axis.
     marks
         Vertical lines with names, such as where the stages of a run begin.
+    note
+        What else is to be said; it stands beside the title.
     size
         Of the picture, in pixels.
     decades
@@ -84,7 +90,7 @@ def draw(
     for line in lines:
         chart.line(line)
     image = chart.image.resize(size, Image.Resampling.LANCZOS)
-    _Texts(image, chart).write(title, x_name, marks, lines)
+    _Texts(image, chart).write(title, note, x_name, marks, lines)
     return image
 
 
@@ -191,11 +197,14 @@ class _Texts:
         self._draw, self._chart = ImageDraw.Draw(image), chart
         self._font, self._large = ImageFont.load_default(_TEXT), ImageFont.load_default(_TITLE)
 
-    def write(self, title: str, x_name: str, marks: Sequence[Mark], lines: Sequence[Line]) -> None:
+    def write(self, title: str, note: str, x_name: str, marks: Sequence[Mark], lines: Sequence[Line]) -> None:
         """Write all there is to be read."""
         chart = self._chart
         bottom, middle = chart.height - _BOTTOM, (_LEFT + chart.width - _RIGHT) / 2
-        self._draw.text((_LEFT, 12), title, _INK, self._large)
+        edge = chart.width - 16
+        self._draw.text((edge, 34), note, _FAINT, self._font, anchor="rb")
+        room = edge - _LEFT - self._draw.textlength(note, self._font) - 24
+        self._draw.text((_LEFT, 34), self._fit(title, room, self._large), _INK, self._large, anchor="lb")
         for tick in chart.y_ticks():
             self._draw.text((_LEFT - 10, chart.y(tick)), f"{tick:.4g}", _FAINT, self._font, anchor="rm")
         for tick in chart.x_ticks():
@@ -212,13 +221,15 @@ class _Texts:
         places = spread([y for y, _ in ends], _APART, _TOP, chart.height - _BOTTOM)
         x = chart.width - _RIGHT + 10
         for (_, k), y in zip(ends, places, strict=True):
-            self._draw.text((x, y), self._fit(lines[k].name, _RIGHT - 16), lines[k].color, self._font, anchor="lm")
+            self._draw.text(
+                (x, y), self._fit(lines[k].name, _RIGHT - 16, self._font), lines[k].color, self._font, anchor="lm"
+            )
 
-    def _fit(self, text: str, width: float) -> str:
+    def _fit(self, text: str, width: float, font: Font) -> str:
         """Return as much of a text as there is room for."""
-        if self._draw.textlength(text, self._font) <= width:
+        if self._draw.textlength(text, font) <= width:
             return text
-        while text and self._draw.textlength(f"{text}...", self._font) > width:
+        while text and self._draw.textlength(f"{text}...", font) > width:
             text = text[:-1]
         return f"{text}..."
 

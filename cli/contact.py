@@ -35,6 +35,7 @@ def contact_sheet(
         Row by row; None is left empty.
     cell
         The width of a column and the most that a row is high, in pixels: pictures are made to fit, none is enlarged.
+        Those at the heads are no larger than the smallest in the cells.
 
     Returns
     -------
@@ -61,6 +62,7 @@ class _Sheet:
         self.font, self.line = ImageFont.load_default(letters), round(letters * 1.35)
         self.rows, self.columns = rows, columns
         self.cells = [[picture and _fitted(picture, cell, cell) for picture in row] for row in cells]
+        self.side = min((max(picture.size) for row in self.cells for picture in row if picture), default=cell)
         self.heads = [self._pictures(label) for label in rows]
         self.tops = [self._pictures(label) for label in columns]
         self.left = self._width_of_heads()
@@ -84,9 +86,10 @@ class _Sheet:
             y += height + self.gap
 
     def _pictures(self, label: Label) -> list[Image.Image]:
-        """Return a label's pictures, as large as they fit beside each other in a cell."""
-        count = len(label.pictures)
-        return [_fitted(p, (self.cell - (count - 1) * self.gap) // count, self.cell) for p in label.pictures]
+        """Return a label's pictures, as large as they fit beside each other in a cell, and no larger than a result."""
+        count = max(1, len(label.pictures))
+        width = min(self.side, (self.cell - (count - 1) * self.gap) // count)
+        return [_fitted(p, width, self.side) for p in label.pictures]
 
     def _width_of_heads(self) -> int:
         """Return the width of the rows' heads: a cell's where they have pictures, else what their text takes."""

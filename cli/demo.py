@@ -60,7 +60,7 @@ def demo(
             device=device,
             threads=threads,
         )
-        announce(wanted, oversize=oversize, options=_OPTIONS)
+        estimate = announce(wanted, oversize=oversize, options=_OPTIONS)
 
         def work(report: Callable[[Step], None]) -> Result:
             wanted.callback = report
@@ -69,7 +69,7 @@ def demo(
         def keep(result: Result) -> None:
             write(pictures.triptych(content, [style], result.image), output, replace=force)
 
-        _, interrupted = transfer_with_progress(work, keep)
+        _, interrupted = transfer_with_progress(work, keep, estimate)
     print(output)
     if interrupted:
         raise typer.Exit(1)

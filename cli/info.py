@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto import figures
 from impasto.cli import options
 from impasto.defaults import MODEL_VARIABLE
-from impasto.durations import clock
+from impasto.figures import clock
 
 if TYPE_CHECKING:
     from impasto.runtime.model import Metadata
@@ -124,8 +125,9 @@ def _render_record(place: str, record: Record) -> list[str]:
         "inputs": _inputs(record),
         "what was done": _plan(plan),
         "outcome": {
-            "loss": f"{outcome.loss:.6g} after {outcome.evaluations} evaluations in {clock(outcome.seconds)}",
-            **{f"  {name}": f"{value:.6g}" for name, value in outcome.terms.items()},
+            "loss": f"{figures.number(outcome.loss)} after {outcome.evaluations} evaluations "
+            f"in {clock(outcome.seconds)}",
+            **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
             "ended": outcome.reason,
             "mixed afterwards": record.mixed or "",
             "resumed": ", ".join(f"after evaluation {n}" for n in outcome.resumed),

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from impasto import unfinished
 from impasto.cli import streams
@@ -74,15 +74,22 @@ def within(stage: Stage) -> Iterator[None]:
         enter(_ordinary)
 
 
+class Check(Protocol):
+    """To be called after every evaluation."""
+
+    def __call__(self, *, over: bool = False) -> None:
+        """Raise `StopOptimization` after a signal, unless the work is `over` anyway."""
+
+
 def run_interruptibly(
-    work: Callable[[Callable[[], None]], T], keep: Callable[[T], None], before_leaving: Callable[[], None]
+    work: Callable[[Check], T], keep: Callable[[T], None], before_leaving: Callable[[], None]
 ) -> tuple[T, bool]:
     """Run `work`, `keep` its result, and return that, and whether a signal came while it came about.
 
     Parameters
     ----------
     work
-        Takes a function to be called after every evaluation; it raises `StopOptimization` after a signal.
+        Takes a `Check`.
     keep
         Saves the result; a first signal meanwhile changes nothing.
     before_leaving
@@ -100,9 +107,9 @@ def run_interruptibly(
         "left at once, while writing; what was not yet named may be missing", "writing what there is", before_leaving
     )
 
-    def check() -> None:
+    def check(*, over: bool = False) -> None:
         enter(evaluating)
-        if evaluating.told:
+        if evaluating.told and not over:
             raise StopOptimization("interrupted")
 
     with within(starting):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from impasto.cli.chart import Line, Mark
     from impasto.runtime.watch import LogLine
 
+#: Said where there are stages.
+_JUMPS = "A dashed line begins a finer stage. Losses of two sizes do not compare: the jump is no step back."
+
 #: The loss itself; logs, or terms of a kind, in their order.
 _LOSS = "#22252a"
 _LOGS = ("#1f6fb2", "#d1495b", "#2e8b57", "#e08e2b", "#7a5195", "#3a9ea5", "#8c564b", "#6b7078")
@@ -34,7 +37,10 @@ def plot(
     output: Annotated[str, option("--output", "-o", help="The chart, .png or .jpg, or - for a PNG.")] = "losses.png",
     force: options.Force = False,
 ) -> None:
-    """Draw the loss and its terms against the evaluations; of several LOGS, the losses only."""
+    """Draw the loss and its terms against the evaluations; of several LOGS, the losses only.
+
+    Where a finer stage begins the lines jump: losses of two sizes of a picture do not compare.
+    """
     from impasto.cli.running import write
     from impasto.runtime import encoding
 
@@ -128,7 +134,7 @@ def chart_of_terms(run: Run) -> Image.Image:
             counts[kind] = counts.get(kind, 0) + 1
     lines.append(Line("loss", _paths([(s, s.loss) for s in best]), _LOSS, 3, tried))
     title = f"{run.name}: the loss and its terms"
-    return draw(lines, title=title, x_name="evaluations", marks=run.marks())
+    return draw(lines, title=title, x_name="evaluations", marks=run.marks(), note=_JUMPS if run.marks() else "")
 
 
 def chart_of_losses(runs: list[Run]) -> Image.Image:
@@ -140,4 +146,4 @@ def chart_of_losses(runs: list[Run]) -> Image.Image:
         lines.append(Line(run.name, _paths([(s, s.loss) for s in run.best()]), _LOGS[k % len(_LOGS)], 2.4))
     marks = [run.marks() for run in runs]
     shared = marks[0] if all(other == marks[0] for other in marks) else []
-    return draw(lines, title="losses", x_name="evaluations", marks=shared)
+    return draw(lines, title="losses", x_name="evaluations", marks=shared, note=_JUMPS if any(marks) else "")

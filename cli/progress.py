@@ -6,8 +6,9 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from impasto import figures
 from impasto.cli.messages import is_live, say
-from impasto.durations import clock
+from impasto.figures import clock, roughly
 
 if TYPE_CHECKING:
     from impasto.runtime import Step
@@ -15,20 +16,30 @@ if TYPE_CHECKING:
 #: About so many plain lines are written in all.
 _LINES = 40
 
-#: Below so many columns the live line is without the terms; without the loss and the stage; without the bar.
-_WIDE, _MIDDLE, _NARROW = 110, 70, 40
+#: Below so many columns the live line is without the terms; without the raw loss; without the stage; without the bar.
+_WIDE, _MIDDLE, _SMALL, _NARROW = 130, 100, 70, 40
+
+#: A run is called slower than estimated when it takes so many times as long, and so many seconds more, as so many
+#: evaluations have shown.
+_SLOWER, _SECONDS, _SURE = 1.3, 10.0, 5
 
 
 class Progress:
-    """Shows each evaluation as it is done; use it in a `with` block."""
+    """Shows each evaluation as it is done; use it in a `with` block.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    expected
+        The seconds that the transfer was said to take, in all; None where nothing was said.
+    """
+
+    def __init__(self, expected: float | None = None) -> None:
         from impasto.runtime.budget import Clock
 
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
-        self._next_line = 1
+        self._next_line, self._expected = 1, expected
         self._clock = Clock()
 
     def __enter__(self) -> Progress:
@@ -52,18 +63,33 @@ class Progress:
         if step.improved or self._best is None:
             self._best = step
         left = self._clock.left(step)
+        self._correct(step, left)
         if self._live:
             self._show_live(step, self._best, left)
         elif step.improved and step.evaluation >= self._next_line:
             say(_line(f"evaluation {step.evaluation}/{step.evaluations}", *_figures(step), *_stage(step), _time(left)))
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
 
+    def _correct(self, step: Step, left: float | None) -> None:
+        """Say so where the estimate turns out to be too short."""
+        if self._expected is None or left is None or step.evaluation < _SURE:
+            return
+        whole = step.seconds + left
+        if whole > max(_SLOWER * self._expected, self._expected + _SECONDS):
+            say(f"slower than estimated: about {roughly(whole)} in all")
+            self._expected = whole
+
     def _show_live(self, step: Step, best: Step, left: float | None) -> None:
         if self._task is None:
             self._task = self._live.add_task("", total=step.evaluations, said="")
         width = self._live.console.width
-        figures = _figures(best) if width >= _WIDE else _figures(best)[:1]
-        said = [*figures, *_stage(step)] if width >= _MIDDLE else []
+        said: list[str] = []
+        if width >= _MIDDLE:
+            said += _figures(best) if width >= _WIDE else _figures(best)[:1]
+        elif width >= _NARROW:
+            said.append(figures.percent(best.share))
+        if width >= _SMALL:
+            said += _stage(step)
         self._live.update(self._task, completed=step.evaluation, said=_line(*said, _time(left)))
 
 
@@ -77,7 +103,8 @@ def _figures(step: Step) -> list[str]:
     for name, value in step.terms.items():
         kind = name.partition("/")[0]
         sums[kind] = sums.get(kind, 0.0) + value
-    return [f"loss {step.loss:.4g}", ", ".join(f"{kind} {value:.3g}" for kind, value in sums.items())]
+    terms = ", ".join(f"{kind} {figures.number(value)}" for kind, value in sums.items())
+    return [figures.loss(step.loss, step.share), terms]
 
 
 def _stage(step: Step) -> list[str]:

@@ -121,13 +121,13 @@ def rerun(
     origin = Origin.of(transfer, where)
     _warn(made.origin, origin)
     keeper = Keeper(wishes, transfer, origin, like=found["content"][0].photograph)
-    announce(transfer, oversize=oversize, options=())
+    estimate = announce(transfer, oversize=oversize, options=())
 
     def work(report: Callable[[Step], None]) -> Result:
         transfer.callback = keeper.watch(report)
         return transfer.run()
 
-    result, interrupted = transfer_with_progress(work, keeper.keep)
+    result, interrupted = transfer_with_progress(work, keeper.keep, estimate)
     teach(transfer, result)
     identical = not interrupted and _compare(made, result.image, picture)
     if json:

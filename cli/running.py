@@ -7,19 +7,24 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from impasto import figures
 from impasto.cli.messages import say
-from impasto.durations import clock
+from impasto.figures import clock
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.runtime import Result, Step
+    from impasto.runtime.estimate import Estimate
     from impasto.runtime.photographs import Photograph
     from impasto.runtime.places import Place
 
 
 def transfer_with_progress(
-    work: Callable[[Callable[[Step], None]], Result], keep: Callable[[Result], None]
+    work: Callable[[Callable[[Step], None]], Result],
+    keep: Callable[[Result], None],
+    estimate: Estimate,
+    before: float = 0.0,
 ) -> tuple[Result, bool]:
     """Run a transfer with progress on standard error, and keep its result, which a first signal does not prevent.
 
@@ -29,20 +34,24 @@ def transfer_with_progress(
         Runs the transfer; takes what is to be called after every evaluation.
     keep
         Writes the result.
+    estimate
+        What was said that it will take.
+    before
+        Seconds that it took before, where it goes on.
 
     Returns
     -------
     tuple of Result and bool
         The result, and whether Ctrl-C or another signal ended the transfer early.
     """
-    from impasto.cli.interrupt import run_interruptibly
+    from impasto.cli.interrupt import Check, run_interruptibly
     from impasto.cli.progress import Progress
 
-    progress = Progress()
+    progress = Progress(None if estimate.seconds is None else before + estimate.seconds)
 
-    def watched(check: Callable[[], None]) -> Result:
+    def watched(check: Check) -> Result:
         def report(step: Step) -> None:
-            check()
+            check(over=step.evaluation == step.evaluations)
             progress.show(step)
 
         with contextlib.redirect_stdout(sys.stderr), progress:  # libraries may print; our own is for results
@@ -52,12 +61,13 @@ def transfer_with_progress(
         say(_summary(result))
         keep(result)
 
-    return run_interruptibly(watched, finish, progress.stop)
+    result, told = run_interruptibly(watched, finish, progress.stop)
+    return result, told and not result.finished
 
 
 def _summary(result: Result) -> str:
     told = (
-        f"loss {result.loss:.4g} after {result.evaluations} evaluations in {clock(result.seconds)} "
+        f"{figures.loss(result.loss, result.share)} after {result.evaluations} evaluations in {clock(result.seconds)} "
         f"on {result.device}; {result.reason}"
     )
     if result.evaluated == result.image.size:
@@ -105,6 +115,7 @@ def describe(result: Result) -> dict[str, Any]:
         "height": result.image.height,
         "evaluated": list(result.evaluated),
         "loss": result.loss,
+        "share": result.share,
         "terms": result.terms,
         "evaluations": result.evaluations,
         "reason": result.reason,

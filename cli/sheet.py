@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import impasto
+from impasto import figures
 from impasto.cli import options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
 from impasto.cli.interrupt import Stage, enter, within
@@ -25,7 +26,7 @@ from impasto.cli.options import option
 from impasto.cli.progress import live
 from impasto.cli.running import write
 from impasto.defaults import DEFAULT_RECIPE
-from impasto.durations import clock
+from impasto.figures import clock
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -285,7 +286,8 @@ class _Progress:
     def __init__(self) -> None:
         self._live: Any = None
         self._task: Any = None
-        self._what, self._began, self._loss = "", 0.0, 0.0
+        self._what, self._began = "", 0.0
+        self._best: Step | None = None
 
     def __enter__(self) -> _Progress:
         if is_live():
@@ -304,7 +306,7 @@ class _Progress:
     def begin(self, job: _Job, number: int, count: int) -> None:
         """Say which picture comes next."""
         self._what = f"{number}/{count} {job.content.name} x {job.style.name}, {job.recipe}"
-        self._began = time.perf_counter()
+        self._began, self._best = time.perf_counter(), None
         if self._live:
             evaluations = job.transfer.plan.evaluations
             if self._task is None:
@@ -314,15 +316,15 @@ class _Progress:
     def show(self, step: Step) -> None:
         """Show an evaluation."""
         if step.improved:
-            self._loss = step.loss
+            self._best = step
         if self._live:
             self._live.advance(self._task)
 
     def end(self) -> None:
         """Say that a picture is done."""
-        if not self._live:
+        if not self._live and self._best:
             took = clock(time.perf_counter() - self._began)
-            say(f"{self._what}: loss {self._loss:.4g} in {took}")
+            say(f"{self._what}: {figures.loss(self._best.loss, self._best.share)} in {took}")
 
 
 def _bar() -> Any:

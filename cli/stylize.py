@@ -238,13 +238,14 @@ def stylize(
     if transfer.regions:
         say(str(transfer.regions))
     keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.photograph)
-    estimate = announce(transfer, oversize=oversize, made=keeper.position.made if keeper.position else ())
+    made, before = (keeper.position.made, keeper.position.seconds) if keeper.position else ((), 0.0)
+    estimate = announce(transfer, oversize=oversize, made=made)
 
     def work(report: Callable[[Step], None]) -> Result:
         transfer.callback = keeper.watch(report)
         return transfer.run(keeper.position)
 
-    result, interrupted = transfer_with_progress(work, keeper.keep)
+    result, interrupted = transfer_with_progress(work, keeper.keep, estimate, before)
     teach(transfer, result)
     if advice := faster_next_time(result):
         say(advice)

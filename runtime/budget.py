@@ -6,6 +6,7 @@ begun: the stages before it have its time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 #: and opening its graphs takes as long.
 PAYS = 5
 
+#: How many evaluations tell how long the next ones will take.
+_RECENT = 30
+
 
 class Rate:
     """The seconds of an evaluation for each pixel, as the last evaluations have shown it.
 
-    An evaluation takes time in proportion to its pixels. The rate is that of the present stage, measured from its first
-    evaluation on; before there are two, that of the stage before.
+    An evaluation takes time in proportion to its pixels. The rate is that of the present stage's last evaluations, for
+    a machine may get other work to do; before there are two, that of the stage before.
 
     Attributes
     ----------
@@ -34,14 +38,18 @@ class Rate:
 
     def __init__(self) -> None:
         self.value: float | None = None
-        self._first: tuple[int, int, float] | None = None
+        self._stage = 0
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
 
     def note(self, stage: int, evaluation: int, pixels: int, seconds: float) -> None:
         """Take in that an evaluation has ended, so many seconds after the transfer began."""
-        if self._first is None or self._first[0] != stage:
-            self._first = stage, evaluation, seconds
-        elif evaluation > self._first[1]:
-            self.value = (seconds - self._first[2]) / ((evaluation - self._first[1]) * pixels)
+        if stage != self._stage:
+            self._recent.clear()
+        self._stage = stage
+        self._recent.append((evaluation, seconds))
+        first, began = self._recent[0]
+        if evaluation > first:
+            self.value = (seconds - began) / ((evaluation - first) * pixels)
 
 
 class Budget:

@@ -74,6 +74,7 @@ class _Standing:
     device: str
     lowering: str
     scale: float = 1.0
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("made", "resumed"):
@@ -82,6 +83,8 @@ class _Standing:
         for name in ("seconds", "steps"):
             if getattr(self, name) < 0:
                 raise plain.Misfit(f"standing.{name} is {shown(getattr(self, name))}; expected 0 or more")
+        if not 0 <= self.share <= 1:
+            raise plain.Misfit(f"standing.share is {shown(self.share)}; expected 0 to 1")
         if not SCALES[0] <= self.scale <= SCALES[1]:
             raise plain.Misfit(f"standing.scale is {shown(self.scale)}; expected {SCALES[0]:g} to {SCALES[1]:g}")
 
@@ -137,7 +140,7 @@ class Checkpoint:
         standing = _Standing(
             made=p.made, loss=p.loss, terms=p.terms, seconds=p.seconds, resumed=p.resumed,
             steps=p.adam.steps if p.adam else 0, reason=p.reason, device=p.device, lowering=p.lowering,
-            scale=p.adam.scale if p.adam else 1.0,
+            scale=p.adam.scale if p.adam else 1.0, share=p.share,
         )  # fmt: skip
         about = {"format": FORMAT, **asdict(_About(self.plan, self.origin, standing, self.log, self.written or {}))}
         text = json.dumps(about, allow_nan=False)

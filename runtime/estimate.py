@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from impasto.figures import roughly
 from impasto.runtime import processors
 from impasto.runtime.available import room
 from impasto.runtime.errors import InputError
@@ -226,7 +227,7 @@ class Estimate:
             of = "" if self.available is None else f" of {_gigabytes(self.available)}"
             takes.append(f"about {_gigabytes(self.memory)}{of} of memory")
         if self.seconds is not None:
-            takes.append(f"{'about' if self.measured else 'very roughly'} {_duration(self.seconds)}")
+            takes.append(f"{'about' if self.measured else 'very roughly'} {roughly(self.seconds)}")
         what = f"{self.width}x{self.height}, {self.evaluations} evaluations{stages}"
         return f"{what}: {', '.join(takes)}" if takes else what
 
@@ -478,10 +479,3 @@ def _sizes(transfer: Transfer) -> Sizes:
 def _gigabytes(size: float) -> str:
     """Return bytes in units of 10^9, with two digits or more."""
     return f"{size / 1e9:.1f} GB" if size < 10e9 else f"{size / 1e9:.0f} GB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from impasto.durations import clock
+from impasto import figures
+from impasto.figures import clock
 from impasto.runtime.budget import Clock
 from impasto.runtime.pace import Pace
 
@@ -95,7 +96,7 @@ class Live:
 
     def finish(self, result: Result) -> None:
         """Show how a transfer has ended, and its picture."""
-        made = f"{result.evaluations} evaluations in {clock(result.seconds)}, loss {result.loss:.4g}"
+        made = f"{result.evaluations} evaluations in {clock(result.seconds)}, {figures.loss(result.loss, result.share)}"
         if result.finished:
             self._show(f"done: {made}")
         else:
@@ -139,7 +140,7 @@ class _Output:
 
 
 def _under_way(step: Step, best: Step, left: float | None) -> str:
-    parts = [f"{step.evaluation} of {step.evaluations}", f"loss {best.loss:.4g}"]
+    parts = [f"{step.evaluation} of {step.evaluations}", figures.loss(best.loss, best.share)]
     if step.stages > 1:
         parts.append(f"stage {step.stage} of {step.stages}, {step.width}x{step.height}")
     if left is not None:

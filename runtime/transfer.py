@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from impasto import figures
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime import encoding, notebook, places
 from impasto.runtime.budget import Budget
@@ -35,6 +36,7 @@ from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedul
 from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
 from impasto.runtime.record import Origin, Record
 from impasto.runtime.session import Placement, check_device, check_threads, read_metadata
+from impasto.runtime.share import Share
 from impasto.runtime.signatures import explained, section
 from impasto.runtime.sizes import result_size
 from impasto.shortage import advice
@@ -62,6 +64,8 @@ class Step:
         The number of the stage, from 1, how many there will be, and the size of this one in pixels.
     loss, terms
         The loss and its weighted terms, which sum to it.
+    share
+        What share of the start's loss that is: see `impasto.runtime.share.Share`.
     improved
         Whether no earlier loss of this stage was as low.
     change
@@ -80,6 +84,7 @@ class Step:
     height: int
     loss: float
     terms: dict[str, float]
+    share: float
     improved: bool
     change: float
     seconds: float
@@ -105,6 +110,8 @@ class Position:
         The best picture of this stage, or of the one before where this has not begun: float32 [1, 3, h, w].
     loss, terms
         Of that picture.
+    share
+        What share of the start's loss is left.
     seconds
         Time spent so far.
     resumed
@@ -127,6 +134,7 @@ class Position:
     reason: str = ""
     device: str = ""
     lowering: str = ""
+    share: float = 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,6 +147,8 @@ class Result:
         8-bit sRGB, opaque; `save` gives it back what the photograph had.
     loss, terms
         Of that picture, before colours, strength and rounding to 8 bits.
+    share
+        What share of the start's loss that is: see `impasto.runtime.share.Share`.
     stage
         The number of the stage, from 1, that the picture is of. Its size is that of `evaluated`; where that is not the
         image's, the transfer ended before a finer stage, and the image is enlarged as it would have been for that.
@@ -169,6 +179,7 @@ class Result:
     image: Image.Image
     loss: float
     terms: dict[str, float]
+    share: float
     stage: int
     evaluated: tuple[int, int]
     evaluations: int
@@ -217,7 +228,8 @@ class Result:
 
     def __repr__(self) -> str:
         width, height = self.image.size
-        return f"<Result {width}x{height}, loss {self.loss:.4g} after {self.evaluations} evaluations: {self.reason}>"
+        loss = figures.loss(self.loss, self.share)
+        return f"<Result {width}x{height}, {loss} after {self.evaluations} evaluations: {self.reason}>"
 
     def _repr_png_(self) -> bytes:
         """Return what a notebook shows: the picture over white, made smaller where it is large."""
@@ -589,7 +601,7 @@ class Transfer:
         self.resumed: list[int] = []
         self.reason = ""
         self._point: Planes = np.empty(0, np.float32)
-        self._loss, self._terms = math.inf, dict[str, float]()
+        self._loss, self._terms, self._share = math.inf, dict[str, float](), Share()
         self._adam: Adam | None = None
         self._finished = False
         self._history: list[Step] = []
@@ -682,7 +694,7 @@ class Transfer:
         self._terms, self._adam, self._seconds = position.terms, position.adam, position.seconds
         self._device, self._lowering = position.device, position.lowering
         self.reason, self._finished = position.reason, bool(position.reason)
-        self.resumed = list(position.resumed)
+        self.resumed, self._share = list(position.resumed), Share(position.share)
         if not self._finished and self.made[-1]:  # a stage that has not begun begins as it would have
             self.resumed.append(sum(self.made))
 
@@ -708,8 +720,9 @@ class Transfer:
             except KeyboardInterrupt:
                 if math.isinf(self._loss):
                     raise
-                self.reason = INTERRUPTED
-                return
+                if sum(self.made) < self.plan.evaluations:
+                    self.reason = INTERRUPTED
+                    return
             except TransferError as error:
                 if math.isinf(self._loss):
                     raise
@@ -728,6 +741,7 @@ class Transfer:
         if self.made[number] == stage.evaluations:  # killed before the next stage, or the result
             self.reason = f"all {stage.evaluations} evaluations were made"
             return False
+        self._share.begin(self._loss if self.made[number] else None)
         objective = self._objective(stage)
         self._device, self._lowering = objective.device, objective.metadata.lowering
         while True:
@@ -768,6 +782,7 @@ class Transfer:
                 height=stage.height,
                 loss=e.loss,
                 terms=objective.terms,
+                share=self._share.of(e.loss),
                 improved=e.improved,
                 change=change,
                 seconds=self._seconds,
@@ -896,6 +911,7 @@ class Transfer:
             reason=self.reason if self._finished else "",
             device=self._device,
             lowering=self._lowering,
+            share=self._share.best,
         )
 
     def _result(self) -> Result:
@@ -904,6 +920,7 @@ class Transfer:
             image=image,
             loss=self._loss,
             terms=self._terms,
+            share=self._share.best,
             stage=self._stage_of_picture(),
             evaluated=(self._point.shape[3], self._point.shape[2]),
             evaluations=sum(self.made),

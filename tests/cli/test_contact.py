@@ -89,3 +89,16 @@ def test_nothing_is_enlarged_cut_or_out_of_proportion(sizes: list[tuple[int, int
 def test_a_sheet_is_reproducible() -> None:
     arguments = ([Label(("row",))], [Label(("column",))], [[plain(RED)]], 90)
     assert contact_sheet(*arguments).tobytes() == contact_sheet(*arguments).tobytes()
+
+
+@given(st.integers(20, 400), st.integers(20, 400), st.integers(40, 300))
+@settings(max_examples=30, deadline=None)
+def test_no_input_is_shown_larger_than_a_result(given_side: int, made_side: int, cell: int) -> None:
+    rows = [Label(("photo",), (plain(RED, given_side, given_side // 2),))]
+    columns = [Label(("style",), (plain(GREEN, given_side // 2, given_side),))]
+    sheet = contact_sheet(rows, columns, [[plain(BLUE, made_side, made_side)]], cell)
+    head, top, made = (area(sheet, colour) for colour in (RED, GREEN, BLUE))
+    assert head and top and made
+    side = made[2] - made[0]
+    for box in (head, top):
+        assert max(box[2] - box[0], box[3] - box[1]) <= side

@@ -15,12 +15,10 @@ from collections.abc import Callable
 import pytest
 
 from impasto.cli import interrupt
-from impasto.cli.interrupt import attend, run_interruptibly
+from impasto.cli.interrupt import Check, attend, run_interruptibly
 from impasto.runtime import StopOptimization
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="only POSIX sends signals to one process")
-
-Check = Callable[[], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # those that every system has
 
@@ -95,6 +93,19 @@ def test_a_signal_while_evaluating_and_one_while_saving_still_saves(number: int,
         outcome = attended(work, keep)
     assert outcome == ("the best so far", True)
     assert saved == ["the best so far"]
+
+
+def test_a_signal_during_the_last_evaluation_breaks_nothing_off() -> None:
+    screen = Screen()
+
+    def work(check: Check) -> str:
+        check(over=False)
+        screen.send_and_wait_for("stopping after this evaluation")
+        check(over=True)
+        return "all of it"
+
+    with contextlib.redirect_stderr(screen):
+        assert attended(work, lambda result: None) == ("all of it", True)
 
 
 def test_what_goes_wrong_is_handed_on_and_what_comes_after_is_not_the_transfer() -> None:

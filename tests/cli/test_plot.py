@@ -209,3 +209,13 @@ def test_runs_with_the_same_stages_show_them() -> None:
     runs = [Run.read(write_log(name)) for name in ("a.jsonl", "b.jsonl")]
     assert [mark.name for mark in runs[0].marks()] == ["200x150", "400x300"]
     assert chart_of_losses(runs).size == (1200, 720)
+
+
+def test_the_jump_between_stages_is_explained_and_nothing_where_there_is_none() -> None:
+    def note(path: Path) -> int:
+        """Return how much ink stands beside the title."""
+        upper = chart_of_terms(Run.read(path)).crop((600, 0, 1200, 40))
+        return int((np.asarray(upper.convert("L")) < 160).sum())
+
+    assert note(write_log("two.jsonl")) > 1000
+    assert note(write_log("one.jsonl", stage=1, width=200, height=150)) == 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
+
+import pytest
 
 from impasto.cli.progress import Progress
 from impasto.runtime import Step
@@ -11,9 +14,9 @@ from impasto.runtime.plan import Stage
 from tests.runtime.steps import steps
 
 
-def shown(known: list[Step]) -> list[str]:
+def shown(known: list[Step], expected: float | None = None) -> list[str]:
     stream = io.StringIO()
-    with contextlib.redirect_stderr(stream), Progress() as progress:
+    with contextlib.redirect_stderr(stream), Progress(expected) as progress:
         for step in known:
             progress.show(step)
     return stream.getvalue().splitlines()
@@ -21,8 +24,11 @@ def shown(known: list[Step]) -> list[str]:
 
 def test_plain_lines_have_evaluation_loss_terms_stage_and_time() -> None:
     lines = shown(steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3))
-    assert lines[0] == "evaluation 1/6  loss 999  content 100, style 50, tv 5  stage 1/2, 100x80"
-    assert lines[1] == "evaluation 2/6  loss 998  content 100, style 50, tv 5  stage 1/2, 100x80  1:44 left"
+    assert (
+        lines[0] == "evaluation 1/6  loss 999 (99.9 % of the start's)  content 100, style 50, tv 5  stage 1/2, 100x80"
+    )
+    assert lines[1].startswith("evaluation 2/6  loss 998 (99.8 % of the start's)  content 100, style 50, tv 5  stage")
+    assert lines[1].endswith("stage 1/2, 100x80  1:44 left")
     assert lines[5].endswith("stage 2/2, 200x160  0:00 left")
 
 
@@ -35,3 +41,28 @@ def test_one_stage_is_not_counted_and_long_times_have_hours() -> None:
 def test_long_runs_are_told_in_about_forty_lines() -> None:
     lines = shown(steps([Stage(100, 100, 2000)], rate=1e-6))
     assert 35 <= len(lines) <= 45
+
+
+def corrections(known: list[Step], expected: float | None) -> list[str]:
+    return [line for line in shown(known, expected) if line.startswith("slower")]
+
+
+def test_an_estimate_that_is_too_short_is_corrected_once() -> None:
+    known = steps([Stage(100, 100, 100)], rate=1e-3)  # 10 s each
+    assert corrections(known, expected=200.0) == ["slower than estimated: about 17 min in all"]
+    assert corrections(known, expected=900.0) == []
+    assert corrections(known, expected=None) == []
+
+
+def test_a_machine_that_gets_slower_is_noticed() -> None:
+    known = steps([Stage(100, 100, 200)], rate=1e-4)  # 1 s each, and from the middle on 5 s
+    known = [replace(step, seconds=step.seconds + max(0, 4.0 * (step.evaluation - 100))) for step in known]
+    assert corrections(known, expected=200.0)
+    line = next(line for line in shown(known) if line.startswith("evaluation 151/"))
+    assert clock_left(line) == pytest.approx(5 * 49, abs=1)
+
+
+def clock_left(line: str) -> int:
+    """Return the seconds that a line says are left."""
+    minutes, seconds = line.split()[-2].split(":")
+    return 60 * int(minutes) + int(seconds)

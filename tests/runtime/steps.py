@@ -29,8 +29,8 @@ def steps(stages: list[Stage], rate: float, setup: float = 0.0, first: int = 1) 
             found.append(
                 Step(
                     int(evaluation), plan.evaluations, number, len(stages), stage.width, stage.height,
-                    loss=1000.0 - evaluation, terms=TERMS, improved=True, change=1.0, seconds=seconds,
-                    transfer=transfer,
+                    loss=1000.0 - evaluation, terms=TERMS, share=1 - evaluation / 1000, improved=True,
+                    change=1.0, seconds=seconds, transfer=transfer,
                 )
             )  # fmt: skip
     return found[first - 1 :]

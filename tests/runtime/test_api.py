@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import impasto.runtime
+from impasto import figures
 from impasto.runtime import (
     DeviceError,
     ImpastoError,
@@ -546,7 +547,9 @@ def test_what_is_no_picture_is_refused(small_model: Path, content: Any, styles: 
 
 def test_a_result_is_one_line_and_can_be_pickled(small_model: Path) -> None:
     result = quick(small_model, levels(0), levels(1), callback=lambda step: None)
-    expected = f"<Result 48x40, loss {result.loss:.4g} after 2 evaluations: all 2 evaluations were made>"
+    expected = (
+        f"<Result 48x40, {figures.loss(result.loss, result.share)} after 2 evaluations: all 2 evaluations were made>"
+    )
     assert repr(result) == str(result) == expected
     again = pickle.loads(pickle.dumps(result))
     assert (again.loss, again.plan, again.record) == (result.loss, result.plan, result.record)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto.durations import clock
+from impasto import figures
+from impasto.figures import clock
 from impasto.runtime import Result, Step, TransferError, notebook, stylize
 
 pytest.importorskip("IPython")
@@ -87,7 +88,10 @@ def test_a_cell_shows_a_bar_and_the_picture_and_in_the_end_what_came_of_it(cell:
     texts = [data["text/plain"] for data in cell.seen if "text/html" in data]
     assert texts[0] == "opening the model"
     assert texts[1].startswith("1 of 4 · loss ")
-    assert cell.bar["text/plain"] == f"done: 4 evaluations in {clock(result.seconds)}, loss {result.loss:.4g}"
+    assert (
+        cell.bar["text/plain"]
+        == f"done: 4 evaluations in {clock(result.seconds)}, {figures.loss(result.loss, result.share)}"
+    )
     assert '<progress value="4" max="4"' in cell.bar["text/html"]
     assert cell.picture is not None
     assert cell.picture.size == result.image.size

@@ -394,6 +394,24 @@ def test_an_interrupt_returns_the_best_picture(model: Path, during: str, monkeyp
     assert result.loss == min(step.loss for step in result.history)
 
 
+def test_an_interrupt_after_the_last_evaluation_finds_the_transfer_finished(model: Path) -> None:
+    def call(step: Step) -> None:
+        if step.evaluation == step.evaluations:
+            raise KeyboardInterrupt
+
+    result = run(model, callback=call)
+    assert (result.finished, result.reason) == (True, f"all {result.evaluations} evaluations were made")
+
+
+def test_the_share_of_the_starts_loss_falls_from_1_and_does_not_jump_between_stages(model: Path) -> None:
+    result = run(model)
+    first, second = ([step for step in result.history if step.stage == stage] for stage in (1, 2))
+    assert first[0].share == 1
+    assert second[0].share == pytest.approx(min(step.share for step in first))
+    assert result.share == pytest.approx(min(step.share for step in result.history))
+    assert second[-1].share / second[0].share == pytest.approx(second[-1].loss / second[0].loss)
+
+
 def test_an_interrupt_before_the_first_evaluation_is_raised(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> Objective:
         raise KeyboardInterrupt
@@ -507,6 +525,7 @@ def test_resuming_begins_with_the_best_picture_so_far(model: Path) -> None:
     position = transfer.position()
     result = prepared(model).run(position)
     assert result.history[0].loss == position.loss
+    assert result.history[0].share == pytest.approx(position.share)
     assert result.seconds > position.seconds
 
 

@@ -1,0 +1,33 @@
+"""How numbers are written for people: durations, losses and their terms."""
+
+from __future__ import annotations
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as minutes:seconds, or hours:minutes:seconds from an hour on."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def roughly(seconds: float) -> str:
+    """Return a duration that is not known exactly, in words."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def number(value: float) -> str:
+    """Return a loss, or a term of it, with four digits."""
+    return f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in percent: with three digits, or fewer from 100 on."""
+    return f"{100 * share:.3g} %" if share < 10 else f"{100 * share:.0f} %"
+
+
+def loss(value: float, share: float) -> str:
+    """Return a loss, and what share it is of the start's: see `impasto.runtime.share`."""
+    return f"loss {number(value)} ({percent(share)} of the start's)"
