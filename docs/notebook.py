@@ -117,13 +117,14 @@ mild = stylize(
     ),
     words(
         "loss-words",
-        "## What it did\n\nThe loss falls quickly, then slowly. `step.terms` sum to it.",
+        "## What it did\n\nThe loss falls quickly, then slowly. `step.terms` sum to it, and `step.share` is what is left "
+        "of the start's.\nLosses of two sizes do not compare: a finer stage goes on from what the one before has left.",
     ),
     Cell(
         "loss",
         """\
 for step in result.history[:: max(1, EVALUATIONS // 10)]:
-    print(f"{step.evaluation:4}  {step.width}x{step.height}  {step.loss:12.5g}")""",
+    print(f"{step.evaluation:4}  {step.width}x{step.height}  {step.loss:12.4g}  {step.share:7.2%}")""",
     ),
     words(
         "objective-words",
