@@ -118,7 +118,8 @@ mild = stylize(
     words(
         "loss-words",
         "## What it did\n\nThe loss falls quickly, then slowly. `step.terms` sum to it, and `step.share` is what is "
-        "left of the start's.\nLosses of two sizes do not compare: a finer stage goes on from what the one before has left.",
+        "left of the start's.\nLosses of two sizes do not compare: a finer stage goes on from what the one before has "
+        "left.",
     ),
     Cell(
         "loss",
