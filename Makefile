@@ -10,7 +10,7 @@ LOWEST := .venv-lowest
 BENCH := .bench
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-lowest check cuda-provider bench bench-cuda quality pictures clean
+.PHONY: demo test test-lowest check examples cuda-provider bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -32,6 +32,11 @@ check: $(TEST_VENV)/ready
 		$(TEST_VENV)/bin/mypy --platform $$system --cache-dir .mypy_cache/$$system \
 			-p impasto.runtime -p impasto.export -p impasto.cli || exit; \
 	done
+
+# By hand, as nothing else needs Node; npm fetches 440 MB once. Without it, `make test` skips what runs in Node.
+examples: $(TEST_VENV)/ready
+	npm ci --prefix examples
+	$(TEST_VENV)/bin/python -m pytest -q tests/examples
 
 # What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc and binutils, and no
 # GPU. CUDA's own libraries are left out, for they would be found first.
@@ -104,4 +109,4 @@ pictures: $(VENV)/ready
 	$(VENV)/bin/python -m docs.notebook
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(BENCH) demo build dist
+	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(BENCH) demo build dist examples/node_modules
