@@ -1,7 +1,7 @@
 // Style transfer with a model folder, for Node and for a page. A picture is { width, height, data }, as ImageData and
 // pngjs have it: data is RGBA, pixel by pixel. Planes are what the graphs take: R, G and B, one after the other.
 
-// Recipe `impasto`, in its conventions. onnxruntime shows a graph's metadata, which have them, to no JavaScript.
+// Recipe `impasto`, in its conventions: onnxruntime does not show a graph's metadata, which has it, in JavaScript.
 const RECIPE = "impasto";
 const WEIGHTS = { content: 0.05, style: 10, tv: 0.5 };
 
