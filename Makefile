@@ -12,7 +12,7 @@ DIST := .venv-dist
 BENCH := .bench
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-lowest check dist cuda-provider bench bench-cuda quality pictures clean
+.PHONY: demo test test-lowest check dist examples cuda-provider bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -40,6 +40,11 @@ dist: $(DIST)/ready
 	rm -rf dist
 	$(DIST)/bin/python -m build --outdir dist
 	$(DIST)/bin/twine check --strict dist/*
+
+# By hand, as nothing else needs Node; npm fetches 440 MB once. Without it, `make test` skips what runs in Node.
+examples: $(TEST_VENV)/ready
+	npm ci --prefix examples
+	$(TEST_VENV)/bin/python -m pytest -q tests/examples
 
 # What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc and binutils, and no
 # GPU. CUDA's own libraries are left out, for they would be found first.
@@ -117,4 +122,4 @@ pictures: $(VENV)/ready
 	$(VENV)/bin/python -m docs.notebook
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(DIST) $(BENCH) demo build dist
+	rm -rf $(VENV) $(TEST_VENV) $(LOWEST) $(DIST) $(BENCH) demo build dist examples/node_modules
