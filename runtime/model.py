@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -46,6 +47,31 @@ PRECISIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 #: Pictures of up to so many pixels have graphs of their own in `winograd`: for larger ones these would be slower.
 SMALL_PIXELS = 320 * 320
+
+
+#: How a graph says where a tensor's weights are, in ONNX's own format (protocol buffers): an entry ``external_data``
+#: of nothing but the key ``location`` and the file. And whatever could be that key, however it was written.
+_IN_WEIGHTS_FILE = b"\x0a\x08location\x12" + bytes([len(WEIGHTS_FILE)]) + WEIGHTS_FILE.encode()
+_IN_WEIGHTS_FILE = b"\x6a" + bytes([len(_IN_WEIGHTS_FILE)]) + _IN_WEIGHTS_FILE
+_ANY_LOCATION = re.compile(rb"[\x00\x08]location")
+
+
+def check_location(path: Path) -> None:
+    """Refuse a graph that has weights anywhere but in the folder's weights file: it may be a stranger's.
+
+    onnxruntime before 1.24 reads whatever file a graph names.
+
+    Raises
+    ------
+    ModelError
+        When it names another file.
+    """
+    try:
+        graph = path.read_bytes()
+    except OSError:
+        return  # onnxruntime says why it cannot be read
+    if len(_ANY_LOCATION.findall(graph)) != graph.count(_IN_WEIGHTS_FILE):
+        raise ModelError(f"{path}: has weights elsewhere than in {WEIGHTS_FILE}; {export_again(path.parent)}")
 
 
 def export_command(folder: Path, *options: str) -> str:

@@ -32,6 +32,7 @@ from impasto.runtime.model import (
     WINOGRAD,
     Metadata,
     ModelFolder,
+    check_location,
     export_again,
 )
 from impasto.shortage import advice, is_shortage, limits
@@ -454,6 +455,7 @@ def _metadata(inference: Any, path: Path) -> Metadata:
 
 
 def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = True) -> Any:
+    check_location(path)
     try:
         options = _options(ort, placement)
         if not optimize:
@@ -478,6 +480,7 @@ def _open_graph(
     """Open a graph on a definite device; return it, and how it was placed in the end."""
     if placement.device == "cpu":
         return _open_cpu(ort, path, placement), placement
+    check_location(path)
     check_device(placement.device)
     preload_libraries(ort)
     number = placement.device.partition(":")[2]

@@ -23,6 +23,7 @@ from impasto.runtime.model import (
     Layer,
     Metadata,
     ModelFolder,
+    check_location,
     kind_for,
 )
 from impasto.runtime.session import Placement, open_session, read_metadata
@@ -239,7 +240,7 @@ def test_a_graph_from_elsewhere_is_refused(copy: Path) -> None:
 
 
 def test_weights_outside_the_folder_are_never_read(copy: Path, tmp_path: Path) -> None:
-    """A stranger's graph may name any file as that of its weights: onnxruntime refuses what lies elsewhere."""
+    """A stranger's graph may name any file as that of its weights."""
     elsewhere = tmp_path / "elsewhere.data"
     shutil.copy(copy / WEIGHTS_FILE, elsewhere)
     for place in (str(elsewhere), "../elsewhere.data"):
@@ -250,8 +251,40 @@ def test_weights_outside_the_folder_are_never_read(copy: Path, tmp_path: Path) -
                     if entry.key == "location":
                         entry.value = place
             replace(path, graph.SerializeToString())
-        with pytest.raises(ModelError, match="export it again"):
+        with pytest.raises(ModelError, match=r"has weights elsewhere than in weights\.data; export it again"):
             open_session(ModelFolder.open(copy), "seed", OBJECTIVE, Placement(device="cpu", lowering="direct"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"key": "location", "value": "other.data"},
+        {"value": "other.data", "key": "location"},
+        {"key": "location", "value": "weights.datA"},
+        {"key": "location", "value": "weights.data.other"},
+    ],
+)
+def test_however_a_graph_names_another_file_it_is_refused(tmp_path: Path, entry: dict[str, str]) -> None:
+    numbers = {"key": b"\x0a", "value": b"\x12"}
+    pieces = [numbers[name] + bytes([len(text)]) + text.encode() for name, text in entry.items()]
+    twice = [pieces[0], b"\x12\x0cweights.data", *pieces[1:]]  # of two values the last one counts
+    padded = [piece.replace(b"\x0a\x08", b"\x0a\x88\x00") for piece in pieces]  # a length may be written longer
+    for written in (pieces, twice, padded):
+        body = b"".join(written)
+        parsed = onnx.StringStringEntryProto.FromString(body)
+        assert (parsed.key, parsed.value) == ("location", entry["value"])
+        path = tmp_path / "graph.onnx"
+        path.write_bytes(b"some \x6a\x18\x0a\x08location\x12\x0cweights.data and \x6a" + bytes([len(body)]) + body)
+        with pytest.raises(ModelError, match="elsewhere"):
+            check_location(path)
+
+
+def test_graphs_that_an_export_wrote_have_their_weights_in_the_folder(copy: Path) -> None:
+    for path in graphs(copy):
+        check_location(path)
+        graph = onnx.load(path, load_external_data=False).graph
+        external = [tensor for tensor in graph.initializer if tensor.external_data]
+        assert path.read_bytes().count(b"location") >= len(external)
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
