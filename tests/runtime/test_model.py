@@ -267,7 +267,7 @@ def test_weights_outside_the_folder_are_never_read(copy: Path, tmp_path: Path) -
 def test_however_a_graph_names_another_file_it_is_refused(tmp_path: Path, entry: dict[str, str]) -> None:
     numbers = {"key": b"\x0a", "value": b"\x12"}
     pieces = [numbers[name] + bytes([len(text)]) + text.encode() for name, text in entry.items()]
-    twice = [pieces[0], b"\x12\x0cweights.data", *pieces[1:]]  # of two values the last one counts
+    twice = [b"\x12\x0cweights.data", *pieces]  # of two values the last one counts
     padded = [piece.replace(b"\x0a\x08", b"\x0a\x88\x00") for piece in pieces]  # a length may be written longer
     for written in (pieces, twice, padded):
         body = b"".join(written)
