@@ -93,7 +93,7 @@ def test_a_recipe_that_comes_along_is_exported_on_first_use_and_never_again(desk
 def test_another_recipe_that_is_missing_is_an_error_that_names_the_command(desk: Path, copy: Path) -> None:
     before = contents(copy)
     refused = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, "-r", "monet")
-    assert_refused(refused, f"add it with: impasto export --output {copy} --recipe monet")
+    assert_refused(refused, f"add one of your own with: impasto export --output {copy} --recipe FILE.toml")
     assert contents(copy) == before
 
 
