@@ -130,7 +130,7 @@ def _tables(command: Callable[..., Any]) -> Iterator[str]:
         groups.setdefault(parameter.group, []).append(parameter)
     for heading, parameters in groups.items():
         if parameters:
-            rows = [f"| {p.label} | {_cell(p.text)} | {_cell(p.usual)} |" for p in parameters]
+            rows = [f"| {_cell(p.label)} | {_cell(p.text)} | {_cell(p.usual)} |" for p in parameters]
             yield "\n".join([f"| {heading} | | default |", "|---|---|---|", *rows, ""])
 
 

@@ -135,6 +135,22 @@ def test_every_command_that_needs_something_is_among_those() -> None:
     assert sorted(needing) == sorted(NEEDING)
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (["stylize", "photo.png"], "Missing argument 'STYLES"),
+        (["stylize", "photo.png", "painting.jpg"], "Missing option '--output'"),
+        (["sheet", "photo.png", "-o", "sheet.png"], "Missing option '--style'"),
+    ],
+)
+def test_whatever_is_missing_usage_and_examples_come_before_it(given: list[str], missing: str) -> None:
+    done = impasto_(*given, COLUMNS="160")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"Usage: impasto {given[0]} ")
+    assert all(f"  {example}\n" in done.stderr for example in COMMANDS[given[0]].examples)
+    assert done.stderr.splitlines()[-1].startswith(f"error: {missing}")
+
+
 # --- wrong values ---------------------------------------------------------------------------------------------
 
 

@@ -126,6 +126,6 @@ def test_what_works_is_opened_once(model: Path, cuda: Callable[..., list[bool]])
 def test_the_lowering_for_cpus_is_advised_against_on_cuda(model: Path, cuda: Callable[..., list[bool]]) -> None:
     cuda()
     with pytest.warns(
-        RuntimeWarning, match="lowering winograd: is made for CPUs, and some of it runs on one; leave it"
+        RuntimeWarning, match="lowering='winograd': is made for CPUs, and some of it runs on one; leave it"
     ):
         Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda", lowering="winograd")
