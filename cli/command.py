@@ -41,7 +41,15 @@ def examples(*commands: str) -> Callable[[F], F]:
 
 
 class _Helpful:
-    """What a command and the group have in common: help as wide as the terminal."""
+    """What a command and the group have in common: help as wide as the terminal, and soon there."""
+
+    def get_params(self: Any, ctx: Any) -> list[Any]:
+        """Return the parameters; of typer's own flags nothing is to be converted, for which it imports pydantic."""
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # a command's
+        for parameter in found:
+            if getattr(parameter, "is_flag", False) and parameter.default is None and not parameter.secondary_opts:
+                parameter.default = False
+        return found
 
     def get_help(self: Any, ctx: Any) -> str:
         """Return the help."""

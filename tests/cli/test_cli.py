@@ -47,7 +47,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # --- help and usage -------------------------------------------------------------------------------------------
 
-HEAVY = {"numpy", "scipy", "onnxruntime", "onnx", "PIL", "torch", "h5py", "safetensors", "rich"}
+HEAVY = {"numpy", "scipy", "onnxruntime", "onnx", "PIL", "torch", "h5py", "safetensors", "rich", "pydantic"}
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("stylize", "--help"), ("export", "--help")])
