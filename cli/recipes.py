@@ -69,7 +69,7 @@ def _extent(text: str) -> tuple[int, int]:
     if size == "content":
         raise InputError("--size content: there is no picture here; expected WIDTHxHEIGHT, or the side of a square")
     width, height = (size, size) if isinstance(size, int) else size
-    check_sides("size", width, height)
+    check_sides("--size", width, height)
     return width, height
 
 

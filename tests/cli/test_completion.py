@@ -238,3 +238,20 @@ def test_the_variable_is_the_one_that_scripts_set() -> None:
         ["bash", "-c", "impasto --show-completion"], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert f"{completion.VARIABLE}=complete_bash" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [
+        ("bash", ".bash_completions/impasto.sh"),
+        ("zsh", ".zfunc/_impasto"),
+        ("fish", ".config/fish/completions/impasto.fish"),
+    ],
+)
+def test_completion_is_installed_for_the_shell_that_asks(shell: str, script: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    done = subprocess.run([shell, "-c", "impasto --install-completion; true"], capture_output=True, text=True)
+    assert f"{shell} completion installed in " in done.stdout
+    assert done.stderr == ""
+    assert completion.VARIABLE in (Path.home() / script).read_text()
