@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
 from processes import impasto_, lay_out
+
+from impasto.cli.command import GroupedCommand
+from impasto.cli.given import warn_of_idle
 
 QUICK = ("--size", "40", "--evaluations", "2", "--device", "cpu")
 
@@ -83,6 +88,26 @@ def test_a_mix_says_which_options_do_nothing(small_model: Path) -> None:
     mixed = ("mix", "out.png", "photo.png", "--colors", "keep", "-o")
     assert told(*mixed, "mixed.png", "--strength", "0") == {"--colors does nothing with --strength 0"}
     assert told(*mixed, "other.png", "--strength", "0.5") == set()
+
+
+def test_an_environment_variable_counts_as_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer(rich_markup_mode=None)
+
+    @app.command(cls=GroupedCommand)
+    def paint(
+        gpu_memory: Annotated[float, typer.Option(envvar="MEMORY")] = 1, tf32: Annotated[bool, typer.Option()] = True
+    ) -> None:
+        warn_of_idle({"cuda.memory": "here", "cuda.tf32": "here"})
+
+    app([], standalone_mode=False)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("MEMORY", "2")
+    app([], standalone_mode=False)
+    assert capsys.readouterr().err == "warning: --gpu-memory does nothing here\n"
+    app(["--no-tf32"], standalone_mode=False)
+    assert capsys.readouterr().err.count("does nothing here\n") == 2
 
 
 def test_an_export_says_which_options_do_nothing(wheel: Path) -> None:

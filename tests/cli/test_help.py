@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import struct
+import subprocess
 from typing import Any
 
 import pytest
 import typer
-from processes import impasto_
+from processes import command, impasto_
 
 from impasto.cli import help
 from impasto.cli.app import app
@@ -62,14 +65,27 @@ def test_help_is_as_wide_as_the_terminal() -> None:
     assert 130 < wide <= 160
 
 
+def test_help_in_a_pager_is_as_wide_as_the_terminal_that_it_is_read_on() -> None:
+    pty = pytest.importorskip("pty")
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    piped = subprocess.run(command("stylize", "--help"), stdout=subprocess.PIPE, stderr=its, text=True, check=True)
+    nowhere = impasto_("stylize", "--help")
+    os.close(its)
+    os.close(ours)
+    assert 100 < max(map(len, piped.stdout.splitlines())) <= 120
+    assert max(map(len, nowhere.stdout.splitlines())) <= 80
+
+
 # --- what it says ---------------------------------------------------------------------------------------------
 
 
 def test_every_value_has_a_readable_word_and_no_bound_is_a_formula() -> None:
-    for name, command in COMMANDS.items():
-        with command.make_context("impasto", [], resilient_parsing=True) as context:
-            parameters = command.get_params(context)
-            text = command.get_help(context)
+    for name, one in COMMANDS.items():
+        with one.make_context("impasto", [], resilient_parsing=True) as context:
+            parameters = one.get_params(context)
+            text = one.get_help(context)
         for parameter in parameters:
             if takes_value(parameter):
                 assert re.fullmatch(r"[A-Z]+([ |][A-Z]+)?", parameter.metavar), f"{name}: {parameter.name}"
