@@ -75,7 +75,10 @@ def main() -> NoReturn:
 
 
 def run() -> int:
-    """Run the command line, and return the exit code; what goes wrong is one line on standard error."""
+    """Run the command line, and return the exit code.
+
+    What goes wrong is one line on standard error, after usage and examples where something is missing.
+    """
     if completion.VARIABLE in os.environ:
         return _complete()
     debug = "--debug" in sys.argv

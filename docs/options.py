@@ -117,8 +117,9 @@ def render() -> str:
         name = entry.name or entry.callback.__name__.replace("_", "-")
         words = [p.label.strip("`") for p in _Parameter.all_of(entry.callback) if isinstance(p.info, ArgumentInfo)]
         parts += [f"## impasto {name}\n", f"    impasto {' '.join([name, *words])}\n"]
-        parts.append(f"{inspect.cleandoc(entry.callback.__doc__ or '')} For example:\n")
-        parts.append("".join(f"    {example}\n" for example in vars(entry.callback)["examples"]))
+        parts.append(f"{inspect.cleandoc(entry.callback.__doc__ or '')}\n")
+        parts.append("For example:\n")
+        parts.append("".join(f"    {example}\n" for example in vars(entry.callback).get("examples", ())))
         parts += _tables(entry.callback)
     return "\n".join(parts)
 
