@@ -26,10 +26,8 @@ from impasto.cli.plot import plot
 from impasto.cli.recipes import recipes
 from impasto.cli.rerun import rerun
 from impasto.cli.sheet import sheet
-from impasto.cli.spelling import on_command_line
 from impasto.cli.stylize import stylize
 from impasto.shortage import is_shortage, tell
-from impasto.wording import speak
 
 #: What the command is called in its help, and in the variable by which shells ask for completions.
 NAME = "impasto"
@@ -84,18 +82,17 @@ def run() -> int:
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    with speak(on_command_line):
-        try:
-            code = app(arguments or ["--help"], prog_name=NAME, standalone_mode=False)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except Exception as error:
-            if debug:
-                traceback.print_exc()
-            message, code = _explain(error)
-            for line in _hint(error):
-                say(line)
-            say(f"error: {' '.join(message.split())}")
+    try:
+        code = app(arguments or ["--help"], prog_name=NAME, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        message, code = _explain(error)
+        for line in _hint(error):
+            say(line)
+        say(f"error: {' '.join(message.split())}")
     return code if isinstance(code, int) else 0
 
 

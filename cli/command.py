@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 from typer.core import TyperCommand, TyperGroup
 
 from impasto.cli import given, help
+from impasto.cli.spelling import on_command_line
 from impasto.shortage import check_start, limits
 from impasto.text import shown
+from impasto.wording import speak
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -135,7 +137,12 @@ class GroupedCommand(_Helpful, TyperCommand):
 
 
 class Commands(_Helpful, TyperGroup):
-    """The group of all commands."""
+    """The group of all commands; while one runs, messages call options what is typed for them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        with speak(on_command_line):
+            return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options, then the commands."""
