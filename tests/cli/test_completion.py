@@ -235,7 +235,7 @@ def test_fish_completes_names_and_files(line: str, expected: str) -> None:
 
 def test_the_variable_is_the_one_that_scripts_set() -> None:
     done = subprocess.run(
-        ["bash", "-c", "impasto --show-completion"], capture_output=True, text=True, timeout=PATIENCE, check=True
+        ["bash", "-c", "impasto --show-completion; true"], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert f"{completion.VARIABLE}=complete_bash" in done.stdout
 
