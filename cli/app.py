@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
+import os
 import sys
 import traceback
 import warnings
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from impasto import __version__
-from impasto.cli.command import GroupedCommand
+from impasto.cli import completion
+from impasto.cli.command import Commands, GroupedCommand
 from impasto.cli.demo import demo
 from impasto.cli.doctor import doctor
 from impasto.cli.export import export
@@ -25,12 +29,15 @@ from impasto.cli.sheet import sheet
 from impasto.cli.stylize import stylize
 from impasto.shortage import is_shortage, tell
 
+#: What the command is called in its help, and in the variable by which shells ask for completions.
+NAME = "impasto"
+
 FAILED, REFUSED = 1, 2
 
 app = typer.Typer(
+    cls=Commands,
     help="Repaint a photograph in the manner of a painting.",
     epilog="Exit codes: 0 done, 1 failed or interrupted while running, 2 wrong arguments or input.",
-    add_completion=False,
     rich_markup_mode=None,  # plain help appears in half the time
 )
 
@@ -66,20 +73,41 @@ def main() -> NoReturn:
 
 
 def run() -> int:
-    """Run the command line, and return the exit code; what goes wrong is one line on standard error."""
+    """Run the command line, and return the exit code.
+
+    What goes wrong is one line on standard error, after usage and examples where something is missing.
+    """
+    if completion.VARIABLE in os.environ:
+        return _complete()
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        code = app(arguments or ["--help"], standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name=NAME, standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except Exception as error:
         if debug:
             traceback.print_exc()
         message, code = _explain(error)
+        for line in _hint(error):
+            say(line)
         say(f"error: {' '.join(message.split())}")
     return code if isinstance(code, int) else 0
+
+
+def _complete() -> int:
+    """Answer a shell that asks for completions; whatever goes wrong, nothing is said, for it would be in the way."""
+    with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
+        app([], prog_name=NAME, standalone_mode=False)
+    return 0
+
+
+def _hint(error: Any) -> list[str]:
+    """Return usage and examples, where something is missing that a command needs."""
+    if type(error).__name__ == "MissingParameter" and isinstance(command := error.ctx.command, GroupedCommand):
+        return command.get_hint(error.ctx).splitlines()
+    return []
 
 
 def _explain(error: Exception) -> tuple[str, int]:

@@ -11,10 +11,13 @@ import typer
 
 from impasto import unfinished
 from impasto.cli import options
+from impasto.cli.command import examples
 from impasto.cli.estimating import announce
+from impasto.cli.given import warn_of_idle
 from impasto.cli.messages import say
+from impasto.cli.options import FILE, SIZE, WHOLE_NUMBER, option
 from impasto.cli.running import transfer_with_progress, write
-from impasto.defaults import DEFAULT_RECIPE
+from impasto.defaults import DEFAULT_RECIPE, DEVICES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,20 +25,26 @@ if TYPE_CHECKING:
     from impasto.runtime import Result, Step
 
 #: What of it can be chosen, where a picture does not fit.
-_OPTIONS = ("--size",)
+_OPTIONS = ("size",)
 
 #: Enough for a first impression: a few minutes on a laptop.
 _EVALUATIONS = 100
 
 
+@examples("impasto demo", "impasto demo --size 256 --evaluations 50 --output small.png")
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The triptych to write.")] = Path("impasto-demo.png"),
+    output: Annotated[Path, option("--output", "-o", value=FILE, help="The triptych to write.")] = Path(
+        "impasto-demo.png"
+    ),
     model: options.Model = None,
-    size: options.Size = None,
+    size: Annotated[
+        str | None,
+        option("--size", "-s", value=SIZE, help="Long side in pixels, or WIDTHxHEIGHT.", default="the scene's, 384"),
+    ] = None,
     evaluations: Annotated[
-        int, typer.Option("--evaluations", "-e", min=1, help="How often the loss is evaluated.")
+        int, option("--evaluations", "-e", value=WHOLE_NUMBER, min=1, help="How often the loss is evaluated.")
     ] = _EVALUATIONS,
-    device: options.Device = "auto",
+    device: options.Device = DEVICES[0],
     threads: options.Threads = None,
     oversize: options.Oversize = False,
     force: options.Force = False,
@@ -44,6 +53,7 @@ def demo(
     from impasto.cli.samples import draw_content, draw_style
     from impasto.export import ensure
     from impasto.runtime import pictures, transfer
+    from impasto.runtime.idle import idle_options
 
     content, style = draw_content(), draw_style()
     size = size or str(max(content.size))
@@ -61,6 +71,7 @@ def demo(
             threads=threads,
         )
         estimate = announce(wanted, oversize=oversize, options=_OPTIONS)
+        warn_of_idle(idle_options(wanted))
 
         def work(report: Callable[[Step], None]) -> Result:
             wanted.callback = report

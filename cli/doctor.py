@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +18,8 @@ import typer
 
 from impasto import __version__, packages
 from impasto.cli import options
-from impasto.cli.options import option
+from impasto.cli.command import examples
+from impasto.cli.options import argument, option
 from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS, EXPORTED_RECIPES, MODEL_VARIABLE
 from impasto.shortage import is_shortage
 
@@ -97,14 +97,11 @@ class Findings:
         return "CUDAExecutionProvider" in self.providers
 
 
+@examples("impasto doctor", "impasto doctor models/vgg19 --no-speed")
 def doctor(
     model: Annotated[
         Path | None,
-        typer.Argument(
-            envvar=MODEL_VARIABLE,
-            help=f"A model folder.  [default: {options.DEFAULT_MODEL}]",
-            show_default=False,
-        ),
+        argument("MODEL", help="A model folder.", default=options.DEFAULT_MODEL, envvar=MODEL_VARIABLE),
     ] = None,
     speed: Annotated[bool, option("--speed/--no-speed", help="Time some evaluations, two seconds a device.")] = True,
     json: options.Json = False,
@@ -145,6 +142,8 @@ def examine(model: Path | None, *, speed: bool) -> Findings:
 
 
 def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # not for every command's help
+
     try:
         return version(name)
     except PackageNotFoundError:

@@ -23,7 +23,7 @@ def announce(
     *,
     oversize: bool,
     made: Sequence[int] = (),
-    options: Collection[str] = ("--size", "--low-memory"),
+    options: Collection[str] = ("size", "low_memory"),
 ) -> Estimate:
     """Say on standard error what a transfer, or what is left of it, will take.
 

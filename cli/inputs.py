@@ -77,6 +77,15 @@ class Search:
             for role in dict.fromkeys(picture.role for picture in made.origin.inputs)
         }
 
+    def idle_options(self, made: Record) -> dict[str, str]:
+        """Return which options do nothing, as `impasto.runtime.idle` does."""
+        found = {}
+        if all(self.named.get(picture.role) for picture in made.origin.inputs):
+            found["inputs"] = "where every picture is named"
+        if not any(map(_whole_place, made.origin.inputs)) and not Path(made.origin.model.place).is_absolute():
+            found["trust_record"] = f"where {self.picture} says of nothing where it lies"
+        return found
+
     def model(self, made: Record, named: Path | None, default: Path | None) -> Path:
         """Return the model folder: as named, or as recorded if that is trusted, or the default one.
 

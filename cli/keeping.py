@@ -92,6 +92,13 @@ class Wishes:
         if self.checkpoint:  # one that is there has been seen to
             places.check_destination(self.checkpoint, force=True, inputs=inputs, again=True)
 
+    def idle_options(self, evaluations: int) -> dict[str, str]:
+        """Return which of them do nothing in a run of so many evaluations, as `impasto.runtime.idle` does."""
+        found = {} if self.record else {"record_places": "with --no-record"}
+        if self.save_every is not None and self.save_every > evaluations:
+            found["save_every"] = f"in a run of {evaluations} evaluations"
+        return found
+
     def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:
         """Whether a result that is there may be replaced."""
         return self.force or _is_as_written(place, earlier)

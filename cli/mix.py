@@ -5,11 +5,13 @@ from __future__ import annotations
 import json as json_
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from impasto.cli import options
-from impasto.cli.options import option
+from impasto.cli.command import examples
+from impasto.cli.completion import names
+from impasto.cli.given import warn_of_idle
+from impasto.cli.options import FILE, NAME, NUMBER, argument, option
 from impasto.cli.running import check_json, write
+from impasto.text import shown
 
 if TYPE_CHECKING:
     from impasto.runtime.photographs import Photograph
@@ -21,15 +23,24 @@ _COLORS = ("style", "keep")
 _NOT_KEPT = ("Raw profile type", "XML:com.adobe.xmp", "UserComment")
 
 
+@examples(
+    "impasto mix result.png photo.jpg --output softer.png --strength 0.6",
+    "impasto mix result.png photo.jpg --output mixed.png --colors keep",
+)
 def mix(
-    result: Annotated[str, typer.Argument(help="The result of a transfer: a file, - or a URL.", show_default=False)],
-    content: Annotated[str, typer.Argument(help="The photograph it was made from.", show_default=False)],
+    result: Annotated[str, argument("RESULT", help="The result of a transfer: a file, - or a URL.")],
+    content: Annotated[str, argument("CONTENT", help="The photograph it was made from.")],
     output: Annotated[
-        str, option("--output", "-o", help="The picture to write, .png or .jpg, or - for a PNG.", show_default=False)
+        str, option("--output", "-o", value=FILE, help="The picture to write, .png or .jpg, or - for a PNG.")
     ],
-    strength: Annotated[float, option(min=0, max=1, help="Share of the result, 0..1; 1 is all paint.")] = 1,
+    strength: Annotated[float, option(value=NUMBER, min=0, max=1, help="Share of the result; 1 is all paint.")] = 1,
     colors: Annotated[
-        str, option(help="style: the result's; keep: the photograph's, with the result's lightness.")
+        str,
+        option(
+            value=NAME,
+            help="style: the result's; keep: the photograph's, with the result's lightness.",
+            complete=names(*_COLORS),
+        ),
     ] = "style",
     json: options.Json = False,
     force: options.Force = False,
@@ -40,7 +51,7 @@ def mix(
     from impasto.runtime.record import MIXED
 
     if colors not in _COLORS:
-        raise InputError(f"colors {colors!r}: expected {' or '.join(_COLORS)}")
+        raise InputError(f"--colors {shown(colors)}: expected {' or '.join(_COLORS)}")
     check_json(output, json)
     encoding.check_output(output, force=force, inputs=[result, content])
     painted, text = _read(result)
@@ -51,6 +62,8 @@ def mix(
     if colors == "keep":
         image = palette.keep_colors(image, photograph)
     image = palette.mix(image, photograph, strength)
+    if strength == 0:
+        warn_of_idle({"colors": "with --strength 0"})
     done = json_.dumps({"strength": strength, "colors": colors})
     write(image, output, like=painted, text=text | {MIXED: done}, replace=force)
     if json:

@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from impasto.cli.command import MACHINE, MEANWHILE, OPTIMISATION, PICTURE
-from impasto.defaults import DEFAULT_NETWORK, MODEL_VARIABLE, MODELS
+from impasto.cli import completion
+from impasto.cli.command import GPU, MACHINE, MEANWHILE, OPTIMISATION, PICTURE
+from impasto.cli.completion import Completer, names
+from impasto.cli.recipe_defaults import the_recipes
+from impasto.defaults import (
+    CONV_SEARCHES,
+    DEFAULT_NETWORK,
+    DEVICES,
+    LOWERINGS,
+    MODEL_VARIABLE,
+    MODELS,
+    PRECISIONS,
+)
+
+#: What stands for values in the help; of what a number is, it is said in words.
+NUMBER, WHOLE_NUMBER, SECONDS, GIB = "NUMBER", "WHOLE NUMBER", "SECONDS", "GIB"
+NAME, SIZE, FILE, FOLDER, NAME_OR_FILE = "NAME", "SIZE", "FILE", "FOLDER", "NAME|FILE"
 
 
-def option(*names: str, help: str, panel: str | None = None, default: str | None = None, **more: Any) -> Any:
-    """Return an option; `default` is what its help says of it, where it has none that typer could show."""
-    if default:
-        help, more["show_default"] = f"{help}  [default: {default}]", False
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+def option(
+    *names: str,
+    help: str,
+    value: str | None = None,
+    panel: str | None = None,
+    default: str | Callable[[], str] | bool = True,
+    complete: Completer = completion.files,
+    **more: Any,
+) -> Any:
+    """Return an option.
+
+    Parameters
+    ----------
+    value
+        What stands for its value in the help, where it takes one.
+    default
+        What its help says of it where it is not given, or a function that returns that; whether to show the value.
+    complete
+        What a shell completes; files, unless told otherwise.
+    """
+    return typer.Option(
+        *names,
+        help=help,
+        metavar=value,
+        rich_help_panel=panel,
+        show_default=default,  # type: ignore[arg-type]  # a function: see `impasto.cli.help.default_text`
+        autocompletion=complete,
+        **more,
+    )
+
+
+def argument(
+    name: str, *, help: str, default: str | bool = False, complete: Completer = completion.files, **more: Any
+) -> Any:
+    """Return an argument, by the name that stands for it in the help; the rest as for `option`."""
+    return typer.Argument(metavar=name, help=help, show_default=default, autocompletion=complete, **more)
 
 
 #: What is used where no model folder is named: see `impasto.runtime.default_model`.
@@ -26,15 +73,30 @@ Model = Annotated[
     option(
         "--model",
         "-m",
+        value=FOLDER,
         envvar=MODEL_VARIABLE,
         help="The model folder that an export wrote.",
         default=DEFAULT_MODEL,
         panel=MACHINE,
     ),
 ]
-Device = Annotated[str, option(help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.", panel=MACHINE)]
+Device = Annotated[
+    str,
+    option(
+        value=NAME,
+        help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.",
+        complete=names(*DEVICES),
+        panel=MACHINE,
+    ),
+]
 Lowering = Annotated[
-    str, option(help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.", panel=MACHINE)
+    str,
+    option(
+        value=NAME,
+        help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.",
+        complete=names(*LOWERINGS),
+        panel=MACHINE,
+    ),
 ]
 LowMemory = Annotated[
     bool,
@@ -45,51 +107,74 @@ LowMemory = Annotated[
 GpuMemory = Annotated[
     float | None,
     option(
-        "--gpu-memory", help="GiB of the GPU's memory that may be used; 0.25 or more.", default="all", panel=MACHINE
+        "--gpu-memory",
+        value=GIB,
+        help="How much of the GPU's memory may be used; 0.25 or more.",
+        default="all",
+        panel=GPU,
     ),
 ]
-Precision = Annotated[str, option(help="Of activations: fp32, or fp16: less memory on a GPU.", panel=MACHINE)]
-Tf32 = Annotated[
-    bool, option("--tf32/--no-tf32", help="On CUDA, round factors to 11 bits: faster, less exact.", panel=MACHINE)
+Precision = Annotated[
+    str,
+    option(value=NAME, help="Of activations: fp32, or fp16: less memory.", complete=names(*PRECISIONS), panel=GPU),
 ]
+Tf32 = Annotated[bool, option("--tf32/--no-tf32", help="Round factors to 11 bits: faster, less exact.", panel=GPU)]
 ConvSearch = Annotated[
     str,
-    option(help="On CUDA, how convolutions are chosen: heuristic, exhaustive (all are timed), default.", panel=MACHINE),
+    option(
+        value=NAME,
+        help="How convolutions are chosen: heuristic, exhaustive (all are timed) or default.",
+        complete=names(*CONV_SEARCHES),
+        panel=GPU,
+    ),
 ]
 ConvWorkspace = Annotated[
     bool,
-    option("--conv-workspace/--no-conv-workspace", help="On CUDA, more than 32 MB for convolutions.", panel=MACHINE),
+    option("--conv-workspace/--no-conv-workspace", help="Give convolutions more than 32 MB.", panel=GPU),
 ]
 CudaGraph = Annotated[
     bool | None,
     option(
         "--cuda-graph/--no-cuda-graph",
-        help="On CUDA, record an evaluation once and replay it.",
+        help="Record an evaluation once and replay it.",
         default="on; off with regions, --low-memory and lbfgs-device",
-        panel=MACHINE,
+        panel=GPU,
     ),
 ]
 Threads = Annotated[
     int | None,
     option(
-        help="Threads of the CPU, no more than it has.", default="the physical cores that may be used", panel=MACHINE
+        value=WHOLE_NUMBER,
+        help="Threads of the CPU, no more than it has.",
+        default="the physical cores that may be used",
+        panel=MACHINE,
     ),
 ]
 Oversize = Annotated[bool, option("--oversize", help="Try it even if the memory will hardly do.", panel=MACHINE)]
 Evaluations = Annotated[
     int | None,
-    option("--evaluations", "-e", help="How often the loss is evaluated.", default="the recipe's", panel=OPTIMISATION),
+    option(
+        "--evaluations",
+        "-e",
+        value=WHOLE_NUMBER,
+        help="How often the loss is evaluated.",
+        default=the_recipes("evaluations"),
+        panel=OPTIMISATION,
+    ),
 ]
 Size = Annotated[
     str | None,
     option(
         "--size",
         "-s",
+        value=SIZE,
         help="Long side in pixels, WIDTHxHEIGHT, or content: the photograph's own.",
-        default="the recipe's",
+        default=the_recipes("size"),
+        complete=names("content"),
         panel=PICTURE,
     ),
 ]
+Seed = Annotated[int, option(value=WHOLE_NUMBER, min=0, help="Of all noise.", panel=PICTURE)]
 RecordPlaces = Annotated[
     bool,
     option(

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
-import typer
-
 from impasto.cli import options
+from impasto.cli.command import examples
 from impasto.cli.messages import warn
-from impasto.cli.options import option
+from impasto.cli.options import FILE, argument, option
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,9 +31,15 @@ _KINDS = {
 }
 
 
+@examples(
+    "impasto plot run.jsonl --output losses.png",
+    "impasto plot first.jsonl second.jsonl --output compared.png",
+)
 def plot(
-    logs: Annotated[list[Path], typer.Argument(help="A log that stylize wrote, or several to compare.")],
-    output: Annotated[str, option("--output", "-o", help="The chart, .png or .jpg, or - for a PNG.")] = "losses.png",
+    logs: Annotated[list[Path], argument("LOGS", help="A log that stylize wrote, or several to compare.")],
+    output: Annotated[
+        str, option("--output", "-o", value=FILE, help="The chart, .png or .jpg, or - for a PNG.")
+    ] = "losses.png",
     force: options.Force = False,
 ) -> None:
     """Draw the loss and its terms against the evaluations; of several LOGS, the losses only.

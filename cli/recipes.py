@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from impasto.cli import options
-from impasto.cli.options import option
+from impasto.cli import completion, options
+from impasto.cli.command import examples
+from impasto.cli.options import FOLDER, SIZE, argument, option
 from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -21,16 +20,30 @@ _COLUMNS = 100
 _UNIT = "the number that multiplies a term's mean, for levels 0..255; see impasto.runtime.terms"
 
 
+@examples("impasto recipes", "impasto recipes gatys impasto --size 1024x768")
 def recipes(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Recipes' names, or TOML files; all by default.", show_default=False)
+        list[str] | None,
+        argument("NAMES", help="Recipes' names, or TOML files.", default="all", complete=completion.recipes),
     ] = None,
     model: Annotated[
         Path | None,
-        option("--model", "-m", help="Those that a model folder holds.", default="those that come with impasto"),
+        option(
+            "--model",
+            "-m",
+            value=FOLDER,
+            help="Those that a model folder holds.",
+            default="those that come with impasto",
+        ),
     ] = None,
     size: Annotated[
-        str, option("--size", "-s", help="Size of the picture that the weights are for: WIDTHxHEIGHT, or a square's.")
+        str,
+        option(
+            "--size",
+            "-s",
+            value=SIZE,
+            help="Size of the picture that the weights are for: WIDTHxHEIGHT, or a square's.",
+        ),
     ] = "512",
     json: options.Json = False,
 ) -> None:
@@ -54,9 +67,9 @@ def _extent(text: str) -> tuple[int, int]:
 
     size = parse_size(text)
     if size == "content":
-        raise InputError("size content: there is no picture here; expected WIDTHxHEIGHT, or the side of a square")
+        raise InputError("--size content: there is no picture here; expected WIDTHxHEIGHT, or the side of a square")
     width, height = (size, size) if isinstance(size, int) else size
-    check_sides("size", width, height)
+    check_sides("--size", width, height)
     return width, height
 
 

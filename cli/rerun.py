@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import options
-from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS
+from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS, examples
+from impasto.cli.completion import names
+from impasto.cli.given import warn_of_idle
 from impasto.cli.messages import say, warn
-from impasto.cli.options import option
+from impasto.cli.options import FILE, FOLDER, NAME, WHOLE_NUMBER, argument, option
 from impasto.cli.running import describe, transfer_with_progress
-from impasto.defaults import MODEL_VARIABLE
+from impasto.defaults import DEVICES, MODEL_VARIABLE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,25 +30,30 @@ _AS_RECORDED = "as recorded"
 _FOUND = "found by name and pixels beside PICTURE"
 
 
+@examples(
+    "impasto rerun result.png --output again.png",
+    "impasto rerun result.png --output again.png --content holidays/photo.jpg --style paintings/monet.jpg",
+)
 def rerun(
-    picture: Annotated[str, typer.Argument(help="A picture that impasto made.", show_default=False)],
-    output: Annotated[
-        str, option("--output", "-o", help="The result, .png or .jpg, or - for a PNG.", show_default=False)
-    ],
-    content: Annotated[str | None, option(help="Where the photograph is now.", default=_FOUND, panel=PICTURE)] = None,
+    picture: Annotated[str, argument("PICTURE", help="A picture that impasto made.")],
+    output: Annotated[str, option("--output", "-o", value=FILE, help="The result, .png or .jpg, or - for a PNG.")],
+    content: Annotated[
+        str | None, option(value=FILE, help="Where the photograph is now.", default=_FOUND, panel=PICTURE)
+    ] = None,
     style: Annotated[
         list[str] | None,
-        option(help="Where a painting is now; once for each, in order.", default=_FOUND, panel=PICTURE),
+        option(value=FILE, help="Where a painting is now; once for each, in order.", default=_FOUND, panel=PICTURE),
     ] = None,
     init: Annotated[
-        str | None, option(help="Where the picture it started from is now.", default=_FOUND, panel=PICTURE)
+        str | None,
+        option(value=FILE, help="Where the picture it started from is now.", default=_FOUND, panel=PICTURE),
     ] = None,
     inputs: Annotated[
         list[Path] | None,
         option(
             "--inputs",
+            value=FOLDER,
             help="Another folder to find these in, by name and pixels; may be repeated.",
-            show_default=False,
             panel=PICTURE,
         ),
     ] = None,
@@ -59,11 +66,11 @@ def rerun(
         ),
     ] = False,
     content_mask: Annotated[
-        str | None, option(help="Where the photograph's mask is now.", default=_FOUND, panel=REGIONS)
+        str | None, option(value=FILE, help="Where the photograph's mask is now.", default=_FOUND, panel=REGIONS)
     ] = None,
     style_mask: Annotated[
         list[str] | None,
-        option(help="Where a style's mask is now; once for each, in order.", default=_FOUND, panel=REGIONS),
+        option(value=FILE, help="Where a style's mask is now; once for each, in order.", default=_FOUND, panel=REGIONS),
     ] = None,
     json: options.Json = False,
     force: options.Force = False,
@@ -76,6 +83,7 @@ def rerun(
         option(
             "--model",
             "-m",
+            value=FOLDER,
             envvar=MODEL_VARIABLE,
             help="The model folder.",
             default=f"{options.DEFAULT_MODEL}, if it has the recorded weights",
@@ -83,11 +91,23 @@ def rerun(
         ),
     ] = None,
     device: Annotated[
-        str | None, option(help="auto, cpu, cuda or cuda:N.", default=_AS_RECORDED, panel=MACHINE)
+        str | None,
+        option(
+            value=NAME,
+            help="auto, cpu, cuda or cuda:N.",
+            default=_AS_RECORDED,
+            complete=names(*DEVICES),
+            panel=MACHINE,
+        ),
     ] = None,
     threads: Annotated[
         int | None,
-        option(help="Threads of the CPU.", default=f"{_AS_RECORDED}, or all there are, if fewer", panel=MACHINE),
+        option(
+            value=WHOLE_NUMBER,
+            help="Threads of the CPU.",
+            default=f"{_AS_RECORDED}, or all there are, if fewer",
+            panel=MACHINE,
+        ),
     ] = None,
     oversize: options.Oversize = False,
 ) -> None:
@@ -100,6 +120,7 @@ def rerun(
     from impasto.cli.keeping import Keeper, Wishes
     from impasto.export.provision import add_missing
     from impasto.runtime.default_model import default_model
+    from impasto.runtime.idle import idle_options
     from impasto.runtime.masks import CONTENT_MASK, STYLE_MASK
     from impasto.runtime.record import Origin, Record
 
@@ -111,17 +132,18 @@ def rerun(
     where = {role: [one.place for one in ones] for role, ones in found.items()}
     wishes = Wishes(output, record=record, record_places=record_places, force=force, json=json)
     wishes.check([picture, *(place for given_places in where.values() for place in given_places)], None)
-    folder = search.model(made, model, default_model())
+    folder, placement = search.model(made, model, default_model()), _placement(made, device, threads)
     add_missing(folder, [made.plan.recipe.name], say)
     transfer = made.transfer(
         {role: [one.image for one in ones] for role, ones in found.items()},
         model=folder,
-        placement=_placement(made, device, threads),
+        placement=placement,
     )
     origin = Origin.of(transfer, where)
     _warn(made.origin, origin)
     keeper = Keeper(wishes, transfer, origin, like=found["content"][0].photograph)
     estimate = announce(transfer, oversize=oversize, options=())
+    warn_of_idle(idle_options(transfer) | wishes.idle_options(transfer.plan.evaluations) | search.idle_options(made))
 
     def work(report: Callable[[Step], None]) -> Result:
         transfer.callback = keeper.watch(report)

@@ -14,18 +14,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 import impasto
 from impasto import figures
-from impasto.cli import options
-from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE
+from impasto.cli import completion, options
+from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE, examples
+from impasto.cli.given import warn_of_idle
 from impasto.cli.interrupt import Stage, enter, within
 from impasto.cli.messages import is_live, say
-from impasto.cli.options import option
+from impasto.cli.options import FILE, FOLDER, NAME, SIZE, WHOLE_NUMBER, argument, option
 from impasto.cli.progress import live
 from impasto.cli.running import write
-from impasto.defaults import DEFAULT_RECIPE
+from impasto.defaults import DEFAULT_RECIPE, DEVICES, LOWERINGS
 from impasto.figures import clock
 
 if TYPE_CHECKING:
@@ -41,34 +40,52 @@ _ALL = "all"
 _NARROWEST = 64
 
 
+@examples(
+    "impasto sheet photo.jpg --style monet.jpg --style hokusai.jpg --output sheet.png",
+    "impasto sheet photos/*.jpg --style monet.jpg --recipe all --output recipes.png",
+)
 def sheet(
-    contents: Annotated[list[str], typer.Argument(help="Photographs: files, or URLs.", show_default=False)],
-    output: Annotated[str, option("--output", "-o", help="The sheet to write, .png or .jpg.", show_default=False)],
-    style: Annotated[
-        list[str], option("--style", help="A painting; may be repeated.", show_default=False, panel=STYLE)
-    ],
+    contents: Annotated[list[str], argument("CONTENTS", help="Photographs: files, or URLs.")],
+    output: Annotated[str, option("--output", "-o", value=FILE, help="The sheet to write, .png or .jpg.")],
+    style: Annotated[list[str], option("--style", value=FILE, help="A painting; may be repeated.", panel=STYLE)],
     recipe: Annotated[
         list[str] | None,
         option(
             "--recipe",
             "-r",
+            value=NAME,
             help="One of the model's recipes, or all; may be repeated.",
             default=DEFAULT_RECIPE,
+            complete=completion.recipes_or_all,
             panel=STYLE,
         ),
     ] = None,
     size: Annotated[
-        str, option("--size", "-s", help="Of each transfer: long side in pixels, or WIDTHxHEIGHT.", panel=PICTURE)
+        str,
+        option(
+            "--size", "-s", value=SIZE, help="Of each transfer: long side in pixels, or WIDTHxHEIGHT.", panel=PICTURE
+        ),
     ] = "384",
-    cell: Annotated[int, option(min=_NARROWEST, help="Width of a cell on the sheet, in pixels.", panel=PICTURE)] = 320,
-    seed: Annotated[int, option(min=0, help="Of all noise.", panel=PICTURE)] = 0,
+    cell: Annotated[
+        int,
+        option(value=WHOLE_NUMBER, min=_NARROWEST, help="Width of a cell on the sheet, in pixels.", panel=PICTURE),
+    ] = 320,
+    seed: options.Seed = 0,
     evaluations: Annotated[
         int,
-        option("--evaluations", "-e", min=1, help="Of each transfer, whatever its recipe says.", panel=OPTIMISATION),
+        option(
+            "--evaluations",
+            "-e",
+            value=WHOLE_NUMBER,
+            min=1,
+            help="Of each transfer, whatever its recipe says.",
+            panel=OPTIMISATION,
+        ),
     ] = 100,
     cells: Annotated[
         Path | None,
         option(
+            value=FOLDER,
             help="A folder for the single pictures; those it holds already are not made again.",
             default="beside the sheet, named after it",
             panel=MEANWHILE,
@@ -78,8 +95,8 @@ def sheet(
     json: options.Json = False,
     force: options.Force = False,
     model: options.Model = None,
-    device: options.Device = "auto",
-    lowering: options.Lowering = "auto",
+    device: options.Device = DEVICES[0],
+    lowering: options.Lowering = LOWERINGS[0],
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
     oversize: options.Oversize = False,
@@ -93,6 +110,7 @@ def sheet(
     from impasto.runtime import places, transfer
     from impasto.runtime.default_model import find_model
     from impasto.runtime.estimate import most_memory
+    from impasto.runtime.idle import idle_options
 
     _check_output(output, [*contents, *style], force)
     folder = cells or Path(output).with_suffix(".cells")
@@ -100,10 +118,10 @@ def sheet(
     with _ready(folder):
         photographs, paintings = _read(contents), _read(style)
         used = find_model(model)
-        chosen = _recipes(recipe or [DEFAULT_RECIPE], used)
+        names = _recipes(recipe or [DEFAULT_RECIPE], used)
 
-        def prepare(photograph: _Named, painting: _Named, name: str) -> Transfer:
-            return transfer.prepare(
+        def draft(photograph: _Named, painting: _Named, name: str) -> Transfer:
+            return transfer.draft(
                 photograph.picture,
                 [painting.picture],
                 model=used,
@@ -118,17 +136,21 @@ def sheet(
                 callback=progress.show,
             )
 
-        jobs = [
-            _Job(photograph, painting, name, prepare(photograph, painting, name), weights, folder, record_places)
+        drafts = [
+            (photograph, painting, name, draft(photograph, painting, name))
             for photograph in photographs
             for painting in paintings
-            for name, weights in chosen.items()
+            for name in names
         ]
+        weights = _weights(names, used)  # once everything else holds
+        jobs = [_Job(*drafted, weights, folder, record_places) for drafted in drafts]
+        idle = [idle_options(job.transfer) for job in jobs]
+        warn_of_idle({name: why for name, why in idle[0].items() if all(name in others for others in idle)})
         missing = _missing(jobs, folder)
         if missing:
             announce(most_memory(job.transfer for job in missing), oversize=oversize)
     _make(jobs, missing, folder, progress)
-    drawn = _draw(photographs, paintings, list(chosen), jobs, cell)
+    drawn = _draw(photographs, paintings, names, jobs, cell)
     write(drawn, output, replace=force)
     if json:
         print(json_.dumps({"output": places.name(output), "cells": [job.describe() for job in jobs]}))
@@ -238,19 +260,23 @@ def _read(given: list[str]) -> list[_Named]:
     return [_Named(Path(places.name(place)).stem, place, photographs.read_picture(place)) for place in given]
 
 
-def _recipes(wanted: list[str], model: Path) -> dict[str, str]:
-    """Return the recipes' names, each once, with the hash of the weights that they run over.
+def _recipes(wanted: list[str], model: Path) -> list[str]:
+    """Return the recipes' names, each once."""
+    from impasto.runtime.model import ModelFolder
 
-    Those that the model lacks are added, where that is possible.
-    """
+    return list(dict.fromkeys(ModelFolder.open(model).recipes() if _ALL in wanted else wanted))
+
+
+def _weights(recipes: list[str], model: Path) -> str:
+    """Return the hash of the weights that all recipes of a model run over; what it lacks is added, if possible."""
     from impasto.export.provision import add_missing
     from impasto.runtime.model import OBJECTIVE, ModelFolder
     from impasto.runtime.session import read_metadata
 
+    add_missing(model, recipes, say)
     folder = ModelFolder.open(model)
-    names = folder.recipes() if _ALL in wanted else wanted
-    add_missing(model, names, say)
-    return {name: read_metadata(folder, name, OBJECTIVE).weights_sha256 for name in names}
+    found = [read_metadata(folder, name, OBJECTIVE) for name in recipes]
+    return found[0].weights_sha256
 
 
 # --- the work -------------------------------------------------------------------------------------------------

@@ -9,84 +9,139 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from impasto.cli import options
-from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE
+from impasto.cli import completion, options
+from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE, examples
+from impasto.cli.completion import names
+from impasto.cli.given import warn_of_idle
 from impasto.cli.messages import say
-from impasto.cli.options import option
+from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, argument, option
+from impasto.cli.recipe_defaults import the_recipes
 from impasto.cli.running import describe, transfer_with_progress
-from impasto.defaults import CONV_SEARCH, DEFAULT_RECIPE
+from impasto.defaults import (
+    COLORS,
+    CONV_SEARCHES,
+    DEFAULT_RECIPE,
+    DEVICES,
+    INITS,
+    LOWERINGS,
+    OPTIMIZERS,
+    PRECISIONS,
+)
 
 if TYPE_CHECKING:
     from impasto.runtime import Result, Step
 
-_OWN = "the recipe's, in its convention"
+_IN_ITS_CONVENTION = "the recipe's, in its convention"
 
 
+@examples(
+    "impasto stylize photo.jpg painting.jpg --output result.png",
+    "impasto stylize photo.jpg painting.jpg --output large.png --size 1024 --colors keep --time-limit 600",
+)
 def stylize(
-    content: Annotated[str, typer.Argument(help="The photograph: a file, - or an http(s) URL.", show_default=False)],
-    styles: Annotated[list[str], typer.Argument(help="One painting, or several to blend.", show_default=False)],
-    output: Annotated[
-        str, option("--output", "-o", help="The result, .png or .jpg, or - for a PNG.", show_default=False)
-    ],
+    content: Annotated[str, argument("CONTENT", help="The photograph: a file, - or an http(s) URL.")],
+    styles: Annotated[list[str], argument("STYLES", help="One painting, or several to blend.")],
+    output: Annotated[str, option("--output", "-o", value=FILE, help="The result, .png or .jpg, or - for a PNG.")],
     size: options.Size = None,
     init: Annotated[
         str | None,
         option(
+            value=NAME_OR_FILE,
             help="Start from content, random, style, statistics (noise in the style's colours) or a picture.",
-            default="the recipe's",
+            default=the_recipes("init"),
+            complete=names(*INITS),
             panel=PICTURE,
         ),
     ] = None,
     noise: Annotated[
-        float, option(min=0, max=1, help="Share of noise in a start from a picture, 0..1.", panel=PICTURE)
+        float, option(value=NUMBER, min=0, max=1, help="Share of noise in a start from a picture.", panel=PICTURE)
     ] = 0,
-    seed: Annotated[int, option(min=0, help="Of all noise.", panel=PICTURE)] = 0,
+    seed: options.Seed = 0,
     colors: Annotated[
         str,
         option(
+            value=NAME,
             help="style; keep: the photograph's, only lightness is painted; match: the style's are matched to them.",
+            complete=names(*COLORS),
             panel=PICTURE,
         ),
-    ] = "style",
+    ] = COLORS[0],
     strength: Annotated[
-        float, option(min=0, max=1, help="Mix the result with the photograph: 0..1, 1 is all paint.", panel=PICTURE)
+        float,
+        option(value=NUMBER, min=0, max=1, help="Mix the result with the photograph; 1 is all paint.", panel=PICTURE),
     ] = 1,
     clip: Annotated[
         bool | None,
         option(
             "--clip/--no-clip",
             help="Hold levels in 0..255 throughout, not only at the end.",
-            default="the recipe's",
+            default=the_recipes("clip"),
             panel=PICTURE,
         ),
     ] = None,
-    recipe: Annotated[str, option("--recipe", "-r", help="One of the model's; see impasto recipes.", panel=STYLE)] = (
-        DEFAULT_RECIPE
-    ),
+    recipe: Annotated[
+        str,
+        option(
+            "--recipe",
+            "-r",
+            value=NAME,
+            help="One of the model's; see impasto recipes.",
+            complete=completion.recipes,
+            panel=STYLE,
+        ),
+    ] = DEFAULT_RECIPE,
     style_blend: Annotated[
-        str | None, option(help="A weight for each style, such as 3,1.", default="equal ones", panel=STYLE)
+        str | None,
+        option(value="NUMBERS", help="A weight for each style, such as 3,1.", default="equal ones", panel=STYLE),
     ] = None,
     style_scale: Annotated[
-        float, option(help="Enlarge the styles, and with them their strokes, so many times: 0.05..20.", panel=STYLE)
+        float,
+        option(
+            value=NUMBER,
+            help="Enlarge the styles, and with them their strokes, so many times: 0.05..20.",
+            panel=STYLE,
+        ),
     ] = 1,
-    content_weight: Annotated[float | None, option(help="How much content counts.", default=_OWN, panel=STYLE)] = None,
-    style_weight: Annotated[float | None, option(help="How much style counts.", default=_OWN, panel=STYLE)] = None,
+    content_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much content counts.",
+            default=the_recipes("content", "weight", among=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
+    style_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much style counts.",
+            default=the_recipes("style", "weight", among=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
     tv_weight: Annotated[
-        float | None, option(help="How much smoothness (total variation) counts.", default=_OWN, panel=STYLE)
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much smoothness (total variation) counts.",
+            default=the_recipes("tv", "weight", among=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
     ] = None,
     content_mask: Annotated[
         str | None,
         option(
+            value=FILE,
             help="A label picture of the photograph: areas of one colour are regions with a style of their own.",
-            show_default=False,
             panel=REGIONS,
         ),
     ] = None,
     style_mask: Annotated[
         list[str] | None,
         option(
+            value=FILE,
             help="A label picture of a style in the same colours, or '#rrggbb' for all of it; once for each, in order.",
-            show_default=False,
             panel=REGIONS,
         ),
     ] = None,
@@ -94,6 +149,7 @@ def stylize(
     stages: Annotated[
         int | None,
         option(
+            value=WHOLE_NUMBER,
             min=1,
             help="Sizes from coarse to fine, each twice the one before.",
             default="as many as bring the first to 400 pixels; some recipes 1",
@@ -103,24 +159,29 @@ def stylize(
     optimizer: Annotated[
         str,
         option(
+            value=NAME,
             help="lbfgs (SciPy's), lbfgs-device (the same on the GPU), or adam: less memory, more evaluations.",
+            complete=names(*OPTIMIZERS),
             panel=OPTIMISATION,
         ),
-    ] = "lbfgs",
+    ] = OPTIMIZERS[0],
     min_improvement: Annotated[
         float | None,
         option(
-            help="End a stage when 10 evaluations lower the loss by less than this fraction.",
+            value=NUMBER,
+            help="End a stage when 10 evaluations lower the loss by less than this fraction, 0..1.",
             default="never",
             panel=OPTIMISATION,
         ),
     ] = None,
     time_limit: Annotated[
-        float | None, option(help="End after so many seconds, with what there is.", default="none", panel=OPTIMISATION)
+        float | None,
+        option(value=SECONDS, help="End after this time, with what there is.", default="none", panel=OPTIMISATION),
     ] = None,
     restart_every: Annotated[
         int | None,
         option(
+            value=WHOLE_NUMBER,
             min=1,
             help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20; in one stage.",
             default="never",
@@ -128,16 +189,15 @@ def stylize(
         ),
     ] = None,
     triptych: Annotated[
-        Path | None,
-        option(help="Also write content, style and result side by side.", show_default=False, panel=MEANWHILE),
+        Path | None, option(value=FILE, help="Also write content, style and result side by side.", panel=MEANWHILE)
     ] = None,
     preview: Annotated[
-        Path | None,
-        option(help="Keep the best picture so far here, .png or .jpg.", show_default=False, panel=MEANWHILE),
+        Path | None, option(value=FILE, help="Keep the best picture so far here, .png or .jpg.", panel=MEANWHILE)
     ] = None,
     save_every: Annotated[
         int | None,
         option(
+            value=WHOLE_NUMBER,
             min=1,
             help="Keep the best picture after every so many evaluations, too: out.0050.png and so on.",
             default="never",
@@ -146,15 +206,13 @@ def stylize(
     ] = None,
     log: Annotated[
         Path | None,
-        option(
-            help="A line of JSON for every evaluation, for impasto plot: .jsonl.", show_default=False, panel=MEANWHILE
-        ),
+        option(value=FILE, help="A line of JSON for every evaluation, for impasto plot: .jsonl.", panel=MEANWHILE),
     ] = None,
     checkpoint: Annotated[
         Path | None,
         option(
+            value=FILE,
             help="Keep here, every few seconds, what --resume needs; removed with the result written.",
-            show_default=False,
             panel=MEANWHILE,
         ),
     ] = None,
@@ -173,17 +231,17 @@ def stylize(
     json: options.Json = False,
     force: options.Force = False,
     model: options.Model = None,
-    device: options.Device = "auto",
-    lowering: options.Lowering = "auto",
+    device: options.Device = DEVICES[0],
+    lowering: options.Lowering = LOWERINGS[0],
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
+    oversize: options.Oversize = False,
     gpu_memory: options.GpuMemory = None,
-    precision: options.Precision = "fp32",
+    precision: options.Precision = PRECISIONS[0],
     tf32: options.Tf32 = True,
-    conv_search: options.ConvSearch = CONV_SEARCH,
+    conv_search: options.ConvSearch = CONV_SEARCHES[0],
     conv_workspace: options.ConvWorkspace = True,
     cuda_graph: options.CudaGraph = None,
-    oversize: options.Oversize = False,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
     from impasto.cli.estimating import announce, teach
@@ -191,9 +249,9 @@ def stylize(
     from impasto.export.provision import add_missing
     from impasto.runtime.cuda import CudaOptions
     from impasto.runtime.default_model import find_model
+    from impasto.runtime.idle import idle_options
     from impasto.runtime.photographs import Photograph
-    from impasto.runtime.recipe import INITS
-    from impasto.runtime.transfer import prepare
+    from impasto.runtime.transfer import draft
 
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
     start = None if init in INITS else init
@@ -202,8 +260,7 @@ def stylize(
     wishes.check([place for place in places if place is not None], earlier)
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(model)
-    add_missing(folder, [recipe], say)  # once the pictures turn out to be some
-    transfer = prepare(
+    transfer = draft(
         photograph,
         paintings,
         model=folder,
@@ -235,11 +292,13 @@ def stylize(
         min_improvement=min_improvement,
         time_limit=time_limit,
     )
+    add_missing(folder, [recipe], say)  # once everything else holds
     if transfer.regions:
         say(str(transfer.regions))
     keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.photograph)
     made, before = (keeper.position.made, keeper.position.seconds) if keeper.position else ((), 0.0)
     estimate = announce(transfer, oversize=oversize, made=made)
+    warn_of_idle(idle_options(transfer, stages) | wishes.idle_options(transfer.plan.evaluations))
 
     def work(report: Callable[[Step], None]) -> Result:
         transfer.callback = keeper.watch(report)

@@ -14,7 +14,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
+from impasto.cli import help
 from impasto.cli.app import app
+from impasto.cli.command import GROUPS
 
 PAGE = Path(__file__).with_name("options.md")
 
@@ -24,9 +26,6 @@ _INTRODUCTION = """\
 Written by `python -m docs.options` from the commands themselves: change it there. `impasto COMMAND --help` shows the
 same on a terminal.
 """
-
-#: What stands for a value in the name of an option.
-_VALUES = {"int": "N", "float": "X", "str": "TEXT", "Path": "PATH"}
 
 
 @dataclass(frozen=True)
@@ -72,23 +71,21 @@ class _Parameter:
         if isinstance(self.info, ArgumentInfo):
             many = "..." if "list" in self.kinds else ""
             required = self.default is inspect.Parameter.empty
-            return f"`{self.name.upper()}{many}`" if required else f"`[{self.name.upper()}{many}]`"
+            return f"`{self.info.metavar}{many}`" if required else f"`[{self.info.metavar}{many}]`"
         plain = self.name.replace("_", "-")
         given = (self.info.default, *(self.info.param_decls or ()))  # typer takes the first name for a default
         names = [text for text in given if isinstance(text, str) and text.startswith("-")]
         if "bool" in self.kinds:
             return ", ".join(f"`{name}`" for name in names or [f"--{plain}/--no-{plain}"])
-        value = next(_VALUES[kind] for kind in self.kinds if kind in _VALUES)
         names = sorted(names or [f"--{plain}"], key=len, reverse=True)
-        return ", ".join(f"`{name}{'' if len(name) == 2 else f' {value}'}`" for name in names)
+        return ", ".join(f"`{name}{'' if len(name) == 2 else f' {self.info.metavar}'}`" for name in names)
 
     @property
     def text(self) -> str:
         """What it does, and within which bounds."""
-        text = (self.info.help or "").partition("  [default: ")[0]
-        low, high = self.info.min, self.info.max
-        if low is not None and high is None:
-            text += f" At least {low:g}."
+        text = self.info.help or ""
+        if within := help.bounds(self.info.min, self.info.max):
+            text += f" {within}."
         if self.info.envvar:
             text += f" Or the environment variable `{self.info.envvar}`."
         return text
@@ -96,9 +93,9 @@ class _Parameter:
     @property
     def usual(self) -> str:
         """What holds where it is not given."""
-        said = (self.info.help or "").partition("  [default: ")[2].rstrip("]")
-        if said:
-            return said
+        shown: Any = self.info.show_default
+        if callable(shown) or isinstance(shown, str):
+            return help.default_text(shown, None)
         if self.default is inspect.Parameter.empty:
             return "required"
         if isinstance(self.default, bool):
@@ -120,18 +117,21 @@ def render() -> str:
         name = entry.name or entry.callback.__name__.replace("_", "-")
         words = [p.label.strip("`") for p in _Parameter.all_of(entry.callback) if isinstance(p.info, ArgumentInfo)]
         parts += [f"## impasto {name}\n", f"    impasto {' '.join([name, *words])}\n"]
-        parts += [f"{inspect.cleandoc(entry.callback.__doc__ or '')}\n", *_tables(entry.callback)]
+        parts.append(f"{inspect.cleandoc(entry.callback.__doc__ or '')}\n")
+        parts.append("For example:\n")
+        parts.append("".join(f"    {example}\n" for example in vars(entry.callback).get("examples", ())))
+        parts += _tables(entry.callback)
     return "\n".join(parts)
 
 
 def _tables(command: Callable[..., Any]) -> Iterator[str]:
     """Yield a table for each group of a command's parameters."""
-    groups: dict[str, list[_Parameter]] = {"Arguments": [], "Options": []}
+    groups: dict[str, list[_Parameter]] = {name: [] for name in ("Arguments", "Options", *GROUPS)}
     for parameter in _Parameter.all_of(command):
         groups.setdefault(parameter.group, []).append(parameter)
     for heading, parameters in groups.items():
         if parameters:
-            rows = [f"| {p.label} | {_cell(p.text)} | {_cell(p.usual)} |" for p in parameters]
+            rows = [f"| {_cell(p.label)} | {_cell(p.text)} | {_cell(p.usual)} |" for p in parameters]
             yield "\n".join([f"| {heading} | | default |", "|---|---|---|", *rows, ""])
 
 

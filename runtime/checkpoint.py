@@ -31,6 +31,7 @@ from impasto.runtime.record import Origin
 from impasto.runtime.transfer import Position, Step, Transfer
 from impasto.runtime.watch import Log, Watcher
 from impasto.text import shown
+from impasto.wording import option
 
 #: Raised whenever a reader of older checkpoints would be misled.
 FORMAT = 1
@@ -169,14 +170,15 @@ class Checkpoint:
         except MemoryError:
             raise
         except Exception:  # whatever is wrong, it is another file
-            raise InputError(f"{where}: is damaged, or no checkpoint of impasto; begin anew with --force") from None
+            anew = f"begin anew with {option('force', True)}"
+            raise InputError(f"{where}: is damaged, or no checkpoint of impasto; {anew}") from None
         if found != FORMAT:
             advice = "resume with the impasto that wrote it"
             raise InputError(f"{where}: is of format {shown(found)}, not {FORMAT}; {advice}")
         try:
             return cls._of(plain.build(_About, about, "about"), archive)
         except (ValueError, KeyError, InputError) as error:
-            raise InputError(f"{where}: is damaged ({error}); begin anew with --force") from None
+            raise InputError(f"{where}: is damaged ({error}); begin anew with {option('force', True)}") from None
 
     @classmethod
     def _of(cls, about: _About, archive: npz.Archive) -> Checkpoint:
@@ -221,8 +223,8 @@ class Checkpoint:
             more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
             what = "; ".join([*found[:_TOLD], *more])
             raise InputError(
-                f"{_where(path)}: is of another run ({what}); name another --checkpoint, or begin anew with "
-                "--force and without --resume"
+                f"{_where(path)}: is of another run ({what}); name another {option('checkpoint')}, or begin anew with "
+                f"{option('force', True)} and without {option('resume', True)}"
             )
 
     def _other_plan(self, plan: Plan) -> list[str]:

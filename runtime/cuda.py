@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from impasto.defaults import CONV_SEARCH
+from impasto.defaults import CONV_SEARCHES
 from impasto.runtime import plain
 from impasto.runtime.errors import InputError
+from impasto.wording import option
 
 #: How cuDNN's algorithm for a convolution is found -> what onnxruntime calls it.
 SEARCHES: Mapping[str, str] = MappingProxyType(
@@ -54,16 +55,16 @@ class CudaOptions:
 
     memory: float | None = None
     tf32: bool = True
-    search: str = CONV_SEARCH
+    search: str = CONV_SEARCHES[0]
     workspace: bool = True
     graph: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.memory, (int, float)) and not LEAST_MEMORY <= self.memory < math.inf:
-            raise InputError(f"gpu_memory is {self.memory:g}; expected gibibytes, {LEAST_MEMORY:g} or more")
-        plain.check(self)
+            raise InputError(f"{option('cuda.memory')} is {self.memory:g}; expected {LEAST_MEMORY:g} or more, in GiB")
+        plain.check(self, "cuda", option)
         if self.search not in SEARCHES:
-            raise InputError(f"convolution search {self.search!r}: expected {', '.join(SEARCHES)}")
+            raise InputError(f"{option('cuda.search')} {self.search!r}: expected {', '.join(SEARCHES)}")
 
     @property
     def recorded(self) -> bool:

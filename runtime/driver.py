@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from impasto.runtime.errors import DeviceError
+from impasto.wording import option
 
 #: The driver's library, on Linux and on Windows.
 DRIVER = ("libcuda.so.1", "nvcuda.dll")
@@ -22,7 +23,11 @@ CUDA_PARTS = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dl
 _NO_DEVICE = 100
 
 _NAME_BYTES = 100
-_ADVICE = "or use --device cpu"
+
+
+def _or_cpu() -> str:
+    """Return the advice that helps without a GPU."""
+    return f"or use {option('device', 'cpu')}"
 
 
 def runtime_libraries(version: str) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ def gpus() -> list[str]:
     """
     driver = load_library(DRIVER)
     if driver is None:
-        raise DeviceError(f"NVIDIA's driver does not load; install it, {_ADVICE}")
+        raise DeviceError(f"NVIDIA's driver does not load; install it, {_or_cpu()}")
     count, device, names = ctypes.c_int(), ctypes.c_int(), list[str]()
     error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     for number in range(count.value):
@@ -80,7 +85,7 @@ def gpus() -> list[str]:
         error = error or driver.cuDeviceGetName(name, _NAME_BYTES, device)
         names.append(name.value.decode("utf-8", "replace"))
     if error not in (0, _NO_DEVICE):
-        raise DeviceError(f"NVIDIA's driver fails (CUDA error {error}); check it with nvidia-smi, {_ADVICE}")
+        raise DeviceError(f"NVIDIA's driver fails (CUDA error {error}); check it with nvidia-smi, {_or_cpu()}")
     return names
 
 
@@ -117,12 +122,12 @@ def check_gpu(number: int, wanted: str) -> None:
     """
     found = gpus()
     if not found:
-        raise DeviceError(f"NVIDIA's driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, {_ADVICE}")
+        raise DeviceError(f"NVIDIA's driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, {_or_cpu()}")
     if number >= len(found):
         has = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(found))
-        raise DeviceError(f"no such GPU; choose one of {has}, {_ADVICE}")
+        raise DeviceError(f"no such GPU; choose one of {has}, {_or_cpu()}")
     served = version_of(load_library(DRIVER), "cuDriverGetVersion")
     if served and wanted and not serves(served, wanted):
         raise DeviceError(
-            f"NVIDIA's driver serves CUDA {served}, and onnxruntime needs {wanted}; install a newer driver, {_ADVICE}"
+            f"NVIDIA's driver serves CUDA {served}, and onnxruntime needs {wanted}; install a newer driver, {_or_cpu()}"
         )

@@ -28,6 +28,7 @@ from impasto.runtime.session import Placement, foreseen
 from impasto.runtime.sizes import MIN_SIDE, fitted_size
 from impasto.runtime.timings import Timing, Timings, kind_of
 from impasto.runtime.transfer import Result, Step, Transfer
+from impasto.wording import option
 
 Sizes = Sequence[tuple[int, int]]
 
@@ -191,13 +192,13 @@ class Estimate:
         """Whether the memory will do even at worst, as far as that is known."""
         return self.at_most is None or self.available is None or self.at_most <= self.available
 
-    def check(self, options: Collection[str] = ("--size", "--low-memory")) -> None:
+    def check(self, options: Collection[str] = ("size", "low_memory")) -> None:
         """Refuse a picture that does not fit.
 
         Parameters
         ----------
         options
-            What the user can choose, beside ``--oversize``: the text names nothing else.
+            What the user can choose, beside ``oversize``: the text names nothing else.
 
         Raises
         ------
@@ -207,11 +208,11 @@ class Estimate:
         if self.fits:
             return
         assert self.memory is not None and self.at_most is not None and self.available is not None
-        ways = ["add --low-memory"] if self.low_memory_fits and "--low-memory" in options else []
-        if self.largest and "--size" in options:
-            ways.append("choose --size {}x{}, the largest that fits".format(*self.largest))
+        ways = [f"add {option('low_memory', True)}"] if self.low_memory_fits and "low_memory" in options else []
+        if self.largest and "size" in options:
+            ways.append(f"choose {option('size', '{}x{}'.format(*self.largest))}, the largest that fits")
         ways += [f"raise the limit of {self.limit}"] if self.limit else []
-        ways.append("try it all the same with --oversize")
+        ways.append(f"try it all the same with {option('oversize', True)}")
         within = f" within {self.limit}" if self.limit else ""
         raise InputError(
             f"size {self.width}x{self.height}: takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of "

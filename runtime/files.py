@@ -24,6 +24,7 @@ from pathlib import Path
 from impasto import unfinished
 from impasto.runtime.errors import NameTaken, OutputError
 from impasto.text import printable
+from impasto.wording import option
 
 #: The longest name of a file, where the system does not say.
 _LONGEST_NAME = 255
@@ -172,7 +173,7 @@ def check(path: Path, force: bool, inputs: Sequence[Path], *, again: bool = Fals
         if are_same(path, other):
             raise OutputError(f"{what}: is one of the pictures to be read; choose another name")
     if target.exists() and not force:
-        raise OutputError(f"{what}: exists already; choose another name, or replace it with --force")
+        raise OutputError(f"{what}: exists already; choose another name, or replace it with {option('force', True)}")
     if target.exists() and _is_protected(target):
         raise OutputError(f"{what}: is another user's, in a folder where nobody else replaces it; choose another name")
     with unfinished.unbroken():

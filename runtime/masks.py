@@ -25,6 +25,7 @@ from impasto.runtime.photographs import Photograph, Picture, read_picture
 from impasto.runtime.pictures import as_list
 from impasto.runtime.places import Place
 from impasto.runtime.sizes import MIN_SIDE
+from impasto.wording import option
 
 #: float32 [1, R, H, W], 0..1: how much each pixel belongs to each of R regions. Over a content picture they sum to 1;
 #: in a style picture, what is in none of the content's regions counts nowhere.
@@ -306,10 +307,12 @@ class Regions:
         if content_mask is None and not masks:
             return None
         if content_mask is None:
-            raise InputError("content mask: none given beside the style masks; give both, or neither")
+            what, beside = option("content_mask"), option("style_masks")
+            raise InputError(f"{what}: none given beside {beside}; give both, or neither")
         content = read_labels(content_mask, "content mask")
         if len(masks) != styles:
-            raise InputError(f"style masks: {len(masks)} given for {styles} styles; give one for each, in their order")
+            given = f"{option('style_masks')}: {len(masks)} given for {styles} styles"
+            raise InputError(f"{given}; give one for each, in their order")
         read = tuple(read_labels(mask, f"style mask {k}") for k, mask in enumerate(masks, 1))
         of_styles = tuple(tuple(_counterpart(color, content, style) for color in content.colors) for style in read)
         for number, (color, share) in enumerate(zip(content.colors, content.shares, strict=True)):
@@ -400,7 +403,7 @@ class Regions:
 def _as_masks(masks: Mask | Sequence[Mask] | None) -> list[Mask]:
     if masks is None:
         return []
-    return [masks] if isinstance(masks, Labels) else as_list(masks, "style masks")
+    return [masks] if isinstance(masks, Labels) else as_list(masks, option("style_masks"))
 
 
 def _counterpart(color: Color, content: Labels, style: Labels) -> int | None:

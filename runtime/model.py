@@ -11,10 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from impasto.model_folders import recipes_in
 from impasto.runtime import plain
 from impasto.runtime.default_model import folder_to_write
 from impasto.runtime.errors import ModelError, RecipeError
-from impasto.runtime.recipe import Recipe
+from impasto.runtime.recipe import Recipe, builtin_recipes, guess_recipe
 from impasto.runtime.terms import LayerSize
 from impasto.text import shown
 
@@ -260,8 +261,7 @@ class ModelFolder:
 
     def recipes(self) -> tuple[str, ...]:
         """Return the names of the recipes that were exported into this folder."""
-        suffix = graph_file("", DIRECT, OBJECTIVE)
-        return tuple(sorted(p.name.removesuffix(suffix) for p in self.path.glob(f"*{suffix}")))
+        return recipes_in(self.path)
 
     def graph(self, recipe: str, kind: str, lowering: str = DIRECT) -> Path:
         """Return the path of a graph.
@@ -273,13 +273,20 @@ class ModelFolder:
         """
         if recipe not in self.recipes():
             raise ModelError(
-                f"model {self.path} has no recipe {recipe!r}; it has {', '.join(self.recipes())}; "
-                f"add it with: {export_command(self.path, '--recipe', recipe)}"
+                f"model {self.path} has no recipe {shown(recipe)}; it has {', '.join(self.recipes())}; "
+                f"{self._how_to_have(recipe)}"
             )
         path = self.path / graph_file(recipe, lowering, kind)
         if not path.is_file():
             raise ModelError(f"model {self.path}: {path.name} is missing; {self._again}")
         return path
+
+    def _how_to_have(self, recipe: str) -> str:
+        """Return what to do for a recipe that the folder lacks."""
+        if recipe in builtin_recipes() or recipe.endswith(".toml"):
+            return f"add it with: {export_command(self.path, '--recipe', shlex.quote(recipe))}"
+        own = export_command(self.path, "--recipe", "FILE.toml")
+        return f"{guess_recipe(recipe, self.recipes())}; add one of your own with: {own}"
 
     def algebra(self, name: str) -> Path:
         """Return the path of one of the `ALGEBRA`.

@@ -50,6 +50,7 @@ from impasto.runtime.terms import (
     target_of,
     weight_of,
 )
+from impasto.wording import option
 
 Targets = dict[str, NDArray[np.float32]]
 
@@ -190,9 +191,10 @@ class Objective:
         where = Placement(device, lowering, threads, low_memory, cuda, precision)
         objective = on_device(where, measure_and_open)
         if precision == "fp16" and objective.device == "cpu":
-            warnings.warn("precision fp16: on a CPU it only takes longer; leave it out", RuntimeWarning, stacklevel=3)
+            told = f"{option('precision', precision)}: on a CPU it only takes longer; leave it out"
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
         if lowering == WINOGRAD and objective.device != "cpu":
-            told = "lowering winograd: is made for CPUs, and some of it runs on one; leave it out"
+            told = f"{option('lowering', lowering)}: is made for CPUs, and some of it runs on one; leave it out"
             warnings.warn(told, RuntimeWarning, stacklevel=3)
         if objective.metadata.random_weights:
             warnings.warn(

@@ -11,13 +11,14 @@ import re
 import types
 import typing
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
 from impasto.runtime.errors import InputError
 from impasto.text import shown
+from impasto.wording import of_data
 
 T = TypeVar("T")
 
@@ -112,7 +113,8 @@ def build(type_: type[T], data: object, key: str = "") -> T:
         if name not in data and field.default is field.default_factory is MISSING:
             raise Misfit(f"{prefix}{name} is missing")
     hints = _hints(schema)
-    return type_(**{name: _converted(hints[name], value, prefix + name) for name, value in data.items()})
+    with of_data():
+        return type_(**{name: _converted(hints[name], value, prefix + name) for name, value in data.items()})
 
 
 def _bare(name: object) -> str:
@@ -137,10 +139,15 @@ def _converted(type_: Any, value: Any, key: str) -> Any:
     return value
 
 
-def check(instance: object, key: str = "") -> None:
+def check(instance: object, key: str = "", called: Callable[[str], str] = str) -> None:
     """Refuse a dataclass some of whose fields hold values of other types than they declare.
 
     A whole number does where a number is expected, true and false for no number. Numbers are finite.
+
+    Parameters
+    ----------
+    called
+        Returns what messages call a field: see `impasto.wording.option`.
 
     Raises
     ------
@@ -150,7 +157,7 @@ def check(instance: object, key: str = "") -> None:
     prefix = f"{key}." if key else ""
     own: Any = type(instance)
     for name, type_ in _hints(own).items():
-        _check(type_, getattr(instance, name), prefix + name)
+        _check(type_, getattr(instance, name), called(prefix + name))
 
 
 def _check(type_: Any, value: Any, key: str) -> None:
@@ -174,6 +181,17 @@ def _check(type_: Any, value: Any, key: str) -> None:
             raise Misfit(f"{key} is {shown(value)}; expected {len(parts)} numbers")
         for item in value:
             _check(parts[0], item, key)
+
+
+def check_number(value: object, key: str) -> None:
+    """Refuse what is no finite number.
+
+    Raises
+    ------
+    Misfit
+        Names the key.
+    """
+    _check(float, value, key)
 
 
 def check_sha256(text: str, key: str) -> None:

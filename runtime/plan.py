@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from impasto.defaults import COLORS, INITS, OPTIMIZERS
 from impasto.runtime import plain
 from impasto.runtime.errors import InputError
 from impasto.runtime.plain import expect
-from impasto.runtime.recipe import INITS, MOST_EVALUATIONS, Recipe
+from impasto.runtime.recipe import MOST_EVALUATIONS, Recipe
 from impasto.runtime.sizes import MAX_SIDE, MIN_SIDE
 from impasto.text import shown
-
-COLORS = ("style", "keep", "match")
-OPTIMIZERS = ("lbfgs", "lbfgs-device", "adam")
+from impasto.wording import option
 
 #: The `init` of a run that starts from a picture of the user's.
 PICTURE = "picture"
@@ -174,31 +173,34 @@ class Plan:
         InputError
             One line that names the value and says what was expected.
         """
-        plain.check(self)
+        plain.check(self, called=option)
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}", least=0 if 1 < number == len(self.stages) else 1)
         expect(bool(self.stages), "stages: none; expected one or more")
-        _in_range("evaluations", self.evaluations, 1, MOST_EVALUATIONS)
+        _in_range(option("evaluations"), self.evaluations, 1, MOST_EVALUATIONS)
         for restart in self.restarts:
             _in_range("restarts", restart, 1, MOST_EVALUATIONS)
-        _in_range("seed", self.seed, 0)
+        _in_range(option("seed"), self.seed, 0)
         for name in ("noise", "strength"):
-            _in_range(name, getattr(self, name), 0, 1)
-        _in_range("style_scale", self.style_scale, *SCALES)
+            _in_range(option(name), getattr(self, name), 0, 1)
+        _in_range(option("style_scale"), self.style_scale, *SCALES)
         for name, low, high in (
             ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
         ):  # fmt: skip
             if (value := getattr(self, name)) is not None:
-                _in_range(name, value, low, high)
+                _in_range(option(name), value, low, high)
         for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", OPTIMIZERS)):
             value = getattr(self, name)
             expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
-            expect(value in choices, f"{name} {shown(value)}: expected {expected}")
+            expect(value in choices, f"{option(name)} {shown(value)}: expected {expected}")
         for share in self.blend:
             _in_range("blend", share, 0, 1)
         expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
         restarted = self.optimizer != "lbfgs" and self.restart_every is not None
-        expect(not restarted, f"restart_every: restarts are SciPy's; leave it out with optimizer {self.optimizer}")
+        expect(
+            not restarted,
+            f"{option('restart_every')}: restarts are SciPy's; leave it out with {option('optimizer', self.optimizer)}",
+        )
         terms = (self.recipe.content, self.recipe.style, self.recipe.tv)
         expect(any(term.weight for term in terms), "weights: all are 0, and so is any picture's loss; raise one")
 
@@ -271,15 +273,16 @@ def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float,
     if blend is None:
         return (1 / styles,) * styles
     if not isinstance(blend, Sized):
-        raise InputError(f"style_blend is {shown(blend)}; expected a list of weights, one for each style")
+        raise InputError(f"{option('style_blend')} is {shown(blend)}; expected a list of weights, one for each style")
     if len(blend) != styles:
-        raise InputError(f"style_blend has {len(blend)} weights for {styles} styles; give one for each")
+        raise InputError(f"{option('style_blend')} has {len(blend)} weights for {styles} styles; give one for each")
     try:
         weights = [float(weight) for weight in blend]
     except (TypeError, ValueError, OverflowError):
         weights = [math.nan]
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
-        raise InputError(f"style_blend {', '.join(map(shown, blend))}: expected weights of 0 or more, and one above")
+        given = ", ".join(map(shown, blend))
+        raise InputError(f"{option('style_blend')} {given}: expected weights of 0 or more, and one above")
     if math.isinf(sum(weights)):
         weights = [weight / max(weights) for weight in weights]
     return tuple(weight / sum(weights) for weight in weights)

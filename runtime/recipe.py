@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.defaults import INITS
+from impasto.recipe_files import recipe_files
 from impasto.runtime import plain
 from impasto.runtime.errors import RecipeError
 from impasto.runtime.plain import expect
 from impasto.runtime.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
-from impasto.text import shown
+from impasto.text import nearest, shown
+from impasto.wording import option
 
 POOLINGS = ("max", "average")
-INITS = ("random", "content", "style", "statistics")
 FITS = ("stretch", "area", "same")
 NOISES = ("uniform", "normal")
 
@@ -65,6 +66,15 @@ def _check_weight(key: str, value: float) -> None:
     ok = value == 0 or LEAST_WEIGHT <= value <= MOST_WEIGHT
     why = "; with more, the start has no finite loss" if value > MOST_WEIGHT else ""
     expect(ok, f"{key} is {shown(value)}; expected 0, or {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}{why}")
+
+
+def _check_given(name: str, weight: float) -> None:
+    """Refuse a weight that the user gives instead of the recipe's."""
+    try:
+        plain.check_number(weight, name)
+        _check_weight(name, weight)
+    except plain.Misfit as refused:
+        raise RecipeError(str(refused)) from None
 
 
 @dataclass(frozen=True)
@@ -252,6 +262,9 @@ class Recipe:
         RecipeError
             When a weight is neither 0 nor one from `LEAST_WEIGHT` to `MOST_WEIGHT`.
         """
+        for name, weight in (("content_weight", content), ("style_weight", style), ("tv_weight", tv)):
+            if weight is not None:
+                _check_given(option(name), weight)
         return replace(
             self,
             content=self.content if content is None else replace(self.content, weight=content),
@@ -292,7 +305,7 @@ def parse_size(text: str) -> Size:
     sides = [int(side) for side in match.groups() if side] if match else []
     if not all(sides) or not sides:
         expected = "the long side in pixels (512), WIDTHxHEIGHT (300x200) or content"
-        raise RecipeError(f"size {shown(text)}: expected {expected}")
+        raise RecipeError(f"{option('size')} {shown(text)}: expected {expected}")
     return (sides[0], sides[1]) if len(sides) == 2 else sides[0]
 
 
@@ -314,8 +327,14 @@ def scaled_size(size: float | tuple[int, int], size_of: str, width: int, height:
 
 def builtin_recipes() -> tuple[str, ...]:
     """Return the names of the recipes that come with the program."""
-    files = resources.files("impasto.runtime").joinpath("recipes").iterdir()
-    return tuple(sorted(Path(f.name).stem for f in files if f.name.endswith(".toml")))
+    return tuple(recipe_files())
+
+
+def guess_recipe(name: str, others: Iterable[str] = ()) -> str:
+    """Return what to say of a name that is no recipe's: the nearest of `others` and of those that come along."""
+    near = nearest(name, {*builtin_recipes(), *others})
+    meant = f"did you mean {near}? " if near else ""
+    return f"{meant}{', '.join(builtin_recipes())} come along, and impasto recipes tells of them"
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -328,11 +347,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     text = str(name_or_path)
     if text in builtin_recipes():
-        source = resources.files("impasto.runtime").joinpath("recipes", f"{text}.toml").read_text("utf-8")
-        return _parse(source, text, f"recipe {text!r}")
+        return _parse(recipe_files()[text].read_text("utf-8"), text, f"recipe {text!r}")
     path = Path(text)
     if path.suffix != ".toml":
-        raise RecipeError(f"recipe {text!r}: expected one of {', '.join(builtin_recipes())}, or a path to a .toml file")
+        raise RecipeError(f"recipe {shown(text)}: there is none; {guess_recipe(text)}; or give a path to a .toml file")
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST_FILE + 1)

@@ -31,6 +31,7 @@ from impasto.runtime.places import Place
 from impasto.runtime.plan import PICTURE, Plan
 from impasto.runtime.session import Placement, import_onnxruntime, read_metadata
 from impasto.text import shown
+from impasto.wording import option
 
 if TYPE_CHECKING:
     from impasto.runtime.transfer import Transfer
@@ -470,5 +471,5 @@ class Record:
             if getattr(own, part) != getattr(wanted, part):
                 raise InputError(
                     f"model {model}: its recipe {wanted.name!r} has another {part} than the one the picture was made "
-                    "with; name the model that was used with --model"
+                    f"with; name the model that was used with {option('model')}"
                 )

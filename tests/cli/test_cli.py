@@ -47,7 +47,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # --- help and usage -------------------------------------------------------------------------------------------
 
-HEAVY = {"numpy", "scipy", "onnxruntime", "onnx", "PIL", "torch", "h5py", "safetensors", "rich"}
+HEAVY = {"numpy", "scipy", "onnxruntime", "onnx", "PIL", "torch", "h5py", "safetensors", "rich", "pydantic"}
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("stylize", "--help"), ("export", "--help")])
@@ -78,9 +78,6 @@ def test_help_is_shown_when_nothing_is_asked_for() -> None:
     [
         (("paint",), "No such command"),
         (("--colour",), "No such option"),
-        (("stylize",), "Missing argument"),
-        (("stylize", "photo.png"), "Missing argument"),
-        (("stylize", "photo.png", "painting.jpg"), "Missing option"),
         (("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--evaluations", "many"), "--evaluations"),
         (("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--seed", "-1"), "--seed"),
         (("info", "one", "two"), "unexpected extra argument"),
@@ -168,16 +165,16 @@ def test_bad_pictures_are_refused(desk: Path, model: Path, role: str, kind: str)
         (("-o", "out.png", "--triptych", "out.bmp"), "unknown format '.bmp'"),
         (("-o", "out.png", "--triptych", "../desk/out.png"), "is also the triptych"),
         (("-o", "out.png", "--size", "31"), "expected 32 or more"),
-        (("-o", "out.png", "--size", "large"), "size 'large'"),
+        (("-o", "out.png", "--size", "large"), "--size 'large'"),
         (("-o", "out.png", "--size", "9" * 5000), "expected the long side"),
-        (("-o", "out.png", "--evaluations", "0"), "evaluations is 0"),
-        (("-o", "out.png", "--threads", "0"), "threads is 0"),
+        (("-o", "out.png", "--evaluations", "0"), "--evaluations is 0"),
+        (("-o", "out.png", "--threads", "0"), "--threads is 0"),
         (("-o", "out.png", "--restart-every", "0"), "--restart-every"),
-        (("-o", "out.png", "--device", "tpu"), "device 'tpu'"),
+        (("-o", "out.png", "--device", "tpu"), "--device 'tpu'"),
         (("-o", "out.png", "--recipe", "monet"), "no recipe 'monet'"),
-        (("-o", "out.png", "--content-weight", "-1"), "content.weight is -1"),
-        (("-o", "out.png", "--style-weight", "nan"), "style.weight is nan"),
-        (("-o", "out.png", "--tv-weight", "inf"), "tv.weight is inf"),
+        (("-o", "out.png", "--content-weight", "-1"), "--content-weight is -1"),
+        (("-o", "out.png", "--style-weight", "nan"), "--style-weight is nan"),
+        (("-o", "out.png", "--tv-weight", "inf"), "--tv-weight is inf"),
         (("-o", "out.png", "--model", "missing"), "no such folder"),
         (("-o", "out.png", "--model", "photo.png"), "expected a folder, not a file"),
         (("-o", "out.png", "--model", "empty"), "holds no exported graphs"),
@@ -303,9 +300,9 @@ def test_the_demo_writes_a_triptych(desk: Path, model: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--device", "tpu"), "device 'tpu'"),
-        (("--threads", "0"), "threads is 0"),
-        (("--size", "large"), "size 'large'"),
+        (("--device", "tpu"), "--device 'tpu'"),
+        (("--threads", "0"), "--threads is 0"),
+        (("--size", "large"), "--size 'large'"),
         (("--size", "31"), "expected 32 or more"),
         (("-o", "new/folder/out.gif"), "unknown format '.gif'"),
         (("-o", f"new/folder/{'a' * 300}.png"), "its name is "),
@@ -571,10 +568,10 @@ def test_a_folder_of_other_things_is_never_replaced(desk: Path, mine: Path) -> N
         (("--recipe", "monet"), "recipe 'monet'"),
         (("--recipe", "mine.toml", "--recipe", "mine.toml"), "given twice"),
         (("--recipe", "deep.toml", "--network", "vgg16"), "vgg16 has no layer block3_conv4"),
-        (("--network", "vgg11"), "vgg11"),
+        (("--network", "vgg11"), "--network 'vgg11'"),
         (("--weights", "missing.npz"), "missing.npz"),
         (("--weights", "photo.png"), "photo.png"),
-        (("--preprocessing", "imagenet"), "imagenet"),
+        (("--preprocessing", "imagenet"), "--preprocessing 'imagenet'"),
     ],
 )
 def test_bad_exports_write_nothing(desk: Path, mine: Path, options: Sequence[str], reason: str) -> None:

@@ -93,7 +93,7 @@ def test_a_recipe_that_comes_along_is_exported_on_first_use_and_never_again(desk
 def test_another_recipe_that_is_missing_is_an_error_that_names_the_command(desk: Path, copy: Path) -> None:
     before = contents(copy)
     refused = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, "-r", "monet")
-    assert_refused(refused, f"add it with: impasto export --output {copy} --recipe monet")
+    assert_refused(refused, f"add one of your own with: impasto export --output {copy} --recipe FILE.toml")
     assert contents(copy) == before
 
 
@@ -102,6 +102,48 @@ def test_bad_pictures_are_refused_before_anything_is_exported(desk: Path, copy: 
     done = impasto_("stylize", "photo.png", "missing.jpg", "-o", "out.png", "--model", copy, "-r", "gatys")
     assert_refused(done, "missing.jpg")
     assert contents(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--size", "nonsense"), "--size 'nonsense'"),
+        (("--style-weight", "-1"), "--style-weight is -1"),
+        (("--style-blend", "1,2"), "--style-blend has 2 weights"),
+        (("--device", "tpu"), "--device 'tpu'"),
+        (("--conv-search", "luck"), "--conv-search 'luck'"),
+        (("--content-mask", "#ff0000"), "--style-mask: 0 given"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_exported(
+    desk: Path, copy: Path, options: tuple[str, str], reason: str
+) -> None:
+    before = contents(copy)
+    inputs = ("photo.png", "painting.jpg", "-o", "out.png", "--model", copy, "-r", "gatys")
+    assert_refused(impasto_("stylize", *inputs, *options), reason)
+    assert contents(copy) == before
+
+
+def test_a_bad_size_of_a_sheet_is_refused_before_anything_is_exported(desk: Path, copy: Path) -> None:
+    before = contents(copy)
+    inputs = ("photo.png", "--style", "painting.jpg", "-o", "sheet.png", "--model", copy, "-r", "gatys")
+    assert_refused(impasto_("sheet", *inputs, "--size", "nonsense"), "--size 'nonsense'")
+    assert contents(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ("gatsy", "did you mean gatys? crowson, gatys, impasto, "),
+        ("zzz", "; crowson, gatys, impasto, "),
+        ("othr", "did you mean other? "),
+    ],
+)
+def test_a_recipe_that_there_is_not_advises_what_works(desk: Path, copy: Path, recipe: str, told: str) -> None:
+    done = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, "-r", recipe)
+    assert_refused(done, f"model {copy} has no recipe '{recipe}'; it has other, small; ")
+    assert told in done.stderr
+    assert "titu come along, and impasto recipes tells of them" in done.stderr
 
 
 @pytest.mark.parametrize("command", [("info",), ("stylize", "photo.png", "painting.jpg", "-o", "out.png")])

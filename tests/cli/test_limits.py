@@ -198,7 +198,7 @@ def test_more_threads_than_processors_are_refused_and_so_are_none(small_model: P
         ("sheet", "photo.png", "--style", "painting.jpg", "-o", "sheet.png", "--recipe", "small"),
         ("demo", "-o", "demo.png"),
     ):
-        assert_refused(impasto_(*arguments, *shared), f"threads is {threads}; expected 1")
+        assert_refused(impasto_(*arguments, *shared), f"--threads is {threads}; expected 1")
     assert contents(desk) == before
 
 
@@ -219,4 +219,4 @@ def test_a_record_of_a_larger_machine_is_made_again_with_fewer_threads_and_a_war
     assert f"warning: the bits may differ: threads {TOO_MANY - 1} instead of 999" in done.stderr
     assert Path("again.png").exists()
     many = impasto_("rerun", "made.png", "-o", "more.png", "--model", small_model, "--threads", TOO_MANY)
-    assert_refused(many, f"threads is {TOO_MANY}")
+    assert_refused(many, f"--threads is {TOO_MANY}")

@@ -57,7 +57,7 @@ def test_regions_are_told_and_a_rerun_finds_the_masks_again(model: Path, picture
 @pytest.mark.parametrize(
     ("masks", "reason"),
     [
-        (("--content-mask", "mask.png"), "style masks: 0 given for 2 styles"),
+        (("--content-mask", "mask.png"), "--style-mask: 0 given for 2 styles"),
         (("--content-mask", "mask.png", "--style-mask", "#dc1e14", "--style-mask", "#dc1e14"), "region #141edc of the"),
         (("--content-mask", "none.png"), "picture none.png: no such file"),
         (

@@ -112,7 +112,7 @@ def test_a_pipe_leads_through() -> None:
         (("-o", "result.png", "--force"), "one of the pictures to be read"),
         (("-o", "photo.png", "--force"), "one of the pictures to be read"),
         (("-o", "result.jpg"), "exists already"),
-        (("-o", "out.png", "--colors", "match"), "colors 'match': expected style or keep"),
+        (("-o", "out.png", "--colors", "match"), "--colors 'match': expected style or keep"),
         (("-o", "out.png", "--strength", "1.5"), "--strength"),
         (("-o", "-", "--json"), "name a file"),
     ],

@@ -92,8 +92,8 @@ def test_text_fits_a_terminal_and_names_every_layer() -> None:
     [
         (("monet",), "recipe 'monet'"),
         (("--size", "content"), "there is no picture here"),
-        (("--size", "16"), "expected 32 or more"),
-        (("--size", "big"), "size 'big'"),
+        (("--size", "16"), "--size: 16x16 pixels; expected 32 or more"),
+        (("--size", "big"), "--size 'big'"),
         (("--model", "missing"), "no such folder"),
     ],
 )

@@ -89,7 +89,7 @@ def test_everything_asked_for_is_there_and_the_checkpoint_is_gone(desk: Path) ->
         (("--save-every", "3"), "out.0003.png: exists already"),
         (("--save-every", "3", "--init", "out.0003.png", "--force"), "is one of the pictures to be read"),
         (("--save-every", "2", "--preview", "out.0004.png"), "--save-every: out.0004.png is also the preview"),
-        (("--stages", "2", "--restart-every", "20"), "stages is 2: with restart_every there is one"),
+        (("--stages", "2", "--restart-every", "20"), "--stages is 2: with --restart-every there is one"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused_before_any_work(

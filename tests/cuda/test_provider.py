@@ -167,7 +167,7 @@ def test_a_device_that_is_too_small_is_told_in_one_line(
 ) -> None:
     """The weights do not fit, or what measures the targets, or the evaluation."""
     device.stand_in_has(megabytes * MIB)
-    said = rf"^gatys\.direct\.{graph}\.onnx: out of memory on cuda:0; choose a smaller --size, or --device cpu$"
+    said = rf"^gatys\.direct\.{graph}\.onnx: out of memory on cuda:0; choose a smaller size, or device='cpu'$"
     with pytest.raises(MemoryShortage, match=said):
         opened(everything, size=512, device=device_is)
 
@@ -205,7 +205,7 @@ def test_a_limit_is_kept(everything: Path, device: Any) -> None:
     before = device.stand_in_used()
     opened(everything, size=512, cuda=CudaOptions(memory=0.9))
     assert device.stand_in_peak() - before < GIB
-    with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller --size, or --device cpu"):
+    with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller size, or device='cpu'"):
         opened(everything, size=512, cuda=CudaOptions(memory=0.25))
 
 

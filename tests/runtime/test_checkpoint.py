@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(checkpoint: Checkpoint, dat
 def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "run.impasto"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"is damaged, or no checkpoint of impasto; begin anew with --force"):
+    with pytest.raises(InputError, match=r"is damaged, or no checkpoint of impasto; begin anew with force=True"):
         Checkpoint.read(path)
     with pytest.raises(InputError, match="cannot be read"):
         Checkpoint.read(tmp_path)

@@ -62,7 +62,7 @@ def test_a_driver_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, broken
 
 def test_a_driver_that_does_not_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, None)
-    with pytest.raises(DeviceError, match="NVIDIA's driver does not load; install it, or use --device cpu"):
+    with pytest.raises(DeviceError, match="NVIDIA's driver does not load; install it, or use device='cpu'"):
         driver.gpus()
 
 
@@ -73,7 +73,7 @@ def test_a_gpu_that_is_not_there_is_refused_and_those_that_are_named(monkeypatch
         driver.check_gpu(2, "")
     installed(monkeypatch, Driver(init=100))
     with pytest.raises(
-        DeviceError, match=r"driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, or use --device cpu"
+        DeviceError, match=r"driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, or use device='cpu'"
     ):
         driver.check_gpu(0, "")
 

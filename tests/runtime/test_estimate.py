@@ -314,7 +314,7 @@ def test_what_does_not_fit_is_refused_with_the_largest_size_that_does() -> None:
         TOO_LARGE.check()
     assert str(refused.value) == (
         "size 4096x3072: takes 52 GB to 61 GB of memory, and 12 GB are available; "
-        "choose --size 1920x1440, the largest that fits, or try it all the same with --oversize"
+        "choose size='1920x1440', the largest that fits, or try it all the same with oversize=True"
     )
 
 
@@ -324,17 +324,17 @@ def test_a_limit_is_named_and_raising_it_is_advised() -> None:
 
 
 def test_only_what_a_command_can_change_is_advised() -> None:
-    with pytest.raises(InputError, match=r"12 GB are available; try it all the same with --oversize$"):
+    with pytest.raises(InputError, match=r"12 GB are available; try it all the same with oversize=True$"):
         replace(TOO_LARGE, low_memory_fits=True).check(())
 
 
 def test_low_memory_is_named_where_it_helps() -> None:
-    with pytest.raises(InputError, match=r"; add --low-memory, or choose --size 1920x1440"):
+    with pytest.raises(InputError, match=r"; add low_memory=True, or choose size='1920x1440'"):
         replace(TOO_LARGE, low_memory_fits=True).check()
 
 
 def test_where_no_size_fits_none_is_named() -> None:
-    with pytest.raises(InputError, match=r"are available; try it all the same with --oversize$"):
+    with pytest.raises(InputError, match=r"are available; try it all the same with oversize=True$"):
         replace(TOO_LARGE, largest=None).check()
 
 
@@ -364,6 +364,6 @@ def test_a_transfer_that_does_not_fit_is_told_what_would(
     width, height = found.largest
     assert 32 <= height < width < 9000
     assert width / height == pytest.approx(1.5, rel=0.01)
-    with pytest.raises(InputError, match=f"--size {width}x{height}"):
+    with pytest.raises(InputError, match=f"size='{width}x{height}'"):
         found.check()
     assert estimate(transfer(size=found.largest)).fits

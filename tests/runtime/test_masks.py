@@ -222,9 +222,9 @@ def test_no_masks_are_no_regions() -> None:
 @pytest.mark.parametrize(
     ("content", "styles", "count", "reason"),
     [
-        (None, ["#ff0000"], 1, "content mask: none given beside the style masks"),
-        (halves(64, 48), None, 1, "style masks: 0 given for 1 styles"),
-        (halves(64, 48), ["#ff0000"], 2, "style masks: 1 given for 2 styles; give one for each"),
+        (None, ["#ff0000"], 1, "content_mask: none given beside style_masks"),
+        (halves(64, 48), None, 1, "style_masks: 0 given for 1 styles"),
+        (halves(64, 48), ["#ff0000"], 2, "style_masks: 1 given for 2 styles; give one for each"),
         (
             halves(64, 48),
             [halves(64, 48, RED, GREEN)],

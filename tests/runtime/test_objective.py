@@ -93,14 +93,14 @@ def test_what_fails_either_way_is_an_error_and_no_word_of_recording(
 ) -> None:
     """Warnings are errors here."""
     opened = cuda(True, False)
-    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try --device cpu$"):
+    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try device='cpu'$"):
         Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda", cuda=CudaOptions(graph=True))
     assert opened == [True, False]
 
 
 def test_what_was_opened_without_recording_is_not_tried_again(model: Path, cuda: Callable[..., list[bool]]) -> None:
     opened = cuda(False)
-    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try --device cpu$"):
+    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try device='cpu'$"):
         Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda", cuda=CudaOptions(graph=False))
     assert opened == [False]
 
@@ -113,7 +113,7 @@ def test_auto_takes_the_cpu_where_the_first_evaluation_on_cuda_fails(
         objective = Objective.open(model, "gatys", content=CONTENT, styles=[STYLE])
     assert opened == [True, False]
     assert (objective.device, objective.metadata.lowering) == ("cpu", "winograd")
-    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try --device cpu$"):
+    with pytest.raises(TransferError, match=r"onnxruntime failed on cuda:0 .*; try device='cpu'$"):
         Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda")
 
 
@@ -126,6 +126,6 @@ def test_what_works_is_opened_once(model: Path, cuda: Callable[..., list[bool]])
 def test_the_lowering_for_cpus_is_advised_against_on_cuda(model: Path, cuda: Callable[..., list[bool]]) -> None:
     cuda()
     with pytest.warns(
-        RuntimeWarning, match="lowering winograd: is made for CPUs, and some of it runs on one; leave it"
+        RuntimeWarning, match="lowering='winograd': is made for CPUs, and some of it runs on one; leave it"
     ):
         Objective.open(model, "gatys", content=CONTENT, styles=[STYLE], device="cuda", lowering="winograd")

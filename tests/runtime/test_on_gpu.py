@@ -210,7 +210,7 @@ def test_transfers_reach_the_cpus_loss(real_model: Path, optimizer: str) -> None
 
 def test_too_little_memory_is_one_line(real_model: Path) -> None:
     content, style, start = pictures(512, 512)
-    with pytest.raises(TransferError, match=r"out of memory on cuda:0; choose a smaller --size, or --device cpu"):
+    with pytest.raises(TransferError, match=r"out of memory on cuda:0; choose a smaller size, or device='cpu'"):
         Objective.open(
             real_model, "gatys", content=content, styles=[style], device="cuda", cuda=CudaOptions(memory=0.25)
         ).evaluate(start)

@@ -226,7 +226,7 @@ def test_read_only_folders_are_refused(tmp_path: Path) -> None:
 
 def test_existing_files_are_replaced_with_force_only(tmp_path: Path) -> None:
     path = save_png(tmp_path / "out.png")
-    with pytest.raises(OutputError, match=r"exists already.*--force"):
+    with pytest.raises(OutputError, match=r"exists already.*force=True"):
         check_output(path)
     assert check_output(path, force=True) == path
 

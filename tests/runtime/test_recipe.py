@@ -357,7 +357,7 @@ def test_weights_are_replaced_where_given() -> None:
 @pytest.mark.parametrize("term", ["content", "style", "tv"])
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), 1e38, 1e-38, 5e-324, 10**400])
 def test_weights_that_are_none_are_refused(term: str, weight: float) -> None:
-    with pytest.raises(RecipeError, match=rf"recipe 'seed': {term}\.weight is "):
+    with pytest.raises(RecipeError, match=f"^{term}_weight is "):
         load_recipe("seed").with_weights(**{term: weight})
 
 

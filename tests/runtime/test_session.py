@@ -159,7 +159,7 @@ def test_a_picture_that_is_too_large_for_cuda_does_not_go_to_the_cpu() -> None:
 @pytest.mark.usefixtures("broken_cuda")
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_cuda_that_does_not_load_does_not_advise_another_export(model: Path) -> None:
-    with pytest.raises(DeviceError, match="--device cpu") as refused:
+    with pytest.raises(DeviceError, match="device='cpu'") as refused:
         open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
     assert "export" not in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -168,7 +168,7 @@ def test_cuda_that_does_not_load_does_not_advise_another_export(model: Path) -> 
 @pytest.mark.usefixtures("broken_cuda")
 def test_onnxruntimes_own_error_on_cuda_does_not_advise_another_export(model: Path) -> None:
     """Warnings are errors here, and onnxruntime warns of a provider that it lacks: so opening fails."""
-    with pytest.raises(DeviceError, match=r"device cuda:0 does not work .*--device cpu") as refused:
+    with pytest.raises(DeviceError, match=r"device cuda:0 does not work .*device='cpu'") as refused:
         open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
     assert "export it again" not in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -288,13 +288,13 @@ def test_what_cannot_be_recorded_is_opened_without_and_still_for_one_size(
 
 def test_a_recording_that_was_asked_for_and_cannot_be_had_is_told_of(model: Path, attempts: list[bool]) -> None:
     placement = Placement("cuda:0", cuda=CudaOptions(graph=True))
-    with pytest.warns(RuntimeWarning, match="cannot be recorded; runs without --cuda-graph"):
+    with pytest.warns(RuntimeWarning, match="cannot be recorded; runs without cuda.graph=True"):
         open_session(ModelFolder.open(model), "gatys", OBJECTIVE, placement, extents(40, 48))
     assert attempts == [True, False]
 
 
 def test_a_recording_needs_the_memory_that_low_memory_gives_back() -> None:
-    with pytest.raises(InputError, match=r"cuda graph: .*low_memory"):
+    with pytest.raises(InputError, match=r"cuda\.graph=True: .*low_memory"):
         Placement("cuda", low_memory=True, cuda=CudaOptions(graph=True))
 
 
@@ -304,7 +304,7 @@ def test_no_room_for_a_graph_is_told_as_such(model: Path, monkeypatch: pytest.Mo
 
     claim_cuda(monkeypatch)
     monkeypatch.setattr(session_module, "_create", create)
-    with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller --size, or --device cpu"):
+    with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller size, or device='cpu'"):
         open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(40, 48))
 
 
@@ -455,7 +455,7 @@ except TransferError as error:
 def test_memory_that_runs_out_midway_keeps_the_best_picture(model: Path) -> None:
     told, _, limit = run_python(STARVE + MIDWAY, None, model).partition(", or raise the limit of ulimit -v, which is ")
     assert (
-        told == "2 True evaluation 3 failed: gatys.direct.objective.onnx: out of memory on cpu; choose a smaller --size"
+        told == "2 True evaluation 3 failed: gatys.direct.objective.onnx: out of memory on cpu; choose a smaller size"
     )
     assert limit.endswith(" MB")
 
@@ -463,7 +463,7 @@ def test_memory_that_runs_out_midway_keeps_the_best_picture(model: Path) -> None
 @linux_only
 def test_memory_that_is_too_short_is_an_error_that_says_what_to_do(model: Path) -> None:
     assert run_python(STARVE + AT_THE_START, None, model).startswith(
-        "gatys.direct.statistics.onnx: out of memory on cpu; choose a smaller --size, or --low-memory, or raise"
+        "gatys.direct.statistics.onnx: out of memory on cpu; choose a smaller size, or low_memory=True, or raise"
     )
 
 

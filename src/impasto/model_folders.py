@@ -1,0 +1,37 @@
+"""Where model folders are looked for, and the recipes that they hold, without importing the runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from impasto.defaults import DEFAULT_NETWORK, MODEL_VARIABLE, MODELS
+
+#: What every recipe in a model folder has: its objective, as plain ONNX. See `impasto.runtime.model.graph_file`.
+OBJECTIVE_FILE = ".direct.objective.onnx"
+
+#: What a folder holds that is a model's, even if some of it is lost.
+_GRAPHS = "*.objective.onnx"
+
+
+def candidates(network: str = DEFAULT_NETWORK) -> Iterator[Path]:
+    """Yield where a model is looked for, in order; the user's data folder only with platformdirs, which knows it."""
+    yield MODELS / network
+    try:
+        from platformdirs import user_data_path  # only where it is needed
+    except ModuleNotFoundError:  # a transfer from Python does without
+        return
+    yield user_data_path("impasto", appauthor=False) / MODELS / network
+
+
+def default_model(network: str = DEFAULT_NETWORK) -> Path | None:
+    """Return the model folder that is used where none is named, or nothing if there is none."""
+    if network == DEFAULT_NETWORK and (named := os.environ.get(MODEL_VARIABLE)):
+        return Path(named)
+    return next((folder for folder in candidates(network) if any(folder.glob(_GRAPHS))), None)
+
+
+def recipes_in(folder: Path) -> tuple[str, ...]:
+    """Return the names of the recipes that were exported into a folder."""
+    return tuple(sorted(path.name.removesuffix(OBJECTIVE_FILE) for path in folder.glob(f"*{OBJECTIVE_FILE}")))
