@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LINES = 40
 
 #: Below so many columns the live line is without the terms; without the raw loss; without the stage; without the bar.
-_WIDE, _MIDDLE, _SMALL, _NARROW = 130, 100, 70, 40
+_WIDE, _MIDDLE, _SMALL, _NARROW = 130, 100, 70, 50
 
 #: A run is called slower than estimated when it takes so many times as long, and so many seconds more, as so many
 #: evaluations have shown.
@@ -86,8 +86,8 @@ class Progress:
         said: list[str] = []
         if width >= _MIDDLE:
             said += _figures(best) if width >= _WIDE else _figures(best)[:1]
-        elif width >= _NARROW:
-            said.append(figures.percent(best.share))
+        else:
+            said.append(f"loss {figures.percent(best.share)}")
         if width >= _SMALL:
             said += _stage(step)
         self._live.update(self._task, completed=step.evaluation, said=_line(*said, _time(left)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -66,3 +67,32 @@ def clock_left(line: str) -> int:
     """Return the seconds that a line says are left."""
     minutes, seconds = line.split()[-2].split(":")
     return 60 * int(minutes) + int(seconds)
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (40, "2/6 loss 99.8 %  1:44 left"),
+        (60, "2/6 loss 99.8 %  1:44 left"),
+        (80, "2/6 loss 99.8 %  stage 1/2, 100x80  1:44 left"),
+        (120, "2/6 loss 998 (99.8 % of the start's)  stage 1/2, 100x80  1:44 left"),
+        (150, "2/6 loss 998 (99.8 % of the start's)  content 100, style 50, tv 5  stage 1/2, 100x80  1:44 left"),
+    ],
+)
+def test_a_live_line_has_what_the_terminal_has_room_for(
+    width: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    with contextlib.redirect_stderr(stream), Progress() as progress:
+        for step in steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)[:2]:
+            progress.show(step)
+    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n").rstrip().splitlines()[-1]
+    assert line.strip("━╸╺ ") == expected
+    assert ("━" in line) == (width >= 50)
+    assert len(line) <= width
