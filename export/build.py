@@ -21,6 +21,7 @@ from onnx import helper
 import impasto
 from impasto import unfinished
 from impasto.export import losses
+from impasto.export.constants import Constants
 from impasto.export.direct import direct
 from impasto.export.graph import Var
 from impasto.export.half import half
@@ -248,13 +249,29 @@ def _check_all(
     begun: dict[tuple[bytes, ...], Future[SelfCheck]] = {}
     checks: list[SelfCheck] = []
 
+    # Within limits of addresses there may be no room to keep constants for the next check.
+    constants = None if limits() else Constants(staging)
+
     def begin(recipe: str, lowering: Lowering, guided: bool) -> Future[SelfCheck]:
         kinds = check_kinds(small=lowering is small, guided=guided)
         key = tuple(recipes[recipe][lowering.name, kind] for kind in kinds)
         if key not in begun:
-            begun[key] = executor.submit(
-                self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided
-            )
+            # What it waits for was begun before it.
+            first = begin(recipe, LOWERINGS[0], False) if (lowering, guided) != (LOWERINGS[0], False) else None
+
+            def check() -> SelfCheck:
+                means = first.result().means if first else None
+                return self_check(
+                    folder,
+                    recipe,
+                    lowering.name,
+                    small=lowering is small,
+                    guided=guided,
+                    constants=constants,
+                    means=means,
+                )
+
+            begun[key] = executor.submit(check)
         return begun[key]
 
     with ThreadPoolExecutor(1 if limits() else _AT_ONCE) as executor:

@@ -52,6 +52,10 @@ _REDIRECTING = threading.Lock()
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _FATAL = 4  # onnxruntime's log level for nothing but what is fatal: errors are raised, and need not be printed, too
 
+#: What finds nothing in our graphs that would make them faster on a CPU, and yet looks for a long time: where a graph
+#: has thousands of nodes, it is two thirds of what opening takes.
+_IDLE_OPTIMIZERS = ("GemmTransposeFusion",)
+
 #: What onnxruntime looks at when it is imported: with 1 it reports to nobody, and writes no identifier into the cache.
 _TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 
@@ -429,6 +433,31 @@ def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner
     return Runner(inference, path.name, plain)
 
 
+def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool = True) -> Runner:
+    """Open a graph that was made from a file's and is in memory, on the CPU.
+
+    Parameters
+    ----------
+    path
+        The file, by which errors call the graph.
+    model
+        The graph, with all its tensors in it.
+    optimize
+        Whether onnxruntime is to look for a better graph first.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing.
+    ModelError
+        When onnxruntime cannot open the graph.
+    MemoryShortage
+        When there is no room for it.
+    """
+    inference = _open_cpu(import_onnxruntime(), path, placement, optimize=optimize, model=model)
+    return Runner(inference, path.name, placement)
+
+
 def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
     """Return what a graph says of itself, as fast as onnxruntime can load it."""
     path = folder.graph(recipe, kind)
@@ -453,12 +482,20 @@ def _metadata(inference: Any, path: Path) -> Metadata:
     return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
 
 
-def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = True) -> Any:
+def _open_cpu(
+    ort: Any,
+    path: Path,
+    placement: Placement,
+    *,
+    optimize: bool = True,
+    model: bytes | None = None,
+) -> Any:
+    """Open a file on the CPU, or the model given in its place."""
     try:
         options = _options(ort, placement)
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return _create(ort, path, [CPU], options)
+        return _create(ort, model or str(path), [CPU], options, _IDLE_OPTIMIZERS)
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):  # no picture has a part in it yet
             raise MemoryShortage(f"{path.name}: too little memory to open it; {advice()}") from error
@@ -529,7 +566,7 @@ def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, exte
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider = (CUDA, placement.cuda.provider(number, search=True))
     try:
-        return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
+        return _create(ort, str(path), [provider], options)  # not the CPU, too: the two exclude each other
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):
             raise _shortage(path.name, placement) from error
@@ -552,7 +589,7 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
     """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
     device = placement.device
     try:
-        inference = _create(ort, path, [provider, CPU], _options(ort, placement))
+        inference = _create(ort, str(path), [provider, CPU], _options(ort, placement))
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):
             raise _shortage(path.name, placement) from error
@@ -617,9 +654,11 @@ def _options(ort: Any, placement: Placement) -> Any:
     return options
 
 
-def _create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:
+def _create(ort: Any, model: str | bytes, providers: list[Any], options: Any, disabled: Iterable[str] = ()) -> Any:
     # Its own fall-back would print on standard output, and try the CPU with options that were meant for another device.
-    inference = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    inference = ort.InferenceSession(
+        model, options, providers=providers, enable_fallback=0, disabled_optimizers=[*disabled]
+    )
     _trim()
     return inference
 
