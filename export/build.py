@@ -256,22 +256,12 @@ def _check_all(
         kinds = check_kinds(small=lowering is small, guided=guided)
         key = tuple(recipes[recipe][lowering.name, kind] for kind in kinds)
         if key not in begun:
-            # What it waits for was begun before it.
-            first = begin(recipe, LOWERINGS[0], False) if (lowering, guided) != (LOWERINGS[0], False) else None
-
-            def check() -> SelfCheck:
-                means = first.result().means if first else None
-                return self_check(
-                    folder,
-                    recipe,
-                    lowering.name,
-                    small=lowering is small,
-                    guided=guided,
-                    constants=constants,
-                    means=means,
-                )
-
-            begun[key] = executor.submit(check)
+            # The check that another waits for was begun before it.
+            first = None if lowering is LOWERINGS[0] else begin(recipe, LOWERINGS[0], guided)
+            check = partial(self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided)
+            begun[key] = executor.submit(
+                lambda: check(constants=constants, line=first.result().line if first else None)
+            )
         return begun[key]
 
     with ThreadPoolExecutor(1 if limits() else _AT_ONCE) as executor:
