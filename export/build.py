@@ -90,7 +90,7 @@ GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
 
 assert {*GRAPHS} == {*RECIPE_GRAPHS}
 
-#: So many graphs are tried out at once: most of that is opening them, on one core each, in up to a gigabyte.
+#: So many graphs are tried out at once, on one core each: in a gigabyte together, most of it kernels that they share.
 _AT_ONCE = 2
 
 #: A folder that an export builds in, and that nothing has been written to for so many seconds, is a killed one's.
@@ -249,14 +249,14 @@ def _check_all(
     begun: dict[tuple[bytes, ...], Future[SelfCheck]] = {}
     checks: list[SelfCheck] = []
 
-    # Within limits of addresses there may be no room to keep constants for the next check.
+    # Within limits of addresses there may be no room for those of several lowerings at once.
     constants = None if limits() else Constants(staging)
 
     def begin(recipe: str, lowering: Lowering, guided: bool) -> Future[SelfCheck]:
         kinds = check_kinds(small=lowering is small, guided=guided)
         key = tuple(recipes[recipe][lowering.name, kind] for kind in kinds)
         if key not in begun:
-            # The check that another waits for was begun before it.
+            # It waits for a check that was begun before it, and so is done or under way.
             first = None if lowering is LOWERINGS[0] else begin(recipe, LOWERINGS[0], guided)
             check = partial(self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided)
             begun[key] = executor.submit(

@@ -1,4 +1,4 @@
-"""The check after every export: the gradient says how the loss changes."""
+"""The check after every export: the gradient says how the loss changes, and all lowerings have the same loss."""
 
 from __future__ import annotations
 
