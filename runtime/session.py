@@ -495,7 +495,7 @@ def _open_cpu(
         options = _options(ort, placement)
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return _create(ort, model or str(path), [CPU], options, _IDLE_OPTIMIZERS)
+        return _create(ort, model or path, [CPU], options)
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):  # no picture has a part in it yet
             raise MemoryShortage(f"{path.name}: too little memory to open it; {advice()}") from error
@@ -566,7 +566,7 @@ def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, exte
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider = (CUDA, placement.cuda.provider(number, search=True))
     try:
-        return _create(ort, str(path), [provider], options)  # not the CPU, too: the two exclude each other
+        return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):
             raise _shortage(path.name, placement) from error
@@ -589,7 +589,7 @@ def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any
     """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
     device = placement.device
     try:
-        inference = _create(ort, str(path), [provider, CPU], _options(ort, placement))
+        inference = _create(ort, path, [provider, CPU], _options(ort, placement))
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):
             raise _shortage(path.name, placement) from error
@@ -654,10 +654,14 @@ def _options(ort: Any, placement: Placement) -> Any:
     return options
 
 
-def _create(ort: Any, model: str | bytes, providers: list[Any], options: Any, disabled: Iterable[str] = ()) -> Any:
+def _create(ort: Any, model: Path | bytes, providers: list[Any], options: Any) -> Any:
     # Its own fall-back would print on standard output, and try the CPU with options that were meant for another device.
     inference = ort.InferenceSession(
-        model, options, providers=providers, enable_fallback=0, disabled_optimizers=[*disabled]
+        model if isinstance(model, bytes) else str(model),
+        options,
+        providers=providers,
+        enable_fallback=0,
+        disabled_optimizers=_IDLE_OPTIMIZERS if providers == [CPU] else (),
     )
     _trim()
     return inference
