@@ -99,19 +99,17 @@ class Constants:
         tensors: Mapping[str, TensorProto],
         path: Path,
     ) -> NDArray[Any]:
-        """Run the nodes that a constant is computed by, as they are written."""
-        output = f"{name} alone"  # an initializer cannot be an output by itself
-        nodes = [*needed(computing, [name]), helper.make_node("Identity", [name], [output])]
+        """Run the nodes that a constant is computed by, as they are written; or read it."""
+        if name in tensors:
+            return numpy_helper.to_array(self._whole(tensors[name]))
+        nodes = needed(computing, [name])
+        read = sorted({key for node in nodes for key in reads(node)} & tensors.keys())
         graph = helper.make_graph(
-            nodes,
-            name,
-            [],
-            [onnx.ValueInfoProto(name=output)],
-            [self._whole(tensors[key]) for key in sorted({key for node in nodes for key in reads(node)} & {*tensors})],
+            nodes, name, [], [onnx.ValueInfoProto(name=name)], [self._whole(tensors[key]) for key in read]
         )
         alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         runner = open_model(path, alone.SerializeToString(), _ONE_CORE, optimize=False)
-        value: NDArray[Any] = runner.run({})[output].copy()  # the session's memory goes with it
+        value: NDArray[Any] = runner.run({})[name].copy()  # the session's memory goes with it
         return value
 
     def _whole(self, tensor: TensorProto) -> TensorProto:
