@@ -274,7 +274,7 @@ def _check_all(
                     checks.append(replace(check.result(), recipe=recipe))
                     checked(checks[-1])
                 notify(f"{recipe}: {len(GRAPHS)} graphs, tried out in {time.perf_counter() - began:.1f} s")
-        except MemoryShortage as error:
+        except (MemoryShortage, MemoryError) as error:
             raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
         except TransferError as error:
             raise ExportError(f"self-check failed: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from impasto.export.build import export_model
 from impasto.export.constants import Constants
 from impasto.export.selfcheck import check_kinds
 from impasto.export.weights import LayerWeights, Palette, Weights
-from impasto.runtime.model import LOWERINGS, ModelFolder
+from impasto.runtime.model import LOWERINGS, STATISTICS, ModelFolder
 from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, weight_of
 from tests.conftest import SMALL
 
@@ -166,3 +168,9 @@ def test_a_constant_that_only_a_graph_within_reads_is_found(tmp_path: Path, monk
     ]
     path = write(tmp_path / "scan.onnx", nodes, [tensor("a", [3.0, 4.0])])
     assert run(Constants(tmp_path), path) == [-7.0, -7.0]
+
+
+def test_weights_are_read_whatever_other_names_their_file_has(tmp_path: Path, small_model: Path) -> None:
+    shutil.copytree(small_model, tmp_path / "copy", copy_function=os.link)
+    path = ModelFolder(tmp_path / "copy").graph(SMALL[0].name, STATISTICS)
+    assert Constants(path.parent).open(path).feeds
