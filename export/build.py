@@ -21,6 +21,7 @@ from onnx import helper
 import impasto
 from impasto import unfinished
 from impasto.export import losses
+from impasto.export.constants import Constants
 from impasto.export.direct import direct
 from impasto.export.graph import Var
 from impasto.export.half import half
@@ -90,7 +91,7 @@ GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
 
 assert {*GRAPHS} == {*RECIPE_GRAPHS}
 
-#: So many graphs are tried out at once: most of that is opening them, on one core each, in up to a gigabyte.
+#: So many graphs are tried out at once, on one core each: in a gigabyte together, most of it kernels that they share.
 _AT_ONCE = 2
 
 #: A folder that an export builds in, and that nothing has been written to for so many seconds, is a killed one's.
@@ -249,12 +250,18 @@ def _check_all(
     begun: dict[tuple[bytes, ...], Future[SelfCheck]] = {}
     checks: list[SelfCheck] = []
 
+    # Within limits of addresses there may be no room for those of several lowerings at once.
+    constants = None if limits() else Constants(staging)
+
     def begin(recipe: str, lowering: Lowering, guided: bool) -> Future[SelfCheck]:
         kinds = check_kinds(small=lowering is small, guided=guided)
         key = tuple(recipes[recipe][lowering.name, kind] for kind in kinds)
         if key not in begun:
+            # It waits for a check that was begun before it, and so is done or under way.
+            first = None if lowering is LOWERINGS[0] else begin(recipe, LOWERINGS[0], guided)
+            check = partial(self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided)
             begun[key] = executor.submit(
-                self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided
+                lambda: check(constants=constants, line=first.result().line if first else None)
             )
         return begun[key]
 
@@ -268,7 +275,7 @@ def _check_all(
                     checks.append(replace(check.result(), recipe=recipe))
                     checked(checks[-1])
                 notify(f"{recipe}: {len(GRAPHS)} graphs, tried out in {time.perf_counter() - began:.1f} s")
-        except MemoryShortage as error:
+        except (MemoryShortage, MemoryError) as error:
             raise MemoryShortage(f"self-check: too little memory to try the graphs out; {advice()}") from error
         except TransferError as error:
             raise ExportError(f"self-check failed: {error}") from error

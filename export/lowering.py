@@ -132,7 +132,7 @@ class Builder:
         outputs = list(body(*inputs))
         made = {name for node in self.nodes for name in node.output}
         outputs = [name if name in made else self.node("Identity", name) for name in outputs]
-        step = _needed(self.nodes, outputs)
+        step = needed(self.nodes, outputs)
         self.nodes, self._memo, self.values = nodes, memo, values
         graph = helper.make_graph(step, self._fresh(), _floats(inputs), _floats(outputs))
         return self.split("Scan", *state, *sequences, outputs=len(outputs), body=graph, num_scan_inputs=len(sequences))
@@ -207,8 +207,8 @@ class Lowering:
             self.emit(builder, [var])
             value = self.deliver(builder, builder.values[var])
             builder.nodes.append(helper.make_node("Identity", [value], [output]))
-        nodes = _needed(builder.nodes, outputs)
-        used = {name for node in nodes for name in _reads(node)}
+        nodes = needed(builder.nodes, outputs)
+        used = {name for node in nodes for name in reads(node)}
         graph = helper.make_graph(
             nodes,
             name,
@@ -244,13 +244,13 @@ def _from_the_least_urgent(outputs: Mapping[str, Var]) -> list[tuple[str, Var]]:
     return sorted(outputs.items(), key=lambda item: (item[0] == GRADIENT, -len(topological([item[1]]))))
 
 
-def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+def needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
     """Return the nodes that the outputs depend on; a rule may have found something better than what it was given."""
     wanted = set(outputs)
     needed: list[onnx.NodeProto] = []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.output):
-            wanted.update(_reads(node))
+            wanted.update(reads(node))
             needed.append(node)
     return needed[::-1]
 
@@ -259,10 +259,10 @@ def _floats(names: Iterable[str]) -> list[onnx.ValueInfoProto]:
     return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
 
 
-def _reads(node: onnx.NodeProto) -> set[str]:
+def reads(node: onnx.NodeProto) -> set[str]:
     """Return the values that a node reads, and those that the graphs inside it do."""
     inside = (inner for attribute in node.attribute for inner in attribute.g.node)
-    return set(node.input).union(*map(_reads, inside))
+    return set(node.input).union(*map(reads, inside))
 
 
 def _domains(nodes: Sequence[onnx.NodeProto]) -> list[str]:

@@ -54,6 +54,10 @@ _REDIRECTING = threading.Lock()
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _FATAL = 4  # onnxruntime's log level for nothing but what is fatal: errors are raised, and need not be printed, too
 
+#: What finds nothing in our graphs that would make them faster on a CPU, and yet looks for a long time: where a graph
+#: has thousands of nodes, it is two thirds of what opening takes.
+_IDLE_OPTIMIZERS = ("GemmTransposeFusion",)
+
 #: What onnxruntime looks at when it is imported: with 1 it reports to nobody, and writes no identifier into the cache.
 _TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 
@@ -435,6 +439,31 @@ def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner
     return Runner(inference, path.name, plain)
 
 
+def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool = True) -> Runner:
+    """Open a graph that was made from a file's and is in memory, on the CPU.
+
+    Parameters
+    ----------
+    path
+        The file, by which errors call the graph.
+    model
+        The graph, with all its tensors in it.
+    optimize
+        Whether onnxruntime is to look for a better graph first.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing.
+    ModelError
+        When onnxruntime cannot open the graph.
+    MemoryShortage
+        When there is no room for it.
+    """
+    inference = _open_cpu(import_onnxruntime(), path, placement, optimize=optimize, model=model)
+    return Runner(inference, path.name, placement)
+
+
 def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
     """Return what a graph says of itself, as fast as onnxruntime can load it."""
     path = folder.graph(recipe, kind)
@@ -459,13 +488,25 @@ def _metadata(inference: Any, path: Path) -> Metadata:
     return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
 
 
+<<<<<<< HEAD
 def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = True) -> Any:
     check_location(path)
+=======
+def _open_cpu(
+    ort: Any,
+    path: Path,
+    placement: Placement,
+    *,
+    optimize: bool = True,
+    model: bytes | None = None,
+) -> Any:
+    """Open a file on the CPU, or the model given in its place."""
+>>>>>>> w-exporttime
     try:
         options = _options(ort, placement)
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return _create(ort, path, [CPU], options)
+        return _create(ort, model or path, [CPU], options)
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):  # no picture has a part in it yet
             raise MemoryShortage(f"{path.name}: too little memory to open it; {advice()}") from error
@@ -629,9 +670,15 @@ def _options(ort: Any, placement: Placement) -> Any:
     return options
 
 
-def _create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:
+def _create(ort: Any, model: Path | bytes, providers: list[Any], options: Any) -> Any:
     # Its own fall-back would print on standard output, and try the CPU with options that were meant for another device.
-    inference = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    inference = ort.InferenceSession(
+        model if isinstance(model, bytes) else str(model),
+        options,
+        providers=providers,
+        enable_fallback=0,
+        disabled_optimizers=_IDLE_OPTIMIZERS if providers == [CPU] else (),
+    )
     _trim()
     return inference
 

@@ -345,6 +345,23 @@ def test_the_wanted_outputs_are_returned(model: Path, noise: Noise) -> None:
     assert styles[wanted[0]].shape == (256, 256)
 
 
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("recipe", ["wasserstein", "impasto"])
+def test_optimizers_that_are_left_out_would_change_no_bit(
+    model: Path, noise: Noise, monkeypatch: pytest.MonkeyPatch, recipe: str, lowering: str
+) -> None:
+    def evaluated() -> tuple[float, Any]:
+        pictures: dict[str, Any] = {"content": noise(), "styles": [noise(seed=1)]}
+        opened = Objective.open(model, recipe, **pictures, device="cpu", lowering=lowering, threads=1)
+        return opened(noise(seed=2))
+
+    loss, gradient = evaluated()
+    monkeypatch.setattr(session_module, "_IDLE_OPTIMIZERS", ())
+    with_all = evaluated()
+    assert loss == with_all[0]
+    np.testing.assert_array_equal(gradient, with_all[1])
+
+
 # --- arrays in place ------------------------------------------------------------------------------------------
 
 
