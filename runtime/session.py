@@ -488,10 +488,6 @@ def _metadata(inference: Any, path: Path) -> Metadata:
     return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
 
 
-<<<<<<< HEAD
-def _open_cpu(ort: Any, path: Path, placement: Placement, *, optimize: bool = True) -> Any:
-    check_location(path)
-=======
 def _open_cpu(
     ort: Any,
     path: Path,
@@ -501,7 +497,8 @@ def _open_cpu(
     model: bytes | None = None,
 ) -> Any:
     """Open a file on the CPU, or the model given in its place."""
->>>>>>> w-exporttime
+    if model is None:
+        check_location(path)
     try:
         options = _options(ort, placement)
         if not optimize:
