@@ -533,7 +533,7 @@ def test_info_shows_how_a_picture_was_made(desk: Path) -> None:
     record = Record.read("out.jpg")
     for expected in (
         "out.jpg: 33x40, made on 20", "photo.png (40x48", record.inputs("style")[0].sha256[:16], "small",
-        "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5", f"{record.outcome.loss:.6g} after 6",
+        "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5", f"{record.outcome.loss:.4g} after 6",
         "all 6 evaluations were made", "style/block1_conv1", "RANDOM", "cpu, direct", "onnxruntime ",
     ):  # fmt: skip
         assert expected in done.stdout, done.stdout

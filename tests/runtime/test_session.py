@@ -460,9 +460,10 @@ print(result.evaluations, result.loss == min(step.loss for step in result.histor
 
 AT_THE_START = """
 session = open_session(ModelFolder.open(model), "gatys", "statistics", Placement("cpu", "direct"))
+large = np.zeros((1, 3, 1024, 1024), np.float32)  # more than what has been given back to the process could hold
 starve()
 try:
-    session.run({"image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None])})
+    session.run({"image": large})
 except TransferError as error:
     print(error)
 """
