@@ -377,6 +377,9 @@ ROUGHLY: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6}
 #: Seconds that a transfer takes, roughly, from which on evaluations are measured first, for some 3 seconds, where
 #: nothing is known yet.
 WORTH_MEASURING = 60.0
+
+#: Seconds, roughly, that the first evaluations of a transfer take at most to tell its speed as soon as a trial would.
+SOON, _FIRST = 5.0, 5
 _TRIAL_SIDE, _TRIALS, _TRIAL_SECONDS = 256, 3, 2.0
 
 
@@ -390,8 +393,11 @@ def _timing(
         return timing
     if timing and timing.serves(plan.width * plan.height):
         return timing
-    expected = _seconds(plan, left, _sizes(transfer), _rough(placement))
+    rough = _rough(placement)
+    expected = _seconds(plan, left, _sizes(transfer), rough)
     if not measure or min(expected, plan.time_limit or expected) < WORTH_MEASURING:
+        return None
+    if _FIRST * rough.evaluation(left[0].width * left[0].height) < SOON:
         return None
     timing = timing or Timing()
     try:

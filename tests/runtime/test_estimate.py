@@ -202,6 +202,7 @@ def test_a_long_run_is_measured_first_and_once(
     transfer: Callable[..., Transfer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimates, "_TRIAL_SIDE", 96)
+    monkeypatch.setattr(estimates, "SOON", 0.0)
     path = tmp_path / "timings.json"
     long = {"evaluations": 100_000, "size": (96, 96)}
     first = estimate(transfer(**long), path)
@@ -210,6 +211,14 @@ def test_a_long_run_is_measured_first_and_once(
     assert estimate(transfer(**long), path).seconds == first.seconds
     assert path.read_bytes() == written
     assert estimate(transfer(), path).measured  # what is known already serves short runs, too
+
+
+def test_a_long_run_whose_own_first_evaluations_tell_as_soon_begins_at_once(
+    transfer: Callable[..., Transfer], tmp_path: Path
+) -> None:
+    long = {"evaluations": 100_000, "size": (96, 96)}
+    assert not estimate(transfer(**long), tmp_path / "timings.json").measured
+    assert not (tmp_path / "timings.json").exists()
 
 
 # --- learning -------------------------------------------------------------------------------------------------
@@ -227,6 +236,7 @@ def test_evaluations_are_measured_as_they_will_be_made(
 ) -> None:
     """With the masks and in the precision of the run; what is learnt of one kind is not taken for another."""
     monkeypatch.setattr(estimates, "WORTH_MEASURING", 0.0)
+    monkeypatch.setattr(estimates, "SOON", 0.0)
     opened: list[dict[str, Any]] = []
     open_ = estimates.Objective.open
 
