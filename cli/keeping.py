@@ -24,7 +24,7 @@ from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveErro
 from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.record import Origin, Record
-from impasto.runtime.transfer import Callback, Position, Result, Step, Transfer
+from impasto.runtime.transfer import OUT_OF_TIME, Callback, Position, Result, Step, Transfer
 from impasto.runtime.watch import PREVIEW, SAVED, Log, Preview, Saves, together
 
 
@@ -288,7 +288,9 @@ class Keeper:
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            say(f"go on from {places.name(checkpoints.path)} with the same command and --resume")
+            timed_out = result.reason.startswith(OUT_OF_TIME)  # the time of all parts counts: the same would end at once
+            how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
+            say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
 
     def _write(
         self, picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None

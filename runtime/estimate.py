@@ -244,7 +244,9 @@ class Estimate:
         }
 
 
-def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int] = ()) -> Estimate:
+def estimate(
+    transfer: Transfer, timings: Path | None = None, made: Sequence[int] = (), spent: float = 0.0
+) -> Estimate:
     """Estimate the memory and the time that a transfer takes, before it runs.
 
     Parameters
@@ -257,6 +259,8 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     made
         Of a transfer that goes on from a `Position`, that one's: the time is that of what is left. The memory is not
         less.
+    spent
+        The seconds that it took before: a time limit counts them.
 
     Raises
     ------
@@ -271,7 +275,12 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     if timing is None and placement.device != "cpu":
         return found
     seconds = _seconds(plan, left, _sizes(transfer), timing or _rough(placement))
-    return replace(found, seconds=min(seconds, plan.time_limit or seconds), measured=timing is not None)
+    return replace(found, seconds=_within(plan.time_limit, seconds, spent), measured=timing is not None)
+
+
+def _within(limit: float | None, seconds: float, spent: float = 0.0) -> float:
+    """Return the seconds that a time limit leaves, of which so many are spent already."""
+    return seconds if limit is None else min(seconds, max(0.0, limit - spent))
 
 
 def most_memory(transfers: Iterable[Transfer]) -> Transfer:
@@ -391,7 +400,7 @@ def _timing(
     if timing and timing.serves(plan.width * plan.height):
         return timing
     expected = _seconds(plan, left, _sizes(transfer), _rough(placement))
-    if not measure or min(expected, plan.time_limit or expected) < WORTH_MEASURING:
+    if not measure or _within(plan.time_limit, expected) < WORTH_MEASURING:
         return None
     timing = timing or Timing()
     try:

@@ -52,6 +52,9 @@ LEVELS = (0.0, 255.0)
 #: Why a transfer ended that the user has interrupted.
 INTERRUPTED = "interrupted"
 
+#: How the reason begins where the time limit ended it.
+OUT_OF_TIME = "the time limit of"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -747,7 +750,7 @@ class Transfer:
             seconds = time.perf_counter() - began
             if number and not self._budget.pays(number, seconds):
                 self.reason = (
-                    f"the time limit of {self.plan.time_limit:g} seconds leaves too little for {_size_of(stage)}"
+                    f"{OUT_OF_TIME} {self.plan.time_limit:g} seconds leaves too little for {_size_of(stage)}"
                 )
                 return
             self._budget.begin(seconds)
@@ -850,7 +853,7 @@ class Transfer:
         """End the search, or all, when the time that the stage has is over."""
         self._budget.note(number, self.made[number], sum(self.made), self._seconds)
         if self._budget.spent(number, self._seconds):
-            raise StopOptimization(f"the time limit of {self.plan.time_limit:g} seconds was reached")
+            raise StopOptimization(f"{OUT_OF_TIME} {self.plan.time_limit:g} seconds was reached")
         if self._budget.is_enough(number, self.made[number], self._seconds):
             raise SearchOver("the rest of the time is for finer stages")
 

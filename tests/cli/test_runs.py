@@ -141,7 +141,8 @@ def interrupted(*options: object) -> None:
     """Leave a checkpoint of a run of six evaluations, by its time limit."""
     done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--time-limit", "0.000001", *options)
     assert done.returncode == 0, done.stderr
-    assert "go on from run.impasto" in done.stderr
+    told = "go on from run.impasto with the same command, --resume and a longer --time-limit, or none"
+    assert done.stderr.splitlines()[-1] == told
 
 
 def test_a_run_that_its_time_limit_ended_goes_on_with_another(desk: Path) -> None:
