@@ -244,9 +244,7 @@ class Estimate:
         }
 
 
-def estimate(
-    transfer: Transfer, timings: Path | None = None, made: Sequence[int] = (), spent: float = 0.0
-) -> Estimate:
+def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int] = (), spent: float = 0.0) -> Estimate:
     """Estimate the memory and the time that a transfer takes, before it runs.
 
     Parameters

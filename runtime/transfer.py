@@ -749,9 +749,7 @@ class Transfer:
                     self.after_stage()
             seconds = time.perf_counter() - began
             if number and not self._budget.pays(number, seconds):
-                self.reason = (
-                    f"{OUT_OF_TIME} {self.plan.time_limit:g} seconds leaves too little for {_size_of(stage)}"
-                )
+                self.reason = f"{OUT_OF_TIME} {self.plan.time_limit:g} seconds leaves too little for {_size_of(stage)}"
                 return
             self._budget.begin(seconds)
             try:
