@@ -34,13 +34,12 @@ def info(
     json: options.Json = False,
 ) -> None:
     """Show what a model folder holds, or how a picture was made."""
-    from impasto.runtime import places
     from impasto.runtime.default_model import find_model
     from impasto.text import printable
 
     if place is None:
         place = str(find_model())
-    if not places.is_file(place) or Path(place).is_file():
+    if _names_picture(place):
         from impasto.runtime.record import Record
 
         record = Record.read(place)
@@ -50,6 +49,15 @@ def info(
         path, metadata = _model(Path(place))
         lines = json_.dumps(_describe(path, metadata), indent=2).splitlines() if json else _render(path, metadata)
     print("\n".join(map(printable, lines)))  # all of it may be a stranger's
+
+
+def _names_picture(place: str) -> bool:
+    """Whether a place is a picture, or would be one if it were there."""
+    from impasto.runtime import places
+    from impasto.runtime.encoding import FORMATS
+
+    path = Path(place)
+    return not places.is_file(place) or path.is_file() or (path.suffix.lower() in FORMATS and not path.exists())
 
 
 # --- a model folder -------------------------------------------------------------------------------------------

@@ -288,9 +288,7 @@ class Keeper:
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            timed_out = result.reason.startswith(
-                OUT_OF_TIME
-            )  # the time of all parts counts: the same would end at once
+            timed_out = result.reason.startswith(OUT_OF_TIME)  # all parts' time counts: the same would end at once
             how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
             say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
 

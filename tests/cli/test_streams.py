@@ -206,13 +206,13 @@ def test_files_get_no_descriptor_of_a_closed_stream() -> None:
 @pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1:strict", "cp1252:strict", "utf-8:strict"])
 def test_no_encoding_is_too_poor_for_an_error(encoding: str) -> None:
     done = redirected(command("info", b"caf\xe9 \xe2\x80\x93.png".decode(errors="surrogateescape")), "")
-    assert done.stderr.startswith("error: model café –.png: no such folder".encode())
+    assert done.stderr.startswith("error: picture café –.png: no such file".encode())
     poor = redirected(
         command("info", b"caf\xe9 \xce\xb1.png".decode(errors="surrogateescape")), "", PYTHONIOENCODING=encoding
     )
     alpha = "α" if "utf-8" in encoding else "\\u03b1"
     e = "\\xe9" if "ascii" in encoding else "é"
-    assert poor.stderr.startswith(f"error: model caf{e} {alpha}.png: no such folder".encode(encoding.partition(":")[0]))
+    assert poor.stderr.startswith(f"error: picture caf{e} {alpha}.png: no such file".encode(encoding.partition(":")[0]))
     assert (poor.returncode, poor.stderr.count(b"\n")) == (2, 1)
 
 
