@@ -145,6 +145,14 @@ def interrupted(*options: object) -> None:
     assert done.stderr.splitlines()[-1] == told
 
 
+def test_a_run_that_ends_in_a_coarse_stage_says_from_which_its_picture_is() -> None:
+    done = stylize("-o", "out.png", *QUICK, "--size", "72x64", "--stages", "2", "--time-limit", "0.000001")
+    assert done.returncode == 0, done.stderr
+    assert "seconds was reached; the picture is that of stage 1, 36x32, enlarged\n" in done.stderr
+    assert "wrote out.png (72x64)" in done.stderr
+    assert pixels("out.png").shape == (64, 72, 3)
+
+
 def test_a_run_that_its_time_limit_ended_goes_on_with_another(desk: Path) -> None:
     interrupted()
     done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--resume", "--json")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,20 @@ def test_readers_that_leave_at_any_moment_stop_no_run(desk: Path, small_model: P
     for _, _, folder in jobs:
         assert [path.name for path in folder.iterdir()] == ["out.png"]
         assert_whole(folder / "out.png")
+
+
+def test_ctrl_c_that_ends_the_reader_of_a_pipe_too_keeps_the_picture(small_model: Path) -> None:
+    arguments = stylize(small_model, "--evaluations", "100000")
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(b"evaluation 1/"):
+            pass
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) == 1
+    assert_whole(Path("out.png"))
 
 
 @pytest.mark.parametrize(
