@@ -134,7 +134,7 @@ def _render_record(place: str, record: Record) -> list[str]:
         "inputs": _inputs(record),
         "what was done": _plan(plan),
         "outcome": {
-            "loss": f"{figures.number(outcome.loss)} after {outcome.evaluations} evaluations "
+            "loss": f"{figures.number(outcome.loss)} after {figures.evaluations(outcome.evaluations)} "
             f"in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
             "ended": outcome.reason,

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from impasto import unfinished
+from impasto import figures, unfinished
 from impasto.cli.messages import say, warn
 from impasto.cli.running import check_json, write
 from impasto.runtime import encoding, files, photographs, pictures, places
@@ -96,7 +96,7 @@ class Wishes:
         """Return which of them do nothing in a run of so many evaluations, as `impasto.runtime.idle` does."""
         found = {} if self.record else {"record_places": "with --no-record"}
         if self.save_every is not None and self.save_every > evaluations:
-            found["save_every"] = f"in a run of {evaluations} evaluations"
+            found["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
         return found
 
     def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from impasto import figures
 from impasto.figures import roughly
 from impasto.runtime import processors
 from impasto.runtime.available import room
@@ -229,7 +230,7 @@ class Estimate:
             takes.append(f"about {_gigabytes(self.memory)}{of} of memory")
         if self.seconds is not None:
             takes.append(f"{'about' if self.measured else 'very roughly'} {roughly(self.seconds)}")
-        what = f"{self.width}x{self.height}, {self.evaluations} evaluations{stages}"
+        what = f"{self.width}x{self.height}, {figures.evaluations(self.evaluations)}{stages}"
         return f"{what}: {', '.join(takes)}" if takes else what
 
     def to_mapping(self) -> dict[str, Any]:

@@ -233,7 +233,7 @@ class Result:
     def __repr__(self) -> str:
         width, height = self.image.size
         loss = figures.loss(self.loss, self.share)
-        return f"<Result {width}x{height}, {loss} after {self.evaluations} evaluations: {self.reason}>"
+        return f"<Result {width}x{height}, {loss} after {figures.evaluations(self.evaluations)}: {self.reason}>"
 
     def _repr_png_(self) -> bytes:
         """Return what a notebook shows: the picture over white, made smaller where it is large."""
@@ -769,7 +769,7 @@ class Transfer:
         self._finished = True
         last = self.plan.stages[-1].evaluations
         if sum(self.made) == self.plan.evaluations:
-            self.reason = f"all {self.plan.evaluations} evaluations were made"
+            self.reason = figures.all_made(self.plan.evaluations)
         elif self.made[-1] == last:
             self.reason = f"all {last} evaluations of the last stage were made"
 
@@ -777,7 +777,7 @@ class Transfer:
     def _stage(self, number: int, stage: Stage, began: float) -> bool:
         """Do what is left of a stage, and tell whether the whole transfer is to end with it."""
         if self.made[number] == stage.evaluations:  # killed before the next stage, or the result
-            self.reason = f"all {stage.evaluations} evaluations were made"
+            self.reason = figures.all_made(stage.evaluations)
             return False
         self._share.begin(self._loss if self.made[number] else None)
         objective = self._objective(stage)

@@ -18,6 +18,16 @@ def roughly(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def evaluations(count: int) -> str:
+    """Return how many evaluations there are."""
+    return f"{count} evaluation{'' if count == 1 else 's'}"
+
+
+def all_made(count: int) -> str:
+    """Say that all evaluations were made."""
+    return f"all {count} evaluations were made" if count != 1 else "the only evaluation was made"
+
+
 def number(value: float) -> str:
     """Return a loss, or a term of it, with four digits."""
     return f"{value:.4g}"
