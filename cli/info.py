@@ -17,7 +17,7 @@ from impasto.figures import clock
 if TYPE_CHECKING:
     from impasto.runtime.model import Metadata
     from impasto.runtime.plan import Plan
-    from impasto.runtime.record import Record
+    from impasto.runtime.record import Outcome, Record
 
 
 @examples("impasto info", "impasto info result.png")
@@ -125,6 +125,12 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
 # --- a picture ------------------------------------------------------------------------------------------------
 
 
+def _loss(outcome: Outcome) -> str:
+    if outcome.share is None:
+        return figures.number(outcome.loss)
+    return figures.shared(outcome.loss, outcome.share)
+
+
 def _render_record(place: str, record: Record) -> list[str]:
     """Return a record as lines of text."""
     plan, origin, outcome = record.plan, record.origin, record.outcome
@@ -134,8 +140,7 @@ def _render_record(place: str, record: Record) -> list[str]:
         "inputs": _inputs(record),
         "what was done": _plan(plan),
         "outcome": {
-            "loss": f"{figures.number(outcome.loss)} after {figures.evaluations(outcome.evaluations)} "
-            f"in {clock(outcome.seconds)}",
+            "loss": f"{_loss(outcome)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
             "ended": outcome.reason,
             "mixed afterwards": record.mixed or "",

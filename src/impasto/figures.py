@@ -39,5 +39,10 @@ def percent(share: float) -> str:
 
 
 def loss(value: float, share: float) -> str:
+    """Return a loss, called so, and what share it is of the start's."""
+    return f"loss {shared(value, share)}"
+
+
+def shared(value: float, share: float) -> str:
     """Return a loss, and what share it is of the start's: see `impasto.runtime.share`."""
-    return f"loss {number(value)} ({percent(share)} of the start's)"
+    return f"{number(value)} ({percent(share)} of the start's)"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out, limited, link
 
+from impasto import figures
 from impasto.runtime.encoding import write_picture
 from impasto.runtime.model import METADATA_KEY
 from impasto.runtime.photographs import read_text
@@ -542,7 +543,8 @@ def test_info_shows_how_a_picture_was_made(desk: Path) -> None:
     record = Record.read("out.jpg")
     for expected in (
         "out.jpg: 33x40, made on 20", "photo.png (40x48", record.inputs("style")[0].sha256[:16], "small",
-        "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5", f"{record.outcome.loss:.6g} after 6",
+        "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5",
+        f" {figures.shared(record.outcome.loss, record.outcome.share or 0)} after 6 evaluations in ",
         "all 6 evaluations were made", "style/block1_conv1", "RANDOM", "cpu, direct", "onnxruntime ",
     ):  # fmt: skip
         assert expected in done.stdout, done.stdout
