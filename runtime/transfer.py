@@ -643,7 +643,7 @@ class Transfer:
         self._point: Planes = np.empty(0, np.float32)
         self._loss, self._terms, self._share = math.inf, dict[str, float](), Share()
         self._adam: Adam | None = None
-        self._finished = False
+        self._finished = self._shortened = False
         self._history: list[Step] = []
         self._watchers: list[Callback] = []
         self._device = self._lowering = ""
@@ -772,6 +772,8 @@ class Transfer:
             self.reason = figures.all_made(self.plan.evaluations)
         elif self.made[-1] == last:
             self.reason = f"all {last} evaluations of the last stage were made"
+            if self._shortened:
+                self.reason += f", and fewer before it for {OUT_OF_TIME} {self.plan.time_limit:g} seconds"
 
     @_shortage_told()
     def _stage(self, number: int, stage: Stage, began: float) -> bool:
@@ -853,6 +855,7 @@ class Transfer:
         if self._budget.spent(number, self._seconds):
             raise StopOptimization(f"{OUT_OF_TIME} {self.plan.time_limit:g} seconds was reached")
         if self._budget.is_enough(number, self.made[number], self._seconds):
+            self._shortened = True
             raise SearchOver("the rest of the time is for finer stages")
 
     def _objective(self, stage: Stage) -> Objective:
