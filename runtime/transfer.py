@@ -361,7 +361,9 @@ def draft(
     InputError
         When an argument will not do; an `OptionError` when there is none of that name.
     """
-    given = as_styles(styles)
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
+    given, placement = as_styles(styles), Placement(device, lowering, threads, low_memory, cuda, precision)
     if restart_every is not None and stages not in (None, 1):
         named = f"{option('stages')} is {stages}: with {option('restart_every')}"
         raise InputError(f"{named} there is one; leave one of the two out")
@@ -391,7 +393,6 @@ def draft(
         min_improvement=min_improvement,
         time_limit=time_limit,
     )
-    placement = Placement(device, lowering, threads, low_memory, cuda, precision)
     check_threads(threads)
     check_device(placement.device)
     if optimizer == "lbfgs-device":
