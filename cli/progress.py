@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 #: About so many plain lines are written in all.
 _LINES = 40
 
-#: Below so many columns the live line is without the terms; without the raw loss; without the stage; without the bar.
-_WIDE, _MIDDLE, _SMALL, _NARROW = 130, 100, 70, 50
+#: Below so many columns the live line is without the terms; without the raw loss; without the stage; without the bar;
+#: without any loss.
+_WIDE, _MIDDLE, _SMALL, _NARROW, _TINY = 130, 100, 70, 50, 32
 
 #: A run is called slower than estimated when it takes so many times as long, and so many seconds more, as so many
 #: evaluations have shown.
@@ -86,7 +87,7 @@ class Progress:
         said: list[str] = []
         if width >= _MIDDLE:
             said += _figures(best) if width >= _WIDE else _figures(best)[:1]
-        else:
+        elif width >= _TINY:
             said.append(f"loss {figures.percent(best.share)}")
         if width >= _SMALL:
             said += _stage(step)

@@ -72,6 +72,7 @@ def clock_left(line: str) -> int:
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
+        (20, "2/6 1:44 left"),
         (40, "2/6 loss 99.8 %  1:44 left"),
         (60, "2/6 loss 99.8 %  1:44 left"),
         (80, "2/6 loss 99.8 %  stage 1/2, 100x80  1:44 left"),
