@@ -23,12 +23,13 @@ def announce(
     *,
     oversize: bool,
     made: Sequence[int] = (),
+    spent: float = 0.0,
     options: Collection[str] = ("size", "low_memory"),
 ) -> Estimate:
     """Say on standard error what a transfer, or what is left of it, will take.
 
-    One that does not fit is refused, unless told otherwise; `made` as in `impasto.runtime.estimate.estimate`, `options`
-    as in `impasto.runtime.estimate.Estimate.check`.
+    One that does not fit is refused, unless told otherwise; `made` and `spent` as in
+    `impasto.runtime.estimate.estimate`, `options` as in `impasto.runtime.estimate.Estimate.check`.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def announce(
     """
     from impasto.runtime.estimate import estimate
 
-    found = estimate(transfer, timings_file(), made)
+    found = estimate(transfer, timings_file(), made, spent)
     if not oversize:
         found.check(options)
     say(str(found))

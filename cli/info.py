@@ -17,7 +17,7 @@ from impasto.figures import clock
 if TYPE_CHECKING:
     from impasto.runtime.model import Metadata
     from impasto.runtime.plan import Plan
-    from impasto.runtime.record import Record
+    from impasto.runtime.record import Outcome, Record
 
 
 @examples("impasto info", "impasto info result.png")
@@ -34,13 +34,12 @@ def info(
     json: options.Json = False,
 ) -> None:
     """Show what a model folder holds, or how a picture was made."""
-    from impasto.runtime import places
     from impasto.runtime.default_model import find_model
     from impasto.text import printable
 
     if place is None:
         place = str(find_model())
-    if not places.is_file(place) or Path(place).is_file():
+    if _names_picture(place):
         from impasto.runtime.record import Record
 
         record = Record.read(place)
@@ -50,6 +49,15 @@ def info(
         path, metadata = _model(Path(place))
         lines = json_.dumps(_describe(path, metadata), indent=2).splitlines() if json else _render(path, metadata)
     print("\n".join(map(printable, lines)))  # all of it may be a stranger's
+
+
+def _names_picture(place: str) -> bool:
+    """Whether a place is a picture, or would be one if it were there."""
+    from impasto.runtime import places
+    from impasto.runtime.encoding import FORMATS
+
+    path = Path(place)
+    return not places.is_file(place) or path.is_file() or (path.suffix.lower() in FORMATS and not path.exists())
 
 
 # --- a model folder -------------------------------------------------------------------------------------------
@@ -117,6 +125,12 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
 # --- a picture ------------------------------------------------------------------------------------------------
 
 
+def _loss(outcome: Outcome) -> str:
+    if outcome.share is None:
+        return figures.number(outcome.loss)
+    return figures.shared(outcome.loss, outcome.share)
+
+
 def _render_record(place: str, record: Record) -> list[str]:
     """Return a record as lines of text."""
     plan, origin, outcome = record.plan, record.origin, record.outcome
@@ -126,8 +140,7 @@ def _render_record(place: str, record: Record) -> list[str]:
         "inputs": _inputs(record),
         "what was done": _plan(plan),
         "outcome": {
-            "loss": f"{figures.number(outcome.loss)} after {outcome.evaluations} evaluations "
-            f"in {clock(outcome.seconds)}",
+            "loss": f"{_loss(outcome)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
             "ended": outcome.reason,
             "mixed afterwards": record.mixed or "",

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from impasto import unfinished
+from impasto import figures, unfinished
 from impasto.cli.messages import say, warn
 from impasto.cli.running import check_json, write
 from impasto.runtime import encoding, files, photographs, pictures, places
@@ -24,7 +24,7 @@ from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveErro
 from impasto.runtime.photographs import Photograph
 from impasto.runtime.places import Place
 from impasto.runtime.record import Origin, Record
-from impasto.runtime.transfer import Callback, Position, Result, Step, Transfer
+from impasto.runtime.transfer import OUT_OF_TIME, Callback, Position, Result, Step, Transfer
 from impasto.runtime.watch import PREVIEW, SAVED, Log, Preview, Saves, together
 
 
@@ -96,7 +96,7 @@ class Wishes:
         """Return which of them do nothing in a run of so many evaluations, as `impasto.runtime.idle` does."""
         found = {} if self.record else {"record_places": "with --no-record"}
         if self.save_every is not None and self.save_every > evaluations:
-            found["save_every"] = f"in a run of {evaluations} evaluations"
+            found["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
         return found
 
     def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:
@@ -288,7 +288,9 @@ class Keeper:
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            say(f"go on from {places.name(checkpoints.path)} with the same command and --resume")
+            timed_out = result.reason.startswith(OUT_OF_TIME)  # all parts' time counts: the same would end at once
+            how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
+            say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
 
     def _write(
         self, picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None

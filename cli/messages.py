@@ -10,6 +10,11 @@ import sys
 
 from impasto.text import printable
 
+#: Terminals, by the variable TERM, on which lines cannot be drawn anew. Windows names none; elsewhere one without a
+#: name is not known to be able to.
+_PLAIN = ("dumb", "unknown", "")
+_UNNAMED = "windows" if sys.platform == "win32" else ""
+
 
 def say(text: str, *, start: str = "") -> None:
     """Say something in one line: nothing that is wrong with standard error is a reason not to go on.
@@ -28,4 +33,4 @@ def warn(text: str) -> None:
 
 def is_live() -> bool:
     """Whether standard error is a terminal on which lines can be drawn anew."""
-    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", _UNNAMED) not in _PLAIN

@@ -9,6 +9,7 @@ from impasto.cli import options
 from impasto.cli.command import examples
 from impasto.cli.completion import names
 from impasto.cli.given import warn_of_idle
+from impasto.cli.messages import warn
 from impasto.cli.options import FILE, NAME, NUMBER, argument, option
 from impasto.cli.running import check_json, write
 from impasto.text import shown
@@ -62,6 +63,8 @@ def mix(
     if colors == "keep":
         image = palette.keep_colors(image, photograph)
     image = palette.mix(image, photograph, strength)
+    if strength == 1 and colors == _COLORS[0]:
+        warn("neither --strength nor --colors asks for anything of the photograph; this is the result as it was")
     if strength == 0:
         warn_of_idle({"colors": "with --strength 0"})
     done = json_.dumps({"strength": strength, "colors": colors})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LINES = 40
 
 #: Below so many columns the live line is without the terms; the raw loss; the stage; the bar; any loss.
-_WIDE, _MIDDLE, _SMALL, _NARROW, _TINY = 130, 100, 70, 50, 40
+_WIDE, _MIDDLE, _SMALL, _NARROW, _TINY = 130, 100, 70, 50, 32
 
 #: A run is called slower than estimated when it takes so many times as long, and so many seconds more, as so many
 #: evaluations have shown.

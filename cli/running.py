@@ -67,8 +67,8 @@ def transfer_with_progress(
 
 def _summary(result: Result) -> str:
     told = (
-        f"{figures.loss(result.loss, result.share)} after {result.evaluations} evaluations in {clock(result.seconds)} "
-        f"on {result.device}; {result.reason}"
+        f"{figures.loss(result.loss, result.share)} after {figures.evaluations(result.evaluations)} in "
+        f"{clock(result.seconds)} on {result.device}; {result.reason}"
     )
     if result.evaluated == result.image.size:
         return told

@@ -297,7 +297,7 @@ def stylize(
         say(str(transfer.regions))
     keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.photograph)
     made, before = (keeper.position.made, keeper.position.seconds) if keeper.position else ((), 0.0)
-    estimate = announce(transfer, oversize=oversize, made=made)
+    estimate = announce(transfer, oversize=oversize, made=made, spent=before)
     warn_of_idle(idle_options(transfer, stages) | wishes.idle_options(transfer.plan.evaluations))
 
     def work(report: Callable[[Step], None]) -> Result:

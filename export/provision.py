@@ -15,10 +15,12 @@ from impasto.runtime.default_model import folder_to_write
 from impasto.runtime.errors import InputError, ModelError, NameTaken, OutputError
 from impasto.runtime.model import OBJECTIVE, RECIPE_GRAPHS, ModelFolder, graph_file
 from impasto.runtime.recipe import builtin_recipes, load_recipe
+from impasto.runtime.signatures import explained
 
 Notify = Callable[[str], None]
 
 
+@explained
 def ensure(
     model: str | Path | None = None,
     recipe: str = DEFAULT_RECIPE,
@@ -42,7 +44,8 @@ def ensure(
     Raises
     ------
     InputError
-        When what an export needs is not installed, there is no such recipe, or the folder cannot be read or written.
+        When what an export needs is not installed, there is no such recipe, or the folder cannot be read or written; an
+        `OptionError` when there is no argument of that name.
     ExportError, TransferError
         When the export fails.
     """

@@ -18,7 +18,7 @@ from impasto.runtime.pictures import resize
 from impasto.runtime.places import Place
 
 #: What can be written, by extension.
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}}
 
 #: How many things left out are named.
@@ -44,7 +44,7 @@ def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] =
         output is a terminal.
     """
     if _format(place) is None:
-        expected = f"expected a name ending in {', '.join(_FORMATS)}"
+        expected = f"expected a name ending in {', '.join(FORMATS)}"
         raise OutputError(f"output {places.name(place)}: unknown format {Path(place).suffix!r}; {expected}")
     places.check_destination(place, force=force, inputs=inputs, again=again)
     return place
@@ -89,7 +89,7 @@ def write_picture(
 
 def _format(place: Place) -> str | None:
     """Return the format for a place, by its extension; without one, PNG for standard output, a device or a pipe."""
-    found = _FORMATS.get(Path(place).suffix.lower()) if places.is_file(place) else "PNG"
+    found = FORMATS.get(Path(place).suffix.lower()) if places.is_file(place) else "PNG"
     return "PNG" if found is None and places.is_stream(place) else found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from impasto import figures
 from impasto.figures import roughly
 from impasto.runtime import processors
 from impasto.runtime.available import room
@@ -229,7 +230,7 @@ class Estimate:
             takes.append(f"about {_gigabytes(self.memory)}{of} of memory")
         if self.seconds is not None:
             takes.append(f"{'about' if self.measured else 'very roughly'} {roughly(self.seconds)}")
-        what = f"{self.width}x{self.height}, {self.evaluations} evaluations{stages}"
+        what = f"{self.width}x{self.height}, {figures.evaluations(self.evaluations)}{stages}"
         return f"{what}: {', '.join(takes)}" if takes else what
 
     def to_mapping(self) -> dict[str, Any]:
@@ -244,7 +245,7 @@ class Estimate:
         }
 
 
-def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int] = ()) -> Estimate:
+def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int] = (), spent: float = 0.0) -> Estimate:
     """Estimate the memory and the time that a transfer takes, before it runs.
 
     Parameters
@@ -257,6 +258,8 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     made
         Of a transfer that goes on from a `Position`, that one's: the time is that of what is left. The memory is not
         less.
+    spent
+        The seconds that it took before: a time limit counts them.
 
     Raises
     ------
@@ -271,7 +274,12 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     if timing is None and placement.device != "cpu":
         return found
     seconds = _seconds(plan, left, _sizes(transfer), timing or _rough(placement))
-    return replace(found, seconds=min(seconds, plan.time_limit or seconds), measured=timing is not None)
+    return replace(found, seconds=_within(plan.time_limit, seconds, spent), measured=timing is not None)
+
+
+def _within(limit: float | None, seconds: float, spent: float = 0.0) -> float:
+    """Return the seconds that a time limit leaves, of which so many are spent already."""
+    return seconds if limit is None else min(seconds, max(0.0, limit - spent))
 
 
 def most_memory(transfers: Iterable[Transfer]) -> Transfer:
@@ -395,7 +403,7 @@ def _timing(
         return timing
     rough = _rough(placement)
     expected = _seconds(plan, left, _sizes(transfer), rough)
-    if not measure or min(expected, plan.time_limit or expected) < WORTH_MEASURING:
+    if not measure or _within(plan.time_limit, expected) < WORTH_MEASURING:
         return None
     if _FIRST * rough.evaluation(left[0].width * left[0].height) < SOON:
         return None

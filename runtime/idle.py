@@ -13,6 +13,9 @@ from impasto.wording import option
 #: Starts that are noise themselves.
 _NOISE = ("random", "statistics")
 
+#: Starts in which a style shows, whatever it weighs.
+_OF_STYLE = ("style", "statistics")
+
 _OF_CUDA = ("cuda.memory", "cuda.tf32", "cuda.search", "cuda.workspace", "cuda.graph")
 
 
@@ -46,14 +49,23 @@ def _of_plan(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "noise", f"with {option('init', plan.init)}, which is noise"
     elif not plan.noise:
         yield "seed", "where nothing is random"
-    if len(plan.blend) == 1:
-        yield "style_blend", "with one style"
+    yield from _of_styles(plan)
     if plan.strength == 0:
         yield "colors", f"with {option('strength', 0)}"
     if plan.min_improvement == 0:
         yield "min_improvement", "at 0"
     elif max(stage.evaluations for stage in plan.stages) <= PATIENCE:
         yield "min_improvement", f"in stages of {PATIENCE} evaluations or fewer"
+
+
+def _of_styles(plan: Plan) -> Iterator[tuple[str, str]]:
+    if len(plan.blend) == 1:
+        yield "style_blend", "with one style"
+    if plan.recipe.style.weight == 0:
+        without = f"with {option('style_weight', 0)}"
+        yield from ((name, without) for name in ("style_blend", "style_scale"))
+        if plan.colors == "match" and plan.init not in _OF_STYLE:
+            yield "colors", without
 
 
 def _of_stages(plan: Plan, wished: int | None) -> Iterator[tuple[str, str]]:

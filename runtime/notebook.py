@@ -96,7 +96,8 @@ class Live:
 
     def finish(self, result: Result) -> None:
         """Show how a transfer has ended, and its picture."""
-        made = f"{result.evaluations} evaluations in {clock(result.seconds)}, {figures.loss(result.loss, result.share)}"
+        count, loss = figures.evaluations(result.evaluations), figures.loss(result.loss, result.share)
+        made = f"{count} in {clock(result.seconds)}, {loss}"
         if result.finished:
             self._show(f"done: {made}")
         else:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto import figures
 from impasto.runtime.errors import TransferError
 from impasto.runtime.lbfgs import HISTORY, Descent, Resident, remembered
 from impasto.shortage import check_room, limits
@@ -182,7 +183,7 @@ class _Search:
         `step` takes loss and gradient, where these are finite, before the callback is told.
         """
         if self.done == self.allowed:
-            raise _Finished(f"all {self.allowed} evaluations were made")
+            raise _Finished(figures.all_made(self.allowed))
         loss, gradient = self._evaluate(point)
         self.done += 1
         finite = math.isfinite(loss) and bool(np.isfinite(gradient).all())

@@ -331,10 +331,16 @@ def builtin_recipes() -> tuple[str, ...]:
 
 
 def guess_recipe(name: str, others: Iterable[str] = ()) -> str:
-    """Return what to say of a name that is no recipe's: the nearest of `others` and of those that come along."""
-    near = nearest(name, {*builtin_recipes(), *others})
+    """Return what to say of a name that is no recipe's: the nearest one there is, and what comes along.
+
+    `others` are those that the user is told of already.
+    """
+    told = set(others)
+    near = nearest(name, {*builtin_recipes(), *told})
     meant = f"did you mean {near}? " if near else ""
-    return f"{meant}{', '.join(builtin_recipes())} come along, and impasto recipes tells of them"
+    untold = [recipe for recipe in builtin_recipes() if recipe not in told]
+    along = f"{', '.join(untold)} {'come' if untold[1:] else 'comes'} along, and " if untold else ""
+    return f"{meant}{along}impasto recipes tells of them"
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:

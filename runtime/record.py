@@ -287,6 +287,8 @@ class Outcome:
         How long it took, and when it ended, in UTC (ISO 8601).
     sha256
         The `digest` of the picture.
+    share
+        What the loss is of the start's: see `impasto.runtime.share.Share`. Older records do not say.
     """
 
     loss: float
@@ -297,9 +299,12 @@ class Outcome:
     seconds: float
     date: str
     sha256: str
+    share: float | None = None
 
     def __post_init__(self) -> None:
         plain.check_sha256(self.sha256, "outcome.sha256")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise plain.Misfit(f"outcome.share is {shown(self.share)}; expected 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -355,6 +360,7 @@ class Record:
             seconds=round(position.seconds, 3),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             sha256=digest(image or transfer.picture()),
+            share=position.share,
         )
         placement = replace(origin.placement, device=position.device, lowering=position.lowering)
         made_by = cls(transfer.made_plan(), replace(origin, placement=placement), outcome)

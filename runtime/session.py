@@ -36,6 +36,7 @@ from impasto.runtime.model import (
     export_again,
 )
 from impasto.shortage import advice, is_shortage, limits
+from impasto.text import shown
 from impasto.wording import option
 
 T = TypeVar("T")
@@ -130,6 +131,8 @@ class Placement:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.cuda, CudaOptions):
+            raise InputError(f"cuda is {shown(self.cuda)}; expected {CudaOptions.__module__}.CudaOptions")
         plain.check(self, called=option)
         if not _DEVICE.fullmatch(self.device):
             raise DeviceError(f"{option('device')} {self.device!r}: expected auto, cpu, cuda or cuda:N")

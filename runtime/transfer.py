@@ -52,6 +52,9 @@ LEVELS = (0.0, 255.0)
 #: Why a transfer ended that the user has interrupted.
 INTERRUPTED = "interrupted"
 
+#: How the reason begins where the time limit ended it.
+OUT_OF_TIME = "the time limit of"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -230,7 +233,7 @@ class Result:
     def __repr__(self) -> str:
         width, height = self.image.size
         loss = figures.loss(self.loss, self.share)
-        return f"<Result {width}x{height}, {loss} after {self.evaluations} evaluations: {self.reason}>"
+        return f"<Result {width}x{height}, {loss} after {figures.evaluations(self.evaluations)}: {self.reason}>"
 
     def _repr_png_(self) -> bytes:
         """Return what a notebook shows: the picture over white, made smaller where it is large."""
@@ -358,7 +361,9 @@ def draft(
     InputError
         When an argument will not do; an `OptionError` when there is none of that name.
     """
-    given = as_styles(styles)
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
+    given, placement = as_styles(styles), Placement(device, lowering, threads, low_memory, cuda, precision)
     if restart_every is not None and stages not in (None, 1):
         named = f"{option('stages')} is {stages}: with {option('restart_every')}"
         raise InputError(f"{named} there is one; leave one of the two out")
@@ -388,7 +393,6 @@ def draft(
         min_improvement=min_improvement,
         time_limit=time_limit,
     )
-    placement = Placement(device, lowering, threads, low_memory, cuda, precision)
     check_threads(threads)
     check_device(placement.device)
     if optimizer == "lbfgs-device":
@@ -640,7 +644,7 @@ class Transfer:
         self._point: Planes = np.empty(0, np.float32)
         self._loss, self._terms, self._share = math.inf, dict[str, float](), Share()
         self._adam: Adam | None = None
-        self._finished = False
+        self._finished = self._shortened = False
         self._history: list[Step] = []
         self._watchers: list[Callback] = []
         self._device = self._lowering = ""
@@ -746,9 +750,7 @@ class Transfer:
                     self.after_stage()
             seconds = time.perf_counter() - began
             if number and not self._budget.pays(number, seconds):
-                self.reason = (
-                    f"the time limit of {self.plan.time_limit:g} seconds leaves too little for {_size_of(stage)}"
-                )
+                self.reason = f"{OUT_OF_TIME} {self.plan.time_limit:g} seconds leaves too little for {_size_of(stage)}"
                 return
             self._budget.begin(seconds)
             try:
@@ -768,15 +770,17 @@ class Transfer:
         self._finished = True
         last = self.plan.stages[-1].evaluations
         if sum(self.made) == self.plan.evaluations:
-            self.reason = f"all {self.plan.evaluations} evaluations were made"
+            self.reason = figures.all_made(self.plan.evaluations)
         elif self.made[-1] == last:
             self.reason = f"all {last} evaluations of the last stage were made"
+            if self._shortened:
+                self.reason += f", and fewer before it for {OUT_OF_TIME} {self.plan.time_limit:g} seconds"
 
     @_shortage_told()
     def _stage(self, number: int, stage: Stage, began: float) -> bool:
         """Do what is left of a stage, and tell whether the whole transfer is to end with it."""
         if self.made[number] == stage.evaluations:  # killed before the next stage, or the result
-            self.reason = f"all {stage.evaluations} evaluations were made"
+            self.reason = figures.all_made(stage.evaluations)
             return False
         self._share.begin(self._loss if self.made[number] else None)
         objective = self._objective(stage)
@@ -850,8 +854,9 @@ class Transfer:
         """End the search, or all, when the time that the stage has is over."""
         self._budget.note(number, self.made[number], sum(self.made), self._seconds)
         if self._budget.spent(number, self._seconds):
-            raise StopOptimization(f"the time limit of {self.plan.time_limit:g} seconds was reached")
+            raise StopOptimization(f"{OUT_OF_TIME} {self.plan.time_limit:g} seconds was reached")
         if self._budget.is_enough(number, self.made[number], self._seconds):
+            self._shortened = True
             raise SearchOver("the rest of the time is for finer stages")
 
     def _objective(self, stage: Stage) -> Objective:

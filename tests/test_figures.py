@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from impasto.figures import clock, loss, percent, roughly
+from impasto.figures import all_made, clock, evaluations, loss, percent, roughly
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,11 @@ def test_shares_have_three_digits(share: float, expected: str) -> None:
 @pytest.mark.parametrize(("seconds", "expected"), [(0.1, "1 s"), (89, "89 s"), (100, "2 min"), (6000, "1 h 40 min")])
 def test_what_is_not_known_exactly_is_said_in_words(seconds: float, expected: str) -> None:
     assert roughly(seconds) == expected
+
+
+def test_one_evaluation_is_not_several() -> None:
+    assert [evaluations(count) for count in (1, 2)] == ["1 evaluation", "2 evaluations"]
+    assert [all_made(count) for count in (1, 2)] == ["the only evaluation was made", "all 2 evaluations were made"]
 
 
 def test_a_loss_stands_beside_its_share_of_the_starts() -> None:

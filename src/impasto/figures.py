@@ -18,6 +18,16 @@ def roughly(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def evaluations(count: int) -> str:
+    """Return how many evaluations there are."""
+    return f"{count} evaluation{'' if count == 1 else 's'}"
+
+
+def all_made(count: int) -> str:
+    """Say that all evaluations were made."""
+    return f"all {count} evaluations were made" if count != 1 else "the only evaluation was made"
+
+
 def number(value: float) -> str:
     """Return a loss, or a term of it, with four digits."""
     return f"{value:.4g}"
@@ -29,5 +39,10 @@ def percent(share: float) -> str:
 
 
 def loss(value: float, share: float) -> str:
+    """Return a loss, called so, and what share it is of the start's."""
+    return f"loss {shared(value, share)}"
+
+
+def shared(value: float, share: float) -> str:
     """Return a loss, and what share it is of the start's: see `impasto.runtime.share`."""
-    return f"loss {number(value)} ({percent(share)} of the start's)"
+    return f"{number(value)} ({percent(share)} of the start's)"

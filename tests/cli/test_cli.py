@@ -484,9 +484,14 @@ def test_info_is_json_when_asked(model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("missing", "no such folder"), ("photo.png", "holds no record of how it was made"), (".", "no exported graphs")],
+    [
+        ("missing", "model missing: no such folder"),
+        ("missing.png", "picture missing.png: no such file"),
+        ("photo.png", "holds no record of how it was made"),
+        (".", "no exported graphs"),
+    ],
 )
-def test_info_refuses_what_is_no_model(name: str, reason: str) -> None:
+def test_info_refuses_what_is_neither_a_model_nor_a_picture(name: str, reason: str) -> None:
     assert_refused(impasto_("info", name), reason)
 
 

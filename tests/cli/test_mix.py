@@ -53,6 +53,13 @@ def test_a_result_is_mixed_as_a_transfer_would_have(strength: float, colors: str
     assert pixels("out.png").tobytes() == mixed(painted, random(0), strength).tobytes()
 
 
+def test_a_mix_of_which_nothing_is_asked_says_that_nothing_changes() -> None:
+    done = impasto_("mix", "result.png", "photo.png", "-o", "out.png")
+    assert done.returncode == 0
+    assert "warning: neither --strength nor --colors asks for anything of the photograph" in done.stderr
+    assert pixels("out.png").tobytes() == random(1).tobytes()
+
+
 @pytest.mark.parametrize("name", ["result.png", "result.jpg"])
 @pytest.mark.parametrize("output", ["out.png", "out.jpg"])
 def test_the_record_stays_and_tells_of_the_mixing(name: str, output: str) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out, limited, link
 
+from impasto import figures
 from impasto.runtime.encoding import write_picture
 from impasto.runtime.model import METADATA_KEY
 from impasto.runtime.photographs import read_text
@@ -141,7 +142,16 @@ def interrupted(*options: object) -> None:
     """Leave a checkpoint of a run of six evaluations, by its time limit."""
     done = stylize("-o", "out.png", *QUICK, "--checkpoint", "run.impasto", "--time-limit", "0.000001", *options)
     assert done.returncode == 0, done.stderr
-    assert "go on from run.impasto" in done.stderr
+    told = "go on from run.impasto with the same command, --resume and a longer --time-limit, or none"
+    assert done.stderr.splitlines()[-1] == told
+
+
+def test_a_run_that_ends_in_a_coarse_stage_says_from_which_its_picture_is() -> None:
+    done = stylize("-o", "out.png", *QUICK, "--size", "72x64", "--stages", "2", "--time-limit", "0.000001")
+    assert done.returncode == 0, done.stderr
+    assert "seconds was reached; the picture is that of stage 1, 36x32, enlarged\n" in done.stderr
+    assert "wrote out.png (72x64)" in done.stderr
+    assert pixels("out.png").shape == (64, 72, 3)
 
 
 def test_a_run_that_its_time_limit_ended_goes_on_with_another(desk: Path) -> None:
@@ -533,7 +543,8 @@ def test_info_shows_how_a_picture_was_made(desk: Path) -> None:
     record = Record.read("out.jpg")
     for expected in (
         "out.jpg: 33x40, made on 20", "photo.png (40x48", record.inputs("style")[0].sha256[:16], "small",
-        "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5", f"{record.outcome.loss:.4g} after 6",
+        "6 at 33x40", "content, 0.25 of it noise, seed 4", "keep", "0.5",
+        f" {figures.shared(record.outcome.loss, record.outcome.share or 0)} after 6 evaluations in ",
         "all 6 evaluations were made", "style/block1_conv1", "RANDOM", "cpu, direct", "onnxruntime ",
     ):  # fmt: skip
         assert expected in done.stdout, done.stdout

@@ -306,8 +306,9 @@ def test_ctrl_c_on_a_terminal_is_answered_over_its_echo(small_model: Path) -> No
     assert is_whole(Path("out.png"))
 
 
-def test_a_dumb_terminal_is_shown_plain_lines(small_model: Path) -> None:
-    screen = Screen(*arguments(small_model, "--evaluations", "3"), TERM="dumb")
+@pytest.mark.parametrize("name", ["dumb", ""])
+def test_a_dumb_terminal_or_one_without_a_name_is_shown_plain_lines(small_model: Path, name: str) -> None:
+    screen = Screen(*arguments(small_model, "--evaluations", "3"), TERM=name)
     assert screen.finish() == 0
     assert b"evaluation 3/3  loss " in screen.shown
     assert b"\x1b" not in screen.shown

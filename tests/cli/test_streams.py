@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,20 @@ def test_readers_that_leave_at_any_moment_stop_no_run(desk: Path, small_model: P
     for _, _, folder in jobs:
         assert [path.name for path in folder.iterdir()] == ["out.png"]
         assert_whole(folder / "out.png")
+
+
+def test_ctrl_c_that_ends_the_reader_of_a_pipe_too_keeps_the_picture(small_model: Path) -> None:
+    arguments = stylize(small_model, "--evaluations", "100000")
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(b"evaluation 1/"):
+            pass
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) == 1
+    assert_whole(Path("out.png"))
 
 
 @pytest.mark.parametrize(
@@ -206,13 +221,13 @@ def test_files_get_no_descriptor_of_a_closed_stream() -> None:
 @pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1:strict", "cp1252:strict", "utf-8:strict"])
 def test_no_encoding_is_too_poor_for_an_error(encoding: str) -> None:
     done = redirected(command("info", b"caf\xe9 \xe2\x80\x93.png".decode(errors="surrogateescape")), "")
-    assert done.stderr.startswith("error: model café –.png: no such folder".encode())
+    assert done.stderr.startswith("error: picture café –.png: no such file".encode())
     poor = redirected(
         command("info", b"caf\xe9 \xce\xb1.png".decode(errors="surrogateescape")), "", PYTHONIOENCODING=encoding
     )
     alpha = "α" if "utf-8" in encoding else "\\u03b1"
     e = "\\xe9" if "ascii" in encoding else "é"
-    assert poor.stderr.startswith(f"error: model caf{e} {alpha}.png: no such folder".encode(encoding.partition(":")[0]))
+    assert poor.stderr.startswith(f"error: picture caf{e} {alpha}.png: no such file".encode(encoding.partition(":")[0]))
     assert (poor.returncode, poor.stderr.count(b"\n")) == (2, 1)
 
 

@@ -14,7 +14,7 @@ from impasto.export import build, ensure
 from impasto.export.build import export_model
 from impasto.export.provision import add_missing
 from impasto.export.weights import Weights
-from impasto.runtime.errors import InputError, ModelError, RecipeError
+from impasto.runtime.errors import InputError, ModelError, OptionError, RecipeError
 from impasto.runtime.model import WEIGHTS_FILE, ModelFolder
 from impasto.runtime.recipe import load_recipe
 from tests.conftest import SMALL, export_unchecked
@@ -56,6 +56,11 @@ def test_what_is_there_is_left_alone_and_not_a_word_said(copy: Path) -> None:
     before, said = contents(copy), list[str]()
     assert ensure(copy, "small", notify=said.append) == copy
     assert (contents(copy), said) == (before, [])
+
+
+def test_an_argument_that_there_is_not_is_answered_with_the_nearest(copy: Path) -> None:
+    with pytest.raises(OptionError, match=r"^ensure: has no option 'recipes'; did you mean recipe\?$"):
+        ensure(copy, recipes=["seed"])  # type: ignore[call-arg]
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -413,6 +413,8 @@ def test_restarts_count_every_evaluation(model: Path) -> None:
         ({"size": 40.5}, InputError, r"size is 40.5; expected the long side in pixels, \(width, height\), or text"),
         ({"size": (40, 40, 40)}, InputError, r"size is \(40, 40, 40\); expected"),
         ({"style_blend": 1.0}, InputError, "style_blend is 1.0; expected a list of weights"),
+        ({"callback": 3}, InputError, "callback is 3; expected a function that takes a step"),
+        ({"cuda": {"tf32": False}}, InputError, "cuda is .*; expected impasto.runtime.cuda.CudaOptions"),
     ],
 )
 def test_bad_wishes_are_refused(model: Path, options: dict[str, Any], error: type[ImpastoError], reason: str) -> None:

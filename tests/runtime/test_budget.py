@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +117,17 @@ def test_the_time_left_is_exact_where_time_goes_with_the_pixels(stages: list[Sta
             assert left == pytest.approx(known[-1].seconds - step.seconds, rel=1e-6, abs=1e-9)
         else:
             assert all(earlier.stage != step.stage or earlier is step for earlier in known[:k])
+
+
+@given(st.floats(0, 200))
+def test_the_time_left_is_never_more_than_a_limit_leaves(limit: float) -> None:
+    clock = Clock()
+    known = steps([Stage(100, 100, 5), Stage(200, 200, 5)], rate=1e-4)  # 25 s in all
+    for step in known:
+        transfer: Any = step.transfer
+        transfer.plan = replace(transfer.plan, time_limit=limit)
+        left = clock.left(step)
+        assert left is None or 0 <= left <= max(0.0, limit - step.seconds)
 
 
 def test_opening_a_stage_is_not_taken_for_an_evaluation() -> None:

@@ -188,6 +188,12 @@ def test_of_a_transfer_that_goes_on_the_time_is_that_of_what_is_left(transfer: C
 
 def test_a_time_limit_bounds_the_time(transfer: Callable[..., Transfer]) -> None:
     assert estimate(transfer(evaluations=100_000, time_limit=3)).seconds == 3
+    assert estimate(transfer(evaluations=100_000, time_limit=0)).seconds == 0
+
+
+def test_of_a_transfer_that_goes_on_the_time_limit_leaves_what_is_not_spent(transfer: Callable[..., Transfer]) -> None:
+    wanted = transfer(evaluations=100_000, time_limit=3)
+    assert [estimate(wanted, made=(1,), spent=spent).seconds for spent in (2, 4)] == [1, 0]
 
 
 def test_on_cuda_nothing_is_refused_nor_known_before_a_first_run(transfer: Callable[..., Transfer]) -> None:

@@ -51,6 +51,9 @@ def test_what_is_cudas_does_nothing_on_a_cpu_and_threads_nothing_on_a_gpu(
         ({"stages": 1}, set(), {"stages"}),
         ({"stages": 9}, {"stages"}, set()),
         ({"restart_every": 5, "stages": 1}, {"stages"}, set()),
+        ({"style_weight": 0.0, "styles": 2}, {"style_blend", "style_scale"}, {"colors"}),
+        ({"style_weight": 0.0, "colors": "match"}, {"colors"}, set()),
+        ({"style_weight": 0.0, "colors": "match", "init": "style"}, set(), {"colors"}),
     ],
 )
 def test_options_do_nothing_where_what_they_change_does_not_occur(
@@ -68,6 +71,8 @@ def test_options_do_nothing_where_what_they_change_does_not_occur(
         ({}, "seed", 9),
         ({}, "style_blend", [5.0]),
         ({"strength": 0.0}, "colors", "keep"),
+        ({"style_weight": 0.0}, "style_scale", 2.0),
+        ({"style_weight": 0.0}, "colors", "match"),
         ({}, "min_improvement", 0.0),
         ({"evaluations": 3}, "min_improvement", 1.0),
     ],

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from impasto import figures
 from impasto.runtime import StopOptimization, TransferError, optimize, stylize
 from impasto.runtime.lbfgs import CURVATURE, FLAT, HELD, SUFFICIENT, Algebra, History, LineSearch
 from impasto.runtime.model import ModelFolder
@@ -197,7 +198,7 @@ def test_exactly_the_allowed_evaluations_are_made(algebra: Algebra, allowed: int
     seen: list[Evaluation] = []
     found = on_device(algebra, function, np.full_like(bottom, 4), allowed, callback=seen.append)
     assert found.evaluations == len(seen) == allowed
-    assert found.reason == f"all {allowed} evaluations were made"
+    assert found.reason == figures.all_made(allowed)
     assert found.loss == min(e.loss for e in seen) == function(found.point)[0]
     assert len({e.point.tobytes() for e in seen}) == allowed  # what a callback keeps is not overwritten
 

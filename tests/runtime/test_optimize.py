@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b, rosen, rosen_der
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from impasto import figures
 from impasto.runtime.errors import TransferError
 from impasto.runtime.optimize import PATIENCE, Adam, Evaluation, Function, Minimum, StopOptimization, minimize
 
@@ -136,7 +137,7 @@ def test_exactly_the_allowed_evaluations_are_made(allowed: int, restart_every: i
     start = np.array([-1.2, 1.0, -0.5, 0.8, 0.3, -2.0], np.float32)
     found = Recorder(rosenbrock).minimize(start, allowed, restart_every=restart_every)
     assert found.evaluations == allowed
-    assert found.reason == f"all {allowed} evaluations were made"
+    assert found.reason == figures.all_made(allowed)
 
 
 def test_a_single_evaluation_returns_the_start() -> None:

@@ -24,6 +24,7 @@ from impasto.runtime.recipe import (
     StyleTerm,
     TotalVariation,
     builtin_recipes,
+    guess_recipe,
     load_recipe,
     parse_size,
 )
@@ -144,6 +145,20 @@ def test_levels_are_held_where_the_recipe_says_so_unless_told_otherwise(model: P
     assert clip("impasto", optimizer="lbfgs-device")
     assert not clip("gatys")
     assert clip("gatys", clip=True)
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        (builtin_recipes(), "did you mean seed? impasto recipes tells of them"),
+        (
+            builtin_recipes()[1:],
+            f"did you mean seed? {builtin_recipes()[0]} comes along, and impasto recipes tells of them",
+        ),
+    ],
+)
+def test_an_unknown_recipe_is_answered_without_naming_any_twice(there: tuple[str, ...], expected: str) -> None:
+    assert guess_recipe("seeed", there) == expected
 
 
 def test_a_recipe_of_ones_own_loads_under_its_files_name(tmp_path: Path) -> None:

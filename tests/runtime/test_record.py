@@ -118,11 +118,19 @@ def test_a_record_says_what_was_made_and_where(record: Record) -> None:
     assert record.plan.evaluations == record.outcome.evaluations == 2
     assert sum(record.outcome.terms.values()) == pytest.approx(record.outcome.loss, rel=1e-5)
     assert record.outcome.reason == "all 2 evaluations were made"
+    assert record.outcome.share is not None
+    assert 0 < record.outcome.share <= 1
     assert record.origin.model.random_weights
     assert len(record.origin.model.weights_sha256) == 64
     assert record.origin.placement == Placement("cpu", "direct", 1)
     assert {"impasto", "python", "onnxruntime", "numpy", "scipy", "pillow"} == set(record.origin.machine.versions)
     assert record.outcome.date.endswith("+00:00")
+
+
+def test_a_record_from_before_shares_were_kept_is_read(record: Record) -> None:
+    older = json.loads(record.to_json())
+    del older["outcome"]["share"]
+    assert Record.from_json(json.dumps(older), "older.png").outcome.share is None
 
 
 def test_automatic_choices_are_recorded_as_they_were_made(model: Path) -> None:
@@ -215,6 +223,7 @@ def damaged(record: Record, **changes: Any) -> str:
         ({"origin__machine__versions": {"numpy": 2}}, "versions.numpy is 2"),
         ({"outcome__resumed": [1.5]}, "resumed is 1.5"),
         ({"outcome__loss": None}, "loss is None"),
+        ({"outcome__share": -0.5}, "outcome.share is -0.5; expected 0 to 1"),
         ({"outcome__sha256": "\u202e" * 64}, "outcome.sha256 is '\\u202e"),
     ],
 )

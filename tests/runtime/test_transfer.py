@@ -329,13 +329,13 @@ def test_a_transfer_that_ends_in_a_coarse_stage_has_the_size_that_was_asked_for(
     assert (whole.stage, whole.evaluated) == (2, (72, 64))
 
 
-def slowed(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let an evaluation of the coarse stage take so long, of the fine one four times that, and all else no time."""
+def slowed(monkeypatch: pytest.MonkeyPatch, seconds: float, fine: float = 4.0) -> None:
+    """Let an evaluation of the coarse stage take so long, of the fine one so many times that, and all else no time."""
     evaluate, now = Objective.evaluate, 0.0
 
     def slowly(objective: Objective, planes: Any) -> Any:
         nonlocal now
-        now += seconds * planes[0, 0].size / (36 * 32)
+        now += seconds * (1 if planes[0, 0].size == 36 * 32 else fine)
         return evaluate(objective, planes)
 
     monkeypatch.setattr(Objective, "evaluate", slowly)
@@ -354,6 +354,17 @@ def test_a_time_limit_is_divided_among_the_stages(model: Path, monkeypatch: pyte
     longest = max(later - earlier for earlier, later in itertools.pairwise(ends))
     assert abs(ends[-1] - limit) <= longest
     assert "time limit of 2 seconds was reached" in result.reason
+
+
+def test_where_only_the_last_stage_was_made_whole_the_time_limit_is_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowed(monkeypatch, 0.01, fine=0.1)  # it turns out much quicker than the coarse stage lets expect
+    result = run(model, evaluations=60, time_limit=0.5)
+    assert [stage.evaluations for stage in result.plan.stages][-1] == 20
+    assert 20 < result.evaluations < 60
+    told = "all 20 evaluations of the last stage were made, and fewer before it for the time limit of 0.5 seconds"
+    assert (result.finished, result.reason) == (True, told)
 
 
 def test_a_stage_that_cannot_pay_off_is_not_begun(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
