@@ -45,7 +45,10 @@ It needs a few minutes on two processors, and this in the environment of its ker
     pip install '.[cpu,export]'
 """,
     ),
-    words("model-words", "## A model\n\nA network's loss and its gradient are written to files once, half a minute."),
+    words(
+        "model-words",
+        "## A model\n\nA network's loss and its gradient are written to files once, in ten seconds or so.",
+    ),
     Cell(
         "model",
         """\

@@ -11,6 +11,7 @@ from typing import Any
 
 from impasto import packages
 from impasto.defaults import DEFAULT_RECIPE, DEFAULT_WEIGHTS
+from impasto.runtime import notebook
 from impasto.runtime.default_model import folder_to_write
 from impasto.runtime.errors import InputError, ModelError, NameTaken, OutputError
 from impasto.runtime.model import OBJECTIVE, RECIPE_GRAPHS, ModelFolder, graph_file
@@ -39,7 +40,7 @@ def ensure(
     weights
         What a new folder is over; see `impasto.export.sources.load_weights`. One that exists keeps its own.
     notify
-        Called with a line now and then.
+        Called with a line now and then. By default lines are printed in a notebook, and nowhere else.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def ensure(
     ExportError, TransferError
         When the export fails.
     """
-    tell = notify or (lambda line: None)
+    tell = notify or (print if notebook.is_running() else lambda line: None)
     folder = folder_to_write() if model is None else Path(model)
     if folder.is_dir() and ModelFolder(folder).recipes():
         add_missing(folder, [recipe], tell)

@@ -14,6 +14,7 @@ from impasto.export import build, ensure
 from impasto.export.build import export_model
 from impasto.export.provision import add_missing
 from impasto.export.weights import Weights
+from impasto.runtime import notebook
 from impasto.runtime.errors import InputError, ModelError, OptionError, RecipeError
 from impasto.runtime.model import WEIGHTS_FILE, ModelFolder
 from impasto.runtime.recipe import load_recipe
@@ -56,6 +57,17 @@ def test_what_is_there_is_left_alone_and_not_a_word_said(copy: Path) -> None:
     before, said = contents(copy), list[str]()
     assert ensure(copy, "small", notify=said.append) == copy
     assert (contents(copy), said) == (before, [])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_notebook_is_told_what_takes_time_and_nobody_else(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ensure(copy, "gatys")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(notebook, "is_running", lambda: True)
+    ensure(copy, "seed")
+    assert capsys.readouterr().out.startswith(f"model {copy} has no seed yet: adding what is missing, once\n")
 
 
 def test_an_argument_that_there_is_not_is_answered_with_the_nearest(copy: Path) -> None:
