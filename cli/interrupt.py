@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from impasto import unfinished
 from impasto.cli import streams
-from impasto.cli.messages import say
+from impasto.cli.messages import is_terminal, say
 
 T = TypeVar("T")
 
@@ -151,7 +150,7 @@ def attend(work: Callable[[], int]) -> int:
 
 def _say_over_echo(text: str) -> None:
     """Say something; on a terminal over the ^C that it shows."""
-    say(text, start="\r" if sys.stderr is not None and sys.stderr.isatty() else "")
+    say(text, start="\r" if is_terminal() else "")
 
 
 def _ignore(signals: list[int]) -> None:

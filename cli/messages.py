@@ -31,6 +31,11 @@ def warn(text: str) -> None:
     say(f"warning: {text}")
 
 
+def is_terminal() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def is_live() -> bool:
     """Whether standard error is a terminal on which lines can be drawn anew."""
-    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", _UNNAMED) not in _PLAIN
+    return is_terminal() and os.environ.get("TERM", _UNNAMED) not in _PLAIN

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from impasto import figures
-from impasto.cli.messages import is_live, say
+from impasto.cli.messages import is_live, is_terminal, say
 from impasto.figures import clock, roughly
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Progress:
         if self._live:
             self._show_live(step, self._best, left)
         elif step.improved and step.evaluation >= self._next_line:
-            say(_line(f"evaluation {step.evaluation}/{step.evaluations}", *_figures(step), *_stage(step), _time(left)))
+            say(_plain(step, left))
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
 
     def _correct(self, step: Step, left: float | None) -> None:
@@ -91,6 +92,16 @@ class Progress:
         if width >= _SMALL:
             said += _stage(step)
         self._live.update(self._task, completed=step.evaluation, said=_line(*said, _time(left)))
+
+
+def _plain(step: Step, left: float | None) -> str:
+    """Return a line of its own for an evaluation; on a terminal, with as much of the loss as there is room for."""
+    count, short = f"evaluation {step.evaluation}/{step.evaluations}", f"loss {figures.percent(step.share)}"
+    forms = [_line(count, *said, *_stage(step), _time(left)) for said in (_figures(step), _figures(step)[:1], [short])]
+    if not is_terminal():
+        return forms[0]
+    width = shutil.get_terminal_size().columns
+    return next((line for line in forms if len(line) <= width), forms[-1])
 
 
 def _line(*parts: str) -> str:

@@ -69,6 +69,11 @@ def clock_left(line: str) -> int:
     return 60 * int(minutes) + int(seconds)
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
@@ -83,10 +88,6 @@ def clock_left(line: str) -> int:
 def test_a_live_line_has_what_the_terminal_has_room_for(
     width: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     stream = Terminal()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(width))
@@ -97,3 +98,25 @@ def test_a_live_line_has_what_the_terminal_has_room_for(
     assert line.strip("━╸╺ ") == expected
     assert ("━" in line) == (width >= 50)
     assert len(line) <= width
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (60, "evaluation 2/6  loss 99.8 %  stage 1/2, 100x80  1:44 left"),
+        (80, "evaluation 2/6  loss 998 (99.8 % of the start's)  stage 1/2, 100x80  1:44 left"),
+        (
+            110,
+            "evaluation 2/6  loss 998 (99.8 % of the start's)  content 100, style 50, tv 5  stage 1/2, 100x80  "
+            "1:44 left",
+        ),
+    ],
+)
+def test_a_line_on_a_dumb_terminal_is_not_wrapped(width: int, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", str(width))
+    with contextlib.redirect_stderr(stream), Progress() as progress:
+        for step in steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)[:2]:
+            progress.show(step)
+    assert stream.getvalue().splitlines()[-1] == expected
