@@ -187,7 +187,7 @@ class Objective:
     def _run(
         self, image: NDArray[np.float32], means: Mapping[str, float], outputs: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
-        weights = {weight_of(term): np.asarray(1 / np.float32(mean)) for term, mean in means.items()}
+        weights = {weight_of(term): np.asarray(np.float32(1) / np.float32(mean)) for term, mean in means.items()}
         return self.graph.runner.run({IMAGE: image, **self.targets, **self.graph.feeds, **weights}, outputs)
 
 
