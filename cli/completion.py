@@ -31,15 +31,14 @@ def names(*choices: str) -> Completer:
     """Return what completes names."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        return [name for name in choices if name.startswith(incomplete)]
+        return list(choices)
 
     return complete
 
 
 def recipes(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete recipes: those that come along, those of the model folder, and files here."""
-    found = {*recipe_files(), *_in_model(ctx), *_in_folder()}
-    return sorted(name for name in found if name.startswith(incomplete))
+    return sorted({*recipe_files(), *_in_model(ctx), *_in_folder()})
 
 
 def recipes_or_all(ctx: typer.Context, incomplete: str) -> list[str]:
