@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,8 @@ _LINES = 40
 #: Below so many columns the live line is without the terms; the raw loss; the stage; the bar; any loss.
 _WIDE, _MIDDLE, _SMALL, _NARROW, _TINY = 130, 100, 70, 50, 32
 
-#: A run is called slower than estimated when it takes so many times as long, and so many seconds more, as so many
-#: evaluations have shown.
-_SLOWER, _SECONDS, _SURE = 1.3, 10.0, 5
+#: A run is called slower than estimated when it takes so many times as long, and so many seconds more.
+_SLOWER, _SECONDS = 1.3, 10.0
 
 
 class Progress:
@@ -73,7 +71,7 @@ class Progress:
 
     def _correct(self, step: Step, left: float | None) -> None:
         """Say so where the estimate turns out to be too short."""
-        if self._expected is None or left is None or step.evaluation < _SURE:
+        if self._expected is None or left is None or not self._clock.is_sure(step):
             return
         whole = step.seconds + left
         if whole > max(_SLOWER * self._expected, self._expected + _SECONDS):
@@ -100,8 +98,10 @@ def _plain(step: Step, left: float | None) -> str:
     forms = [_line(count, *said, *_stage(step), _time(left)) for said in (_figures(step), _figures(step)[:1], [short])]
     if not is_terminal():
         return forms[0]
-    width = shutil.get_terminal_size().columns
-    return next((line for line in forms if len(line) <= width), forms[-1])
+    from impasto.cli.help import width
+
+    columns = width()
+    return next((line for line in forms if len(line) <= columns), forms[-1])
 
 
 def _line(*parts: str) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: and opening its graphs takes as long.
 PAYS = 5
 
+#: After so many evaluations of a transfer it is known how fast the machine is.
+SURE = 5
+
 #: How many evaluations tell how long the next ones will take.
 _RECENT = 30
 
@@ -140,6 +143,11 @@ class Clock:
 
     def __init__(self) -> None:
         self._rate = Rate()
+
+    @staticmethod
+    def is_sure(step: Step) -> bool:
+        """Whether an evaluation is late enough to tell how fast the machine is."""
+        return step.evaluation >= SURE
 
     def left(self, step: Step) -> float | None:
         """Return the seconds that are left after an evaluation; None where there is nothing to tell by."""

@@ -20,6 +20,7 @@ from impasto import figures
 from impasto.figures import roughly
 from impasto.runtime import processors
 from impasto.runtime.available import room
+from impasto.runtime.budget import SURE
 from impasto.runtime.errors import InputError
 from impasto.runtime.model import DIRECT, WINOGRAD, kind_for, small_kind
 from impasto.runtime.objective import Objective
@@ -387,7 +388,7 @@ ROUGHLY: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6}
 WORTH_MEASURING = 60.0
 
 #: Seconds, roughly, that the first evaluations of a transfer take at most to tell its speed as soon as a trial would.
-SOON, _FIRST = 5.0, 5
+SOON = 5.0
 _TRIAL_SIDE, _TRIALS, _TRIAL_SECONDS = 256, 3, 2.0
 
 
@@ -405,7 +406,7 @@ def _timing(
     expected = _seconds(plan, left, _sizes(transfer), rough)
     if not measure or _within(plan.time_limit, expected) < WORTH_MEASURING:
         return None
-    if _FIRST * rough.evaluation(left[0].width * left[0].height) < SOON:
+    if SURE * rough.evaluation(left[0].width * left[0].height) < SOON:
         return None
     timing = timing or Timing()
     try:

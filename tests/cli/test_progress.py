@@ -74,6 +74,17 @@ class Terminal(io.StringIO):
         return True
 
 
+def on_terminal(kind: str, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what two evaluations write on a terminal of that kind and width."""
+    stream = Terminal()
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setenv("COLUMNS", str(width))
+    with contextlib.redirect_stderr(stream), Progress() as progress:
+        for step in steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)[:2]:
+            progress.show(step)
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
@@ -88,13 +99,8 @@ class Terminal(io.StringIO):
 def test_a_live_line_has_what_the_terminal_has_room_for(
     width: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = Terminal()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", str(width))
-    with contextlib.redirect_stderr(stream), Progress() as progress:
-        for step in steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)[:2]:
-            progress.show(step)
-    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n").rstrip().splitlines()[-1]
+    written = on_terminal("xterm", width, monkeypatch)
+    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).replace("\r", "\n").rstrip().splitlines()[-1]
     assert line.strip("━╸╺ ") == expected
     assert ("━" in line) == (width >= 50)
     assert len(line) <= width
@@ -113,10 +119,4 @@ def test_a_live_line_has_what_the_terminal_has_room_for(
     ],
 )
 def test_a_line_on_a_dumb_terminal_is_not_wrapped(width: int, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Terminal()
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("COLUMNS", str(width))
-    with contextlib.redirect_stderr(stream), Progress() as progress:
-        for step in steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)[:2]:
-            progress.show(step)
-    assert stream.getvalue().splitlines()[-1] == expected
+    assert on_terminal("dumb", width, monkeypatch).splitlines()[-1] == expected
