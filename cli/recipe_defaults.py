@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from impasto.cli.help import default_text
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.recipe_files import recipe_data
 
@@ -21,7 +22,6 @@ def the_recipes(*path: str, among: str = "the recipe's") -> Callable[[], str]:
         found: object = recipe_data(DEFAULT_RECIPE)
         for key in path:
             found = found[key] if isinstance(found, dict) else found
-        shown = ("on" if found else "off") if isinstance(found, bool) else found
-        return f"{among}; {shown} for {DEFAULT_RECIPE}"
+        return f"{among}; {default_text(True, found)} for {DEFAULT_RECIPE}"
 
     return tell
