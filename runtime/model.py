@@ -52,8 +52,8 @@ SMALL_PIXELS = 320 * 320
 
 #: How a graph says where a tensor's weights are, in ONNX's own format (protocol buffers): an entry ``external_data``
 #: of nothing but the key ``location`` and the file. And whatever could be that key, however it was written.
-_IN_WEIGHTS_FILE = b"\x0a\x08location\x12" + bytes([len(WEIGHTS_FILE)]) + WEIGHTS_FILE.encode()
-_IN_WEIGHTS_FILE = b"\x6a" + bytes([len(_IN_WEIGHTS_FILE)]) + _IN_WEIGHTS_FILE
+_LOCATION = b"\x0a\x08location\x12%c%s" % (len(WEIGHTS_FILE), WEIGHTS_FILE.encode())
+_IN_WEIGHTS_FILE = b"\x6a%c%s" % (len(_LOCATION), _LOCATION)
 _ANY_LOCATION = re.compile(rb"[\x00\x08]location")
 
 
