@@ -4,6 +4,8 @@ PYTHON ?= python3
 # The demo's environment is a user's: no torch, nothing for development. The tests' has both.
 VENV := .venv
 TEST_VENV := .venv-test
+# What is installed: an environment that is no link to it has to be made again when it changes.
+SOURCES := $(wildcard src/impasto/*.py runtime/*.py runtime/*/*.py runtime/recipes/* export/*.py export/*/*.py cli/*.py cli/*/*.py)
 # The lowest versions that pyproject.toml allows of everything, and no torch.
 LOWEST := .venv-lowest
 # What builds distributions, and nothing else.
@@ -88,12 +90,12 @@ $(DIST)/ready: Makefile
 	$(DIST)/bin/python -m pip install --quiet build twine
 	touch $@
 
-$(BENCH)/impasto/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py runtime/recipes/* export/*.py cli/*.py)
+$(BENCH)/impasto/ready: pyproject.toml $(SOURCES)
 	$(PYTHON) -m venv $(BENCH)/impasto
 	$(BENCH)/impasto/bin/python -m pip install --quiet '.[cpu,export]'
 	touch $@
 
-$(BENCH)/impasto-cuda/ready: pyproject.toml $(wildcard src/impasto/*.py runtime/*.py runtime/recipes/* export/*.py cli/*.py)
+$(BENCH)/impasto-cuda/ready: pyproject.toml $(SOURCES)
 	$(PYTHON) -m venv $(BENCH)/impasto-cuda
 	$(BENCH)/impasto-cuda/bin/python -m pip install --quiet '.[gpu,export]'
 	touch $@

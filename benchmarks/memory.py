@@ -1,4 +1,4 @@
-"""Measure the figures that `impasto.runtime.estimate` counts memory with.
+"""Measure the figures that `impasto.runtime.run.estimate` counts memory with.
 
 ``python -m benchmarks.memory --model FOLDER``. Each measurement is a whole transfer of noise in a process of its own,
 whose peak size Linux tells. The figures are fitted to these, and printed as that module has them, with the largest
@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.files import ROOT
 from benchmarks.protocol import peak_mib
-from impasto.runtime.estimate import Footprint, content_bytes, convolutions, graphs_of
-from impasto.runtime.model import LOWERINGS, SMALL_PIXELS, WINOGRAD
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.model.folder import LOWERINGS, SMALL_PIXELS, WINOGRAD
+from impasto.runtime.plan.recipe import load_recipe
+from impasto.runtime.run.estimate import Footprint, content_bytes, convolutions, graphs_of
 
 #: One recipe that ends with block5_conv1, and one that ends with block5_conv3.
 RECIPES = ("gatys", "seed")
@@ -47,7 +47,7 @@ class Setting:
     size, style
         Sides of the square result and of the style, in pixels.
     optimizer
-        One of `impasto.runtime.estimate.OPTIMIZERS`; ``bounds`` is L-BFGS-B with bounds.
+        One of `impasto.runtime.run.estimate.OPTIMIZERS`; ``bounds`` is L-BFGS-B with bounds.
     """
 
     recipe: str

@@ -15,13 +15,13 @@ from benchmarks.files import model_folder
 from benchmarks.problem import load_pictures
 from benchmarks.protocol import Job, Prepared, Unavailable, serve
 from impasto.runtime import Objective
-from impasto.runtime.pictures import to_planes
+from impasto.runtime.pictures.planes import to_planes
 
 
 def options(job: Job) -> dict[str, Any]:
     """Return what a variant asks of `Objective.open`."""
     if job.device != "cpu":
-        from impasto.runtime.cuda import CudaOptions  # not in an older impasto, which is measured on the CPU
+        from impasto.runtime.engine.cuda import CudaOptions  # not in an older impasto, which is measured on the CPU
 
         graph = False if job.variant in ("no-cuda-graph", "lbfgs-device") else None
         cuda = CudaOptions(tf32=job.variant != "no-tf32", graph=graph)
@@ -48,8 +48,8 @@ def prepare(job: Job) -> Prepared:
     planes = to_planes(pictures.start, "start")
 
     def transfer(evaluations: int) -> tuple[float, float]:
-        from impasto.runtime.optimize import minimize
-        from impasto.runtime.transfer import FIRST_STEP
+        from impasto.runtime.optimize.minimize import minimize
+        from impasto.runtime.run.transfer import FIRST_STEP
 
         seconds: list[float] = []
         more: dict[str, Any] = {}

@@ -14,11 +14,11 @@ from PIL import Image
 
 from benchmarks.files import model_folder, picture_file, pictures_file, weights_file
 from benchmarks.problem import PROBLEMS
-from impasto.cli.samples import draw_content, draw_style
+from impasto.cli.drawing.samples import draw_content, draw_style
 from impasto.export.build import export_model
-from impasto.export.sources import load_weights
-from impasto.export.weights import Weights
-from impasto.runtime.recipe import load_recipe
+from impasto.export.weights.sources import load_weights
+from impasto.export.weights.weights import Weights
+from impasto.runtime.plan.recipe import load_recipe
 
 
 def write_model(data: Path, weights: Weights) -> None:

@@ -30,11 +30,11 @@ from benchmarks.files import ROOT
 from benchmarks.report import table
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime import Objective, Result, Step, StopOptimization
-from impasto.runtime.photographs import read_picture
-from impasto.runtime.pictures import fit_style, resize
-from impasto.runtime.plan import schedule
-from impasto.runtime.recipe import load_recipe
-from impasto.runtime.transfer import Callback, Transfer, prepare
+from impasto.runtime.pictures.photographs import read_picture
+from impasto.runtime.pictures.planes import fit_style, resize
+from impasto.runtime.plan.plan import schedule
+from impasto.runtime.plan.recipe import load_recipe
+from impasto.runtime.run.transfer import Callback, Transfer, prepare
 
 WORK = ROOT / ".bench"
 
@@ -66,8 +66,8 @@ class Plan:
     pastiche_size, pastiche_evaluations, stages_size, stages_evaluations, sizes, sizes_evaluations
         Sides of the pictures in pixels, and evaluations, of each section.
     stages, staged_evaluations
-        Of the run from coarse to fine; `impasto.runtime.plan.schedule` divides them, and says how many stages there are
-        by default.
+        Of the run from coarse to fine; `impasto.runtime.plan.plan.schedule` divides them, and says how many stages
+        there are by default.
     python
         The interpreter with PyTorch and pastiche.
     """
@@ -341,7 +341,7 @@ def _model(given: Path | None, recipe: str, work: Path) -> Path:
     if given:
         return given
     from impasto.export.build import export_model
-    from impasto.export.sources import load_weights
+    from impasto.export.weights.sources import load_weights
 
     folder = work / "data" / "quality-model"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -355,7 +355,7 @@ def _picture(given: str | None, name: str) -> Image.Image:
     """Return a picture that is given, or the demo's."""
     if given:
         return read_picture(given)
-    from impasto.cli import samples
+    from impasto.cli.drawing import samples
 
     return samples.draw_content() if name == "content" else samples.draw_style()
 

@@ -51,11 +51,11 @@ def main() -> None:
         from benchmarks.files import model_folder, picture_file
         from benchmarks.protocol import Job
         from impasto.runtime import Objective
-        from impasto.runtime.optimize import minimize, preload
-        from impasto.runtime.photographs import read_picture
-        from impasto.runtime.pictures import to_planes
-        from impasto.runtime.session import import_onnxruntime
-        from impasto.runtime.transfer import FIRST_STEP
+        from impasto.runtime.engine.session import import_onnxruntime
+        from impasto.runtime.optimize.minimize import minimize, preload
+        from impasto.runtime.pictures.photographs import read_picture
+        from impasto.runtime.pictures.planes import to_planes
+        from impasto.runtime.run.transfer import FIRST_STEP
 
         onnxruntime = import_onnxruntime()
 

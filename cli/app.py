@@ -16,17 +16,17 @@ import typer
 from impasto import __version__
 from impasto.cli import completion
 from impasto.cli.command import Commands, GroupedCommand
-from impasto.cli.demo import demo
-from impasto.cli.doctor import doctor
-from impasto.cli.export import export
-from impasto.cli.info import info
-from impasto.cli.messages import say, warn
-from impasto.cli.mix import mix
-from impasto.cli.plot import plot
-from impasto.cli.recipes import recipes
-from impasto.cli.rerun import rerun
-from impasto.cli.sheet import sheet
-from impasto.cli.stylize import stylize
+from impasto.cli.commands.demo import demo
+from impasto.cli.commands.doctor import doctor
+from impasto.cli.commands.export import export
+from impasto.cli.commands.info import info
+from impasto.cli.commands.mix import mix
+from impasto.cli.commands.plot import plot
+from impasto.cli.commands.recipes import recipes
+from impasto.cli.commands.rerun import rerun
+from impasto.cli.commands.sheet import sheet
+from impasto.cli.commands.stylize import stylize
+from impasto.cli.terminal.messages import say, warn
 from impasto.shortage import is_shortage, tell
 
 #: What the command is called in its help, and in the variable by which shells ask for completions.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from impasto.cli.messages import warn
 from impasto.cli.spelling import on_command_line, parameter
+from impasto.cli.terminal.messages import warn
 
 #: Where a value that is no default comes from, as typer calls it.
 _SOURCES = ("COMMANDLINE", "ENVIRONMENT")

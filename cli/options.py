@@ -65,7 +65,7 @@ def argument(
     return typer.Argument(metavar=name, help=help, show_default=default, autocompletion=complete, **more)
 
 
-#: What is used where no model folder is named: see `impasto.runtime.default_model`.
+#: What is used where no model folder is named: see `impasto.runtime.model.default`.
 DEFAULT_MODEL = f"{MODELS / DEFAULT_NETWORK}, or else that in the user's data folder"
 
 Model = Annotated[

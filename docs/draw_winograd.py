@@ -43,7 +43,7 @@ def place_colour(y: int, x: int) -> str:
 
 
 def row(y: int, x: int) -> int:
-    """Return the row of a pixel, as `impasto.export.tiles` numbers them."""
+    """Return the row of a pixel, as `impasto.export.lowering.tiles` numbers them."""
     return ((y % M) * M + x % M) * STRIDE + (y // M) * ACROSS + x // M
 
 

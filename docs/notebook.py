@@ -69,7 +69,7 @@ Addresses, PIL images and arrays will do, too.
     Cell(
         "pictures",
         """\
-from impasto.cli.samples import draw_content, draw_style
+from impasto.cli.drawing.samples import draw_content, draw_style
 
 photo, painting = draw_content(), draw_style()
 photo""",

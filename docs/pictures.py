@@ -15,11 +15,12 @@ from typing import Any
 from PIL import Image
 
 from docs.paintings import draw_mosaic, draw_woodcut
-from impasto.cli.contact import Label, contact_sheet
-from impasto.cli.samples import draw_content, draw_style
-from impasto.cli.sheet import sheet
-from impasto.runtime import encoding, photographs, pictures, places, stylize
-from impasto.runtime.default_model import find_model
+from impasto.cli.commands.sheet import sheet
+from impasto.cli.drawing.contact import Label, contact_sheet
+from impasto.cli.drawing.samples import draw_content, draw_style
+from impasto.runtime import stylize
+from impasto.runtime.model.default import find_model
+from impasto.runtime.pictures import encoding, photographs, places, planes
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "pictures"
@@ -53,7 +54,7 @@ def demo(model: Path) -> None:
     result = _kept(
         "demo", lambda: stylize(content, [style], model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS)
     )
-    _write(pictures.triptych(content, [style], result), "demo.jpg")
+    _write(planes.triptych(content, [style], result), "demo.jpg")
 
 
 def gallery(model: Path) -> None:

@@ -21,19 +21,17 @@ from onnx import helper
 import impasto
 from impasto import unfinished
 from impasto.export import losses
-from impasto.export.constants import Constants
-from impasto.export.direct import direct
 from impasto.export.graph import Var
-from impasto.export.half import half
 from impasto.export.lbfgs import algebra
-from impasto.export.lowering import Lowering
+from impasto.export.lowering.base import Lowering
+from impasto.export.lowering.constants import Constants
+from impasto.export.lowering.direct import direct
+from impasto.export.lowering.half import half
+from impasto.export.lowering.winograd import measuring, small, winograd
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.selfcheck import SelfCheck, check_kinds, self_check
-from impasto.export.weights import Provenance, Weights
+from impasto.export.weights.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
-from impasto.export.winograd import measuring, small, winograd
-from impasto.runtime import places
-from impasto.runtime.available import room
 from impasto.runtime.errors import (
     ExportError,
     InputError,
@@ -43,9 +41,8 @@ from impasto.runtime.errors import (
     RecipeError,
     TransferError,
 )
-from impasto.runtime.estimate import AT_MOST, FOOTPRINTS
-from impasto.runtime.files import free_name
-from impasto.runtime.model import (
+from impasto.runtime.machine.memory import room
+from impasto.runtime.model.folder import (
     ALGEBRA,
     GUIDED_OBJECTIVE,
     GUIDED_STATISTICS,
@@ -65,7 +62,10 @@ from impasto.runtime.model import (
     graph_file,
     small_kind,
 )
-from impasto.runtime.recipe import Recipe
+from impasto.runtime.pictures import places
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.run.estimate import AT_MOST, FOOTPRINTS
+from impasto.runtime.storage.files import free_name
 from impasto.shortage import advice, limits
 from impasto.wording import option
 

@@ -1,8 +1,8 @@
 """The vector arithmetic of L-BFGS as graphs, for an optimiser whose history stays on the device.
 
 Everything of the picture's size happens here; what is left for the host are the inner products, a handful of numbers
-(`impasto.runtime.lbfgs` has the method). The history is one array [2m, C, H, W]: m steps, then m differences of
-gradients, the oldest first. The host hands gradients over as the objective graph leaves them, with the factor that
+(`impasto.runtime.optimize.lbfgs` has the method). The history is one array [2m, C, H, W]: m steps, then m differences
+of gradients, the oldest first. The host hands gradients over as the objective graph leaves them, with the factor that
 scales them. Points stay between two numbers, `lowest` and `highest`, which may be infinite: on the way along a
 direction, an element that comes to one of them stops there.
 """
@@ -14,9 +14,9 @@ from collections.abc import Callable
 import onnx
 from onnx import TensorProto, helper
 
-from impasto.export.direct import END, total
-from impasto.export.lowering import IR_VERSION, OPSET, Builder
-from impasto.runtime.model import ALGEBRA
+from impasto.export.lowering.base import IR_VERSION, OPSET, Builder
+from impasto.export.lowering.direct import END, total
+from impasto.runtime.model.folder import ALGEBRA
 
 _POINT = (1, "C", "H", "W")
 _HISTORY = ("K", "C", "H", "W")
@@ -144,7 +144,7 @@ assert tuple(_GRAPHS) == ALGEBRA
 
 
 def algebra(name: str) -> onnx.ModelProto:
-    """Return one of the graphs that `impasto.runtime.model.ALGEBRA` names."""
+    """Return one of the graphs that `impasto.runtime.model.folder.ALGEBRA` names."""
     write, inputs, outputs = _GRAPHS[name]
     builder = Builder({})
     results = write(builder)

@@ -1,7 +1,7 @@
 """The losses of Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016).
 
 Beside their style loss, on Gram matrices, two on the mean and the covariance of activations; `STYLE_LOSSES` has all.
-Every term is a mean; `impasto.runtime.terms` names the terms and says what a recipe's conventions make of them.
+Every term is a mean; `impasto.runtime.plan.terms` names the terms and says what a recipe's conventions make of them.
 
 Any of them may be guided: each region of the picture then has a style of its own. That is the guidance of Gatys, Ecker,
 Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural Style Transfer" (CVPR 2017), section 4.
@@ -18,9 +18,9 @@ from impasto.export.gradient import gradient
 from impasto.export.graph import Guides, Map, Matrix, PerRegion, Scalar, Var, square, topological
 from impasto.export.networks import Network
 from impasto.export.roots import polar_factor, square_root
-from impasto.export.weights import Preprocessing
-from impasto.runtime.recipe import Recipe, TotalVariation
-from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, content_term, style_term, target_of, weight_of
+from impasto.export.weights.weights import Preprocessing
+from impasto.runtime.plan.recipe import Recipe, TotalVariation
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, content_term, style_term, target_of, weight_of
 
 
 def content_loss(f: Var, p: Var) -> Var:

@@ -11,11 +11,11 @@ from typing import Any
 
 from impasto import packages
 from impasto.defaults import DEFAULT_RECIPE, DEFAULT_WEIGHTS
-from impasto.runtime import notebook
-from impasto.runtime.default_model import folder_to_write
 from impasto.runtime.errors import InputError, ModelError, NameTaken, OutputError
-from impasto.runtime.model import OBJECTIVE, RECIPE_GRAPHS, ModelFolder, graph_file
-from impasto.runtime.recipe import builtin_recipes, load_recipe
+from impasto.runtime.model.default import folder_to_write
+from impasto.runtime.model.folder import OBJECTIVE, RECIPE_GRAPHS, ModelFolder, graph_file
+from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
+from impasto.runtime.run import notebook
 from impasto.runtime.signatures import explained
 
 Notify = Callable[[str], None]
@@ -34,11 +34,11 @@ def ensure(
     Parameters
     ----------
     model
-        The folder; by default the one that `stylize` finds, or will find. See `impasto.runtime.default_model`.
+        The folder; by default the one that `stylize` finds, or will find. See `impasto.runtime.model.default`.
     recipe
         The name of a recipe: one that comes with impasto, or that the folder has already.
     weights
-        What a new folder is over; see `impasto.export.sources.load_weights`. One that exists keeps its own.
+        What a new folder is over; see `impasto.export.weights.sources.load_weights`. One that exists keeps its own.
     notify
         Called with a line now and then. By default lines are printed in a notebook, and nowhere else.
 
@@ -111,7 +111,7 @@ def _traces(model: ModelFolder, recipe: str) -> bool:
 
 
 def import_exporter() -> tuple[Any, Any]:
-    """Import what exports, and what loads weights: `impasto.export.build`, `impasto.export.sources`.
+    """Import what exports, and what loads weights: `impasto.export.build`, `impasto.export.weights.sources`.
 
     Raises
     ------
@@ -119,7 +119,8 @@ def import_exporter() -> tuple[Any, Any]:
         When a package that they need is not installed.
     """
     try:
-        from impasto.export import build, sources
+        from impasto.export import build
+        from impasto.export.weights import sources
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed; to export, {packages.EXPORT}") from None
     return build, sources

@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.export.constants import Constants, Opened
+from impasto.export.lowering.constants import Constants, Opened
 from impasto.runtime.errors import ExportError
-from impasto.runtime.model import GUIDED_OBJECTIVE, GUIDED_STATISTICS, OBJECTIVE, STATISTICS, ModelFolder, small_kind
-from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
+from impasto.runtime.model.folder import (
+    GUIDED_OBJECTIVE,
+    GUIDED_STATISTICS,
+    OBJECTIVE,
+    STATISTICS,
+    ModelFolder,
+    small_kind,
+)
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
 
 #: Float32 losses have seven digits; their difference over a step that is still straight has three.
 TOLERANCE = 1e-2

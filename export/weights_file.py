@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from impasto.export.lowering import Tensors
+from impasto.export.lowering.base import Tensors
+from impasto.export.lowering.parameters import Array, Described, described, layers, tensors
 from impasto.export.networks import NETWORKS, Network
-from impasto.export.parameters import Array, Described, described, layers, tensors
-from impasto.export.weights import PREPROCESSINGS, Provenance, Weights
-from impasto.runtime import plain
+from impasto.export.weights.weights import PREPROCESSINGS, Provenance, Weights
 from impasto.runtime.errors import MemoryShortage, ModelError
-from impasto.runtime.model import METADATA_KEY, OBJECTIVE, WEIGHTS_FILE, Metadata, ModelFolder, export_again
+from impasto.runtime.model.folder import METADATA_KEY, OBJECTIVE, WEIGHTS_FILE, Metadata, ModelFolder, export_again
+from impasto.runtime.storage import codec
 from impasto.shortage import advice, is_shortage
 from impasto.wording import option
 
@@ -112,8 +112,8 @@ def read_graph(path: Path) -> tuple[Metadata, set[str]]:
 
 def _provenance(metadata: Metadata) -> Provenance | None:
     try:
-        found = plain.build(Provenance, dict(metadata.weights))
-    except plain.Misfit:
+        found = codec.build(Provenance, dict(metadata.weights))
+    except codec.Misfit:
         return None
     return found if found.preprocessing in PREPROCESSINGS else None
 

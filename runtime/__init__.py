@@ -4,6 +4,7 @@ Needs numpy, scipy, threadpoolctl, pillow and onnxruntime, nothing else. Where p
 looked for in the user's data folder, too.
 """
 
+from impasto.runtime.engine.objective import Objective
 from impasto.runtime.errors import (
     DeviceError,
     ExportError,
@@ -17,9 +18,8 @@ from impasto.runtime.errors import (
     TransferError,
     WeightsError,
 )
-from impasto.runtime.objective import Objective
-from impasto.runtime.optimize import StopOptimization
-from impasto.runtime.transfer import Result, Step, stylize
+from impasto.runtime.optimize.minimize import StopOptimization
+from impasto.runtime.run.transfer import Result, Step, stylize
 
 __all__ = [
     "DeviceError",

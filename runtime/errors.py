@@ -9,7 +9,7 @@ ImpastoError
 │   ├── DeviceError       a device that was asked for and cannot be had
 │   ├── WeightsError      network weights that cannot be found, trusted or read
 │   ├── OptionError       an option that a function has not; a TypeError, too, as Python itself raises
-│   └── Misfit            a value of another type or out of range: see `impasto.runtime.plain`
+│   └── Misfit            a value of another type or out of range: see `impasto.runtime.storage.codec`
 ├── TransferError         failed while optimising (exit 1)
 │   ├── MemoryShortage    for want of memory
 │   └── SaveError         failed while writing the result

@@ -18,13 +18,15 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from impasto.export import build, sources, tiles
+from impasto.export import build
 from impasto.export.build import export_model
-from impasto.export.sources import WHEEL, load_weights
-from impasto.export.weights import Weights
-from impasto.export.winograd import tiled
+from impasto.export.lowering import tiles
+from impasto.export.lowering.winograd import tiled
+from impasto.export.weights import sources
+from impasto.export.weights.sources import WHEEL, load_weights
+from impasto.export.weights.weights import Weights
 from impasto.runtime.errors import WeightsError
-from impasto.runtime.recipe import Recipe, load_recipe
+from impasto.runtime.plan.recipe import Recipe, load_recipe
 
 settings.register_profile("impasto", deadline=None, print_blob=True)  # machines differ, and nothing is kept
 settings.load_profile("impasto")

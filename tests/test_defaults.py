@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from impasto import defaults
-from impasto.export import networks, weights
-from impasto.runtime import cuda, model
-from impasto.runtime.session import Placement
+from impasto.export import networks
+from impasto.export.weights import weights
+from impasto.runtime.engine import cuda
+from impasto.runtime.engine.session import Placement
+from impasto.runtime.model import folder
 
 
 def test_choices_are_those_of_what_uses_them() -> None:
     assert {*defaults.NETWORKS} == {*networks.NETWORKS}
     assert {*defaults.PREPROCESSINGS} == {*weights.PREPROCESSINGS}
     assert {*defaults.CONV_SEARCHES} == {*cuda.SEARCHES}
-    assert {*defaults.PRECISIONS} == {*model.PRECISIONS}
-    assert {*defaults.LOWERINGS} == {"auto", *model.LOWERINGS}
+    assert {*defaults.PRECISIONS} == {*folder.PRECISIONS}
+    assert {*defaults.LOWERINGS} == {"auto", *folder.LOWERINGS}
 
 
 def test_the_first_choice_is_the_default() -> None:

@@ -25,7 +25,7 @@ from PIL import Image
 from weigh import MB, disk_usage
 
 import impasto
-from impasto.runtime.recipe import builtin_recipes
+from impasto.runtime.plan.recipe import builtin_recipes
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

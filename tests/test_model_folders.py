@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from impasto.model_folders import OBJECTIVE_FILE, default_model, recipes_in
-from impasto.runtime.model import DIRECT, OBJECTIVE, ModelFolder, graph_file
+from impasto.runtime.model.folder import DIRECT, OBJECTIVE, ModelFolder, graph_file
 
 
 def test_recipes_are_those_that_the_runtime_finds(model: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 
 from impasto.defaults import DEFAULT_RECIPE, REFERENCE_RECIPE
 from impasto.recipe_files import recipe_data, recipe_files
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.plan.recipe import load_recipe
 
 
 def test_the_files_are_all_recipes() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     try:
-        from impasto.cli import interrupt, streams
+        from impasto.cli.terminal import interrupt, streams
 
         streams.prepare()
         code = interrupt.attend(_run)

@@ -11,7 +11,7 @@ REFERENCE_RECIPE = "seed"
 #: What an export writes unless other recipes are named.
 EXPORTED_RECIPES = (DEFAULT_RECIPE, REFERENCE_RECIPE)
 
-#: Where exported models live, below the working folder or the user's data folder; see `impasto.runtime.default_model`.
+#: Where exported models live, below the working folder or the user's data folder; see `impasto.runtime.model.default`.
 MODELS = Path("models")
 DEFAULT_NETWORK = "vgg19"
 

@@ -44,5 +44,5 @@ def loss(value: float, share: float) -> str:
 
 
 def shared(value: float, share: float) -> str:
-    """Return a loss, and what share it is of the start's: see `impasto.runtime.share`."""
+    """Return a loss, and what share it is of the start's: see `impasto.runtime.run.share`."""
     return f"{number(value)} ({percent(share)} of the start's)"

@@ -27,7 +27,7 @@ from benchmarks.report import (
     table,
     transfer_table,
 )
-from impasto.export.weights import Weights
+from impasto.export.weights.weights import Weights
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="benchmarks run on Linux only")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.memory import RECIPES, Measurement, Setting, fit, measure, settings, told
-from impasto.runtime.estimate import FOOTPRINTS, OPTIMIZERS, Footprint
+from impasto.runtime.run.estimate import FOOTPRINTS, OPTIMIZERS, Footprint
 
 SIZES = (512, 768)
 GROUPS = [("direct", False), ("winograd", True)]

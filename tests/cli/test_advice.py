@@ -12,9 +12,9 @@ from processes import lay_out
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
-from impasto.cli.stylize import faster_next_time
+from impasto.cli.commands.stylize import faster_next_time
 from impasto.runtime import Result, stylize
-from impasto.runtime.transfer import Transfer
+from impasto.runtime.run.transfer import Transfer
 
 SAID = "90 % of the time was SciPy's L-BFGS-B, on the CPU; --optimizer lbfgs-device does its work on cuda:0"
 

@@ -19,8 +19,8 @@ from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out, limited, link
 
 import impasto
-from impasto.export.weights import Weights
-from impasto.runtime.model import ModelFolder
+from impasto.export.weights.weights import Weights
+from impasto.runtime.model.folder import ModelFolder
 
 #: The quickest of transfers.
 QUICK = ("--size", "40", "--evaluations", "2", "--device", "cpu", "--lowering", "direct")

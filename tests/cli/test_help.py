@@ -17,7 +17,7 @@ from impasto.cli import help
 from impasto.cli.app import app
 from impasto.cli.command import GPU, GROUPS
 from impasto.defaults import DEFAULT_RECIPE
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.plan.recipe import load_recipe
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands

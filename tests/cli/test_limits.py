@@ -15,11 +15,12 @@ from processes import assert_refused, command, contents, environment, impasto_, 
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
-from impasto.runtime import InputError, Objective, estimate, stylize
-from impasto.runtime.available import Room
-from impasto.runtime.encoding import write_picture
-from impasto.runtime.photographs import read_text
-from impasto.runtime.record import KEYWORD
+from impasto.runtime import InputError, Objective, stylize
+from impasto.runtime.machine.memory import Room
+from impasto.runtime.pictures.encoding import write_picture
+from impasto.runtime.pictures.photographs import read_text
+from impasto.runtime.run import estimate
+from impasto.runtime.run.record import KEYWORD
 from impasto.shortage import is_shortage, tell
 
 linux = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="limits of addresses are enforced on Linux")

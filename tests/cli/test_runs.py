@@ -18,11 +18,11 @@ from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out, limited, link
 
 from impasto import figures
-from impasto.runtime.encoding import write_picture
-from impasto.runtime.model import METADATA_KEY
-from impasto.runtime.photographs import read_text
-from impasto.runtime.record import KEYWORD, MIXED, Record
-from impasto.runtime.watch import PREVIEW, SAVED
+from impasto.runtime.model.folder import METADATA_KEY
+from impasto.runtime.pictures.encoding import write_picture
+from impasto.runtime.pictures.photographs import read_text
+from impasto.runtime.run.record import KEYWORD, MIXED, Record
+from impasto.runtime.run.watch import PREVIEW, SAVED
 
 #: The quickest of transfers; one thread, for the same bits everywhere.
 PLACED = ("--recipe", "small", "--device", "cpu", "--lowering", "direct", "--threads", "1")

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from processes import Running, command, environment, impasto_, lay_out
 
-from impasto.runtime.checkpoint import Checkpoint
+from impasto.runtime.run.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals between processes")
 
@@ -234,7 +234,7 @@ FIRST_LINES = """
 import sys
 class Interrupted:
     def find_spec(self, name, path=None, target=None):
-        if name == "impasto.cli.interrupt":
+        if name == "impasto.cli.terminal.interrupt":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupted())
 from impasto.__main__ import main

@@ -13,10 +13,10 @@ from processes import assert_refused, impasto_, lay_out
 from impasto.cli.app import app
 from impasto.cli.options import GIB, NAME, NAME_OR_FILE, NUMBER, SECONDS, SIZE, WHOLE_NUMBER
 from impasto.cli.spelling import on_command_line, parameter
-from impasto.export.sources import load_weights
+from impasto.export.weights.sources import load_weights
 from impasto.runtime import ImpastoError
-from impasto.runtime.cuda import CudaOptions
-from impasto.runtime.transfer import prepare
+from impasto.runtime.engine.cuda import CudaOptions
+from impasto.runtime.run.transfer import prepare
 
 #: What of Python a wrong value is given to, what is typed for the same, and how both messages go on.
 WRONG: dict[str, tuple[str, Any, str, str]] = {
@@ -131,8 +131,8 @@ def test_options_that_exclude_each_other_are_both_called_so(
 
 def test_what_a_record_says_wrong_is_no_option_of_the_users(tmp_path: Path) -> None:
     from impasto.cli.spelling import on_command_line
-    from impasto.runtime.plan import Plan, Stage
-    from impasto.runtime.recipe import load_recipe
+    from impasto.runtime.plan.plan import Plan, Stage
+    from impasto.runtime.plan.recipe import load_recipe
     from impasto.wording import speak
 
     made = Plan(load_recipe("seed"), (Stage(40, 32, 3),), "content").to_mapping()

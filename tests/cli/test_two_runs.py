@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from processes import Running, assert_refused, contents, impasto_, lay_out
 
-from impasto.runtime.record import Record
+from impasto.runtime.run.record import Record
 
 PLACED = ("--recipe", "small", "--device", "cpu", "--lowering", "direct", "--threads", "1")
 LONG, QUICK = ("--size", "40", "--evaluations", "200"), ("--size", "40", "--evaluations", "6")

@@ -15,7 +15,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from impasto.runtime.driver import CUDA_PARTS, CUDNN_LIBRARIES, DRIVER
+from impasto.runtime.machine.nvidia import CUDA_PARTS, CUDNN_LIBRARIES, DRIVER
 
 SOURCE = Path(__file__).with_name("device.c")
 

@@ -16,16 +16,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from impasto.export.weights import Weights
+from impasto.export.weights.weights import Weights
 from impasto.runtime import Objective, stylize
-from impasto.runtime.cuda import CudaOptions
-from impasto.runtime.driver import gpus, load_library, runtime_libraries
+from impasto.runtime.engine.cuda import CudaOptions
+from impasto.runtime.engine.session import Placement
 from impasto.runtime.errors import MemoryShortage
-from impasto.runtime.lbfgs import Algebra
-from impasto.runtime.model import ModelFolder
-from impasto.runtime.pictures import to_planes
-from impasto.runtime.recipe import builtin_recipes, load_recipe
-from impasto.runtime.session import Placement
+from impasto.runtime.machine.nvidia import gpus, load_library, runtime_libraries
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.optimize.lbfgs import Algebra
+from impasto.runtime.pictures.planes import to_planes
+from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 from tests.conftest import export_unchecked
 
 DEVICE: Any = load_library(runtime_libraries(getattr(onnxruntime, "cuda_version", "")))

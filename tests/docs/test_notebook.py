@@ -12,7 +12,7 @@ import pytest
 import impasto.export
 from docs import notebook
 from impasto.runtime import Result
-from impasto.runtime.record import Record
+from impasto.runtime.run.record import Record
 
 
 def test_the_file_is_what_the_code_writes() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from impasto.export.weights import Weights
+from impasto.export.weights.weights import Weights
 
 torch = pytest.importorskip("torch")  # and whoever imports this is skipped, too
 F = torch.nn.functional

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from impasto.export.weights import Weights
-from impasto.runtime.recipe import Recipe
+from impasto.export.weights.weights import Weights
+from impasto.runtime.plan.recipe import Recipe
 
 torch = pytest.importorskip("torch")  # and whoever imports this is skipped, too
 F = torch.nn.functional

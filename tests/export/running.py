@@ -16,15 +16,15 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from impasto.export import ops
-from impasto.export.direct import direct
 from impasto.export.graph import Map, Var
 from impasto.export.losses import activations
-from impasto.export.lowering import Lowering
+from impasto.export.lowering.base import Lowering
+from impasto.export.lowering.direct import direct
+from impasto.export.lowering.winograd import winograd
 from impasto.export.networks import NETWORKS
-from impasto.export.weights import Weights
+from impasto.export.weights.weights import Weights
 from impasto.export.weights_file import write_weights
-from impasto.export.winograd import winograd
-from impasto.runtime.recipe import Recipe
+from impasto.runtime.plan.recipe import Recipe
 
 Array = NDArray[np.float32]
 

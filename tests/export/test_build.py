@@ -16,14 +16,22 @@ import pytest
 
 from impasto.export import build, ops
 from impasto.export.build import export_model
-from impasto.export.lowering import Builder
+from impasto.export.lowering.base import Builder
 from impasto.export.selfcheck import SelfCheck, self_check
-from impasto.export.sources import load_weights
-from impasto.export.weights import Weights
+from impasto.export.weights.sources import load_weights
+from impasto.export.weights.weights import Weights
+from impasto.runtime.engine.session import Placement, open_session, read_metadata
 from impasto.runtime.errors import ExportError, OutputError, RecipeError
-from impasto.runtime.model import LOWERINGS, NOTICE_FILE, OBJECTIVE, STATISTICS, WEIGHTS_FILE, ModelFolder, graph_file
-from impasto.runtime.recipe import builtin_recipes, load_recipe
-from impasto.runtime.session import Placement, open_session, read_metadata
+from impasto.runtime.model.folder import (
+    LOWERINGS,
+    NOTICE_FILE,
+    OBJECTIVE,
+    STATISTICS,
+    WEIGHTS_FILE,
+    ModelFolder,
+    graph_file,
+)
+from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 from tests.conftest import SHALLOW, SMALL
 
 ONE, OTHER = SMALL

@@ -14,12 +14,12 @@ from onnx import TensorProto, defs, numpy_helper, shape_inference
 
 from impasto.export import build
 from impasto.export.lbfgs import algebra
-from impasto.export.lowering import OPSET
+from impasto.export.lowering.base import OPSET
 from impasto.export.networks import NETWORKS, Network
-from impasto.export.weights import CAFFE
-from impasto.runtime.model import ALGEBRA, DIRECT, OBJECTIVE, algebra_file, extents, graph_file
-from impasto.runtime.recipe import builtin_recipes, load_recipe
-from impasto.runtime.session import fix_extents
+from impasto.export.weights.weights import CAFFE
+from impasto.runtime.engine.session import fix_extents
+from impasto.runtime.model.folder import ALGEBRA, DIRECT, OBJECTIVE, algebra_file, extents, graph_file
+from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 
 #: Operator -> the opsets that its kernel serves and, by type constraint, the types that it takes.
 KERNELS: dict[str, tuple[int, int | None, dict[str, list[str]]]] = json.loads(

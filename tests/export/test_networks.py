@@ -8,11 +8,11 @@ import onnx
 import pytest
 
 from impasto.export import ops
-from impasto.export.direct import direct
 from impasto.export.graph import Map, topological
 from impasto.export.losses import activations
+from impasto.export.lowering.direct import direct
 from impasto.export.networks import NETWORKS
-from impasto.export.weights import CAFFE
+from impasto.export.weights.weights import CAFFE
 
 ZOO = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_vgg19.onnx"
 

@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from reference import Record, Reference, margin, torch
 from running import decisions, run
 
-from impasto.cli.samples import draw_content, draw_style
+from impasto.cli.drawing.samples import draw_content, draw_style
 from impasto.export import ops
 from impasto.export.build import export_model
-from impasto.export.direct import direct
 from impasto.export.graph import Map
 from impasto.export.losses import activations
-from impasto.export.lowering import Lowering
+from impasto.export.lowering.base import Lowering
+from impasto.export.lowering.direct import direct
+from impasto.export.lowering.winograd import small, winograd
 from impasto.export.networks import NETWORKS
-from impasto.export.sources import load_weights
-from impasto.export.weights import TORCHVISION, Weights
+from impasto.export.weights.sources import load_weights
+from impasto.export.weights.weights import TORCHVISION, Weights
 from impasto.export.weights_file import write_weights
-from impasto.export.winograd import small, winograd
-from impasto.runtime.model import LOWERINGS, OBJECTIVE, small_kind
-from impasto.runtime.objective import Objective
-from impasto.runtime.photographs import read_picture
-from impasto.runtime.pictures import resize
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.engine.objective import Objective
+from impasto.runtime.model.folder import LOWERINGS, OBJECTIVE, small_kind
+from impasto.runtime.pictures.photographs import read_picture
+from impasto.runtime.pictures.planes import resize
+from impasto.runtime.plan.recipe import load_recipe
 
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]

@@ -13,11 +13,11 @@ from impasto.defaults import EXPORTED_RECIPES
 from impasto.export import build, ensure
 from impasto.export.build import export_model
 from impasto.export.provision import add_missing
-from impasto.export.weights import Weights
-from impasto.runtime import notebook
+from impasto.export.weights.weights import Weights
 from impasto.runtime.errors import InputError, ModelError, OptionError, RecipeError
-from impasto.runtime.model import WEIGHTS_FILE, ModelFolder
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.model.folder import WEIGHTS_FILE, ModelFolder
+from impasto.runtime.plan.recipe import load_recipe
+from impasto.runtime.run import notebook
 from tests.conftest import SMALL, export_unchecked
 
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from impasto.export import losses
 from impasto.export.build import LOWERINGS
 from impasto.export.networks import NETWORKS
-from impasto.export.sources import load_weights
-from impasto.export.weights import Weights
+from impasto.export.weights.sources import load_weights
+from impasto.export.weights.weights import Weights
 from impasto.export.weights_file import WeightsFile, write_weights
-from impasto.runtime.model import Layer
-from impasto.runtime.recipe import Recipe, StyleTerm, TotalVariation, load_recipe
-from impasto.runtime.terms import (
+from impasto.runtime.model.folder import Layer
+from impasto.runtime.plan.recipe import Recipe, StyleTerm, TotalVariation, load_recipe
+from impasto.runtime.plan.terms import (
     GRADIENT,
     IMAGE,
     LOSS,

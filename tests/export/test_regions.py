@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from running import from_tiles, run, to_tiles
 
-from impasto.export import losses, ops, tiles
+from impasto.export import losses, ops
 from impasto.export.build import LOWERINGS
-from impasto.export.direct import direct
 from impasto.export.graph import GraphError, Guides, Map, PerRegion, Scalar, Var, square
-from impasto.export.lowering import Lowering
+from impasto.export.lowering import tiles
+from impasto.export.lowering.base import Lowering
+from impasto.export.lowering.direct import direct
+from impasto.export.lowering.winograd import winograd
 from impasto.export.networks import NETWORKS, Network
-from impasto.export.weights import CAFFE, LayerWeights, Provenance, Weights
+from impasto.export.weights.weights import CAFFE, LayerWeights, Provenance, Weights
 from impasto.export.weights_file import WeightsFile, write_weights
-from impasto.export.winograd import winograd
-from impasto.runtime.recipe import Recipe, StyleTerm, load_recipe
-from impasto.runtime.terms import GRADIENT, GUIDES, IMAGE, LOSS, content_term, style_term, target_of, weight_of
+from impasto.runtime.plan.recipe import Recipe, StyleTerm, load_recipe
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, content_term, style_term, target_of, weight_of
 
 if TYPE_CHECKING:
     import torch

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from impasto.export.constants import Constants
+from impasto.export.lowering.constants import Constants
 from impasto.export.selfcheck import Line, self_check
 from impasto.runtime.errors import ExportError
-from impasto.runtime.model import OBJECTIVE, STATISTICS, ModelFolder
-from impasto.runtime.terms import GRADIENT, LOSS
+from impasto.runtime.model.folder import OBJECTIVE, STATISTICS, ModelFolder
+from impasto.runtime.plan.terms import GRADIENT, LOSS
 
 RECIPE = "small"
 

@@ -1,7 +1,7 @@
 """What TF32 costs, told without a GPU: the graphs with every factor of a product rounded as tensor cores round it.
 
 TF32 keeps 11 significant bits of each factor and adds up in float32. On hardware the same is measured in
-`tests/runtime/test_on_gpu.py`.
+`tests/runtime/engine/test_on_gpu.py`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from onnx import helper, numpy_helper
 from reference import Reference
 from running import decisions
 
-from impasto.cli.samples import draw_content, draw_style
-from impasto.export.direct import direct
-from impasto.export.lowering import IR_VERSION, OPSET
-from impasto.export.weights import Weights
-from impasto.runtime.model import DIRECT, OBJECTIVE, STATISTICS, graph_file
-from impasto.runtime.objective import Objective
+from impasto.cli.drawing.samples import draw_content, draw_style
+from impasto.export.lowering.base import IR_VERSION, OPSET
+from impasto.export.lowering.direct import direct
+from impasto.export.weights.weights import Weights
+from impasto.runtime.engine.objective import Objective
+from impasto.runtime.model.folder import DIRECT, OBJECTIVE, STATISTICS, graph_file
 
 #: What onnxruntime computes in TF32 on CUDA.
 PRODUCTS = ("Conv", "Gemm", "MatMul")

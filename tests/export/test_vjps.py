@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from running import run
 
 from impasto.export import ops
-from impasto.export.direct import direct
 from impasto.export.gradient import gradient, pull_back
 from impasto.export.graph import GraphError, Guides, Map, Matrix, Op, PerRegion, Scalar, Type, Var, apply
+from impasto.export.lowering.direct import direct
 from impasto.export.vjps import NO_GRADIENT, RULES, vjp
 
 Array = NDArray[np.float32]

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from impasto.export.sources import load_weights
-from impasto.export.weights import LayerWeights, Palette, Weights
+from impasto.export.weights.sources import load_weights
+from impasto.export.weights.weights import LayerWeights, Palette, Weights
 from impasto.export.weights_file import read_weights, write_weights
 from impasto.runtime.errors import ModelError
-from impasto.runtime.model import WEIGHTS_FILE, ModelFolder
+from impasto.runtime.model.folder import WEIGHTS_FILE, ModelFolder
 from tests.conftest import SMALL, export_unchecked
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from impasto.runtime.encoding import write_picture
+from impasto.runtime.pictures.encoding import write_picture
 
 SIZE = (48, 40)
 FORMATS = ["png", "jpg"]

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.png import SIGNATURE, Header
+from impasto.runtime.formats.png import SIGNATURE, Header
 
 Levels = NDArray[np.integer]
 

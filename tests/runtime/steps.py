@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from impasto.runtime import Step
-from impasto.runtime.plan import Plan, Stage
-from impasto.runtime.recipe import load_recipe
+from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.recipe import load_recipe
 
 TERMS = {"content/block4_conv2": 100.0, "style/block1_conv1": 20.0, "style/block2_conv1": 30.0, "tv": 5.0}
 

@@ -38,9 +38,9 @@ from impasto.runtime import (
     errors,
     stylize,
 )
-from impasto.runtime.photographs import read_text
-from impasto.runtime.record import KEYWORD, Record
-from impasto.runtime.transfer import prepare
+from impasto.runtime.pictures.photographs import read_text
+from impasto.runtime.run.record import KEYWORD, Record
+from impasto.runtime.run.transfer import prepare
 
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]
@@ -414,7 +414,7 @@ def test_restarts_count_every_evaluation(model: Path) -> None:
         ({"size": (40, 40, 40)}, InputError, r"size is \(40, 40, 40\); expected"),
         ({"style_blend": 1.0}, InputError, "style_blend is 1.0; expected a list of weights"),
         ({"callback": 3}, InputError, "callback is 3; expected a function that takes a step"),
-        ({"cuda": {"tf32": False}}, InputError, "cuda is .*; expected impasto.runtime.cuda.CudaOptions"),
+        ({"cuda": {"tf32": False}}, InputError, "cuda is .*; expected impasto.runtime.engine.cuda.CudaOptions"),
     ],
 )
 def test_bad_wishes_are_refused(model: Path, options: dict[str, Any], error: type[ImpastoError], reason: str) -> None:

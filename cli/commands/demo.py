@@ -1,0 +1,129 @@
+"""``impasto demo``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from impasto import unfinished
+from impasto.cli import options
+from impasto.cli.command import examples
+from impasto.cli.given import warn_of_idle
+from impasto.cli.job.estimating import announce
+from impasto.cli.job.running import transfer_with_progress, write
+from impasto.cli.options import FILE, SIZE, WHOLE_NUMBER, option
+from impasto.cli.terminal.messages import say
+from impasto.defaults import DEFAULT_RECIPE, DEVICES
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.runtime import Result, Step
+
+#: What of it can be chosen, where a picture does not fit.
+_OPTIONS = ("size",)
+
+#: Enough for a first impression: a few minutes on a laptop.
+_EVALUATIONS = 100
+
+
+@examples("impasto demo", "impasto demo --size 256 --evaluations 50 --output small.png")
+def demo(
+    output: Annotated[Path, option("--output", "-o", value=FILE, help="The triptych to write.")] = Path(
+        "impasto-demo.png"
+    ),
+    model: options.Model = None,
+    size: Annotated[
+        str | None,
+        option("--size", "-s", value=SIZE, help="Long side in pixels, or WIDTHxHEIGHT.", default="the scene's, 384"),
+    ] = None,
+    evaluations: Annotated[
+        int, option("--evaluations", "-e", value=WHOLE_NUMBER, min=1, help="How often the loss is evaluated.")
+    ] = _EVALUATIONS,
+    device: options.Device = DEVICES[0],
+    threads: options.Threads = None,
+    oversize: options.Oversize = False,
+    force: options.Force = False,
+) -> None:
+    """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
+    from impasto.cli.drawing.samples import draw_content, draw_style
+    from impasto.export import ensure
+    from impasto.runtime.pictures import planes
+    from impasto.runtime.run import transfer
+    from impasto.runtime.run.idle import idle_options
+
+    content, style = draw_content(), draw_style()
+    size = size or str(max(content.size))
+    _check_wishes(device, threads, size, (content, style), oversize=oversize)
+    made = _check_output(output, force)
+    with unfinished.undone(lambda: _remove(made)):
+        wanted = transfer.prepare(
+            content,
+            [style],
+            model=ensure(model, DEFAULT_RECIPE, notify=say),
+            recipe=DEFAULT_RECIPE,
+            size=size,
+            evaluations=evaluations,
+            device=device,
+            threads=threads,
+        )
+        estimate = announce(wanted, oversize=oversize, options=_OPTIONS)
+        warn_of_idle(idle_options(wanted))
+
+        def work(report: Callable[[Step], None]) -> Result:
+            wanted.callback = report
+            return wanted.run()
+
+        def keep(result: Result) -> None:
+            write(planes.triptych(content, [style], result.image), output, replace=force)
+
+        _, interrupted = transfer_with_progress(work, keep, estimate)
+    print(output)
+    if interrupted:
+        raise typer.Exit(1)
+
+
+def _check_wishes(
+    device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
+) -> None:
+    """Refuse what the transfer would refuse, before a model is exported for it."""
+    from impasto.runtime.engine.session import Placement, check_device, check_threads, foreseen
+    from impasto.runtime.plan import plan, sizes
+    from impasto.runtime.plan.recipe import load_recipe, parse_size
+    from impasto.runtime.run import estimate
+
+    content, style = pictures
+    placement = Placement(device, threads=threads)
+    check_threads(threads)
+    check_device(placement.device)
+    stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
+    wanted = plan.Plan(load_recipe(DEFAULT_RECIPE), stages, "content")
+    if not oversize:
+        estimate.estimate_memory(wanted, [style.size], foreseen(placement)).check(_OPTIONS)
+
+
+def _check_output(output: Path, force: bool) -> list[Path]:
+    """Make the folders of the output that are missing, and return them; leave none for an output that is refused."""
+    from impasto.runtime import OutputError
+    from impasto.runtime.pictures import encoding
+
+    missing = [folder for folder in output.parents if not folder.exists()]
+    with contextlib.suppress(OSError):  # the check says what is wrong
+        output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        encoding.check_output(output, force=force)
+    except OutputError:
+        _remove(missing)
+        raise
+    return missing
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    """Remove those folders that are empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

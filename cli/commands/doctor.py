@@ -1,0 +1,390 @@
+"""``impasto doctor``."""
+
+from __future__ import annotations
+
+import ctypes
+import json as json_
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto import __version__, packages
+from impasto.cli import options
+from impasto.cli.command import examples
+from impasto.cli.options import argument, option
+from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS, EXPORTED_RECIPES, MODEL_VARIABLE
+from impasto.shortage import is_shortage
+
+if TYPE_CHECKING:
+    from impasto.runtime.model.folder import Metadata
+
+#: What a transfer needs, then what an export needs, then the rest of what matters.
+NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow")
+RUNTIME = (*NEEDED, "onnxruntime", "onnxruntime-gpu")
+EXPORT = ("onnx", "h5py", "safetensors")
+
+_DRIVER = "install NVIDIA's driver, or a newer one: https://www.nvidia.com/drivers"
+
+#: The speed test: pictures of so many pixels, for so many seconds on each device.
+SIDE, SECONDS = 224, 2.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, and the one command that puts it right."""
+
+    what: str
+    fix: str
+
+
+@dataclass
+class Findings:
+    """What was found on this machine.
+
+    Attributes
+    ----------
+    packages
+        Distribution -> its version, or None where it is not installed.
+    cores
+        Processors that this process may use, of all that the system shows (`installed`).
+    providers
+        What onnxruntime was made for; `onnxruntime` is why it cannot be imported, if so.
+    gpus
+        Name, memory and driver of each NVIDIA GPU; the name alone where only the driver is there to ask.
+    no_gpu
+        Why the driver names none; empty where it does, or simply has none.
+    driver, cuda, cudnn
+        Versions: the newest CUDA that the driver serves, and the libraries that load; None where they do not.
+    cuda_wanted
+        The version of CUDA that onnxruntime was built with.
+    missing
+        Why onnxruntime's part for CUDA does not load; empty where it does, or there is none.
+    model
+        What the model folder holds, or under ``error`` what is wrong with it.
+    speed
+        Device -> milliseconds of one evaluation, or an error.
+    """
+
+    impasto: str = __version__
+    python: str = platform.python_version()
+    system: str = f"{platform.system()} {platform.machine()}"
+    cores: int = os.cpu_count() or 1
+    installed: int = os.cpu_count() or 1
+    packages: dict[str, str | None] = field(default_factory=dict)
+    providers: list[str] = field(default_factory=list)
+    onnxruntime: str | None = None
+    gpus: list[str] = field(default_factory=list)
+    no_gpu: str = ""
+    driver: str | None = None
+    cuda: str | None = None
+    cuda_wanted: str | None = None
+    cudnn: str | None = None
+    missing: str = ""
+    model: dict[str, Any] = field(default_factory=dict)
+    speed: dict[str, float | str] = field(default_factory=dict)
+
+    @property
+    def for_cuda(self) -> bool:
+        """Whether this onnxruntime is made for CUDA."""
+        return "CUDAExecutionProvider" in self.providers
+
+
+@examples("impasto doctor", "impasto doctor models/vgg19 --no-speed")
+def doctor(
+    model: Annotated[
+        Path | None,
+        argument("MODEL", help="A model folder.", default=options.DEFAULT_MODEL, envvar=MODEL_VARIABLE),
+    ] = None,
+    speed: Annotated[bool, option("--speed/--no-speed", help="Time some evaluations, two seconds a device.")] = True,
+    json: options.Json = False,
+) -> None:
+    """Look for what a transfer needs; say what is missing, and the command that gets it."""
+    findings = examine(model, speed=speed)
+    problems = diagnose(findings)
+    if json:
+        print(json_.dumps({**asdict(findings), "problems": [asdict(problem) for problem in problems]}, indent=2))
+    else:
+        print(render(findings, problems))
+    if problems:
+        raise typer.Exit(1)
+
+
+# --- finding --------------------------------------------------------------------------------------------------
+
+
+def examine(model: Path | None, *, speed: bool) -> Findings:
+    """Look at everything; whatever is missing is a finding, never an error."""
+    found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_nvidia_smi())
+    _examine_runtime(found)
+    if found.onnxruntime:
+        found.model = {"path": str(model or ""), "error": "not opened, for want of onnxruntime"}
+        return found
+    from impasto.runtime.model.default import folder_to_write
+
+    model = model or folder_to_write()  # the one that is used, or that an export would make
+    found.model = _examine_model(model)
+    if speed and "error" not in found.model:
+        devices = ["cpu", *(["cuda:0"] if found.for_cuda and found.gpus else [])]
+        recipes = found.model["recipes"]
+        recipe = DEFAULT_RECIPE if DEFAULT_RECIPE in recipes else recipes[0]
+        found.speed = {device: _time(model, recipe, device) for device in devices}
+    if found.for_cuda:  # and only now: from here on nothing is opened
+        found.missing = _missing_library()
+    return found
+
+
+def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # not for every command's help
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _nvidia_smi() -> list[str]:
+    """Return what nvidia-smi says of each GPU."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def _cudnn_version(library: ctypes.CDLL | None) -> str | None:
+    if library is None:
+        return None
+    library.cudnnGetVersion.restype = ctypes.c_size_t
+    number = int(library.cudnnGetVersion())
+    return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
+
+
+def _examine_runtime(found: Findings) -> None:
+    """Ask the driver, import onnxruntime and, where it is made for CUDA, load the libraries that this needs."""
+    try:
+        from impasto.runtime.engine import session
+        from impasto.runtime.errors import DeviceError
+        from impasto.runtime.machine import nvidia, processors
+    except ImportError as error:  # numpy, say
+        if is_shortage(error):
+            raise
+        found.onnxruntime = f"{error.name} is not installed"
+        return
+    found.cores = processors.usable()
+    found.driver = nvidia.version_of(nvidia.load_library(nvidia.DRIVER), "cuDriverGetVersion")
+    try:
+        found.gpus = found.gpus or nvidia.gpus()  # nvidia-smi is missing in some containers
+    except DeviceError as error:
+        found.no_gpu = str(error).partition(";")[0]
+    try:
+        ort = session.import_onnxruntime()
+    except DeviceError as error:
+        found.onnxruntime = str(error)
+        return
+    found.providers = list(ort.get_available_providers())
+    if found.for_cuda:
+        found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
+        session.preload_libraries(ort)
+        runtime = nvidia.load_library(nvidia.runtime_libraries(found.cuda_wanted or ""))
+        found.cuda = nvidia.version_of(runtime, "cudaRuntimeGetVersion")
+        found.cudnn = _cudnn_version(nvidia.load_library(nvidia.CUDNN_LIBRARIES))
+
+
+def _missing_library() -> str:
+    from impasto.runtime.engine import session
+    from impasto.runtime.machine import nvidia
+
+    return nvidia.missing_library(session.import_onnxruntime().__file__)
+
+
+def _examine_model(path: Path) -> dict[str, Any]:
+    from impasto.runtime.engine.session import read_metadata
+    from impasto.runtime.errors import ImpastoError, MemoryShortage
+    from impasto.runtime.model.folder import ALGEBRA, OBJECTIVE, RECIPE_GRAPHS, ModelFolder
+
+    metadata: list[Metadata] = []
+    try:
+        folder = ModelFolder.open(path)
+        metadata = [read_metadata(folder, recipe, OBJECTIVE) for recipe in folder.recipes()]
+        folder.check_weights(metadata[0])
+        for recipe in folder.recipes():
+            for lowering, kind in RECIPE_GRAPHS:
+                folder.graph(recipe, kind, lowering)
+        for name in ALGEBRA:
+            folder.algebra(name)
+    except MemoryShortage:
+        raise  # says nothing of the model
+    except ImpastoError as error:
+        return {"path": str(path), "error": str(error), **_command(path, metadata)}
+    return {
+        "path": str(path),
+        "network": metadata[0].network,
+        "recipes": list(folder.recipes()),
+        "exporter": metadata[0].exporter,
+        "random_weights": metadata[0].random_weights,
+    }
+
+
+def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
+    """Return the command that exports a folder again as it was, if nothing in it is its owner's own."""
+    from impasto.runtime.model.folder import export_command
+    from impasto.runtime.plan.recipe import builtin_recipes
+
+    own = [graph for graph in metadata if graph.recipe.name not in builtin_recipes()]
+    if not metadata or own or metadata[0].weights["source"] != DEFAULT_WEIGHTS:
+        return {}
+    network = metadata[0].network
+    wanted = [] if network == DEFAULT_NETWORK else ["--network", network]
+    names = {graph.recipe.name for graph in metadata}
+    if names == {*builtin_recipes()}:
+        wanted.append("--all")
+    elif names != {*EXPORTED_RECIPES}:
+        wanted += [word for name in sorted(names) for word in ("--recipe", name)]
+    return {"command": export_command(path, *wanted, "--force")}
+
+
+def _time(model: Path, recipe: str, device: str) -> float | str:
+    """Return how many milliseconds the fastest of the evaluations takes that two seconds have room for."""
+    import warnings
+
+    import numpy as np
+
+    from impasto.runtime import ImpastoError, Objective
+
+    picture = np.random.default_rng(0).uniform(0, 255, (SIDE, SIDE, 3)).astype(np.float32)
+    planes = np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # random weights are as fast as others
+            objective = Objective.open(model, recipe, content=picture, styles=[picture[::-1]], device=device)
+        objective.evaluate(planes)  # the first one lays out memory, and tries out convolutions
+        times, began = list[float](), time.perf_counter()
+        while not times or time.perf_counter() - began < SECONDS:
+            start = time.perf_counter()
+            objective.evaluate(planes)
+            times.append(time.perf_counter() - start)
+    except ImpastoError as error:
+        return str(error)
+    return round(1000 * min(times), 2)
+
+
+# --- telling --------------------------------------------------------------------------------------------------
+
+
+def diagnose(found: Findings) -> list[Problem]:
+    """Return what is wrong, most fundamental first."""
+    missing = [name for name in NEEDED if not found.packages[name]]
+    if missing:
+        return [Problem(f"{', '.join(missing)} not installed", packages.install(*missing))]
+    runtime = _runtime_problems(found)
+    # A device that fails for such a reason need not be told of twice.
+    return [*runtime, *_model_problems(found), *([] if runtime else _speed_problems(found))]
+
+
+def _runtime_problems(found: Findings) -> list[Problem]:
+    install = packages.GPU if found.gpus else packages.CPU
+    if found.packages["onnxruntime"] and found.packages["onnxruntime-gpu"]:
+        what = "onnxruntime and onnxruntime-gpu are both installed, each over files of the other"
+        return [Problem(what, f"{packages.NEITHER} && {install}")]
+    if found.onnxruntime:
+        installed = found.packages["onnxruntime"] or found.packages["onnxruntime-gpu"]
+        what = found.onnxruntime.partition(";")[0]
+        return [Problem(what, f"{packages.NEITHER} && {install}" if installed else install)]
+    if not found.gpus:
+        if not found.for_cuda:
+            return []
+        what = "this onnxruntime is made for CUDA, but no GPU is to be found"
+        what += f": {found.no_gpu}" if found.no_gpu else ""
+        return [Problem(what, f"with a GPU, {_DRIVER}; without one, {packages.NEITHER} && {packages.CPU}")]
+    if not found.for_cuda:
+        return [
+            Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{packages.NEITHER} && {packages.GPU}")
+        ]
+    from impasto.runtime.machine.nvidia import CUDNN, serves
+
+    problems = []
+    if not found.cuda:
+        problems.append(Problem(f"CUDA {found.cuda_wanted or ''} does not load".replace("  ", " "), packages.GPU))
+    if not found.cudnn:
+        problems.append(Problem(f"cuDNN {CUDNN} does not load", packages.GPU))
+    if not found.driver or not serves(found.driver, found.cuda or found.cuda_wanted or "0"):
+        what = f"the driver serves CUDA {found.driver}" if found.driver else "NVIDIA's driver does not load"
+        problems.append(Problem(f"{what}; onnxruntime needs {found.cuda_wanted or found.cuda}", _DRIVER))
+    if found.missing and not problems:
+        problems.append(Problem(f"onnxruntime's part for CUDA does not load ({found.missing})", packages.GPU))
+    return problems
+
+
+def _model_problems(found: Findings) -> list[Problem]:
+    problems = []
+    if not found.onnxruntime and "error" in found.model:
+        from impasto.runtime.model.default import folder_to_write
+        from impasto.runtime.model.folder import ModelFolder, export_again, export_command
+
+        path = Path(found.model["path"])
+        if ModelFolder(path).recipes():
+            command = found.model.get("command") or export_again(path)
+        elif path.is_file() or (path.is_dir() and any(path.iterdir())):  # somebody's, and an export would not touch it
+            command = export_command(folder_to_write())
+        else:
+            command = export_command(path)
+        if not found.packages["onnx"]:
+            command = f"{packages.EXPORT} && {command}"
+        problems.append(Problem(found.model["error"].partition(";")[0], command))
+    return problems
+
+
+def _speed_problems(found: Findings) -> list[Problem]:
+    """Return what kept devices from being timed: errors, which say after a semicolon what to do."""
+    parts = [result.partition(";") for result in found.speed.values() if isinstance(result, str)]
+    return [Problem(what, fix.strip() or "please report it") for what, _, fix in parts]
+
+
+def render(found: Findings, problems: Sequence[Problem]) -> str:
+    """Return the findings for people."""
+    packages = {name: number for name, number in found.packages.items() if number}
+    rows = [
+        ("impasto", f"{found.impasto}, Python {found.python}, {found.system}, {_cores(found)}"),
+        ("packages", ", ".join(f"{name} {number}" for name, number in packages.items())),
+        ("providers", ", ".join(found.providers) or "none"),
+        ("GPU", "; ".join(found.gpus) or "none found"),
+    ]
+    if found.gpus or found.cuda_wanted:
+        rows.append(("driver", f"serves CUDA {found.driver}" if found.driver else "does not load"))
+    if found.for_cuda:
+        rows.append(("CUDA", f"{found.cuda or 'does not load'} (made for {found.cuda_wanted or 'an unknown version'})"))
+        rows.append(("cuDNN", found.cudnn or "does not load"))
+    rows.append(("model", _model_line(found.model)))
+    for device, result in found.speed.items():
+        shown = result if isinstance(result, str) else f"{result:g} ms an evaluation of {SIDE}x{SIDE} pixels"
+        rows.append((f"speed, {device}", shown))
+    lines = [f"{name:14} {text}" for name, text in rows]
+    lines.append("")
+    if not problems:
+        return "\n".join([*lines, "nothing is missing"])
+    for problem in problems:
+        lines += [f"problem: {problem.what}", f"    fix: {problem.fix}"]
+    return "\n".join(lines)
+
+
+def _cores(found: Findings) -> str:
+    return f"{found.cores} cores" if found.cores == found.installed else f"{found.cores} of {found.installed} cores"
+
+
+def _model_line(model: dict[str, Any]) -> str:
+    if "error" in model:
+        return f"{model['error']}"
+    weights = ", random weights" if model["random_weights"] else ""
+    return f"{model['path']}: {model['network']}{weights}, {len(model['recipes'])} recipes, by {model['exporter']}"

@@ -1,0 +1,200 @@
+"""``impasto info``."""
+
+from __future__ import annotations
+
+import json as json_
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from impasto import figures
+from impasto.cli import options
+from impasto.cli.command import examples
+from impasto.cli.options import argument
+from impasto.defaults import MODEL_VARIABLE
+from impasto.figures import clock
+
+if TYPE_CHECKING:
+    from impasto.runtime.model.folder import Metadata
+    from impasto.runtime.plan.plan import Plan
+    from impasto.runtime.run.record import Outcome, Record
+
+
+@examples("impasto info", "impasto info result.png")
+def info(
+    place: Annotated[
+        str | None,
+        argument(
+            "PLACE",
+            help="A model folder, or a picture impasto made.",
+            default=options.DEFAULT_MODEL,
+            envvar=MODEL_VARIABLE,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Show what a model folder holds, or how a picture was made."""
+    from impasto.runtime.model.default import find_model
+    from impasto.text import printable
+
+    if place is None:
+        place = str(find_model())
+    if _names_picture(place):
+        from impasto.runtime.run.record import Record
+
+        record = Record.read(place)
+        found = json_.loads(record.to_json()) | ({"mixed": _mixed(record.mixed)} if record.mixed else {})
+        lines = json_.dumps(found, indent=2).splitlines() if json else _render_record(place, record)
+    else:
+        path, metadata = _model(Path(place))
+        lines = json_.dumps(_describe(path, metadata), indent=2).splitlines() if json else _render(path, metadata)
+    print("\n".join(map(printable, lines)))  # all of it may be a stranger's
+
+
+def _names_picture(place: str) -> bool:
+    """Whether a place is a picture, or would be one if it were there."""
+    from impasto.runtime.pictures import places
+    from impasto.runtime.pictures.encoding import FORMATS
+
+    path = Path(place)
+    return not places.is_file(place) or path.is_file() or (path.suffix.lower() in FORMATS and not path.exists())
+
+
+# --- a model folder -------------------------------------------------------------------------------------------
+
+
+def _mixed(text: str) -> Any:
+    """Return what `impasto mix` wrote; anything else, which other programs may have written, as it is."""
+    from impasto.runtime.storage import codec
+
+    try:
+        return codec.parse_json(text)
+    except codec.Misfit:
+        return text
+
+
+def _model(path: Path) -> tuple[Path, list[Metadata]]:
+    from impasto.runtime.engine.session import read_metadata
+    from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
+
+    folder = ModelFolder.open(path)
+    metadata = [read_metadata(folder, name, OBJECTIVE) for name in folder.recipes()]
+    folder.check_weights(metadata[0])
+    return folder.path, metadata
+
+
+def _describe(path: Path, metadata: list[Metadata]) -> dict[str, Any]:
+    first = metadata[0]
+    return {
+        "model": str(path),
+        "network": first.network,
+        "exporter": first.exporter,
+        "weights": dict(first.weights),
+        "random_weights": first.random_weights,
+        "bytes": _size(path),
+        "recipes": {m.recipe.name: m.recipe.to_mapping() for m in metadata},
+    }
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes that the files in a folder take."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _render(path: Path, metadata: list[Metadata]) -> list[str]:
+    """Return a model folder as lines of text."""
+    first = metadata[0]
+    lines = [f"{path}: {first.network}, {_size(path) / 1e6:.1f} MB, written by {first.exporter}"]
+    if first.random_weights:
+        lines.append("RANDOM WEIGHTS: good for tests, useless for pictures")
+    lines += ["", "weights"]
+    lines += [f"  {key:14} {value}" for key, value in first.weights.items()]
+    for m in metadata:
+        recipe = m.recipe
+        lines += ["", f"recipe {recipe.name}: {recipe.description}"]
+        lines.append(f"  {'start':14} {recipe.init}, {recipe.size} px, {recipe.evaluations} evaluations")
+        lines.append(f"  {'pooling':14} {recipe.pooling}")
+        for kind, term in (("content", recipe.content), ("style", recipe.style)):
+            layers = ", ".join(f"{name} x {share:g}" for name, share in term.layers.items())
+            lines.append(f"  {kind:14} {term.weight:g} ({term.convention}): {layers}")
+        tv = recipe.tv
+        lines.append(f"  {'tv':14} {tv.weight:g} ({tv.convention}), exponent {tv.exponent:g}")
+    return lines
+
+
+# --- a picture ------------------------------------------------------------------------------------------------
+
+
+def _loss(outcome: Outcome) -> str:
+    if outcome.share is None:
+        return figures.number(outcome.loss)
+    return figures.shared(outcome.loss, outcome.share)
+
+
+def _render_record(place: str, record: Record) -> list[str]:
+    """Return a record as lines of text."""
+    plan, origin, outcome = record.plan, record.origin, record.outcome
+    versions = ", ".join(f"{name} {version}" for name, version in origin.machine.versions.items())
+    sections: dict[str, Mapping[str, str]] = {
+        f"{place}: {plan.width}x{plan.height}, made on {outcome.date}": {},
+        "inputs": _inputs(record),
+        "what was done": _plan(plan),
+        "outcome": {
+            "loss": f"{_loss(outcome)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
+            **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
+            "ended": outcome.reason,
+            "mixed afterwards": record.mixed or "",
+            "resumed": ", ".join(f"after evaluation {n}" for n in outcome.resumed),
+        },
+        "where": {
+            "model": f"{origin.model.place} ({origin.model.network}, by {origin.model.exporter})",
+            "weights": f"sha256 {origin.model.weights_sha256}" + (" (RANDOM)" if origin.model.random_weights else ""),
+            "device": f"{origin.placement.device}, {origin.placement.lowering}",
+            "threads": f"{origin.placement.threads or 'by default'}",
+            "processor": f"{origin.machine.processor}, {origin.machine.cpus} CPUs",
+            "versions": versions,
+        },
+    }
+    lines: list[str] = []
+    for title, entries in sections.items():
+        lines += ["", title] if lines else [title]
+        lines += [f"  {name:22} {value}" for name, value in entries.items() if value]
+    return lines
+
+
+def _inputs(record: Record) -> dict[str, str]:
+    """Return the inputs by role; those of one role with numbers."""
+    found = {}
+    for role in dict.fromkeys(picture.role for picture in record.origin.inputs):
+        pictures = record.inputs(role)
+        for number, picture in enumerate(pictures, 1):
+            place = picture.place or "without a name"
+            text = f"{place} ({picture.width}x{picture.height}, sha256 {picture.sha256[:16]})"
+            found[role if len(pictures) == 1 else f"{role} {number}"] = text
+    return found
+
+
+def _plan(plan: Plan) -> Mapping[str, str]:
+    """Return what of a plan is not as it would be if nothing were said, and its recipe, stages and start."""
+    recipe = plan.recipe
+    terms = (("content", recipe.content.weight), ("style", recipe.style.weight), ("tv", recipe.tv.weight))
+    stages = ", ".join(
+        f"{stage.evaluations} at {stage.width}x{stage.height}"
+        if stage.evaluations
+        else f"then enlarged to {stage.width}x{stage.height}"
+        for stage in plan.stages
+    )
+    start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]
+    start += [f"seed {plan.seed}"] if plan.noise or plan.init in ("random", "statistics") else []
+    return {
+        "recipe": recipe.name,
+        "weights": ", ".join(f"{name} {weight:g}" for name, weight in terms),
+        "evaluations": stages,
+        "start": ", ".join(start),
+        "optimizer": plan.optimizer + (", levels held in 0..255" if plan.clip else ""),
+        "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
+        "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
+        "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
+        "colors": plan.colors if plan.colors != "style" else "",
+        "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
+    }

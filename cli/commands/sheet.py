@@ -1,0 +1,385 @@
+"""``impasto sheet``."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json as json_
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import impasto
+from impasto import figures
+from impasto.cli import completion, options
+from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE, examples
+from impasto.cli.given import warn_of_idle
+from impasto.cli.job.running import write
+from impasto.cli.options import FILE, FOLDER, NAME, SIZE, WHOLE_NUMBER, argument, option
+from impasto.cli.terminal.interrupt import Stage, enter, within
+from impasto.cli.terminal.messages import is_live, say
+from impasto.cli.terminal.progress import live
+from impasto.defaults import DEFAULT_RECIPE, DEVICES, LOWERINGS
+from impasto.figures import clock
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.runtime import Step
+    from impasto.runtime.pictures.places import Place
+    from impasto.runtime.run.transfer import Transfer
+
+_ALL = "all"
+
+#: In pixels; a cell's on the sheet is at least this.
+_NARROWEST = 64
+
+
+@examples(
+    "impasto sheet photo.jpg --style monet.jpg --style hokusai.jpg --output sheet.png",
+    "impasto sheet photos/*.jpg --style monet.jpg --recipe all --output recipes.png",
+)
+def sheet(
+    contents: Annotated[list[str], argument("CONTENTS", help="Photographs: files, or URLs.")],
+    output: Annotated[str, option("--output", "-o", value=FILE, help="The sheet to write, .png or .jpg.")],
+    style: Annotated[list[str], option("--style", value=FILE, help="A painting; may be repeated.", panel=STYLE)],
+    recipe: Annotated[
+        list[str] | None,
+        option(
+            "--recipe",
+            "-r",
+            value=NAME,
+            help="One of the model's recipes, or all; may be repeated.",
+            default=DEFAULT_RECIPE,
+            complete=completion.recipes_or_all,
+            panel=STYLE,
+        ),
+    ] = None,
+    size: Annotated[
+        str,
+        option(
+            "--size", "-s", value=SIZE, help="Of each transfer: long side in pixels, or WIDTHxHEIGHT.", panel=PICTURE
+        ),
+    ] = "384",
+    cell: Annotated[
+        int,
+        option(value=WHOLE_NUMBER, min=_NARROWEST, help="Width of a cell on the sheet, in pixels.", panel=PICTURE),
+    ] = 320,
+    seed: options.Seed = 0,
+    evaluations: Annotated[
+        int,
+        option(
+            "--evaluations",
+            "-e",
+            value=WHOLE_NUMBER,
+            min=1,
+            help="Of each transfer, whatever its recipe says.",
+            panel=OPTIMISATION,
+        ),
+    ] = 100,
+    cells: Annotated[
+        Path | None,
+        option(
+            value=FOLDER,
+            help="A folder for the single pictures; those it holds already are not made again.",
+            default="beside the sheet, named after it",
+            panel=MEANWHILE,
+        ),
+    ] = None,
+    record_places: options.RecordPlaces = False,
+    json: options.Json = False,
+    force: options.Force = False,
+    model: options.Model = None,
+    device: options.Device = DEVICES[0],
+    lowering: options.Lowering = LOWERINGS[0],
+    threads: options.Threads = None,
+    low_memory: options.LowMemory = False,
+    oversize: options.Oversize = False,
+) -> None:
+    """Make a contact sheet: every one of CONTENTS in every style with every recipe, labelled.
+
+    With one recipe, contents go down and styles across; with more, recipes and pairs of a content and a style, the
+    more numerous of the two down. After Ctrl-C the same command goes on with the pictures that are missing.
+    """
+    from impasto.cli.job.estimating import announce
+    from impasto.runtime.model.default import find_model
+    from impasto.runtime.pictures import places
+    from impasto.runtime.run import transfer
+    from impasto.runtime.run.estimate import most_memory
+    from impasto.runtime.run.idle import idle_options
+
+    _check_output(output, [*contents, *style], force)
+    folder = cells or Path(output).with_suffix(".cells")
+    progress = _Progress()
+    with _ready(folder):
+        photographs, paintings = _read(contents), _read(style)
+        used = find_model(model)
+        names = _recipes(recipe or [DEFAULT_RECIPE], used)
+
+        def draft(photograph: _Named, painting: _Named, name: str) -> Transfer:
+            return transfer.draft(
+                photograph.picture,
+                [painting.picture],
+                model=used,
+                recipe=name,
+                size=size,
+                evaluations=evaluations,
+                seed=seed,
+                device=device,
+                lowering=lowering,
+                threads=threads,
+                low_memory=low_memory,
+                callback=progress.show,
+            )
+
+        drafts = [
+            (photograph, painting, name, draft(photograph, painting, name))
+            for photograph in photographs
+            for painting in paintings
+            for name in names
+        ]
+        weights = _weights(names, used)  # once everything else holds
+        jobs = [_Job(*drafted, weights, folder, record_places) for drafted in drafts]
+        idle = [idle_options(job.transfer) for job in jobs]
+        warn_of_idle({name: why for name, why in idle[0].items() if all(name in others for others in idle)})
+        missing = _missing(jobs, folder)
+        if missing:
+            announce(most_memory(job.transfer for job in missing), oversize=oversize)
+    _make(jobs, missing, folder, progress)
+    drawn = _draw(photographs, paintings, names, jobs, cell)
+    write(drawn, output, replace=force)
+    if json:
+        print(json_.dumps({"output": places.name(output), "cells": [job.describe() for job in jobs]}))
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A picture, where it came from, and what the sheet calls it."""
+
+    name: str
+    place: Place
+    picture: Image.Image
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One cell of the sheet: a transfer, and the file that its result is kept in."""
+
+    content: _Named
+    style: _Named
+    recipe: str
+    transfer: Transfer
+    weights: str
+    folder: Path
+    record_places: bool
+
+    @cached_property
+    def path(self) -> Path:
+        """Where the result is kept: the name tells by a hash everything that decides what it looks like."""
+        from impasto.runtime.run.record import digest
+
+        pictures = [(picture.size, digest(picture)) for picture in (self.content.picture, self.style.picture)]
+        wish = [self.transfer.plan.to_mapping(), pictures, self.weights, impasto.__version__]
+        key = hashlib.sha256(json_.dumps(wish, sort_keys=True).encode()).hexdigest()[:12]
+        return self.folder / f"{_slug(self.content.name)}.{_slug(self.style.name)}.{self.recipe}.{key}.png"
+
+    def make(self) -> None:
+        """Carry the transfer out, and keep its result, with the record of how it was made."""
+        from impasto.runtime.pictures import encoding
+        from impasto.runtime.run.record import Origin, Record
+
+        origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
+        image = self.transfer.run().image
+        record = Record.of(self.transfer, origin, image, recorded_places=self.record_places)
+        if self.picture() is None:  # else another run has made the same picture meanwhile
+            encoding.write_picture(image, self.path, text=record.text)
+
+    def picture(self) -> Image.Image | None:
+        """Return the result that is kept, if there is one and it is whole."""
+        from impasto.runtime import PictureError
+        from impasto.runtime.pictures import photographs
+
+        try:
+            found = photographs.read_picture(self.path)
+        except PictureError:
+            return None
+        return found if found.size == (self.transfer.plan.width, self.transfer.plan.height) else None
+
+    def describe(self) -> dict[str, str]:
+        """Return what ``--json`` says of it."""
+        from impasto.runtime.pictures import places
+
+        path = places.name(self.path)
+        return {"content": self.content.name, "style": self.style.name, "recipe": self.recipe, "path": path}
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "picture"
+
+
+# --- before ---------------------------------------------------------------------------------------------------
+
+
+def _check_output(output: str, inputs: list[Place], force: bool) -> None:
+    from impasto.runtime import InputError
+    from impasto.runtime.pictures import encoding, places
+
+    if not places.is_file(output):
+        raise InputError(f"output {places.name(output)}: expected a file name for the sheet, such as sheet.png")
+    encoding.check_output(output, force=force, inputs=inputs)
+
+
+@contextlib.contextmanager
+def _ready(path: Path) -> Iterator[None]:
+    """Make sure, before any work, that there is a folder to keep pictures in; leave none for what is refused."""
+    from impasto.runtime import InputError, OutputError
+
+    try:
+        fresh = not path.exists()
+        path.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cells {path}: no folder to write to ({error.strerror}); name another with --cells"
+        ) from None
+    try:
+        yield
+    except InputError:
+        with contextlib.suppress(OSError):  # another run may use it by now
+            if fresh:
+                path.rmdir()
+        raise
+
+
+def _read(given: list[str]) -> list[_Named]:
+    from impasto.runtime.pictures import photographs, places
+
+    return [_Named(Path(places.name(place)).stem, place, photographs.read_picture(place)) for place in given]
+
+
+def _recipes(wanted: list[str], model: Path) -> list[str]:
+    """Return the recipes' names, each once."""
+    from impasto.runtime.model.folder import ModelFolder
+
+    return list(dict.fromkeys(ModelFolder.open(model).recipes() if _ALL in wanted else wanted))
+
+
+def _weights(recipes: list[str], model: Path) -> str:
+    """Return the hash of the weights that all recipes of a model run over; what it lacks is added, if possible."""
+    from impasto.export.provision import add_missing
+    from impasto.runtime.engine.session import read_metadata
+    from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
+
+    add_missing(model, recipes, say)
+    folder = ModelFolder.open(model)
+    found = [read_metadata(folder, name, OBJECTIVE) for name in recipes]
+    return found[0].weights_sha256
+
+
+# --- the work -------------------------------------------------------------------------------------------------
+
+
+def _missing(jobs: list[_Job], folder: Path) -> list[_Job]:
+    """Return one job for each picture that is missing, and say how many there are already."""
+    missing = list({job.path: job for job in jobs if job.picture() is None}.values())
+    if len(missing) < len(jobs):
+        say(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already")
+    return missing
+
+
+def _make(jobs: list[_Job], missing: list[_Job], folder: Path, progress: _Progress) -> None:
+    """Make the pictures that are missing; a signal leaves those that are done, each of them whole."""
+
+    def stage(done: int) -> Stage:
+        open_ = {job.path for job in missing[done:]}
+        kept = f"{sum(job.path not in open_ for job in jobs)} of {len(jobs)} pictures are kept in {folder}"
+        return Stage(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
+
+    with within(stage(0)), progress:
+        for number, job in enumerate(missing, 1):
+            progress.begin(job, number, len(missing))
+            job.make()
+            enter(stage(number))
+            progress.end()
+
+
+class _Progress:
+    """Shows which picture is being made: live on a terminal, a plain line for each in a pipe."""
+
+    def __init__(self) -> None:
+        self._live: Any = None
+        self._task: Any = None
+        self._what, self._began = "", 0.0
+        self._best: Step | None = None
+
+    def __enter__(self) -> _Progress:
+        if is_live():
+            self._live = _bar()
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back as it was."""
+        if self._live:
+            self._live.stop()
+
+    def begin(self, job: _Job, number: int, count: int) -> None:
+        """Say which picture comes next."""
+        self._what = f"{number}/{count} {job.content.name} x {job.style.name}, {job.recipe}"
+        self._began, self._best = time.perf_counter(), None
+        if self._live:
+            evaluations = job.transfer.plan.evaluations
+            if self._task is None:
+                self._task = self._live.add_task("", total=count * evaluations)
+            self._live.update(self._task, description=self._what, completed=(number - 1) * evaluations)
+
+    def show(self, step: Step) -> None:
+        """Show an evaluation."""
+        if step.improved:
+            self._best = step
+        if self._live:
+            self._live.advance(self._task)
+
+    def end(self) -> None:
+        """Say that a picture is done."""
+        if not self._live and self._best:
+            took = clock(time.perf_counter() - self._began)
+            say(f"{self._what}: {figures.loss(self._best.loss, self._best.share)} in {took}")
+
+
+def _bar() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    return live(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+# --- the sheet ------------------------------------------------------------------------------------------------
+
+
+def _draw(
+    photographs: list[_Named], paintings: list[_Named], recipes: list[str], jobs: list[_Job], cell: int
+) -> Image.Image:
+    from impasto.cli.drawing.contact import Label, contact_sheet
+
+    pictures = [job.picture() for job in jobs]
+    pairs = [Label((f"{p.name} x {q.name}",), (p.picture, q.picture)) for p in photographs for q in paintings]
+    names = [Label((name,)) for name in recipes]
+    if len(recipes) == 1:
+        rows = [Label((photograph.name,), (photograph.picture,)) for photograph in photographs]
+        columns = [Label((painting.name,), (painting.picture,)) for painting in paintings]
+    else:
+        rows, columns = pairs, names
+    table = [pictures[k : k + len(columns)] for k in range(0, len(pictures), len(columns))]
+    if len(recipes) > max(1, len(pairs)):
+        rows, columns, table = columns, rows, [list(column) for column in zip(*table, strict=True)]
+    return contact_sheet(rows, columns, table, cell)

@@ -1,0 +1,339 @@
+"""``impasto stylize``."""
+
+from __future__ import annotations
+
+import json as json_
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from impasto.cli import completion, options
+from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE, examples
+from impasto.cli.completion import names
+from impasto.cli.given import warn_of_idle
+from impasto.cli.job.running import describe, transfer_with_progress
+from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, argument, option
+from impasto.cli.recipe_defaults import the_recipes
+from impasto.cli.terminal.messages import say
+from impasto.defaults import (
+    COLORS,
+    CONV_SEARCHES,
+    DEFAULT_RECIPE,
+    DEVICES,
+    INITS,
+    LOWERINGS,
+    OPTIMIZERS,
+    PRECISIONS,
+)
+
+if TYPE_CHECKING:
+    from impasto.runtime import Result, Step
+
+_IN_ITS_CONVENTION = "the recipe's, in its convention"
+
+
+@examples(
+    "impasto stylize photo.jpg painting.jpg --output result.png",
+    "impasto stylize photo.jpg painting.jpg --output large.png --size 1024 --colors keep --time-limit 600",
+)
+def stylize(
+    content: Annotated[str, argument("CONTENT", help="The photograph: a file, - or an http(s) URL.")],
+    styles: Annotated[list[str], argument("STYLES", help="One painting, or several to blend.")],
+    output: Annotated[str, option("--output", "-o", value=FILE, help="The result, .png or .jpg, or - for a PNG.")],
+    size: options.Size = None,
+    init: Annotated[
+        str | None,
+        option(
+            value=NAME_OR_FILE,
+            help="Start from content, random, style, statistics (noise in the style's colours) or a picture.",
+            default=the_recipes("init"),
+            complete=names(*INITS),
+            panel=PICTURE,
+        ),
+    ] = None,
+    noise: Annotated[
+        float, option(value=NUMBER, min=0, max=1, help="Share of noise in a start from a picture.", panel=PICTURE)
+    ] = 0,
+    seed: options.Seed = 0,
+    colors: Annotated[
+        str,
+        option(
+            value=NAME,
+            help="style; keep: the photograph's, only lightness is painted; match: the style's are matched to them.",
+            complete=names(*COLORS),
+            panel=PICTURE,
+        ),
+    ] = COLORS[0],
+    strength: Annotated[
+        float,
+        option(value=NUMBER, min=0, max=1, help="Mix the result with the photograph; 1 is all paint.", panel=PICTURE),
+    ] = 1,
+    clip: Annotated[
+        bool | None,
+        option(
+            "--clip/--no-clip",
+            help="Hold levels in 0..255 throughout, not only at the end.",
+            default=the_recipes("clip"),
+            panel=PICTURE,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str,
+        option(
+            "--recipe",
+            "-r",
+            value=NAME,
+            help="One of the model's; see impasto recipes.",
+            complete=completion.recipes,
+            panel=STYLE,
+        ),
+    ] = DEFAULT_RECIPE,
+    style_blend: Annotated[
+        str | None,
+        option(value="NUMBERS", help="A weight for each style, such as 3,1.", default="equal ones", panel=STYLE),
+    ] = None,
+    style_scale: Annotated[
+        float,
+        option(
+            value=NUMBER,
+            help="Enlarge the styles, and with them their strokes, so many times: 0.05..20.",
+            panel=STYLE,
+        ),
+    ] = 1,
+    content_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much content counts.",
+            default=the_recipes("content", "weight", among=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
+    style_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much style counts.",
+            default=the_recipes("style", "weight", among=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
+    tv_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much smoothness (total variation) counts.",
+            default=the_recipes("tv", "weight", among=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
+    content_mask: Annotated[
+        str | None,
+        option(
+            value=FILE,
+            help="A label picture of the photograph: areas of one colour are regions with a style of their own.",
+            panel=REGIONS,
+        ),
+    ] = None,
+    style_mask: Annotated[
+        list[str] | None,
+        option(
+            value=FILE,
+            help="A label picture of a style in the same colours, or '#rrggbb' for all of it; once for each, in order.",
+            panel=REGIONS,
+        ),
+    ] = None,
+    evaluations: options.Evaluations = None,
+    stages: Annotated[
+        int | None,
+        option(
+            value=WHOLE_NUMBER,
+            min=1,
+            help="Sizes from coarse to fine, each twice the one before.",
+            default="as many as bring the first to 400 pixels; some recipes 1",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str,
+        option(
+            value=NAME,
+            help="lbfgs (SciPy's), lbfgs-device (the same on the GPU), or adam: less memory, more evaluations.",
+            complete=names(*OPTIMIZERS),
+            panel=OPTIMISATION,
+        ),
+    ] = OPTIMIZERS[0],
+    min_improvement: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="End a stage when 10 evaluations lower the loss by less than this fraction, 0..1.",
+            default="never",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        option(value=SECONDS, help="End after this time, with what there is.", default="none", panel=OPTIMISATION),
+    ] = None,
+    restart_every: Annotated[
+        int | None,
+        option(
+            value=WHOLE_NUMBER,
+            min=1,
+            help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20; in one stage.",
+            default="never",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    triptych: Annotated[
+        Path | None, option(value=FILE, help="Also write content, style and result side by side.", panel=MEANWHILE)
+    ] = None,
+    preview: Annotated[
+        Path | None, option(value=FILE, help="Keep the best picture so far here, .png or .jpg.", panel=MEANWHILE)
+    ] = None,
+    save_every: Annotated[
+        int | None,
+        option(
+            value=WHOLE_NUMBER,
+            min=1,
+            help="Keep the best picture after every so many evaluations, too: out.0050.png and so on.",
+            default="never",
+            panel=MEANWHILE,
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        option(value=FILE, help="A line of JSON for every evaluation, for impasto plot: .jsonl.", panel=MEANWHILE),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        option(
+            value=FILE,
+            help="Keep here, every few seconds, what --resume needs; removed with the result written.",
+            panel=MEANWHILE,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, option("--resume", help="Go on from the checkpoint, if there is one.", panel=MEANWHILE)
+    ] = False,
+    record: Annotated[
+        bool,
+        option(
+            "--record/--no-record",
+            help="Write into the result how it was made, with the names of files: for impasto info and rerun.",
+            panel=MEANWHILE,
+        ),
+    ] = True,
+    record_places: options.RecordPlaces = False,
+    json: options.Json = False,
+    force: options.Force = False,
+    model: options.Model = None,
+    device: options.Device = DEVICES[0],
+    lowering: options.Lowering = LOWERINGS[0],
+    threads: options.Threads = None,
+    low_memory: options.LowMemory = False,
+    oversize: options.Oversize = False,
+    gpu_memory: options.GpuMemory = None,
+    precision: options.Precision = PRECISIONS[0],
+    tf32: options.Tf32 = True,
+    conv_search: options.ConvSearch = CONV_SEARCHES[0],
+    conv_workspace: options.ConvWorkspace = True,
+    cuda_graph: options.CudaGraph = None,
+) -> None:
+    """Repaint the photograph CONTENT in the manner of STYLES."""
+    from impasto.cli.job.estimating import announce, teach
+    from impasto.cli.job.outputs import Keeper, Wishes
+    from impasto.export.provision import add_missing
+    from impasto.runtime.engine.cuda import CudaOptions
+    from impasto.runtime.model.default import find_model
+    from impasto.runtime.pictures.photographs import Photograph
+    from impasto.runtime.run.idle import idle_options
+    from impasto.runtime.run.transfer import draft
+
+    wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
+    start = None if init in INITS else init
+    places = [content, *styles, start, content_mask, *(style_mask or [])]
+    earlier = wishes.earlier()
+    wishes.check([place for place in places if place is not None], earlier)
+    photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
+    folder = find_model(model)
+    transfer = draft(
+        photograph,
+        paintings,
+        model=folder,
+        recipe=recipe,
+        size=size,
+        evaluations=evaluations,
+        stages=stages,
+        init=init,
+        noise=noise,
+        seed=seed,
+        style_blend=_numbers("--style-blend", style_blend),
+        content_mask=content_mask,
+        style_masks=style_mask,
+        style_scale=style_scale,
+        colors=colors,
+        strength=strength,
+        clip=clip,
+        optimizer=optimizer,
+        device=device,
+        lowering=lowering,
+        threads=threads,
+        low_memory=low_memory,
+        precision=precision,
+        cuda=CudaOptions(gpu_memory, tf32, conv_search, conv_workspace, cuda_graph),
+        content_weight=content_weight,
+        style_weight=style_weight,
+        tv_weight=tv_weight,
+        restart_every=restart_every,
+        min_improvement=min_improvement,
+        time_limit=time_limit,
+    )
+    add_missing(folder, [recipe], say)  # once everything else holds
+    if transfer.regions:
+        say(str(transfer.regions))
+    keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.photograph)
+    made, before = (keeper.position.made, keeper.position.seconds) if keeper.position else ((), 0.0)
+    estimate = announce(transfer, oversize=oversize, made=made, spent=before)
+    warn_of_idle(idle_options(transfer, stages) | wishes.idle_options(transfer.plan.evaluations))
+
+    def work(report: Callable[[Step], None]) -> Result:
+        transfer.callback = keeper.watch(report)
+        return transfer.run(keeper.position)
+
+    result, interrupted = transfer_with_progress(work, keeper.keep, estimate, before)
+    teach(transfer, result)
+    if advice := faster_next_time(result):
+        say(advice)
+    if json:
+        about = {"interrupted": interrupted, **describe(result), "estimate": estimate.to_mapping()}
+        print(json_.dumps({**keeper.describe(), **about}))
+    keeper.check_names()
+    if interrupted:
+        raise typer.Exit(1)
+
+
+def faster_next_time(result: Result) -> str | None:
+    """Return how the next run could be faster, where a GPU waited for SciPy more than half of the time."""
+    plan, scipys = result.plan, result.optimizer_seconds
+    resumed = bool(plan.restarts)  # then the seconds are not all of this run
+    other = plan.optimizer != "lbfgs" or plan.restart_every or resumed
+    if result.device == "cpu" or other or scipys < result.seconds / 2:
+        return None
+    return (
+        f"{100 * scipys / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "
+        f"--optimizer lbfgs-device does its work on {result.device}"
+    )
+
+
+def _numbers(name: str, text: str | None) -> list[float] | None:
+    """Read numbers with commas between them."""
+    from impasto.runtime import InputError
+
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{name} {text!r}: expected numbers with commas between them, such as 3,1") from None

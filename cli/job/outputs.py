@@ -1,0 +1,345 @@
+"""What a run writes: the result and, if wished, a preview, pictures in between, a log and a checkpoint.
+
+To be imported by a command that runs: it takes the runtime with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from impasto import figures, unfinished
+from impasto.cli.job.running import check_json, write
+from impasto.cli.terminal.messages import say, warn
+from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveError
+from impasto.runtime.pictures import encoding, photographs, places, planes
+from impasto.runtime.pictures.photographs import Photograph
+from impasto.runtime.pictures.places import Place
+from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints
+from impasto.runtime.run.record import Origin, Record
+from impasto.runtime.run.transfer import OUT_OF_TIME, Callback, Position, Result, Step, Transfer
+from impasto.runtime.run.watch import PREVIEW, SAVED, Log, Preview, Saves, together
+from impasto.runtime.storage import files
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Where things are to be written; see the options of these names."""
+
+    output: Place
+    triptych: Path | None = None
+    preview: Path | None = None
+    save_every: int | None = None
+    log: Path | None = None
+    checkpoint: Path | None = None
+    resume: bool = False
+    record: bool = True
+    record_places: bool = False
+    force: bool = False
+    json: bool = False
+
+    def earlier(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from, if there is one.
+
+        Raises
+        ------
+        InputError
+            When it cannot be used; or when there is one, and nothing was said of resuming.
+        """
+        if self.checkpoint is None:
+            if self.resume:
+                raise InputError("--resume: from what? name the checkpoint with --checkpoint")
+            return None
+        if files.identity(self.checkpoint) is None:
+            if self.resume:
+                say(f"no checkpoint {places.name(self.checkpoint)} yet: the run begins at its start")
+            return None
+        if self.resume:
+            return Checkpoint.read(self.checkpoint)
+        if not self.force:
+            raise InputError(
+                f"checkpoint {places.name(self.checkpoint)}: exists already; go on from it with --resume, or begin "
+                "anew with --force"
+            )
+        return None
+
+    def check(self, inputs: Sequence[Place], earlier: Checkpoint | None) -> None:
+        """Refuse, before any work, what could not be written, or would be lost.
+
+        Raises
+        ------
+        InputError
+            One line that names the place.
+        """
+        check_json(self.output, self.json)
+        if self.save_every is not None and places.is_stream(self.output):
+            raise InputError("--save-every: pictures are named after the result; name a file for that with --output")
+        self._check_names()
+        shown = [place for place in (self.output, self.triptych) if place is not None]
+        for place in shown:
+            encoding.check_output(place, force=self.may_replace(place, earlier), inputs=inputs)
+        if self.preview:
+            force = self.force or _is_preview(self.preview)
+            encoding.check_output(self.preview, force=force, inputs=inputs, again=True)
+        if self.log:
+            places.check_destination(self.log, force=self.may_replace_log(earlier), inputs=inputs)
+        if self.checkpoint:  # one that is there has been seen to
+            places.check_destination(self.checkpoint, force=True, inputs=inputs, again=True)
+
+    def idle_options(self, evaluations: int) -> dict[str, str]:
+        """Return which of them do nothing in a run of so many evaluations, as `impasto.runtime.run.idle` does."""
+        found = {} if self.record else {"record_places": "with --no-record"}
+        if self.save_every is not None and self.save_every > evaluations:
+            found["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
+        return found
+
+    def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:
+        """Whether a result that is there may be replaced."""
+        return self.force or _is_as_written(place, earlier)
+
+    def may_replace_log(self, earlier: Checkpoint | None) -> bool:
+        """Whether a log that is there may be replaced, or gone on with."""
+        if self.log is None or self.force or _is_log_of(self.log, earlier):
+            return True
+        return self.resume and earlier is None and Log.is_begun(self.log)
+
+    def _check_names(self) -> None:
+        """Refuse to write two things to one place."""
+        for (what, path), (other, second) in itertools.combinations(self.files(), 2):
+            if files.are_same(path, second):
+                raise InputError(f"{what} {places.name(second)}: is also {other}; choose another name for one of them")
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Return every file that has a name, and what it is."""
+        named = {"output": self.output, "the triptych": self.triptych, "the preview": self.preview}
+        named |= {"the log": self.log, "the checkpoint": self.checkpoint}
+        return [(what, Path(place)) for what, place in named.items() if place is not None and places.is_file(place)]
+
+
+def _is_as_written(place: Place, earlier: Checkpoint | None) -> bool:
+    """Whether a file is what the run that is being resumed wrote when it was interrupted."""
+    if earlier is None or not _is_regular(place):
+        return False
+    return (earlier.written or {}).get(str(Path(place).absolute())) == _hash(Path(place))
+
+
+def _is_regular(place: Place) -> bool:
+    """Whether a place is a file that can be read again."""
+    return places.is_file(place) and Path(place).is_file() and not files.is_stream(Path(place))
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_preview(path: Path) -> bool:
+    return _has_text(path, PREVIEW)
+
+
+def _has_text(path: Path, keyword: str) -> bool:
+    """Whether a file is a picture with a text of that keyword."""
+    try:
+        return _is_regular(path) and keyword in photographs.read_text(path)
+    except (PictureError, OSError):
+        return False
+
+
+def _is_log_of(path: Path, earlier: Checkpoint | None) -> bool:
+    return earlier is not None and earlier.log is not None and earlier.log.path == str(path.absolute())
+
+
+class Keeper:
+    """Writes what is wished for during one transfer, and after it.
+
+    Attributes
+    ----------
+    position
+        Where the transfer is to go on from, if it has been interrupted.
+    taken
+        Of results that had to be given another name, the errors that say so.
+    """
+
+    def __init__(
+        self,
+        wishes: Wishes,
+        transfer: Transfer,
+        origin: Origin,
+        earlier: Checkpoint | None = None,
+        like: Photograph | None = None,
+    ) -> None:
+        """Refuse what cannot be done; nothing is written yet.
+
+        Parameters
+        ----------
+        origin
+            What the transfer depends on.
+        earlier
+            The checkpoint to go on from.
+        like
+            The photograph whose colour profile, EXIF and transparency all pictures get.
+
+        Raises
+        ------
+        InputError
+            When the checkpoint is of another transfer, or something would be lost.
+        """
+        self._wishes, self._transfer, self._origin, self._like = wishes, transfer, origin, like
+        self._earlier = earlier
+        self.position: Position | None = None
+        if earlier and wishes.checkpoint:
+            earlier.check(transfer, origin, wishes.checkpoint)
+            self.position = earlier.position
+        self.taken: list[NameTaken] = []
+        self._placed: dict[Place, Place] = {}
+        self._saves = self._checked_saves()
+        self._log: Log | None = None
+        self._checkpoints: Checkpoints | None = None
+        if wishes.log:
+            Log.check(wishes.log, self._logged())
+
+    def _checked_saves(self) -> Saves | None:
+        every = self._wishes.save_every
+        if every is None:
+            return None
+        resumed, force = self.position is not None, self._wishes.force
+        saves = Saves(
+            Path(self._wishes.output),
+            every,
+            like=self._like,
+            text=self._text_of,
+            may_replace=lambda path: force or (resumed and _has_text(path, SAVED)),
+        )
+        due = saves.due(self._transfer.plan.evaluations, after=sum(self.position.made) if self.position else 0)
+        names = {os.path.realpath(path) for path in due}
+        for what, path in self._wishes.files():
+            if os.path.realpath(path) in names:
+                raise InputError(f"--save-every: {places.name(path)} is also {what}; choose another name for that")
+        saves.check(
+            due,
+            inputs=[picture.place for picture in self._origin.inputs if picture.place is not None],
+        )
+        return saves
+
+    def _logged(self) -> int:
+        """Return how many bytes of the log are to be kept."""
+        log, earlier = self._wishes.log, self._earlier
+        return earlier.log.position if log and earlier and earlier.log and _is_log_of(log, earlier) else 0
+
+    def watch(self, report: Callback) -> Callback:
+        """Open what is to be written, and return a callback that writes it, then reports.
+
+        Raises
+        ------
+        OutputError
+            When the log cannot be written.
+        """
+        wishes, watchers = self._wishes, list[Callback]()
+        if self._earlier and wishes.checkpoint:
+            _say_where(self._earlier, wishes.checkpoint, self._origin)
+        if wishes.log:
+            replace = wishes.may_replace_log(self._earlier)
+            self._log = Log(wishes.log, self._logged(), replace=replace)
+            if not files.are_same(self._log.path, wishes.log):
+                self._placed[wishes.log] = self._log.path
+            watchers.append(self._log)
+        if wishes.checkpoint:  # after the log, whose length it notes
+            written = self._earlier.written if self._earlier else None
+            self._checkpoints = Checkpoints(
+                wishes.checkpoint, self._transfer, self._origin, log=self._log, written=written
+            )
+            watchers.append(self._checkpoints)
+        if self._saves:
+            watchers.append(self._saves)
+        if wishes.preview:
+            watchers.append(Preview(wishes.preview, like=self._like))
+        return together(*watchers, report)
+
+    def _text_of(self, _: Step) -> dict[str, str]:
+        return self._text(None)
+
+    def _text(self, image: Image.Image | None) -> dict[str, str]:
+        """Return the record of where the transfer stands, if that is wished for."""
+        if not self._wishes.record:
+            return {}
+        return Record.of(self._transfer, self._origin, image, recorded_places=self._wishes.record_places).text
+
+    def keep(self, result: Result) -> None:
+        """Write the result, and what goes with it; remove the checkpoint where the run has finished."""
+        wishes, checkpoints, transfer = self._wishes, self._checkpoints, self._transfer
+        saved = checkpoints is not None and checkpoints.save()  # lest there be no room for the result
+        try:
+            self._write(result.image, wishes.output, self._like, self._text(result.image))
+            if wishes.triptych:
+                like = self._like or Photograph(transfer.content)
+                shown = like.over_white(transfer.content), like.over_white(result.image)
+                self._write(planes.triptych(shown[0], transfer.paintings, shown[1]), wishes.triptych)
+        except SaveError:
+            if checkpoints and saved:
+                say(f"nothing is lost: {places.name(checkpoints.path)} has it all for --resume")
+            raise
+        if self._log:
+            self._log.close()
+        if checkpoints and result.finished:
+            checkpoints.remove()
+        elif checkpoints and checkpoints.save():
+            timed_out = result.reason.startswith(OUT_OF_TIME)  # all parts' time counts: the same would end at once
+            how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
+            say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
+
+    def _write(
+        self, picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None
+    ) -> None:
+        """Write a result, and note that in the checkpoint, whatever comes next: going on from it may replace that."""
+        where = place
+        with unfinished.unbroken():
+            try:
+                write(picture, place, like=like, text=text, replace=self._wishes.may_replace(place, self._earlier))
+            except NameTaken as error:
+                self.taken.append(error)
+                self._placed[place] = where = error.place
+            if self._checkpoints and _is_regular(where):
+                self._checkpoints.written[str(Path(where).absolute())] = _hash(Path(where))
+                self._checkpoints.save()
+
+    def check_names(self) -> None:
+        """Tell of results that had to be given another name.
+
+        Raises
+        ------
+        NameTaken
+            When there are any.
+        """
+        if self.taken:
+            raise NameTaken("; ".join(map(str, self.taken)), self.taken[0].place)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``--json`` says of what was written."""
+        wishes = self._wishes
+        return {
+            "output": self._name(wishes.output),
+            "triptych": self._name(wishes.triptych),
+            "log": self._name(wishes.log),
+            "resumed": list(self._transfer.resumed),
+        }
+
+    def _name(self, place: Place | None) -> str | None:
+        """Return what a place is called in the end."""
+        return None if place is None else places.name(self._placed.get(place, place))
+
+
+def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
+    """Say where a transfer goes on, and what is not as it was."""
+    position, plan = earlier.position, earlier.plan
+    done, stages = sum(position.made), len(plan.stages)
+    stage = f", stage {len(position.made)} of {stages}" if stages > 1 else ""
+    anew = "" if plan.optimizer == "adam" or position.reason else "; L-BFGS learns the curvature anew"
+    say(f"resuming {places.name(path)} after evaluation {done} of {plan.evaluations}{stage}{anew}")
+    if differences := earlier.origin.differences(origin):
+        warn(f"running with {', '.join(differences)}: a rerun may not give the same bits")

@@ -1,0 +1,145 @@
+"""Progress of a transfer: live on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from impasto import figures
+from impasto.cli.terminal.messages import is_live, is_terminal, say
+from impasto.figures import clock, roughly
+
+if TYPE_CHECKING:
+    from impasto.runtime import Step
+
+#: About so many plain lines are written in all.
+_LINES = 40
+
+#: Below so many columns the live line is without the terms; the raw loss; the stage; the bar; any loss.
+_WIDE, _MIDDLE, _SMALL, _NARROW, _TINY = 130, 100, 70, 50, 32
+
+#: A run is called slower than estimated when it takes so many times as long, and so many seconds more.
+_SLOWER, _SECONDS = 1.3, 10.0
+
+
+class Progress:
+    """Shows each evaluation as it is done; use it in a `with` block.
+
+    Parameters
+    ----------
+    expected
+        The seconds that the transfer was said to take, in all; None where nothing was said.
+    """
+
+    def __init__(self, expected: float | None = None) -> None:
+        from impasto.runtime.run.budget import Clock
+
+        self._live: Any = None
+        self._task: Any = None
+        self._best: Step | None = None
+        self._next_line, self._expected = 1, expected
+        self._clock = Clock()
+
+    def __enter__(self) -> Progress:
+        if is_live():
+            self._live = _bar()
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back as it was."""
+        if self._live:
+            self._live.stop()
+
+    def show(self, step: Step) -> None:
+        """Show an evaluation. Only those that lower the loss are reported; a line search may try others."""
+        if step.improved or self._best is None:
+            self._best = step
+        left = self._clock.left(step)
+        self._correct(step, left)
+        if self._live:
+            self._show_live(step, self._best, left)
+        elif step.improved and step.evaluation >= self._next_line:
+            say(_plain(step, left))
+            self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
+
+    def _correct(self, step: Step, left: float | None) -> None:
+        """Say so where the estimate turns out to be too short."""
+        if self._expected is None or left is None or not self._clock.is_sure(step):
+            return
+        whole = step.seconds + left
+        if whole > max(_SLOWER * self._expected, self._expected + _SECONDS):
+            say(f"slower than estimated: about {roughly(whole)} in all")
+            self._expected = whole
+
+    def _show_live(self, step: Step, best: Step, left: float | None) -> None:
+        if self._task is None:
+            self._task = self._live.add_task("", total=step.evaluations, said="")
+        width = self._live.console.width
+        said: list[str] = []
+        if width >= _MIDDLE:
+            said += _figures(best) if width >= _WIDE else _figures(best)[:1]
+        elif width >= _TINY:
+            said.append(f"loss {figures.percent(best.share)}")
+        if width >= _SMALL:
+            said += _stage(step)
+        self._live.update(self._task, completed=step.evaluation, said=_line(*said, _time(left)))
+
+
+def _plain(step: Step, left: float | None) -> str:
+    """Return a line of its own for an evaluation; on a terminal, with as much of the loss as there is room for."""
+    count, short = f"evaluation {step.evaluation}/{step.evaluations}", f"loss {figures.percent(step.share)}"
+    forms = [_line(count, *said, *_stage(step), _time(left)) for said in (_figures(step), _figures(step)[:1], [short])]
+    if not is_terminal():
+        return forms[0]
+    from impasto.cli.help import width
+
+    columns = width()
+    return next((line for line in forms if len(line) <= columns), forms[-1])
+
+
+def _line(*parts: str) -> str:
+    return "  ".join(part for part in parts if part)
+
+
+def _figures(step: Step) -> list[str]:
+    """Return the loss, and what content, style and smoothness make up of it."""
+    sums: dict[str, float] = {}
+    for name, value in step.terms.items():
+        kind = name.partition("/")[0]
+        sums[kind] = sums.get(kind, 0.0) + value
+    terms = ", ".join(f"{kind} {figures.number(value)}" for kind, value in sums.items())
+    return [figures.loss(step.loss, step.share), terms]
+
+
+def _stage(step: Step) -> list[str]:
+    if step.stages == 1:
+        return []
+    return [f"stage {step.stage}/{step.stages}, {step.width}x{step.height}"]
+
+
+def _time(left: float | None) -> str:
+    return "" if left is None else f"{clock(left)} left"
+
+
+def _bar() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+    bar = live(BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.fields[said]}", markup=False))
+    if bar.console.width < _NARROW:
+        bar.columns = bar.columns[1:]
+    return bar
+
+
+def live(*columns: Any) -> Any:
+    """Return a bar of rich's with these columns, to be drawn on the terminal; what is said meanwhile stands above."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    return Bar(*columns, console=Console(file=sys.stderr))

@@ -1,0 +1,1 @@
+"""Lowerings: what turns the logical graph into ONNX nodes."""

@@ -1,0 +1,269 @@
+"""The seam between the mathematics and ONNX: what a lowering is, and the builder it writes nodes with.
+
+A lowering is a table from operators of the logical graph to functions that emit ONNX nodes, for one layout of
+activations in memory. Whatever knows about layouts stands behind this seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from impasto.export import ops
+from impasto.export.graph import GraphError, Op, Type, Var, topological
+from impasto.runtime.plan.terms import GRADIENT
+
+T = TypeVar("T")
+
+OPSET = 18
+
+#: Written into the files: the oldest IR version with everything that is used, for the widest choice of runtimes.
+IR_VERSION = 8
+
+Tensors = Mapping[str, TensorProto]
+
+
+@dataclass
+class Builder:
+    """An ONNX graph in the making. Values are known by their names.
+
+    Attributes
+    ----------
+    parameters
+        The tensors of the network's weights by name.
+    settings
+        Those of the lowering that it is made for.
+    values, origin
+        The name of the value that each logical one was lowered to, and the other way round.
+    notes
+        What a lowering knows about a value beside its type, by the value's name.
+    """
+
+    parameters: Tensors
+    settings: object = None
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, TensorProto] = field(default_factory=dict)
+    values: dict[Var, str] = field(default_factory=dict)
+    origin: dict[str, Var] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    _pieces: dict[str, list[str]] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
+    _memo: dict[Hashable, Any] = field(default_factory=dict)
+
+    def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Emit a node with one output and return the output's name."""
+        return self.split(op_type, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def split(self, op_type: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Emit a node with several outputs and return their names."""
+        name = self._fresh()
+        names = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, inputs, names, domain=domain or None, **attributes))
+        return names
+
+    def join(self, pieces: Sequence[str], axis: int) -> str:
+        """Concatenate values; `pieces` tells what a value was joined from."""
+        if len(pieces) == 1:
+            return pieces[0]
+        name = self.node("Concat", *pieces, axis=axis)
+        self._pieces[name] = list(pieces)
+        return name
+
+    def pieces(self, name: str) -> list[str]:
+        """Return what a value was joined from, or the value alone."""
+        return self._pieces.get(name, [name])
+
+    def array(self, values: NDArray[Any]) -> str:
+        """Return the name of a constant tensor; equal constants are written once."""
+        key = ("array", values.dtype.str, values.shape, values.tobytes())
+        return self.once(key, lambda: self._initializer(values))
+
+    def ints(self, *values: int) -> str:
+        """Return a constant int64 vector."""
+        return self.array(np.array(values, np.int64))
+
+    def number(self, value: float) -> str:
+        """Return a constant float32 scalar."""
+        return self.array(np.array(value, np.float32))
+
+    def parameter(self, name: str) -> str:
+        """Return a tensor of the network's weights by its name."""
+        self.initializers[name] = self.parameters[name]
+        return name
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned the first time that it was asked for under `key`."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]  # type: ignore[no-any-return]
+
+    def bind(self, var: Var, name: str) -> None:
+        """Record that a logical value has this name."""
+        self.values[var] = name
+        self.origin[name] = var
+
+    def scan(
+        self, body: Callable[..., Sequence[str]], sequences: Sequence[str], state: Sequence[str] = ()
+    ) -> list[str]:
+        """Emit nodes that run once for each slice of float sequences along their first axis, one slice after another.
+
+        Parameters
+        ----------
+        body
+            Emits the nodes of one step. Takes the names of the state and of the slices; returns those of the new state
+            and of results. It may use any value of the graph around it.
+
+        Returns
+        -------
+        list of str
+            The names of the last state and of the results, stacked along a new first axis.
+        """
+        nodes, memo, values = self.nodes, self._memo, self.values
+        # What is emitted for a step is unknown outside of it.
+        self.nodes, self._memo, self.values = [], dict(memo), dict(values)
+        inputs = [self._fresh() for _ in (*state, *sequences)]
+        outputs = list(body(*inputs))
+        made = {name for node in self.nodes for name in node.output}
+        outputs = [name if name in made else self.node("Identity", name) for name in outputs]
+        step = needed(self.nodes, outputs)
+        self.nodes, self._memo, self.values = nodes, memo, values
+        graph = helper.make_graph(step, self._fresh(), _floats(inputs), _floats(outputs))
+        return self.split("Scan", *state, *sequences, outputs=len(outputs), body=graph, num_scan_inputs=len(sequences))
+
+    def _initializer(self, values: NDArray[Any]) -> str:
+        name = self._fresh()
+        self.initializers[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def _fresh(self) -> str:
+        """Return a name that is new, a number. Names are most of a file, and so it is a short one.
+
+        Its letters are capitals, which no input or output has.
+        """
+        return np.base_repr(next(self._numbers), 36)
+
+
+Emit = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """How each operator becomes ONNX nodes in one layout.
+
+    Attributes
+    ----------
+    name
+        What the lowering is called in file names and on the command line.
+    describe
+        Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
+    settings
+        What else its rules go by: how maps are cut, for instance.
+    deliver
+        (builder, name of a value) -> name of what an output is to hold: for a lowering whose values are not what they
+        stand for.
+    """
+
+    name: str
+    describe: Callable[[Type], Sequence[int | str]]
+    rules: dict[type[Op], Emit] = field(default_factory=dict)
+    settings: object = None
+    deliver: Callable[[Builder, str], str] = lambda builder, name: name
+
+    def lowers(self, op: type[Op]) -> Callable[[Emit], Emit]:
+        """Register how `op` is emitted: a function (builder, op, *names of the inputs) -> name of the result."""
+
+        def register(emit: Emit) -> Emit:
+            if op in self.rules:
+                raise ValueError(f"{op.__name__} is lowered already in {self.name}")
+            self.rules[op] = emit
+            return emit
+
+        return register
+
+    def lower(self, name: str, outputs: Mapping[str, Var], parameters: Tensors) -> onnx.ModelProto:
+        """Write a logical graph as an ONNX model.
+
+        Parameters
+        ----------
+        outputs
+            The graph's results by the names they shall have.
+        parameters
+            The tensors of the network's weights by name; only those used end up in the model.
+        """
+        builder = Builder(parameters, self.settings)
+        inputs: list[onnx.ValueInfoProto] = []
+        for var in topological(outputs.values()):
+            if isinstance(var.op, ops.Input):
+                inputs.append(self._value_info(var.op.name, var.type))
+                builder.bind(var, var.op.name)
+        for output, var in _from_the_least_urgent(outputs):
+            self.emit(builder, [var])
+            value = self.deliver(builder, builder.values[var])
+            builder.nodes.append(helper.make_node("Identity", [value], [output]))
+        nodes = needed(builder.nodes, outputs)
+        used = {name for node in nodes for name in reads(node)}
+        graph = helper.make_graph(
+            nodes,
+            name,
+            inputs,
+            [self._value_info(key, var.type) for key, var in outputs.items()],
+            [tensor for key, tensor in builder.initializers.items() if key in used],
+        )
+        opsets = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in _domains(nodes)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="impasto")
+
+    def emit(self, builder: Builder, outputs: Iterable[Var]) -> None:
+        """Emit what the outputs depend on and has no name yet."""
+        for var in topological(outputs):
+            if var in builder.values:
+                continue
+            rule = self.rules.get(type(var.op))
+            if rule is None:
+                raise GraphError(f"{var} is not lowered in {self.name}")
+            builder.bind(var, rule(builder, var.op, *(builder.values[x] for x in var.inputs)))
+
+    def _value_info(self, name: str, type_: Type) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, self.describe(type_))
+
+
+def _from_the_least_urgent(outputs: Mapping[str, Var]) -> list[tuple[str, Var]]:
+    """Return outputs in the order to write them in: on a CPU onnxruntime computes first what is written last.
+
+    (On CUDA it is told to compute in the order of writing: terms first, each where its map is made.)
+
+    First has to come the gradient: what it keeps of the way forward is then made there, not once all else is done. Of
+    other outputs what needs least comes first, so that no map is kept for it while others are computed.
+    """
+    return sorted(outputs.items(), key=lambda item: (item[0] == GRADIENT, -len(topological([item[1]]))))
+
+
+def needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """Return the nodes that the outputs depend on; a rule may have found something better than what it was given."""
+    wanted = set(outputs)
+    needed: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(reads(node))
+            needed.append(node)
+    return needed[::-1]
+
+
+def _floats(names: Iterable[str]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """Return the values that a node reads, and those that the graphs inside it do."""
+    inside = (inner for attribute in node.attribute for inner in attribute.g.node)
+    return set(node.input).union(*map(reads, inside))
+
+
+def _domains(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    return sorted({"", *(node.domain for node in nodes)})

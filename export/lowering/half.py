@@ -1,0 +1,318 @@
+"""The lowering `direct` in half precision: maps take half the memory, and tensor cores multiply them.
+
+Float16 ends at 65504 and loses digits below 6e-5, where activations and gradients of pictures run over twenty orders of
+magnitude. So a map is kept as a float16 tensor and one float32 number, its unit: what it stands for is the product of
+the two. ReLU, pooling and their adjoints do not ask for the unit. A convolution changes it, for its kernels have one of
+their own, and with it the bound that is known of the tensor: no magnitude is larger, whatever the picture. Where a
+further convolution could pass what float16 holds, or has biases, its input is measured first, and divided by its
+largest magnitude.
+
+A picture's gradient, matrices and numbers stay float32. So the Gram matrices are sums in float32 of products in
+float32, and the losses their differences, which float16 would not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from onnx import TensorProto
+
+from impasto.export import ops
+from impasto.export.graph import Op
+from impasto.export.lowering.base import Builder, Emit, Lowering
+from impasto.export.lowering.direct import (
+    channels_last,
+    direct,
+    flipped,
+    from_rows,
+    gated,
+    place,
+    positions,
+    rows_of,
+    spread_over_windows,
+    unpooled,
+)
+from impasto.export.lowering.parameters import bias, kernel
+from impasto.runtime.model.folder import DIRECT
+
+#: The bound that products are kept within. A sum of two, and rounding, stay below float16's end.
+_TOP = 2.0**14
+
+#: The largest sum of a kernel's magnitudes. From one convolution to the next a map then stays about as large as it was,
+#: and after two of them what was 1 is not over `_TOP`.
+_KERNEL = 2.0**6
+
+#: The bound of a map that was mixed by a matrix: as high as leaves room for another, so that of a matrix whose rows
+#: differ much the small ones keep their digits.
+_MIXED = 2.0**13
+
+#: Less than any magnitude that matters: the divisor of what is zero throughout. Of units, which are products.
+_NOTHING = 1e-25
+_NO_UNIT = 1e-32
+
+#: The channels of a picture, which is in single precision, and so is its gradient.
+_PICTURE = 3
+
+#: No map is taken for smaller than this when it is measured: what it has lost by then is lost.
+_LEAST = 2.0**-12
+
+#: Half of the least float16 that is not zero.
+_SLIGHTEST = 2.0**-25
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What is known of a float16 map.
+
+    Attributes
+    ----------
+    unit
+        The float32 number that it is to be multiplied by.
+    bound
+        No element's magnitude is larger.
+    positive
+        Whether no element is negative.
+    """
+
+    unit: str
+    bound: float
+    positive: bool = False
+
+
+# --- between half and single precision ------------------------------------------------------------------------
+
+
+def _scaled(b: Builder, x: str) -> Scaled | None:
+    """Return what is known of x if it is a float16 map, else nothing."""
+    return b.notes.get(x)
+
+
+def _note(b: Builder, x: str, scaled: Scaled | None) -> str:
+    """Write down what is known of a result, and return it; nothing if it is float32."""
+    if scaled:
+        b.notes[x] = scaled
+    return x
+
+
+def _single(b: Builder, x: str) -> str:
+    """Return what x stands for, in float32."""
+    scaled = _scaled(b, x)
+    if scaled is None:
+        return x
+
+    def single() -> str:
+        value = b.node("Mul", b.node("Cast", x, to=TensorProto.FLOAT), scaled.unit)
+        if x in b.origin:
+            b.origin[value] = b.origin[x]
+        return value
+
+    return b.once(("single", x), single)
+
+
+def _half(b: Builder, x: str, floor: str | None = None) -> str:
+    """Return a float32 map as a float16 one, measured; `floor` is a magnitude that it is not taken to be below."""
+    if _scaled(b, x):
+        return x
+
+    def half_() -> str:
+        unit = _divisor(b, _magnitude(b, x), floor)
+        return _note(b, _float16(b, b.node("Div", x, unit)), Scaled(unit, 1.0))
+
+    return b.once(("half", x, floor), half_)
+
+
+def _magnitude(b: Builder, x: str, *, positive: bool = False) -> str:
+    """Return the largest magnitude in x, a number of its type."""
+    largest = b.node("ReduceMax", x, keepdims=0)
+    return largest if positive else b.node("Max", largest, b.node("Neg", b.node("ReduceMin", x, keepdims=0)))
+
+
+def _divisor(b: Builder, magnitude: str, floor: str | None = None) -> str:
+    """Return a float32 magnitude that may be divided by: no less than `floor`, or than nothing."""
+    return b.node("Max", magnitude, floor or b.number(_NOTHING))
+
+
+def _largest_sum(b: Builder, x: str, *axes: int) -> str:
+    """Return the largest sum of magnitudes along some axes of x: how many times larger a product with x may be."""
+    return _divisor(b, _magnitude(b, b.node("ReduceSum", b.node("Abs", x), b.ints(*axes)), positive=True))
+
+
+def _measured(b: Builder, x: str, floor: str | None = None) -> str:
+    """Return a float16 map divided by its largest magnitude; `floor` as for `_half`."""
+    scaled = b.notes[x]
+
+    def measured() -> str:
+        floors = [b.number(_LEAST), *([b.node("Div", floor, scaled.unit)] if floor else [])]
+        largest = b.node("Cast", _magnitude(b, x, positive=scaled.positive), to=TensorProto.FLOAT)
+        factor = _float16(b, b.node("Div", b.number(1.0), b.node("Max", largest, *floors)))
+        # The unit is that of the factor as rounded. Beside a floor so high that it is rounded to zero, so is the map.
+        rounded = b.node("Max", b.node("Cast", factor, to=TensorProto.FLOAT), b.number(_SLIGHTEST))
+        unit = b.node("Max", b.node("Div", scaled.unit, rounded), floor or b.number(_NO_UNIT))
+        return _note(b, b.node("Mul", x, factor), replace(scaled, unit=unit, bound=1.0))
+
+    return b.once(("measured", x, floor), measured)
+
+
+def _ready(b: Builder, x: str, growth: float) -> str:
+    """Return x as a float16 map that may become `growth` times as large."""
+    x = _half(b, x)
+    return x if b.notes[x].bound * growth <= _TOP else _measured(b, x)
+
+
+def _float16(b: Builder, x: str) -> str:
+    return b.node("Cast", x, to=TensorProto.FLOAT16)
+
+
+def _zero(b: Builder, scaled: Scaled | None) -> str:
+    return b.array(np.zeros((), np.float16 if scaled else np.float32))
+
+
+def _in_single(rule: Emit) -> Emit:
+    """Return a rule of `direct` for values of either kind."""
+    return lambda b, op, *values: rule(b, op, *(_single(b, x) for x in values))
+
+
+half = Lowering(DIRECT, direct.describe, {op: _in_single(rule) for op, rule in direct.rules.items()}, deliver=_single)
+
+
+def lowers(op: type[Op]) -> Callable[[Emit], Emit]:
+    """Register how `op` is emitted, instead of as `direct` does."""
+    del half.rules[op]
+    return half.lowers(op)
+
+
+# --- the network ----------------------------------------------------------------------------------------------
+
+
+@lowers(ops.Conv)
+def _conv(b: Builder, op: ops.Conv, x: str) -> str:
+    return _convolve(b, x, kernel(b, op.layer), bias(b, op.layer) if op.bias else None)
+
+
+@lowers(ops.ConvAdjoint)
+def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
+    g = _convolve(b, g, flipped(b, op.layer))
+    return _single(b, g) if op.inputs == _PICTURE else g
+
+
+def _convolve(b: Builder, x: str, weights: str, biases: str | None = None) -> str:
+    """Convolve x with float32 kernels [out, C, 3, 3]; products in float16, their sums in float32.
+
+    The kernels are scaled such that in none of them the sum of magnitudes is over `_KERNEL`; that does not depend on
+    the picture, so onnxruntime does it when it creates a session. The biases become float16 in the unit of the result.
+    Beside them x is always measured, and not taken to be smaller than what would do as much as they do: so none of them
+    is larger than the products may be.
+    """
+    largest = _largest_sum(b, weights, 1, 2, 3)
+    unit_of_kernels = b.node("Mul", largest, b.number(1 / _KERNEL))
+    kernels = _float16(b, b.node("Div", weights, unit_of_kernels))
+    if biases is None:
+        x = _ready(b, x, _KERNEL)
+        unit = b.node("Mul", b.notes[x].unit, unit_of_kernels)
+        return _note(b, _conv3x3(b, x, kernels), Scaled(unit, b.notes[x].bound * _KERNEL))
+    floor = b.node("Div", _divisor(b, _magnitude(b, biases)), largest)
+    x = _measured(b, x, floor) if _scaled(b, x) else _half(b, x, floor)
+    unit = b.node("Mul", b.notes[x].unit, unit_of_kernels)
+    return _note(b, _conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit))), Scaled(unit, 2 * _KERNEL))
+
+
+def _conv3x3(b: Builder, *factors: str) -> str:
+    return b.node("Conv", *factors, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+
+def _in_either(op: type[Op], *, positive: bool = False) -> None:
+    """Have a map stay as it is, half or single: `op` neither knows its unit nor makes it larger."""
+    rule = direct.rules[op]
+
+    @lowers(op)
+    def _emit(b: Builder, op: Op, x: str) -> str:
+        scaled = _scaled(b, x)
+        return _note(b, rule(b, op, x), scaled and replace(scaled, positive=scaled.positive or positive))
+
+
+_in_either(ops.Relu, positive=True)
+_in_either(ops.MaxPool)
+_in_either(ops.AveragePool)
+
+
+@lowers(ops.Gate)
+def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+    scaled = _scaled(b, g)
+    return _note(b, gated(b, g, y, _zero(b, scaled)), scaled)
+
+
+@lowers(ops.MaxUnpool)
+def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
+    """Give g to the first place of each window, in reading order, whose x is the largest.
+
+    The places are compared with each other, not with y: where a provider has no kernels for half precision, onnxruntime
+    leaves out some of the rounding, and y may be no place's x.
+    """
+
+    def share(g: str, first: str, second: str) -> list[str]:
+        of_second = b.node("Where", b.node("Greater", second, first), g, _zero(b, scaled))
+        return [b.node("Sub", g, of_second), of_second]
+
+    scaled = _scaled(b, g)
+    (p, q), (r, s) = ([place(b, x, y, row, column) for column in (0, 1)] for row in (0, 1))
+    upper, lower = share(channels_last(b, g), b.node("Max", p, q), b.node("Max", r, s))
+    return _note(b, unpooled(b, [*share(upper, p, q), *share(lower, r, s)], x, y), scaled)
+
+
+@lowers(ops.AverageUnpool)
+def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
+    """Give g to each place of its window; the quarter goes to its unit."""
+    scaled = _scaled(b, g)
+    if not scaled:
+        return direct.rules[ops.AverageUnpool](b, op, g, x)
+    quarter = b.node("Mul", scaled.unit, b.number(0.25))
+    return _note(b, spread_over_windows(b, g, x), replace(scaled, unit=quarter))
+
+
+# --- what style losses give and take --------------------------------------------------------------------------
+
+
+@lowers(ops.Gram)
+def _gram(b: Builder, op: ops.Gram, x: str) -> str:
+    """Multiply in float32; by the unit once it is a matrix."""
+    rows = b.node("Cast", rows_of(b, x), to=TensorProto.FLOAT)
+    unit = b.notes[x].unit
+    return b.node("Mul", b.node("Gemm", rows, rows, transA=1), _per_position(b, b.node("Mul", unit, unit), x))
+
+
+@lowers(ops.Mix)
+def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
+    """Scale the matrix such that no row of it, times what x can be at most, is over `_MIXED`."""
+    scaled, largest = b.notes[x], _largest_sum(b, a, 1)
+    rise = b.number(scaled.bound / _MIXED)
+    rows = b.node("Gemm", rows_of(b, x), _float16(b, b.node("Div", a, b.node("Mul", largest, rise))), transB=1)
+    unit = b.node("Mul", b.node("Mul", scaled.unit, rise), _per_position(b, largest, x))
+    return _note(b, from_rows(b, rows, x), Scaled(unit, _MIXED))
+
+
+@lowers(ops.ChannelSpread)
+def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
+    unit = _divisor(b, _magnitude(b, v))
+    each = b.node("Unsqueeze", _float16(b, b.node("Div", v, unit)), b.ints(0, 3))  # [1, C, 1, 1]
+    y = b.node("Expand", each, b.node("Shape", x))
+    return _note(b, y, Scaled(_per_position(b, unit, x), 1.0))
+
+
+def _per_position(b: Builder, value: str, x: str) -> str:
+    return b.node("Div", value, positions(b, x))
+
+
+@lowers(ops.Add)
+def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
+    """Add; two maps of which one is float16, in a unit in which neither can become larger than the larger was."""
+    if not _scaled(b, x) and not _scaled(b, y):
+        return b.node("Add", x, y)
+    x, y = (_ready(b, v, 1) for v in (x, y))
+    of_x, of_y = b.notes[x], b.notes[y]
+    bound = max(of_x.bound, of_y.bound)
+    most = [b.node("Mul", scaled.unit, b.number(scaled.bound / bound)) for scaled in (of_x, of_y)]
+    unit = b.node("Max", *most, b.number(_NO_UNIT))
+    terms = [b.node("Mul", v, _float16(b, b.node("Div", scaled.unit, unit))) for v, scaled in ((x, of_x), (y, of_y))]
+    return _note(b, b.node("Add", *terms), Scaled(unit, 2 * bound))

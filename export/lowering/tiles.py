@@ -1,0 +1,276 @@
+"""The layout of the lowering `winograd`, and its index arithmetic, written as ONNX nodes.
+
+An activation is kept as rows of channels, one row a pixel. Pixels are grouped in tiles of m x m, and the rows are
+ordered by place in the tile first, tile second: pixel (y, x) is row
+
+    ((y mod m) m + (x mod m)) (P + 1)  +  (y div m) T + (x div m)
+
+for T tiles across and P tiles in all. So the rows of one *phase*, the same place in every tile, are contiguous, and
+whatever combines places of a tile (a filter's transform, a pooling) combines whole planes. Tile number P does not
+exist: its rows are zero in every activation and gradient, and where a table has to point outside the picture it points
+there. Tiles at the lower and right border may hang over the picture: no pixel is computed from what their rows hold
+there, and a sum over all rows has to subtract it (see `overhang`).
+
+Two layouts are the same with another m: a picture is rows of pixels with m = 1, and pooling a level with tiles of m
+leaves the next level's pixels in tiles of m / 2. Every table is a sum of a part that depends on y and a part that
+depends on x, and comes out of the picture's shape when the graph runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from impasto.export.lowering.base import Builder
+from impasto.runtime.plan.terms import IMAGE
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How maps are cut, level by level.
+
+    Attributes
+    ----------
+    sides
+        Outputs per tile and axis: larger tiles multiply less, but what hangs over a small map is wasted, and the
+        transformed kernels grow: a map of few tiles waits for them. Even, for windows of 2 x 2 must not straddle tiles.
+    widths
+        A level is worked on in strips of about so many tiles: what lies between two gathers, megabytes a strip, then
+        stays in the processor's cache. Deep levels have transformed kernels, which are read for each strip.
+    strips
+        The most strips of a level: a graph has nodes for all. In a small picture some strips have no tiles, and cost
+        microseconds a node; in a large one they are wider.
+    """
+
+    sides: tuple[int, ...]
+    widths: tuple[int, ...]
+    strips: tuple[int, ...]
+
+
+#: For pictures of up to `impasto.runtime.model.folder.SMALL_PIXELS` pixels, and for larger ones.
+SMALL_TILING = Tiling((6, 6, 6, 4, 2), (300, 150, 112, 256, 256), (8, 4, 1, 1, 1))
+LARGE_TILING = Tiling((6, 6, 6, 6, 4), (300, 150, 112, 128, 256), (48, 24, 6, 3, 1))
+
+_FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits 32 bits
+
+
+def tiling(b: Builder) -> Tiling:
+    """Return how the graph in the making cuts its maps."""
+    assert isinstance(b.settings, Tiling)
+    return b.settings
+
+
+def side(b: Builder, level: int) -> int:
+    """Return m, the outputs per tile and axis."""
+    return tiling(b).sides[level]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The pixels of a level, as names of int64 [1] values."""
+
+    height: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the pixels of a level are numbered: in tiles of m x m, `down` x `across` of them.
+
+    `stride` is the number of rows of a phase, P + 1. All but m are names of int64 [1] values.
+    """
+
+    m: int
+    extent: Extent
+    down: str
+    across: str
+    stride: str
+
+    def row(self, b: Builder, coordinate: str, axis: int) -> str:
+        """Return the part of the row numbers that a coordinate (int64, any shape) contributes.
+
+        Where the coordinate is outside the picture, it is a number beyond all rows.
+        """
+        tile, place = b.node("Div", coordinate, b.ints(self.m)), b.node("Mod", coordinate, b.ints(self.m))
+        if axis == 0:
+            place = b.node("Mul", place, b.ints(self.m))
+            tile = b.node("Mul", tile, self.across)
+        number = b.node("Add", b.node("Mul", place, self.stride), tile)
+        size = (self.extent.height, self.extent.width)[axis]
+        inside = b.node("And", b.node("GreaterOrEqual", coordinate, b.ints(0)), b.node("Less", coordinate, size))
+        return b.node("Cast", b.node("Where", inside, number, b.ints(_FAR)), to=TensorProto.INT32)
+
+    def padding(self, b: Builder) -> str:
+        """Return the number of the last row, which is always zero (int32 [1])."""
+        rows = b.node("Mul", self.stride, b.ints(self.m**2))
+        return b.node("Cast", b.node("Sub", rows, b.ints(1)), to=TensorProto.INT32)
+
+
+def extent(b: Builder, level: int) -> Extent:
+    """Return the extent of a level, half of the one above, rounded down."""
+
+    def make() -> Extent:
+        if level == 0:
+            return Extent(*(b.node("Shape", IMAGE, start=axis, end=axis + 1) for axis in (2, 3)))
+        above = extent(b, level - 1)
+        return Extent(*(b.node("Div", side, b.ints(2)) for side in (above.height, above.width)))
+
+    return b.once(("extent", level), make)
+
+
+def tiles(b: Builder, level: int) -> Layout:
+    """Return the layout of a level's own activations."""
+    return b.once(("tiles", level), lambda: _layout(b, side(b, level), extent(b, level)))
+
+
+def pooled(b: Builder, level: int) -> Layout:
+    """Return the layout of a level's activations as pooling the level above leaves them."""
+    above = tiles(b, level - 1)
+    return Layout(above.m // 2, extent(b, level), above.down, above.across, above.stride)
+
+
+def untiled(b: Builder, level: int) -> Layout:
+    """Return the layout of a level as rows of pixels in reading order, a picture's: tiles of one."""
+    return b.once(("untiled", level), lambda: _layout(b, 1, extent(b, level)))
+
+
+def _layout(b: Builder, m: int, size: Extent) -> Layout:
+    down, across = (b.node("Div", b.node("Add", side, b.ints(m - 1)), b.ints(m)) for side in (size.height, size.width))
+    return Layout(m, size, down, across, b.node("Add", b.node("Mul", down, across), b.ints(1)))
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+
+def windows(b: Builder, level: int, source: Layout) -> str:
+    """Return, for each tile of a level, the rows in `source` of its pixels and of those around: [n * n, P + 1].
+
+    n = m + 2: a 3x3 filter reads one pixel beyond each side.
+    """
+    target = tiles(b, level)
+    return b.once(("windows", source), lambda: _table(b, target, source, target.m + 2, target.m, -1))
+
+
+def unpooled(b: Builder, level: int) -> str:
+    """Return, for each tile of a level, the rows in the next level's own layout of what it is pooled to.
+
+    The table is [(m / 2)^2, P + 1].
+    """
+    half = side(b, level) // 2
+    return b.once(("unpooled", level), lambda: _table(b, tiles(b, level), tiles(b, level + 1), half, half, 0))
+
+
+def _table(b: Builder, target: Layout, source: Layout, n: int, step: int, offset: int) -> str:
+    """Return for tile t of `target` and place k < n the row in `source` of pixel step t + k + offset, both ways."""
+
+    def coordinates(count: str) -> str:
+        starts = b.node("Mul", _range(b, count), b.ints(step))
+        return b.node("Add", b.array(np.arange(n, dtype=np.int64)[:, None] + offset), starts)  # [n, tiles]
+
+    y = b.node("Unsqueeze", source.row(b, coordinates(target.down), 0), b.ints(1, 3))  # [n, 1, down, 1]
+    x = b.node("Unsqueeze", source.row(b, coordinates(target.across), 1), b.ints(0, 2))  # [1, n, 1, across]
+    padding = source.padding(b)
+    rows = b.node("Reshape", b.node("Min", b.node("Add", y, x), padding), b.ints(n * n, -1))
+    none = b.node("Expand", padding, b.ints(n * n, 1))
+    return b.node("Concat", rows, none, axis=1)
+
+
+def places(b: Builder, level: int) -> str:
+    """Return for each row of a level the number of its pixel in reading order: [m * m, P + 1].
+
+    Rows that are no pixels have the number of the last pixel plus one.
+    """
+    m = side(b, level)
+    return b.once(("places", level), lambda: _table(b, tiles(b, level), untiled(b, level), m, m, 0))
+
+
+def taps(b: Builder, level: int) -> str:
+    """Return, for each tap of a 3x3 filter and each pixel in reading order, the share that the tap gives to the pixel.
+
+    The table is [3, 3, H, W]. Rows are cut in nine shares, one for each tap: a number is nine times a row plus the tap.
+    """
+    layout = tiles(b, level)
+
+    def coordinates(count: str) -> str:
+        return b.node("Sub", _range(b, count), b.array(np.array([[-1], [0], [1]], np.int64)))  # [3, count]
+
+    y = b.node("Unsqueeze", layout.row(b, coordinates(layout.extent.height), 0), b.ints(1, 3))
+    x = b.node("Unsqueeze", layout.row(b, coordinates(layout.extent.width), 1), b.ints(0, 2))
+    rows = b.node("Min", b.node("Add", y, x), layout.padding(b))
+    tap = np.arange(9, dtype=np.int32).reshape(3, 3, 1, 1)
+    return b.node("Add", b.node("Mul", rows, b.array(np.array(9, np.int32))), b.array(tap))
+
+
+def overhang(b: Builder, level: int) -> str:
+    """Return the rows of a level that belong to tiles but to no pixel; the padding row ends them: [any, 1 or more]."""
+
+    def make() -> str:
+        own = tiles(b, level)
+        whole = Extent(*(b.node("Mul", count, b.ints(own.m)) for count in (own.down, own.across)))
+        layout = Layout(own.m, whole, own.down, own.across, own.stride)
+        height, width = own.extent.height, own.extent.width
+        below = _rows(b, layout, _range(b, whole.height, height), _range(b, whole.width))
+        right = _rows(b, layout, _range(b, height), _range(b, whole.width, width))
+        return b.node("Concat", below, right, layout.padding(b), axis=0)
+
+    return b.once(("overhang", level), make)
+
+
+def _rows(b: Builder, layout: Layout, ys: str, xs: str) -> str:
+    """Return the rows of all pixels (y, x), y among `ys` and x among `xs`, in reading order."""
+    y = b.node("Unsqueeze", layout.row(b, ys, 0), b.ints(1))
+    return b.node("Reshape", b.node("Add", y, layout.row(b, xs, 1)), b.ints(-1))
+
+
+def _range(b: Builder, end: str, start: str | None = None) -> str:
+    """Return start, ..., end - 1 for int64 [1] values; from 0 by default."""
+    first = b.node("Squeeze", start) if start else b.array(np.array(0, np.int64))
+    return b.node("Range", first, b.node("Squeeze", end), b.array(np.array(1, np.int64)))
+
+
+def padding_only(b: Builder, level: int, value: float) -> str:
+    """Return [P + 1, 1]: 0 for every tile, and `value` for the one that does not exist."""
+
+    def make() -> str:
+        count = b.node("Sub", tiles(b, level).stride, b.ints(1))
+        zeros = b.node("Expand", b.array(np.zeros((1, 1), np.float32)), b.node("Concat", count, b.ints(1), axis=0))
+        return b.node("Concat", zeros, b.array(np.full((1, 1), value, np.float32)), axis=0)
+
+    return b.once(("padding", level, value), make)
+
+
+def positions(b: Builder, level: int) -> str:
+    """Return M, the number of a level's pixels, as a float."""
+
+    def make() -> str:
+        size = extent(b, level)
+        return b.node("Cast", b.node("Squeeze", b.node("Mul", size.height, size.width)), to=TensorProto.FLOAT)
+
+    return b.once(("positions", level), make)
+
+
+def strips(b: Builder, level: int, table: str, axis: int) -> list[str]:
+    """Cut a table or a map by tiles, along `axis`, into the level's number of strips; the last ones may be empty."""
+    if tiling(b).strips[level] == 1:
+        return [table]
+
+    def cut() -> list[str]:
+        return [b.node("Slice", table, *pair, b.ints(axis)) for pair in itertools.pairwise(_ends(b, level))]
+
+    return b.once(("strips", table, level, axis), cut)
+
+
+def _ends(b: Builder, level: int) -> list[str]:
+    """Return where strips of nearly equal width end, the first one at 0."""
+
+    def make() -> list[str]:
+        stride, width, most = tiles(b, level).stride, tiling(b).widths[level], tiling(b).strips[level]
+        wanted = b.node("Div", b.node("Add", stride, b.ints(width // 2)), b.ints(width))
+        used = b.node("Max", b.node("Min", wanted, b.ints(most)), b.ints(1))
+        full = (b.node("Min", used, b.ints(k)) for k in range(most + 1))
+        return [b.node("Div", b.node("Mul", stride, k), used) for k in full]
+
+    return b.once(("ends", level), make)

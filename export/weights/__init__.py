@@ -1,0 +1,1 @@
+"""The network's weights: found, read, and put in one form."""

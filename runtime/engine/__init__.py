@@ -1,0 +1,1 @@
+"""The engine: graphs opened by onnxruntime, and the objective that they evaluate."""

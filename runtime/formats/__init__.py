@@ -1,0 +1,1 @@
+"""File formats of pictures, as bytes: what stands in them beside the pixels."""

@@ -1,0 +1,269 @@
+"""What a photograph's file holds beside its pixels, as far as a result may have it again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from PIL import ExifTags, Image
+
+from impasto.runtime.formats import exif as exif_
+from impasto.runtime.formats import iptc as iptc_
+from impasto.runtime.formats import xmp as xmp_
+from impasto.runtime.formats.density import Density
+from impasto.runtime.formats.exif import Exif, ExifError
+from impasto.runtime.formats.xmp import XmpError
+
+_COMMENT = ExifTags.Base.UserComment.name
+_KEY = re.compile(r"[ -~\xa1-\xff]{1,79}")
+
+#: Keywords of a PNG's texts that say what a picture is, not how or with what it was made: those that the PNG
+#: specification registers (third edition, 11.3.3.1) but for Software, and a few of others.
+_KEYWORDS = {"Title", "Author", "Description", "Copyright", "Creation Time", "Disclaimer", "Warning", "Source"}
+_KEYWORDS |= {"Comment", "Collection", "Artist", "Credit", "Keywords", "Location", "Subject"}
+
+#: Texts that speak of a file or of its making, which nobody misses in a result: impasto's records, what ImageMagick
+#: and thumbnailers note, profiles that are read as what they are.
+_OF_THE_FILE = re.compile(r"impasto.*|Software|.*:.*|Raw profile type .*", re.DOTALL)
+XMP_TEXT, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
+
+#: Where an image's `info` may have a PNG's texts by keyword, for themselves; Pillow puts them among everything else.
+TEXTS = "texts of a PNG"
+
+#: Where `load` leaves what a TIFF tells.
+_TOLD = "EXIF of a TIFF"
+
+#: Comments of encoders on their own settings.
+_OF_AN_ENCODER = re.compile(rb"CREATOR: gd-jpeg|Lavc\d|Lavf\d|LEAD Technologies|Intel\(R\) JPEG Library|JPEG Encoder")
+
+#: Where a JPEG holds what one segment cannot hold of XMP (XMP specification part 3, 1.1.3.1), and XMP itself.
+_EXTENDED_XMP, XMP_SEGMENT = b"http://ns.adobe.com/xmp/extension/\0", b"http://ns.adobe.com/xap/1.0/\0"
+
+#: Formats that tell their density within what is read as EXIF, or of which Pillow makes one up.
+_NO_DPI = ("JPEG", "MPO", "TIFF")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a photograph's file tells of it, ready to be given to a result: nothing turns or sizes a picture.
+
+    Attributes
+    ----------
+    exif
+        Its EXIF, without orientation, thumbnail and what describes the file.
+    xmp
+        Its XMP packet, well-formed, in UTF-8.
+    iptc
+        Those of Photoshop's image resources that describe a picture: IPTC, and what belongs to it.
+    density
+        Pixels per inch or centimetre.
+    texts
+        Texts of a PNG by keyword.
+    comments
+        Comments of a JPEG or GIF, as they are there.
+    left_out
+        What no result is given, as a warning names it.
+    """
+
+    exif: Exif | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    density: Density | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+    comments: tuple[bytes, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def load(image: Image.Image) -> None:
+    """Read an image's pixels; of a TIFF keep in its `info` what is not pixels.
+
+    Once it has read the pixels, Pillow looks nothing up in a TIFF any more. It has turned the picture upright.
+    """
+    told = _tiff(image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tags that make no sense to Pillow
+        image.load()
+    if told is not None:
+        image.info[_TOLD] = exif_.upright(told)
+
+
+def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
+    """Return what a picture's file holds, and how the picture is to be turned to be upright.
+
+    This reads the pixels. What is damaged of the rest is left out, with one warning that begins with `what`.
+
+    Returns
+    -------
+    metadata
+        For the picture when it is upright.
+    orientation
+        1 to 8, as EXIF numbers them.
+    """
+    load(image)
+    damage: list[str] = []
+    found = _exif(image, damage)
+    packet = _xmp(image, found, damage)
+    turn = 1
+    if image.format != "TIFF":
+        turn = (found and exif_.orientation(found)) or (packet and xmp_.orientation(packet)) or 1
+    density = Density.of(_of_density(image), exif_.resolution(found) if found else None)
+    metadata = Metadata(
+        exif=exif_.without_others(exif_.upright(found, turn)) if found else None,
+        xmp=packet,
+        iptc=_iptc(image, found) or None,
+        density=density.turned() if density and turn >= 5 else density,
+        texts={key: _sound(value) for key, value in _texts(image).items() if key in _KEYWORDS},
+        comments=_comments(image),
+        left_out=_left_out(image),
+    )
+    if found and found.damaged:
+        damage.insert(0, f"its EXIF is damaged and left out in part ({found.damaged} of its entries)")
+    if damage:
+        warnings.warn(f"{what}: {'; '.join(damage)}", RuntimeWarning, stacklevel=2)
+    return metadata, turn
+
+
+def _tiff(image: Image.Image) -> Exif | None:
+    """Return what a whole TIFF tells, if the picture is one that has not been read yet."""
+    file: IO[bytes] | None = getattr(image, "fp", None)
+    if image.format != "TIFF" or file is None or file.closed:
+        return None
+    at = file.tell()
+    try:
+        return exif_.read_tiff(file)
+    except ExifError:
+        return None  # what Pillow reads as a TIFF, it knows better
+    finally:
+        file.seek(at)
+
+
+def _exif(image: Image.Image, damage: list[str]) -> Exif | None:
+    if isinstance(told := image.info.get(_TOLD), Exif):
+        return told
+    data = image.info.get("exif")
+    if data is None and (profile := _raw_profile(image, "exif", "APP1")):
+        data = profile
+    if data is None:
+        with contextlib.suppress(Exception):  # a picture from a program, or a TIFF that was read before
+            data = image.getexif().tobytes() if image.getexif() else None
+    if not isinstance(data, bytes) or not data:
+        return None
+    try:
+        return exif_.parse(data)
+    except ExifError as error:
+        damage.append(f"its EXIF is damaged and left out ({error})")
+        return None
+
+
+def _raw_profile(image: Image.Image, *names: str) -> bytes:
+    texts = (image.info.get(RAW_PROFILE + name) for name in names)
+    return next((profile for text in texts if isinstance(text, str) and (profile := iptc_.from_text(text))), b"")
+
+
+def _segments(image: Image.Image, name: str, start: bytes = b"") -> list[bytes]:
+    """Return what a JPEG's marker segments of a name hold after some first bytes."""
+    segments: Iterable[tuple[str, bytes]] = getattr(image, "applist", ())
+    return [data.removeprefix(start) for marker, data in segments if marker == name and data.startswith(start)]
+
+
+def _xmp(image: Image.Image, found: Exif | None, damage: list[str]) -> bytes | None:
+    within = found.main.value(exif_.XMP) if found else b""  # of a TIFF first: Pillow may have changed its own copy
+    told: list[str | bytes | None] = [within] if image.format == "TIFF" else []
+    told += [*_segments(image, "APP1", XMP_SEGMENT), image.info.get(XMP_TEXT), image.info.get("xmp")]
+    told += [_raw_profile(image, "xmp"), within]
+    packet = next((one for one in told if one), b"")
+    packet = packet.encode("utf-8", "replace") if isinstance(packet, str) else packet
+    try:
+        return xmp_.sound(packet) if packet else None
+    except XmpError as error:
+        damage.append(f"its XMP is damaged and left out ({error})")
+        return None
+
+
+def _iptc(image: Image.Image, found: Exif | None) -> bytes:
+    if segments := _segments(image, "APP13", iptc_.PHOTOSHOP):
+        return iptc_.kept(b"".join(segments))
+    if isinstance(resources := image.info.get("photoshop"), dict):  # of a copy of a JPEG's picture
+        return iptc_.joined({key: data for key, data in resources.items() if isinstance(data, bytes)})
+    if profile := _raw_profile(image, "iptc", "8bim", "APP13"):
+        return iptc_.of_profile(profile)
+    if found is None:
+        return b""
+    return iptc_.with_records(iptc_.kept(found.main.value(exif_.PHOTOSHOP)), found.main.value(exif_.IPTC))
+
+
+def _of_density(image: Image.Image) -> dict[Any, Any]:
+    return {key: value for key, value in image.info.items() if key != "dpi" or image.format not in _NO_DPI}
+
+
+def _comments(image: Image.Image) -> tuple[bytes, ...]:
+    comment = image.info.get("comment")
+    found = _segments(image, "COM") or ([comment] if isinstance(comment, bytes) else [])
+    stripped = (comment.strip(b"\0") for comment in found)
+    return tuple(comment for comment in stripped if comment and not _OF_AN_ENCODER.match(comment))
+
+
+def _texts(image: Image.Image) -> dict[str, str]:
+    """Return a PNG's texts by keyword; of formats that have none, nothing."""
+    texts = image.info.get(TEXTS)
+    if not isinstance(texts, dict):
+        texts = image.info if image.format in ("PNG", None) else {}
+    return {key: value for key, value in texts.items() if isinstance(key, str) and isinstance(value, str)}
+
+
+def _left_out(image: Image.Image) -> tuple[str, ...]:
+    """Return what can neither be kept as it is nor be known to be true of a result."""
+    extended = ("extended XMP",) if _segments(image, "APP1", _EXTENDED_XMP) else ()
+    texts = (key for key in _texts(image) if key not in _KEYWORDS and not _OF_THE_FILE.fullmatch(key))
+    return (*extended, *(f"text {key!r}" for key in texts))
+
+
+# --- text by keyword ------------------------------------------------------------------------------------------
+
+
+def sound(text: Mapping[str, str]) -> dict[str, str]:
+    """Check the keywords; replace what neither UTF-8 nor a PNG can hold."""
+    for key in text:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"keyword {key!r}: expected 1 to 79 printable characters of Latin-1")
+    return {key: _sound(value) for key, value in text.items()}
+
+
+def _sound(value: str) -> str:
+    cleaned = value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return value if cleaned == value else cleaned  # Pillow's text knows its language
+
+
+def comment_text(image: Image.Image) -> dict[str, str]:
+    """Return the text in the UserComment of a picture's EXIF, by keyword; a comment of others as it is."""
+    load(image)
+    found = _exif(image, [])
+    return _parse_comment(exif_.comment(found)) if found else {}
+
+
+def exif_with(exif: Exif | None, size: tuple[int, int], text: Mapping[str, str]) -> bytes:
+    """Return a photograph's EXIF for a result of that size with that text in its UserComment; nothing if it is empty.
+
+    A comment of others moves beneath the keyword ``UserComment``; how the photograph itself was made is left out.
+    """
+    exif = exif_.with_size(exif or Exif(), size)
+    told = _parse_comment(exif_.comment(exif))
+    note = {_COMMENT: told[_COMMENT]} if _COMMENT in told else {}
+    if text:
+        exif = exif_.with_comment(exif, json.dumps(note | {**text}, ensure_ascii=False))
+    elif told != note:
+        exif = exif_.with_comment(exif, note.get(_COMMENT, ""))
+    return exif_.serialise(exif) if exif.main.entries else b""
+
+
+def _parse_comment(comment: str) -> dict[str, str]:
+    with contextlib.suppress(ValueError, RecursionError):
+        text = json.loads(comment)
+        if isinstance(text, dict) and all(isinstance(value, str) for value in text.values()):
+            return text
+    return {_COMMENT: comment} if comment else {}

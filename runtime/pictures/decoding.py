@@ -1,0 +1,252 @@
+"""Picture files decoded: whole, or refused with a reason; what is too large for memory is refused before."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import IO
+
+from PIL import Image, ImageFile
+
+from impasto.runtime.errors import MemoryShortage, PictureError
+from impasto.runtime.formats import deep, embedded, magic, png, tiff
+from impasto.runtime.formats.magic import ADVICE, UnreadError
+from impasto.runtime.machine.memory import room_left
+from impasto.shortage import advice, is_shortage
+
+#: No picture may have more pixels, however much memory there is.
+MOST_PIXELS = 1 << 30
+
+#: Bytes that Pillow holds of a pixel, by mode; of all others four.
+_HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+
+#: Bytes of a pixel that it takes beside that to make 8-bit RGB of it, without and with transparency.
+_WORK, _WORK_WITH_ALPHA = 5, 11
+_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA", "P")
+
+#: Bytes of a pixel that these decoders take, before that: as measured, and where that is more.
+_DECODERS = {"JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 12, "AVIF": 12, "HEIF": 12}
+
+#: How Pillow's readers say that they know a format, and not this kind of it.
+_NOT_THIS_KIND = re.compile(
+    "unknown (pixel|raw) mode|samples per pixel|unsupported|cannot handle|not (supported|available|implemented)",
+    re.IGNORECASE,
+)
+
+_CLOSED = "was closed before its levels were read; give it while it is open, or call its load() before"
+
+_turn = threading.RLock()
+
+# Without a handler Python prints what Pillow logs; who wants to see it has one.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
+    """Return a picture of any mode with its levels; of an animation, the first frame.
+
+    Parameters
+    ----------
+    file
+        The picture's bytes, which can be sought in.
+    what
+        What errors and warnings call it.
+    name
+        The file's, if it has one.
+
+    Returns
+    -------
+    Image
+        Its `info` has what the file holds beside the levels, by Pillow's names.
+
+    Raises
+    ------
+    PictureError
+        When it is of a format that is not read, damaged, cut short, or too large.
+    MemoryShortage
+        When memory gives out on the way.
+    """
+    with refusing(what), settled():
+        file.seek(0)
+        reader, kind = magic.reader_of(file.read(magic.HEAD), name)
+        file.seek(0)
+        return _decode_png(file, what) if reader == "PNG" else _decode_by(reader, file, kind.name)
+
+
+def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
+    """Return what one of Pillow's readers, and no other, makes of a file."""
+    try:
+        image: Image.Image = Image.OPEN[reader][0](file, "")
+        _check_room(image.size, image.mode, reader)
+        return _loaded(image)
+    except (SyntaxError, ValueError, OSError) as error:
+        unknown_compression = reader == "TIFF" and isinstance(error.__cause__, KeyError)
+        if unknown_compression or _NOT_THIS_KIND.search(str(error)):
+            raise UnreadError(f"is {kind} of a kind that is not read ({error}); {ADVICE}") from None
+        raise
+    except AttributeError:
+        if reader != "HEIF":
+            raise
+        raise UnreadError(
+            f"is {kind}, and this pillow-heif does not go with this Pillow; pip install --upgrade pillow pillow-heif, "
+            f"or {ADVICE}"
+        ) from None
+
+
+def decoded(image: Image.Image, what: str) -> Image.Image:
+    """Return an image from Python, which may have been opened and not yet read, with its levels.
+
+    Raises
+    ------
+    PictureError
+        When it has been closed, or its file has moved, or is damaged; `what` names it.
+    """
+    with refusing(what), settled():
+        if getattr(image, "tile", None):  # what is still to be read
+            _check_room(image.size, image.mode, image.format or "")
+            file = getattr(image, "fp", None)
+            if image.format == "PNG" and file is not None:  # Pillow overlooks some damage
+                file.seek(0)
+                png.read(file).check()
+        try:
+            return _loaded(image)
+        except (AttributeError, AssertionError):  # it has no file any more
+            raise UnreadError(_CLOSED) from None
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Make a `PictureError` that names the picture of whatever goes wrong: damage makes decoders raise anything.
+
+    Raises
+    ------
+    MemoryShortage
+        When memory is short meanwhile.
+    PictureError
+        Of all other errors.
+    """
+    try:
+        yield
+    except (PictureError, MemoryShortage):
+        raise
+    except Exception as error:
+        if not isinstance(error, UnreadError) and is_shortage(error):
+            raise MemoryShortage(f"{what}: too little memory to read it; make it smaller, or {advice()}") from None
+        raise PictureError(f"{what}: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case UnreadError():
+            return str(error)
+        case FileNotFoundError():
+            return "no such file; check the path"
+        case IsADirectoryError():
+            return "is a folder; expected a file such as photo.jpg"
+        case PermissionError():
+            return "may not be read; check its permissions"
+        case OSError(errno=errno.EINVAL, filename=None):
+            pass  # what is damaged leads to before the start
+        case OSError(strerror=str(reason)):
+            return f"cannot be read ({reason}); check the path"
+        case ValueError() if "closed" in str(error):
+            return _CLOSED
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"truncated or damaged ({reason}); get a whole copy"
+
+
+def _decode_png(file: IO[bytes], what: str) -> Image.Image:
+    header = png.read_header(file)
+    _check_room((header.width, header.height), deep.MODES[header.samples], "PNG")
+    file.seek(0)
+    picture = png.read(file)
+    picture.extras.info[embedded.TEXTS] = picture.extras.text
+    if picture.extras.dropped:
+        left_out = ", ".join(dict.fromkeys(picture.extras.dropped))
+        warnings.warn(f"{what}: damaged or not understood, and left out: {left_out}", RuntimeWarning, stacklevel=2)
+    if header.depth == 16:
+        return deep.decode(picture)
+    picture.check()
+    with Image.open(picture.plain(), formats=["PNG"]) as image:
+        image.load()
+    image.info = picture.extras.info
+    if header.color == png.GREY and "transparency" in image.info:  # Pillow scales levels to 8 bits, and no key
+        image.info["transparency"] *= 255 // header.most
+    return image
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Read an image's levels, before anything else that might hide what is wrong with them."""
+    if image.format != "TIFF":
+        embedded.load(image)
+        return image
+    tiff.prepare(image)
+    with _silence():
+        embedded.load(image)
+    return image
+
+
+def _check_room(size: tuple[int, int], mode: str, reader: str) -> None:
+    """Refuse what is absurdly large, or too large for the memory there is, by what its header says."""
+    width, height = size
+    pixels = width * height
+    if pixels > MOST_PIXELS:
+        raise UnreadError(
+            f"{width}x{height} pixels: refused as a decompression bomb (over {MOST_PIXELS} pixels); make it smaller"
+        )
+    work = _WORK_WITH_ALPHA if mode in _WITH_ALPHA else _WORK
+    needed = pixels * (_HELD.get(mode, 4) + max(work, _DECODERS.get(reader, 0)))
+    left = room_left()
+    if left is not None and needed > left.size:
+        limit = f" of {left.limit}" if left.limit else ""
+        raise UnreadError(
+            f"{width}x{height} pixels take {_amount(needed)} of memory to be read, and {_amount(left.size)} are left"
+            f"{limit}; make it smaller, or {advice()}"
+        )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+# --- Pillow as it has to be -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def settled() -> Iterator[None]:
+    """Have Pillow refuse what is cut short, have no limit of its own, and keep what it warns of to itself.
+
+    What other code of this process has told it is so again afterwards. Impasto's own warnings are heard.
+    """
+    with _turn, warnings.catch_warnings():
+        for category in (UserWarning, DeprecationWarning, Image.DecompressionBombWarning):
+            warnings.simplefilter("ignore", category)
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what libtiff prints to standard error by itself from being seen."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

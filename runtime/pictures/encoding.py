@@ -1,0 +1,135 @@
+"""Pictures out: PNG and JPEG files with what belongs in them, never half a file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from impasto.runtime.errors import OutputError
+from impasto.runtime.formats import embedded
+from impasto.runtime.formats.containers import can_hold, with_metadata
+from impasto.runtime.pictures import colors, places
+from impasto.runtime.pictures.photographs import Photograph
+from impasto.runtime.pictures.places import Place
+from impasto.runtime.pictures.planes import resize
+
+#: What can be written, by extension.
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}}
+
+#: How many things left out are named.
+_NAMED = 5
+
+
+def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] = (), again: bool = False) -> Place:
+    """Make sure, before any work, that a picture can be written to a file, or to standard output (``-``).
+
+    Parameters
+    ----------
+    force
+        Whether a file that is there may be replaced.
+    inputs
+        Pictures that are being read: files among these are never replaced.
+    again
+        Whether it will be written more than once.
+
+    Raises
+    ------
+    OutputError
+        When the extension is unknown, the folder is missing or not writable, something would be lost, or standard
+        output is a terminal.
+    """
+    if _format(place) is None:
+        expected = f"expected a name ending in {', '.join(FORMATS)}"
+        raise OutputError(f"output {places.name(place)}: unknown format {Path(place).suffix!r}; {expected}")
+    places.check_destination(place, force=force, inputs=inputs, again=again)
+    return place
+
+
+def write_picture(
+    image: Image.Image,
+    place: Place,
+    *,
+    like: Photograph | None = None,
+    text: Mapping[str, str] | None = None,
+    replace: bool = True,
+) -> None:
+    """Write a picture, PNG or JPEG by extension, PNG to standard output, device or pipe: whole, or not at all.
+
+    Nothing but a place that cannot be written stops it: what a file cannot hold is left out, with a warning.
+
+    Parameters
+    ----------
+    image
+        8-bit sRGB.
+    like
+        The photograph it was made from: the result gets its colour profile, what its file told (`Metadata`), with the
+        result's size, and, as PNG, its transparency, resized. JPEG has no transparency: there what is transparent is
+        composed over white. The density of pixels stays whatever the size: the result prints larger or smaller.
+    text
+        By keyword (1 to 79 printable Latin-1 characters), what `read_text` finds again: iTXt chunks of a PNG, the
+        EXIF's UserComment in a JPEG. A comment that is there moves beneath the keyword ``UserComment``.
+    replace
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    NameTaken
+        When it may not be replaced, and one is there: the picture is in another file beside it.
+    SaveError
+        When it cannot be written, for want of space for instance; whatever was there is still there.
+    """
+    data = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
+    places.write(data, place, replace=replace)
+
+
+def _format(place: Place) -> str | None:
+    """Return the format for a place, by its extension; without one, PNG for standard output, a device or a pipe."""
+    found = FORMATS.get(Path(place).suffix.lower()) if places.is_file(place) else "PNG"
+    return "PNG" if found is None and places.is_stream(place) else found
+
+
+def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:
+    image = image.convert("RGB")
+    alpha = resize(like.alpha, *image.size) if like.alpha else None
+    if alpha and format_ == "JPEG":
+        image, alpha = like.over_white(image), None
+    image, profile = _from_srgb(image, like.profile, format_)
+    if alpha:
+        image.putalpha(alpha)
+    encoded = io.BytesIO()  # writing to a full disk itself, Pillow's JPEG encoder notices nothing
+    image.save(encoded, format_, **_OPTIONS[format_])
+    data, lost = with_metadata(encoded.getvalue(), format_, image.size, like.metadata, text, profile)
+    _warn(lost, like.metadata.left_out)
+    return data
+
+
+def _warn(lost: str, left_out: Sequence[str]) -> None:
+    """Say once what the result has not; of what no result is given the first few."""
+    told = [f"{lost} left out: more than a JPEG can hold; PNG can"] if lost else []
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        told.append(f"the photograph's {', '.join(left_out[:_NAMED])}{more} left out: it may not be true of the result")
+    if told:
+        warnings.warn("; ".join(told), RuntimeWarning, stacklevel=4)
+
+
+def _from_srgb(image: Image.Image, profile: bytes | None, format_: str) -> tuple[Image.Image, bytes]:
+    """Return a copy of an sRGB picture in a profile's colours, and that profile; as it is where that cannot be."""
+    image = image.copy()
+    image.info.clear()  # Pillow would write what it finds there
+    if profile:
+        try:
+            if not can_hold(profile, format_):
+                raise ValueError(f"it is larger than a {format_} can hold")
+            return colors.from_srgb(image, profile, in_place=True), profile
+        except ValueError as error:
+            warnings.warn(
+                f"the result is sRGB: its colour profile cannot be used: {error}", RuntimeWarning, stacklevel=4
+            )
+    return image, b""

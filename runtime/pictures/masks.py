@@ -1,0 +1,420 @@
+"""Masks: label pictures that say which region of the content takes its style from which region of a style picture.
+
+Same colour, same region: in one mask, and across the content's mask and the styles'. A region is a colour that fills
+some area; every other pixel, as on a soft edge or beside one in a JPEG, is shared between the two regions whose mix is
+most like it. What a graph takes are *guides*: how much each pixel belongs to each region.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from impasto.runtime.errors import InputError, PictureError
+from impasto.runtime.pictures import arrays, places
+from impasto.runtime.pictures.photographs import Photograph, Picture, read_picture
+from impasto.runtime.pictures.places import Place
+from impasto.runtime.pictures.planes import as_list
+from impasto.runtime.plan.sizes import MIN_SIDE
+from impasto.wording import option
+
+#: float32 [1, R, H, W], 0..1: how much each pixel belongs to each of R regions. Over a content picture they sum to 1;
+#: in a style picture, what is in none of the content's regions counts nowhere.
+Guides = NDArray[np.float32]
+
+Color = tuple[int, int, int]
+
+#: The roles of masks among the inputs of a transfer.
+CONTENT_MASK, STYLE_MASK = "content-mask", "style-mask"
+
+#: A region is a colour whose flat places, those with eight neighbours of the same colour, are this share of its mask.
+SMALLEST = 1e-3
+
+#: The colours of a mask are exact, such as 0, 1, 2, ..., if there are no more than so many, and less than this share of
+#: it is in colours of no area, as the pixels of soft edges are, and those that JPEG has changed.
+FEW, EDGES = 64, 0.01
+
+#: A mask has no more regions: a target is measured and kept for each, and every pixel has a number for each.
+MOST_REGIONS = 64
+
+#: Nor more colours, of soft edges and of what JPEG makes of flat areas: a photograph has more. Of so many at a time it
+#: is found out what they are mixed of.
+MOST_COLORS, _AT_ONCE = 1 << 18, 1 << 14
+
+#: Where colours are not exact, those closer than this (Euclidean, in levels) are one, ...
+NOISE = 16.0
+
+#: ... but no more than this part of how far the mask's colours are apart: of the farthest, in one mask, and of the
+#: nearest, for a region's colour in two masks.
+_WITHIN, _ACROSS = 1 / 8, 1 / 3
+
+#: Colours farther than this from all regions and what is between two of them are no mask's, if there are many.
+STRAY, MANY = 48.0, 0.02
+
+#: Of this many regions that are most like a colour, one is in its mix.
+_NEAREST = 4
+
+#: A pixel that belongs to a region by less does not belong to it: what is left over by resizing.
+_LEAST = 1 / 256
+
+#: Proportions of a mask and its picture may differ by this factor.
+_STRETCH = 1.03
+
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A label picture, taken apart.
+
+    Attributes
+    ----------
+    what
+        What it is called in errors.
+    colors
+        Of its regions, those with the largest flat areas first.
+    shares
+        Which part of the picture each region takes; they sum to 1.
+    image
+        The mask itself, 8-bit RGB.
+    codes, weights
+        The number of each pixel's colour [H, W], and how much each colour belongs to each region [colours, R].
+    place
+        Where the mask came from, or its colour, if that is all it is.
+    """
+
+    what: str
+    image: Image.Image
+    colors: tuple[Color, ...]
+    shares: tuple[float, ...]
+    codes: NDArray[np.intp]
+    weights: NDArray[np.float32]
+    place: Place | None = None
+
+    @property
+    def spacing(self) -> float:
+        """The distance of the two colours that are most alike; infinite, if there is only one."""
+        pairs = itertools.combinations(np.array(self.colors, np.float64), 2)
+        return min((float(np.linalg.norm(one - other)) for one, other in pairs), default=math.inf)
+
+    def guides(self, width: int, height: int, regions: Sequence[int | None]) -> Guides:
+        """Return the guides of these regions for a picture of width x height; one that is None is nowhere."""
+        shrinks = width <= self.image.width and height <= self.image.height
+        resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+        guides = np.zeros((1, len(regions), height, width), np.float32)
+        for guide, region in zip(guides[0], regions, strict=True):
+            if region is not None:
+                plane = Image.fromarray(self.weights[:, region][self.codes])
+                guide[:] = plane.resize((width, height), resample)
+        guides[guides < _LEAST] = 0
+        return guides
+
+
+#: A label picture, where one is, or a colour such as ``"#ff0000"``: all of the picture is that region.
+Mask = Picture | Labels
+
+
+def hex_color(color: Color) -> str:
+    """Write a colour as ``#rrggbb``."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def read_labels(mask: Mask, what: str) -> Labels:
+    """Find the regions of a mask; `what` names it in errors.
+
+    Raises
+    ------
+    PictureError
+        When it is neither a picture nor a colour, or is not made of areas of one colour each, `MOST_REGIONS` at most.
+    """
+    if isinstance(mask, Labels):
+        return mask
+    photograph = _photograph(mask, what)
+    image = photograph.over_white()
+    packed = np.asarray(image, np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    found, codes, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    codes = codes.reshape(packed.shape)
+    colors = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.float32)
+    flat = np.bincount(codes[_is_flat(packed)], minlength=len(found))
+    has_area = flat >= max(1, SMALLEST * packed.size)
+    if not has_area.any():
+        raise PictureError(f"{what}: has no area of one colour; expected a label picture, one flat colour a region")
+    if len(found) > MOST_COLORS:
+        raise PictureError(
+            f"{what}: has {len(found)} colours; expected a label picture, one flat colour a region, and {MOST_COLORS} "
+            "at most: save it as PNG"
+        )
+    exact = len(found) <= FEW and counts[~has_area].sum() < EDGES * packed.size
+    farthest = float(np.linalg.norm(np.ptp(colors[has_area], axis=0)))
+    tolerance = 0.0 if exact else min(NOISE, _WITHIN * farthest)
+    regions = _distinct(colors[has_area], flat[has_area], tolerance)
+    if len(regions) > MOST_REGIONS:
+        raise PictureError(
+            f"{what}: has {len(regions)} regions (flat areas of one colour, {SMALLEST:.1%} of it or more); expected "
+            f"{MOST_REGIONS} at most: give those that may share a style one colour"
+        )
+    weights, stray = _mixes(colors, regions, tolerance)
+    if (lost := counts[stray > STRAY].sum() / packed.size) > MANY:
+        raise PictureError(
+            f"{what}: {lost:.0%} of it is neither in the colour of an area ({_list(regions)}) nor between two of them; "
+            "expected a label picture, one flat colour a region"
+        )
+    shares = counts @ weights / packed.size
+    named = tuple(map(_as_color, regions))
+    return Labels(what, image, named, tuple(map(float, shares)), codes, weights, photograph.place)
+
+
+def _photograph(mask: Picture, what: str) -> Photograph:
+    """Return the picture of a mask, or one of its colour."""
+    if isinstance(mask, str) and is_color(mask):
+        return Photograph(_plain(mask), place=mask)
+    if isinstance(mask, str) and places.is_missing(mask):
+        advice = "check the path, or give a colour such as #ff0000"
+        raise PictureError(f"picture {places.name(mask)}: no such file; {advice}")
+    if not isinstance(mask, str | os.PathLike | Image.Image) and arrays.is_array(mask):
+        mask = arrays.as_numpy(mask, what)
+        if mask.dtype.kind in "iu" and mask.size and mask.min() >= 0 and mask.max() <= 255:
+            mask = mask.astype(np.uint8)  # numbers of labels, whatever their type
+    return Photograph.given(mask, what)
+
+
+def is_color(text: object) -> bool:
+    """Whether this is a mask's colour, such as ``#ff0000``, rather than where a mask is."""
+    return isinstance(text, str) and bool(_COLOR.fullmatch(text))
+
+
+def read_mask(place: Place) -> Image.Image:
+    """Read a mask from where it is; or return one of a single colour, which is no place: ``#ff0000``.
+
+    Raises
+    ------
+    PictureError
+        As `impasto.runtime.pictures.photographs.read_picture`.
+    """
+    return _plain(place) if isinstance(place, str) and is_color(place) else read_picture(place)
+
+
+def _plain(color: str) -> Image.Image:
+    """Return a mask of a single colour."""
+    return Image.new("RGB", (MIN_SIDE, MIN_SIDE), color)
+
+
+def _as_color(levels: NDArray[np.float32]) -> Color:
+    r, g, b = map(int, levels)
+    return r, g, b
+
+
+def _list(regions: NDArray[np.float32]) -> str:
+    names = [hex_color(_as_color(region)) for region in regions[:8]]
+    return ", ".join(names) + (", ..." if len(regions) > len(names) else "")
+
+
+def _is_flat(packed: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Tell which pixels have the colour of all their neighbours."""
+    padded = np.pad(packed, 1, mode="edge")
+    height, width = packed.shape
+    windows = (padded[y : y + height, x : x + width] for y in range(3) for x in range(3))
+    return functools.reduce(np.logical_and, (window == packed for window in windows))
+
+
+def _distinct(colors: NDArray[np.float32], flat: NDArray[np.intp], tolerance: float) -> NDArray[np.float32]:
+    """Return colours, those with the largest areas first, without those that are within a larger one's tolerance."""
+    chosen = np.empty((0, 3), np.float32)
+    for color in colors[np.argsort(-flat, kind="stable")]:
+        if (np.linalg.norm(chosen - color, axis=1) > tolerance).all():
+            chosen = np.vstack([chosen, color])
+    return chosen
+
+
+def _mixes(
+    colors: NDArray[np.float32], regions: NDArray[np.float32], tolerance: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what `_mixes_of` does for all colours, some at a time: what it works with takes many times the memory."""
+    starts = range(0, len(colors), _AT_ONCE)
+    weights, errors = zip(*(_mixes_of(colors[k : k + _AT_ONCE], regions, tolerance) for k in starts), strict=True)
+    return np.concatenate(weights), np.concatenate(errors)
+
+
+def _mixes_of(
+    colors: NDArray[np.float32], regions: NDArray[np.float32], tolerance: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how much each colour belongs to each region [colours, R], and how far it is from what they make of it.
+
+    A colour within the tolerance of a region's is all that region's. Any other is a (1 - s) a + s b for two regions,
+    a being one of those most like it, that come closest to it.
+    """
+    distances = np.stack([np.linalg.norm(colors - region, axis=1) for region in regions], axis=1)
+    nearest = np.argsort(distances, axis=1)[:, :_NEAREST]
+    first = nearest[:, 0].copy()
+    second, part = first.copy(), np.zeros(len(colors), np.float32)
+    error = np.take_along_axis(distances, nearest[:, :1], axis=1)[:, 0]
+    settled = error <= tolerance
+    for candidate in nearest.T:
+        start = regions[candidate]
+        for other, end in enumerate(regions):
+            along = end - start
+            length = np.maximum((along**2).sum(1), 1)
+            s = (((colors - start) * along).sum(1) / length).clip(0, 1)
+            residual = np.linalg.norm(start + s[:, None] * along - colors, axis=1)
+            better = ~settled & (residual < error - 1e-3)
+            first[better], second[better], part[better] = candidate[better], other, s[better]
+            error[better] = residual[better]
+    weights = np.zeros(distances.shape, np.float32)
+    rows = np.arange(len(colors))
+    weights[rows, first] += 1 - part
+    weights[rows, second] += part
+    return weights, error
+
+
+# --- content and styles ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The regions of a content picture, and where each style picture has them.
+
+    Attributes
+    ----------
+    content, styles
+        The masks.
+    of_styles
+        For each style, the number of its own region for each of the content's, or None where it has none.
+    """
+
+    content: Labels
+    styles: tuple[Labels, ...]
+    of_styles: tuple[tuple[int | None, ...], ...]
+
+    @classmethod
+    def match(cls, content_mask: Mask | None, style_masks: Mask | Sequence[Mask] | None, styles: int) -> Regions | None:
+        """Match the colours of the content's mask and of one mask for each style; None where there are no masks.
+
+        Raises
+        ------
+        InputError
+            When a mask is missing or is none, or a region of the content is in no style mask.
+        """
+        masks = _as_masks(style_masks)
+        if content_mask is None and not masks:
+            return None
+        if content_mask is None:
+            what, beside = option("content_mask"), option("style_masks")
+            raise InputError(f"{what}: none given beside {beside}; give both, or neither")
+        content = read_labels(content_mask, "content mask")
+        if len(masks) != styles:
+            given = f"{option('style_masks')}: {len(masks)} given for {styles} styles"
+            raise InputError(f"{given}; give one for each, in their order")
+        read = tuple(read_labels(mask, f"style mask {k}") for k, mask in enumerate(masks, 1))
+        of_styles = tuple(tuple(_counterpart(color, content, style) for color in content.colors) for style in read)
+        for number, (color, share) in enumerate(zip(content.colors, content.shares, strict=True)):
+            if all(regions[number] is None for regions in of_styles):
+                has = "; ".join(f"{style.what} has {', '.join(map(hex_color, style.colors))}" for style in read)
+                raise InputError(
+                    f"region {hex_color(color)} of the content mask ({share:.1%} of it) is in no style mask ({has}); "
+                    "give it an area in one of them"
+                )
+        return cls(content, read, of_styles)
+
+    @property
+    def places(self) -> dict[str, list[Place | None]]:
+        """Where the masks came from, by role."""
+        return {CONTENT_MASK: [self.content.place], STYLE_MASK: [style.place for style in self.styles]}
+
+    @property
+    def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
+        """Every mask and its role, as in `impasto.runtime.run.transfer.Transfer.inputs`."""
+        return (CONTENT_MASK, self.content.image), *((STYLE_MASK, style.image) for style in self.styles)
+
+    def check_proportions(self, content: tuple[int, int], styles: Sequence[tuple[int, int]]) -> None:
+        """Refuse masks that are not of the proportions of their pictures: most likely they are others'.
+
+        Parameters
+        ----------
+        content, styles
+            The width and height of each picture. A mask of a single colour fits all.
+
+        Raises
+        ------
+        PictureError
+            Names the mask.
+        """
+        for labels, size in zip((self.content, *self.styles), (content, *styles), strict=True):
+            (width, height), mask = size, labels.image
+            ratio = mask.width * height / (mask.height * width)
+            if len(labels.colors) > 1 and not 1 / _STRETCH <= ratio <= _STRETCH:
+                raise PictureError(
+                    f"{labels.what}: {mask.width}x{mask.height} pixels for a picture of {width}x{height}; "
+                    "expected the same proportions"
+                )
+
+    def content_guides(self, width: int, height: int) -> Guides:
+        """Return the guides of a content picture of width x height."""
+        return self.content.guides(width, height, range(len(self.content.colors)))
+
+    def style_guides(self, style: int, width: int, height: int) -> Guides:
+        """Return the guides of a style picture, by its number from 0, of width x height."""
+        return self.styles[style].guides(width, height, self.of_styles[style])
+
+    def blend(self, blend: Sequence[float], guides: Sequence[Guides], level: int) -> NDArray[np.float64]:
+        """Return the share of each style in the target of each region, [styles, R]; over the styles they sum to 1.
+
+        A style that lacks a region has no share in it.
+
+        Parameters
+        ----------
+        blend
+            The share of each style in a picture without regions.
+        guides
+            Of each style picture, as large as that is.
+        level
+            How many poolings come before the deepest layer: what they leave out of a picture does not count.
+
+        Raises
+        ------
+        InputError
+            When nothing is left of a region.
+        """
+        shares = np.array([share * _visible(guide, level) for share, guide in zip(blend, guides, strict=True)])
+        for color, left in zip(self.content.colors, shares.sum(0), strict=True):
+            if not left:
+                raise InputError(
+                    f"region {hex_color(color)}: no style is left for it; give it a larger area in a style mask, "
+                    "or more weight to a style that has it"
+                )
+        blended: NDArray[np.float64] = shares / shares.sum(0)
+        return blended
+
+    def __str__(self) -> str:
+        each = zip(self.content.colors, self.content.shares, strict=True)
+        plural = "s" if len(self.content.colors) > 1 else ""
+        described = ", ".join(f"{hex_color(color)} {share:.1%}" for color, share in each)
+        return f"{len(self.content.colors)} region{plural}: {described}"
+
+
+def _as_masks(masks: Mask | Sequence[Mask] | None) -> list[Mask]:
+    if masks is None:
+        return []
+    return [masks] if isinstance(masks, Labels) else as_list(masks, option("style_masks"))
+
+
+def _counterpart(color: Color, content: Labels, style: Labels) -> int | None:
+    """Return the number of the style's region that has a colour of the content's."""
+    distances = np.linalg.norm(np.array(style.colors, np.float64) - color, axis=1)
+    nearest = int(distances.argmin())
+    tolerance = min(NOISE, _ACROSS * content.spacing, _ACROSS * style.spacing)
+    return nearest if distances[nearest] <= tolerance else None
+
+
+def _visible(guides: Guides, level: int) -> NDArray[np.bool_]:
+    """Tell which regions have a pixel that is not left out, as an odd last row or column is in every pooling."""
+    height, width = (side >> level << level for side in guides.shape[2:])
+    return np.array([guide[:height, :width].any() for guide in guides[0]])

@@ -1,0 +1,139 @@
+"""Pictures at work: what a graph takes of those that are given, resized and set side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from impasto.runtime.errors import InputError, PictureError
+from impasto.runtime.pictures import arrays
+from impasto.runtime.pictures.photographs import Photograph, Picture, to_rgb
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.sizes import check_sides, fitted_size
+
+Planes = NDArray[np.float32]
+
+
+def as_image(picture: Picture, what: str) -> Image.Image:
+    """Return a picture as it looks: 8-bit sRGB, over white; see `Photograph.given`.
+
+    Raises
+    ------
+    PictureError
+        As `Photograph.given`; `what` names it in the text.
+    """
+    return Photograph.given(picture, what).over_white()
+
+
+def as_list(pictures: object, what: str) -> list[Any]:
+    """Return pictures as a list: one is a list of itself, an array of a batch, [N, H, W, C], one of N.
+
+    Raises
+    ------
+    InputError
+        When it is neither a picture nor a list of them; `what` names it in the text.
+    """
+    is_array = arrays.is_array(pictures)
+    if isinstance(pictures, Photograph | str | os.PathLike | Image.Image) or (is_array and np.ndim(pictures) < 4):  # type: ignore[arg-type]
+        return [pictures]
+    if not (isinstance(pictures, Iterable) or is_array):
+        raise InputError(f"{what}: is of type {type(pictures).__name__}; expected a picture, or a list of them")
+    return list(pictures)  # type: ignore[call-overload, no-any-return]
+
+
+def as_styles(styles: Picture | Sequence[Picture]) -> list[Picture]:
+    """Return one style picture, or several, `as_list`.
+
+    Raises
+    ------
+    InputError
+        When there are none.
+    """
+    given: list[Picture] = as_list(styles, "styles")
+    if not given:
+        raise InputError("styles: none given; expected one style picture or more")
+    return given
+
+
+def measured_planes(picture: Picture, what: str, *, over_white: bool = False) -> Planes:
+    """Return a picture that is given, as a graph takes it; opaque arrays keep the fractions of their levels.
+
+    Parameters
+    ----------
+    over_white
+        Whether what is transparent becomes white, rather than the colours that it would have if it were opaque.
+
+    Raises
+    ------
+    PictureError
+        As `Photograph.given`; `what` names it in the text.
+    """
+    if not isinstance(picture, str | os.PathLike | Image.Image) and arrays.is_array(picture):
+        found = arrays.levels(picture, what)
+        if found.shape[2] in (1, 3):
+            return to_planes(np.broadcast_to(found, (*found.shape[:2], 3)), what)
+    photograph = Photograph.given(picture, what)
+    return to_planes(np.asarray(photograph.over_white() if over_white else photograph.picture), what)
+
+
+def to_planes(picture: Image.Image | NDArray[Any], what: str) -> Planes:
+    """Return an image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W]: what a graph takes.
+
+    An array is taken as it is: an optimiser's may be of any range.
+
+    Raises
+    ------
+    PictureError
+        When it is neither an image nor a finite (H, W, 3) array, cannot be read, or is too small; `what` names it in
+        the text.
+    """
+    array = np.asarray(to_rgb(picture, what) if isinstance(picture, Image.Image) else picture)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "fiu":
+        raise PictureError(f"{what}: array {array.dtype}{list(array.shape)}; expected numbers [H, W, 3], RGB, 0..255")
+    check_sides(what, array.shape[1], array.shape[0])
+    planes = np.ascontiguousarray(array.transpose(2, 0, 1)[None], np.float32)
+    if not np.isfinite(planes).all():
+        raise PictureError(f"{what}: has values that are not finite; expected levels 0..255")
+    return planes
+
+
+def to_image(planes: Planes) -> Image.Image:
+    """Return float32 [1, 3, H, W] as an 8-bit image, rounded and clipped."""
+    return Image.fromarray(planes[0].transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8))
+
+
+def resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Resize to exactly width x height; an image of that size already is returned as it is."""
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def resize_planes(planes: Planes, width: int, height: int) -> Planes:
+    """Resize float32 [1, 3, h, w] to exactly width x height, without rounding or clipping the levels."""
+    if planes.shape[2:] == (height, width):
+        return planes
+    channels = [Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS) for plane in planes[0]]
+    return np.stack([np.asarray(channel) for channel in channels])[None]
+
+
+def fit_style(style: Image.Image, recipe: Recipe, width: int, height: int, scale: float = 1.0) -> Image.Image:
+    """Resize a style picture as a recipe's `style_fit` says, for a result of width x height; `scale` times that."""
+    return resize(style, *fitted_size(style.size, recipe, width, height, scale))
+
+
+def triptych(content: Image.Image, styles: Sequence[Image.Image], result: Image.Image) -> Image.Image:
+    """Set content, styles and result side by side, all as high as the result."""
+    height, gap = result.height, max(2, result.height // 60)
+    panels = [resize(content, *result.size)]
+    panels += [resize(s, max(1, round(s.width * height / s.height)), height) for s in styles]
+    panels.append(result)
+    sheet = Image.new("RGB", (sum(p.width for p in panels) + gap * (len(panels) - 1), height), "white")
+    x = 0
+    for panel in panels:
+        sheet.paste(panel, (x, 0))
+        x += panel.width + gap
+    return sheet

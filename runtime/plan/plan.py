@@ -1,0 +1,288 @@
+"""The plan of a transfer: everything that decides what the result looks like, but the pictures and the machine.
+
+A plan is made, and refused where it does not hold together, before any work. It is plain data: it is embedded in the
+result and can be carried out again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from impasto.defaults import COLORS, INITS, OPTIMIZERS
+from impasto.runtime.errors import InputError
+from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
+from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
+from impasto.runtime.storage import codec
+from impasto.runtime.storage.codec import expect
+from impasto.text import shown
+from impasto.wording import option
+
+#: The `init` of a run that starts from a picture of the user's.
+PICTURE = "picture"
+
+#: Pictures with a longer side are painted coarse to fine: a VGG network sees strokes of up to some 200 pixels, and what
+#: is larger has to be laid out while the picture is small.
+COARSEST = 400
+
+#: No style is enlarged, or made smaller, by more.
+SCALES: tuple[float, float] = (0.05, 20)
+
+#: What shares that were computed to sum to 1 may differ from it.
+_ROUNDING = 1e-6
+
+#: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
+FINER, FEWER = 2, 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """So many evaluations at one size, in pixels; with none, the picture of the stage before is only enlarged.
+
+    Attributes
+    ----------
+    planned
+        How many they were to be, where something ended them early: Adam's steps fall in proportion to that.
+    """
+
+    width: int
+    height: int
+    evaluations: int
+    planned: int | None = None
+
+    def check(self, what: str, least: int = 1) -> None:
+        """Refuse what is out of range; `what` names the stage, which makes `least` evaluations or more.
+
+        Raises
+        ------
+        InputError
+            When a size or a number of evaluations will not do.
+        """
+        codec.check(self, what)
+        _in_range(f"{what}: width", self.width, MIN_SIDE, MAX_SIDE)
+        _in_range(f"{what}: height", self.height, MIN_SIDE, MAX_SIDE)
+        _in_range(f"{what}: evaluations", self.evaluations, least, MOST_EVALUATIONS)
+        if self.planned is not None:
+            _in_range(f"{what}: planned", self.planned, self.evaluations, MOST_EVALUATIONS)
+
+    @property
+    def steps(self) -> int:
+        """In how many evaluations Adam's steps fall to their last size."""
+        return self.planned or self.evaluations
+
+
+def schedule(width: int, height: int, evaluations: int, stages: int | None = None) -> tuple[Stage, ...]:
+    """Divide the evaluations among stages from coarse to fine, the last one of the full size.
+
+    Parameters
+    ----------
+    evaluations
+        Of all stages together. There are no more stages than evaluations.
+    stages
+        How many; by default as many as it takes for the first to have a long side of at most 400 pixels. No stage has
+        a side below 32 pixels, so there may be fewer.
+
+    Examples
+    --------
+    >>> schedule(1024, 768, 210)
+    (Stage(width=256, height=192, evaluations=120), Stage(width=512, height=384, evaluations=60), \
+Stage(width=1024, height=768, evaluations=30))
+    """
+    if stages is None:
+        stages = 1 + max(0, math.ceil(math.log(max(width, height) / COARSEST, FINER)))
+    possible = 1 + max(0, math.floor(math.log(min(width, height) / MIN_SIDE, FINER)))
+    stages = min(stages, possible, evaluations)
+    shares = [FEWER**k for k in reversed(range(stages))]
+    counts = [max(1, evaluations * share // sum(shares)) for share in shares]
+    counts[0] += max(0, evaluations - sum(counts))  # what rounding left over
+    while sum(counts) > evaluations:  # so few that each has one: the largest share, of equal ones the last, gives
+        counts[max(range(stages), key=lambda k: (counts[k], k))] -= 1
+    sizes = [FINER**k for k in reversed(range(stages))]
+    return tuple(
+        Stage(max(MIN_SIDE, round(width / by)), max(MIN_SIDE, round(height / by)), count)
+        for by, count in zip(sizes, counts, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes
+    ----------
+    recipe
+        With the weights the user has set.
+    stages
+        From coarse to fine; the last one's size is the result's, and it alone may be without evaluations.
+    init
+        ``random``, ``content``, ``style``, ``statistics`` (noise with the colour statistics of the style) or
+        ``picture`` (one that the user gives).
+    noise
+        How much of the start is replaced by noise, 0..1.
+    seed
+        Of all noise.
+    blend
+        What each style's share in the targets is; they sum to 1.
+    style_scale
+        The style's size as a multiple of what the recipe makes of it.
+    colors
+        ``style``: as they come. ``keep``: the content's colours, with the result's lightness. ``match``: the style's
+        colours are matched to the content's before the run.
+    strength
+        How much of the result is mixed with the content afterwards: 1 is the result itself.
+    clip
+        Whether levels are held within 0..255 while optimising, rather than only at the end.
+    optimizer
+        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-device`` (the same method, computed where the loss is) or
+        ``adam``, which needs less memory.
+    restart_every
+        See `impasto.runtime.optimize.minimize.minimize`.
+    min_improvement
+        A stage ends when this many evaluations have lowered its loss by less than this fraction: see
+        `impasto.runtime.optimize.minimize.PATIENCE`.
+    time_limit
+        Seconds after which the run ends with what it has.
+    restarts
+        After how many evaluations, of all stages, L-BFGS begins anew from the best picture, without the curvature it
+        has learnt: where a run was interrupted and resumed.
+    """
+
+    recipe: Recipe
+    stages: tuple[Stage, ...]
+    init: str
+    noise: float = 0.0
+    seed: int = 0
+    blend: tuple[float, ...] = (1.0,)
+    style_scale: float = 1.0
+    colors: str = "style"
+    strength: float = 1.0
+    clip: bool = False
+    optimizer: str = "lbfgs"
+    restart_every: int | None = None
+    min_improvement: float | None = None
+    time_limit: float | None = None
+    restarts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range.
+
+        Raises
+        ------
+        InputError
+            One line that names the value and says what was expected.
+        """
+        codec.check(self, called=option)
+        for number, stage in enumerate(self.stages, 1):
+            stage.check(f"stage {number}", least=0 if 1 < number == len(self.stages) else 1)
+        expect(bool(self.stages), "stages: none; expected one or more")
+        _in_range(option("evaluations"), self.evaluations, 1, MOST_EVALUATIONS)
+        for restart in self.restarts:
+            _in_range("restarts", restart, 1, MOST_EVALUATIONS)
+        _in_range(option("seed"), self.seed, 0)
+        for name in ("noise", "strength"):
+            _in_range(option(name), getattr(self, name), 0, 1)
+        _in_range(option("style_scale"), self.style_scale, *SCALES)
+        for name, low, high in (
+            ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
+        ):  # fmt: skip
+            if (value := getattr(self, name)) is not None:
+                _in_range(option(name), value, low, high)
+        for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", OPTIMIZERS)):
+            value = getattr(self, name)
+            expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            expect(value in choices, f"{option(name)} {shown(value)}: expected {expected}")
+        for share in self.blend:
+            _in_range("blend", share, 0, 1)
+        expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
+        restarted = self.optimizer != "lbfgs" and self.restart_every is not None
+        expect(
+            not restarted,
+            f"{option('restart_every')}: restarts are SciPy's; leave it out with {option('optimizer', self.optimizer)}",
+        )
+        terms = (self.recipe.content, self.recipe.style, self.recipe.tv)
+        expect(any(term.weight for term in terms), "weights: all are 0, and so is any picture's loss; raise one")
+
+    @property
+    def width(self) -> int:
+        """Of the result, in pixels."""
+        return self.stages[-1].width
+
+    @property
+    def height(self) -> int:
+        """Of the result, in pixels."""
+        return self.stages[-1].height
+
+    @property
+    def finest(self) -> Stage:
+        """The last stage that makes evaluations: where it is not the last of all, its picture is enlarged."""
+        return next(stage for stage in reversed(self.stages) if stage.evaluations)
+
+    @property
+    def evaluations(self) -> int:
+        """Of all stages together."""
+        return sum(stage.evaluations for stage in self.stages)
+
+    def made(self, evaluations: Sequence[int], restarts: Sequence[int] = ()) -> Plan:
+        """Return the plan that makes so many evaluations in each stage, and restarts, whatever brought them about.
+
+        Its result is as large as this one's, even where the last stages were not begun.
+        """
+        stages = tuple(
+            replace(stage, evaluations=n, planned=stage.steps if n < stage.steps else None)
+            for stage, n in zip(self.stages, evaluations, strict=False)
+            if n
+        )
+        if stages and (stages[-1].width, stages[-1].height) != (self.width, self.height):
+            stages += (Stage(self.width, self.height, 0),)
+        return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the plan as plain data; `from_mapping` reads it back."""
+        return {**asdict(self), "recipe": self.recipe.to_mapping()}
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], where: str) -> Plan:
+        """Read back what `to_mapping` returned, perhaps through JSON.
+
+        Raises
+        ------
+        InputError
+            When it is no plan; the text says `where` it stands.
+        """
+        try:
+            return codec.build(cls, data)
+        except InputError as refused:
+            raise InputError(f"{where}: not a plan that this version of impasto knows ({refused})") from None
+
+
+def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
+    expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
+
+
+def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float, ...]:
+    """Return the shares of so many styles, summing to 1; equal ones by default.
+
+    Raises
+    ------
+    InputError
+        When there is not one for each style, or one is negative, or all are zero.
+    """
+    if blend is None:
+        return (1 / styles,) * styles
+    if not isinstance(blend, Sized):
+        raise InputError(f"{option('style_blend')} is {shown(blend)}; expected a list of weights, one for each style")
+    if len(blend) != styles:
+        raise InputError(f"{option('style_blend')} has {len(blend)} weights for {styles} styles; give one for each")
+    try:
+        weights = [float(weight) for weight in blend]
+    except (TypeError, ValueError, OverflowError):
+        weights = [math.nan]
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+        given = ", ".join(map(shown, blend))
+        raise InputError(f"{option('style_blend')} {given}: expected weights of 0 or more, and one above")
+    if math.isinf(sum(weights)):
+        weights = [weight / max(weights) for weight in weights]
+    return tuple(weight / sum(weights) for weight in weights)

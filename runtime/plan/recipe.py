@@ -1,0 +1,378 @@
+"""Recipes: which layers, weights and conventions make up the loss, and how a run starts. They are data (TOML)."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.defaults import INITS
+from impasto.recipe_files import recipe_files
+from impasto.runtime.errors import RecipeError
+from impasto.runtime.plan.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
+from impasto.runtime.storage import codec
+from impasto.runtime.storage.codec import expect
+from impasto.text import nearest, shown
+from impasto.wording import option
+
+POOLINGS = ("max", "average")
+FITS = ("stretch", "area", "same")
+NOISES = ("uniform", "normal")
+
+#: A number of pixels, (width, height), or the content picture's own size.
+Size = int | tuple[int, int] | Literal["content"]
+
+#: What a single number for a size is of -> that of a picture of width x height, for `scaled_size`.
+SIZES_OF: Mapping[str, Callable[[int, int], float]] = {
+    "long": max,
+    "short": min,
+    "height": lambda width, height: height,
+    "area": lambda width, height: math.sqrt(width * height),
+}
+
+#: Weights are 0, or within these: a graph computes in float32, where the loss of a picture at larger ones is infinite
+#: (a mean of fourth powers of activations reaches 1e11 as it is), and nothing is left of smaller ones.
+LEAST_WEIGHT, MOST_WEIGHT = 1e-15, 1e15
+
+#: No level of the noise that a run starts from is farther from 0; a picture's own are within 0..255.
+MOST_LEVEL = 1e6
+
+#: No run has more evaluations: SciPy counts them in 32 bits, and no picture gains by a thousandth of them.
+MOST_EVALUATIONS = 1_000_000
+
+#: A recipe is a page of text; files of more bytes are none.
+_LONGEST_FILE = 1 << 20
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+
+#: The names of VGG-19's layers, which has all of VGG-16's: a regular expression.
+LAYER = r"block(?:[12]_conv[12]|[345]_conv[1-4])"
+_LAYER = re.compile(LAYER)
+_SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
+
+
+def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
+    expect(value in choices, f"{key} is {shown(value)}; expected one of {', '.join(choices)}")
+
+
+def _check_weight(key: str, value: float) -> None:
+    ok = value == 0 or LEAST_WEIGHT <= value <= MOST_WEIGHT
+    why = "; with more, the start has no finite loss" if value > MOST_WEIGHT else ""
+    expect(ok, f"{key} is {shown(value)}; expected 0, or {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}{why}")
+
+
+def _check_given(name: str, weight: float) -> None:
+    """Refuse a weight that the user gives instead of the recipe's."""
+    try:
+        codec.check_number(weight, name)
+        _check_weight(name, weight)
+    except codec.Misfit as refused:
+        raise RecipeError(str(refused)) from None
+
+
+@dataclass(frozen=True)
+class LayersTerm:
+    """A content or style loss: its weight, the share of each layer in it, and the convention they are stated in."""
+
+    weight: float
+    convention: str
+    layers: Mapping[str, float]
+
+    def check(self, key: str, conventions: Mapping[str, object]) -> None:
+        """Refuse what does not hold together; `key` is where it stands in the recipe."""
+        codec.check(self, key)
+        _check_weight(f"{key}.weight", self.weight)
+        _check_choice(f"{key}.convention", self.convention, tuple(conventions))
+        expect(bool(self.layers), f"{key}.layers is empty; name a layer")
+        for name, share in self.layers.items():
+            ok = bool(_LAYER.fullmatch(name))
+            expect(ok, f"{key}.layers has {shown(name)}; expected a layer of VGG, such as block4_conv2")
+            _check_weight(f"{key}.layers.{name}", share)
+            product = self.weight * share
+            ok = product <= MOST_WEIGHT
+            expect(ok, f"{key}.weight times {key}.layers.{name} is {product:g}; expected {MOST_WEIGHT:g} at most")
+
+
+@dataclass(frozen=True)
+class StyleTerm(LayersTerm):
+    """A style loss; `loss` says of which statistics of the activations.
+
+    ``gram``: Gram matrices; ``covariance``: covariance matrices and means; ``wasserstein``: the distance that optimal
+    transport finds between normal distributions of those, which knows the convention ``mean`` only.
+    """
+
+    loss: str = "gram"
+
+    def check(self, key: str, conventions: Mapping[str, object]) -> None:
+        """Refuse what does not hold together; `key` is where it stands in the recipe."""
+        super().check(key, conventions)
+        _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
+        ok = self.loss != "wasserstein" or self.convention == "mean"
+        expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """The total variation: its weight, the convention that is stated in, and its form.
+
+    The form ``power`` is the sum of (a + b)^exponent, a and b the squared differences of a pixel and its neighbours;
+    ``absolute`` sums their absolute values, and ``nine-point`` squared differences to all eight neighbours.
+    """
+
+    weight: float = 0.0
+    convention: str = "sum"
+    exponent: float = 1.25
+    form: str = "power"
+
+    def check(self) -> None:
+        """Refuse what does not hold together."""
+        codec.check(self, "tv")
+        _check_weight("tv.weight", self.weight)
+        _check_choice("tv.convention", self.convention, tuple(TV_CONVENTIONS))
+        _check_choice("tv.form", self.form, tuple(TV_FORMS))
+        expect(
+            1 <= self.exponent <= 2,  # below 1, flat areas have no gradient
+            f"tv.exponent is {shown(self.exponent)}; expected a number from 1 to 2",
+        )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise for the start, of each of R, G and B, in levels (0..255 is a picture's own range).
+
+    Uniform from `low` to `high`; or, if `kind` is ``normal``, with `mean` and the standard deviation `std`.
+    """
+
+    low: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    high: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    kind: str = "uniform"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: float = 64.0
+
+    def check(self) -> None:
+        """Refuse what does not hold together."""
+        codec.check(self, "noise")
+        for key in ("low", "high", "mean"):
+            value = getattr(self, key)
+            ok = all(abs(level) <= MOST_LEVEL for level in value)
+            expect(ok, f"noise.{key} is {shown(value)}; expected levels, {MOST_LEVEL:g} at most")
+        ok = all(low <= high for low, high in zip(self.low, self.high, strict=True))
+        expect(ok, f"noise.low is {shown(self.low)}; expected no more than noise.high, {shown(self.high)}")
+        _check_choice("noise.kind", self.kind, NOISES)
+        ok = 0 <= self.std <= MOST_LEVEL
+        expect(ok, f"noise.std is {shown(self.std)}; expected levels, 0 to {MOST_LEVEL:g}")
+
+    def draw(self, generator: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
+        """Return a picture of noise, (height, width, 3)."""
+        shape = (height, width, 3)
+        if self.kind == "normal":
+            return generator.normal(self.mean, self.std, shape)
+        return generator.uniform(self.low, self.high, shape)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named way to transfer style.
+
+    Attributes
+    ----------
+    pooling
+        ``max`` or ``average``.
+    size
+        The result's size: ``"512"``, in pixels, or ``"300x300"``, width x height to the letter.
+    size_of
+        What a single number for the size is of: the picture's ``long`` or ``short`` side, its ``height``, or the side
+        of a square of the same ``area``. See `scaled_size`.
+    style_fit
+        How the style picture is resized: ``stretch`` to exactly the result's width and height; with its proportions
+        kept, to the same ``area``; or by the ``same`` rule as the result, to the same long side for instance.
+    init
+        What the optimisation starts from: ``random`` noise, the ``content`` picture, the ``style`` picture.
+    evaluations
+        How often loss and gradient are evaluated.
+    coarse_to_fine
+        Whether a large picture is painted small first; see `impasto.runtime.plan.plan.schedule`.
+    clip
+        Whether levels are held within 0..255 while optimising, rather than only at the end.
+    """
+
+    name: str
+    content: LayersTerm
+    style: StyleTerm
+    tv: TotalVariation = field(default_factory=TotalVariation)
+    description: str = ""
+    pooling: str = "max"
+    size: str = "512"
+    size_of: str = "long"
+    style_fit: str = "area"
+    init: str = "content"
+    noise: Noise = field(default_factory=Noise)
+    evaluations: int = 300
+    coarse_to_fine: bool = True
+    clip: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what does not hold together.
+
+        Raises
+        ------
+        RecipeError
+            One line that names the recipe and the key.
+        """
+        try:
+            self._check()
+        except (codec.Misfit, RecipeError) as refused:  # the latter from `parse_size`
+            raise RecipeError(f"recipe {shown(self.name)}: {refused}") from None
+
+    def _check(self) -> None:
+        codec.check(self)
+        expect(
+            bool(_NAME.fullmatch(self.name)),
+            f"name is {shown(self.name)}; expected lower-case letters, digits, - and _",
+        )
+        self.content.check("content", CONTENT_CONVENTIONS)
+        self.style.check("style", STYLE_CONVENTIONS)
+        self.tv.check()
+        self.noise.check()
+        _check_choice("pooling", self.pooling, POOLINGS)
+        _check_choice("size_of", self.size_of, tuple(SIZES_OF))
+        _check_choice("style_fit", self.style_fit, FITS)
+        _check_choice("init", self.init, INITS)
+        parse_size(self.size)
+        count = self.evaluations
+        expect(1 <= count <= MOST_EVALUATIONS, f"evaluations is {shown(count)}; expected 1 to {MOST_EVALUATIONS}")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that the recipe names, once."""
+        return tuple(dict.fromkeys((*self.content.layers, *self.style.layers)))
+
+    def with_weights(self, content: float | None = None, style: float | None = None, tv: float | None = None) -> Recipe:
+        """Return the recipe with other weights for its terms, where given.
+
+        Raises
+        ------
+        RecipeError
+            When a weight is neither 0 nor one from `LEAST_WEIGHT` to `MOST_WEIGHT`.
+        """
+        for name, weight in (("content_weight", content), ("style_weight", style), ("tv_weight", tv)):
+            if weight is not None:
+                _check_given(option(name), weight)
+        return replace(
+            self,
+            content=self.content if content is None else replace(self.content, weight=content),
+            style=self.style if style is None else replace(self.style, weight=style),
+            tv=self.tv if tv is None else replace(self.tv, weight=tv),
+        )
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], where: str) -> Recipe:
+        """Make a recipe of a TOML table or JSON object.
+
+        Raises
+        ------
+        RecipeError
+            For an unknown or missing key or a value that does not fit; the text names it and `where` it stands.
+        """
+        try:
+            return codec.build(cls, data)
+        except (codec.Misfit, RecipeError) as refused:
+            raise RecipeError(f"{where}: {refused}") from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the recipe as plain data; `from_mapping` reads it back."""
+        return asdict(self)
+
+
+def parse_size(text: str) -> Size:
+    """Read a size: ``"512"`` is a number of pixels, ``"300x200"`` (width, height); ``"content"`` the picture's own.
+
+    Raises
+    ------
+    RecipeError
+        When the text is none of these.
+    """
+    if text == "content":
+        return "content"
+    match = _SIZE.fullmatch(text)
+    sides = [int(side) for side in match.groups() if side] if match else []
+    if not all(sides) or not sides:
+        expected = "the long side in pixels (512), WIDTHxHEIGHT (300x200) or content"
+        raise RecipeError(f"{option('size')} {shown(text)}: expected {expected}")
+    return (sides[0], sides[1]) if len(sides) == 2 else sides[0]
+
+
+def scaled_size(size: float | tuple[int, int], size_of: str, width: int, height: int) -> tuple[int, int]:
+    """Return the width and height of a picture of width x height, resized.
+
+    Parameters
+    ----------
+    size
+        (width, height), whatever the picture's proportions, or a number of pixels; then the proportions are kept.
+    size_of
+        What the number of pixels is of; one of `SIZES_OF`.
+    """
+    if isinstance(size, tuple):
+        return size
+    factor = size / SIZES_OF[size_of](width, height)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def builtin_recipes() -> tuple[str, ...]:
+    """Return the names of the recipes that come with the program."""
+    return tuple(recipe_files())
+
+
+def guess_recipe(name: str, others: Iterable[str] = ()) -> str:
+    """Return what to say of a name that is no recipe's: the nearest one there is, and what comes along.
+
+    `others` are those that the user is told of already.
+    """
+    told = set(others)
+    near = nearest(name, {*builtin_recipes(), *told})
+    meant = f"did you mean {near}? " if near else ""
+    untold = [recipe for recipe in builtin_recipes() if recipe not in told]
+    along = f"{', '.join(untold)} {'come' if untold[1:] else 'comes'} along, and " if untold else ""
+    return f"{meant}{along}impasto recipes tells of them"
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Load a recipe by its name, or from a TOML file.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such recipe, the file cannot be read, or what it says does not hold together.
+    """
+    text = str(name_or_path)
+    if text in builtin_recipes():
+        return _parse(recipe_files()[text].read_text("utf-8"), text, f"recipe {text!r}")
+    path = Path(text)
+    if path.suffix != ".toml":
+        raise RecipeError(f"recipe {shown(text)}: there is none; {guess_recipe(text)}; or give a path to a .toml file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_FILE + 1)
+        if len(data) > _LONGEST_FILE:
+            raise RecipeError(f"recipe {text}: has more than {_LONGEST_FILE} bytes; expected a page of TOML")
+        return _parse(data.decode("utf-8-sig"), path.stem, text)  # some editors put a mark at the beginning
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise RecipeError(f"recipe {text}: {reason}; give a path to a readable .toml file") from None
+
+
+def _parse(text: str, name: str, where: str) -> Recipe:
+    try:
+        data = tomllib.loads(text)
+    except RecursionError:
+        raise RecipeError(f"{where}: not valid TOML: it is nested too deep") from None
+    except ValueError as error:  # TOML's own, or Python's of an integer with too many digits
+        raise RecipeError(f"{where}: not valid TOML: {str(error).partition(';')[0]}") from None
+    return Recipe.from_mapping({"name": name, **data}, where)

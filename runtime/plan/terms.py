@@ -1,0 +1,130 @@
+"""The terms of the loss: what they are called in the graphs, and what each is worth.
+
+Inside a graph every term is a mean, so that its value depends neither on the picture's size nor on a layer's width:
+
+- content, layer l: the mean of (F - P)^2 over the C x M activations;
+- style, layer l: the mean of (G - A)^2 over the C x C entries of the Gram matrices G = F F^T / M; a recipe may name
+  another loss, see `impasto.export.losses`: `covariance`, a mean over C x C entries, too, or `wasserstein`, over C;
+- total variation: the mean of (a + b)^p over the 3 x (H-1) x (W-1) differences; or of another form.
+
+Recipes are written in the conventions of their sources (sums, the paper's 1 / (4 N^2 M^2), ...). The functions here
+turn a convention into the number that multiplies the mean: the term's *effective weight*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from impasto.runtime.plan.recipe import Recipe
+
+#: The input of every graph: the picture, float32 [1, 3, H, W], RGB, 0..255.
+IMAGE = "image"
+
+#: The other input of the guided graphs: how much each pixel belongs to each of R regions, float32 [1, R, H, W], 0..1.
+GUIDES = "guides"
+
+#: The objective graph's main outputs; the gradient is with respect to the picture and shaped like it.
+LOSS, GRADIENT = "loss", "gradient"
+
+TV = "tv"
+
+
+def content_term(layer: str) -> str:
+    """Name the content term of a layer; also the graph output that holds its value."""
+    return f"content/{layer}"
+
+
+def style_term(layer: str) -> str:
+    """Name the style term of a layer; also the graph output that holds its value."""
+    return f"style/{layer}"
+
+
+def target_of(term: str) -> str:
+    """Name the target of a term: an output of the statistics graph, an input of the objective graph."""
+    return f"{term}.target"
+
+
+def weight_of(term: str) -> str:
+    """Name the input of the objective graph that takes the effective weight of a term."""
+    return f"{term}.weight"
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """The extent of a layer's activations for one picture: C channels (N in the paper), M positions."""
+
+    channels: int
+    positions: int
+
+
+#: Convention -> factor from the mean of (F - P)^2 to the convention's own content loss.
+CONTENT_CONVENTIONS: Mapping[str, Callable[[LayerSize], float]] = {
+    "mean": lambda layer: 1.0,
+    "sum": lambda layer: layer.channels * layer.positions,
+    "half-sum": lambda layer: layer.channels * layer.positions / 2,  # Gatys et al. 2016, equation 1
+}
+
+#: What a style loss is computed of, and the conventions that it may be stated in: those of Gram matrices fit
+#: covariance matrices, which are as large and of the same unit.
+STYLE_LOSSES = ("gram", "covariance", "wasserstein")
+
+#: Convention -> factor from the mean of (G - A)^2 to the convention's own style loss; S is the picture's H * W.
+#: With un-normalised Gram matrices M G, a sum over their N^2 entries is N^2 M^2 times our mean.
+STYLE_CONVENTIONS: Mapping[str, Callable[[LayerSize, int], float]] = {
+    "mean": lambda layer, s: 1.0,
+    # sum / (4 N^2 M^2): Gatys et al. 2016, equation 4
+    "gatys": lambda layer, s: 1 / 4,
+    # mean over N^2 of (dG / (N M))^2: Johnson's neural-style; and pastiche, which divides by N^2 in its weights
+    "johnson": lambda layer, s: 1 / layer.channels**2,
+    # sum / (4 * 3^2 * S^2): the Keras example, with the picture's channels and size at every layer
+    "keras": lambda layer, s: (layer.channels * layer.positions / s) ** 2 / (4 * 3**2),
+}
+
+#: Form of total variation -> how many differences its mean is over, for a picture of H x W.
+TV_FORMS: Mapping[str, Callable[[int, int], int]] = {
+    "power": lambda h, w: 3 * (h - 1) * (w - 1),  # (a + b)^p, of neighbours below and to the right
+    "absolute": lambda h, w: 3 * h * w,  # |dy| + |dx|
+    "nine-point": lambda h, w: 3 * h * w,  # d^2 of all eight neighbours: crowsonkb/style-transfer-pytorch
+}
+
+#: Convention -> factor from the mean to the convention's own total variation, for n differences.
+TV_CONVENTIONS: Mapping[str, Callable[[int], float]] = {
+    "mean": lambda n: 1.0,
+    "sum": lambda n: float(n),
+    "half-sum": lambda n: n / 2,  # the loss whose gradient is that of Johnson's neural-style
+    "unit-mean": lambda n: 1 / 255**2,  # of squared differences, for a picture of levels 0..1
+}
+
+
+def effective_weights(recipe: Recipe, layers: Mapping[str, LayerSize], height: int, width: int) -> dict[str, float]:
+    """Return the number that multiplies each term's mean, for a picture of height x width pixels.
+
+    Parameters
+    ----------
+    layers
+        The size, for this picture, of every layer that the recipe names.
+    """
+    content = CONTENT_CONVENTIONS[recipe.content.convention]
+    style = STYLE_CONVENTIONS[recipe.style.convention]
+    tv, differences = TV_CONVENTIONS[recipe.tv.convention], TV_FORMS[recipe.tv.form](height, width)
+    weights = {
+        content_term(name): recipe.content.weight * share * content(layers[name])
+        for name, share in recipe.content.layers.items()
+    }
+    weights |= {
+        style_term(name): recipe.style.weight * share * style(layers[name], height * width)
+        for name, share in recipe.style.layers.items()
+    }
+    weights[TV] = recipe.tv.weight * tv(differences)
+    return weights
+
+
+def style_to_content(weights: Mapping[str, float]) -> float:
+    """Return how much all style terms weigh beside all content terms, of their effective weights; 0 or more."""
+    style, content = (
+        sum(weight for name, weight in weights.items() if name.startswith(kind)) for kind in ("style/", "content/")
+    )
+    return style / content if content else float("inf")

@@ -1,0 +1,75 @@
+"""Options that do nothing in a transfer: what they would change does not occur in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from impasto.runtime.engine.session import foreseen
+from impasto.runtime.optimize.minimize import PATIENCE
+from impasto.runtime.plan.plan import Plan
+from impasto.runtime.run.transfer import Transfer
+from impasto.wording import option
+
+#: Starts that are noise themselves.
+_NOISE = ("random", "statistics")
+
+#: Starts in which a style shows, whatever it weighs.
+_OF_STYLE = ("style", "statistics")
+
+_OF_CUDA = ("cuda.memory", "cuda.tf32", "cuda.search", "cuda.workspace", "cuda.graph")
+
+
+def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str]:
+    """Return the options that do nothing, whether they are given or not, and of each in a few words where that is so.
+
+    Parameters
+    ----------
+    transfer
+        As `impasto.runtime.run.transfer.prepare` returns it.
+    stages
+        How many stages were wished for.
+
+    Returns
+    -------
+    dict
+        The names that `impasto.wording.option` takes.
+    """
+    return {**dict(_of_machine(transfer)), **dict(_of_plan(transfer.plan)), **dict(_of_stages(transfer.plan, stages))}
+
+
+def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
+    if foreseen(transfer.placement).device == "cpu":
+        yield from ((name, "on a CPU") for name in _OF_CUDA)
+    elif not transfer.regions:  # the loops of whose graphs run on the CPU
+        yield "threads", "on a GPU"
+
+
+def _of_plan(plan: Plan) -> Iterator[tuple[str, str]]:
+    if plan.init in _NOISE:
+        yield "noise", f"with {option('init', plan.init)}, which is noise"
+    elif not plan.noise:
+        yield "seed", "where nothing is random"
+    yield from _of_styles(plan)
+    if plan.strength == 0:
+        yield "colors", f"with {option('strength', 0)}"
+    if plan.min_improvement == 0:
+        yield "min_improvement", "at 0"
+    elif max(stage.evaluations for stage in plan.stages) <= PATIENCE:
+        yield "min_improvement", f"in stages of {PATIENCE} evaluations or fewer"
+
+
+def _of_styles(plan: Plan) -> Iterator[tuple[str, str]]:
+    if len(plan.blend) == 1:
+        yield "style_blend", "with one style"
+    if plan.recipe.style.weight == 0:
+        without = f"with {option('style_weight', 0)}"
+        yield from ((name, without) for name in ("style_blend", "style_scale"))
+        if plan.colors == "match" and plan.init not in _OF_STYLE:
+            yield "colors", without
+
+
+def _of_stages(plan: Plan, wished: int | None) -> Iterator[tuple[str, str]]:
+    if plan.restart_every is not None:
+        yield "stages", f"with {option('restart_every')}, which has one"
+    elif wished is not None and wished > (there := len(plan.stages)):
+        yield "stages", f"beyond {there}, for want of pixels or evaluations"

@@ -1,0 +1,420 @@
+"""What can be done with a transfer's evaluations while it runs: a preview, pictures in between, a log.
+
+Each is a callback for `impasto.runtime.stylize` and `prepare`; `together` makes one of several. What goes wrong with
+them, a full disk for instance, is a warning, once, and never the end of the transfer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from impasto import unfinished
+from impasto.runtime.errors import ImpastoError, InputError, OutputError
+from impasto.runtime.pictures import places
+from impasto.runtime.pictures.encoding import check_output, write_picture
+from impasto.runtime.pictures.photographs import Photograph
+from impasto.runtime.pictures.places import Place
+from impasto.runtime.plan.recipe import LAYER, MOST_EVALUATIONS
+from impasto.runtime.plan.sizes import MAX_SIDE
+from impasto.runtime.plan.terms import TV, content_term, style_term
+from impasto.runtime.run.pace import Pace
+from impasto.runtime.run.transfer import Callback, Step
+from impasto.runtime.storage import codec, files
+from impasto.runtime.storage.files import Own
+from impasto.text import shown
+
+#: No line of a log has more bytes.
+LONGEST_LINE = 1 << 16
+
+#: Losses are of single precision.
+_MOST_LOSS = float(np.finfo(np.float32).max)
+
+#: What terms are called; see `impasto.runtime.plan.terms`.
+_TERM = re.compile(f"{TV}|{content_term('')}{LAYER}|{style_term('')}{LAYER}")
+
+#: The keywords of texts that only previews, and only pictures in between, have: these may be replaced.
+PREVIEW = "impasto-preview"
+SAVED = "impasto-save"
+
+
+def together(*callbacks: Callback) -> Callback:
+    """Return a callback that calls several, in this order."""
+
+    def call(step: Step) -> None:
+        for callback in callbacks:
+            callback(step)
+
+    return call
+
+
+class Watcher:
+    """A callback whose failures are a warning, once. What it does is in `see`."""
+
+    #: What the warning says is not kept.
+    what = ""
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    def __call__(self, step: Step) -> None:
+        """Look at an evaluation."""
+        self.attempt(lambda: self.see(step))
+
+    def see(self, step: Step) -> None:
+        """Do what there is to do about an evaluation."""
+        raise NotImplementedError
+
+    def attempt(self, work: Callable[[], None]) -> bool:
+        """Do something, and tell whether it was done; the first failure is a warning."""
+        try:
+            work()
+        except (OSError, ImpastoError) as error:
+            if not self._warned:
+                reason = str(error) or type(error).__name__
+                warnings.warn(f"{self.what}: {reason}; the run goes on", RuntimeWarning, stacklevel=3)
+            self._warned = True
+            return False
+        return True
+
+
+class Preview(Watcher):
+    """Keeps the best picture so far in a file, which is replaced as a whole every few seconds.
+
+    What is there when the run begins may be replaced; what another program puts there later is not.
+
+    Parameters
+    ----------
+    place
+        A .png or .jpg file.
+    seconds
+        From one time to the next.
+    like
+        The photograph whose colour profile, EXIF and transparency it gets.
+    """
+
+    what = "preview"
+
+    def __init__(self, place: str | Path, seconds: float = 5.0, *, like: Photograph | None = None) -> None:
+        super().__init__()
+        self._file, self._like, self._pace = Own(Path(place), replace=True), like, Pace(seconds)
+        self._better = False
+
+    def see(self, step: Step) -> None:
+        """Write the picture, if it is better than what was written, and time."""
+        self._better |= step.improved
+        if self._better and self._pace.is_due():
+            began = time.monotonic()
+            try:
+                self._file.write(lambda path, replace: self._write(step, path, replace=replace))
+                self._better = False
+            finally:
+                self._pace.done(began)
+
+    def _write(self, step: Step, path: Path, *, replace: bool) -> None:
+        text = {PREVIEW: f"evaluation {step.evaluation} of {step.evaluations}"}
+        write_picture(step.picture(), path, like=self._like, text=text, replace=replace)
+
+
+class Saves(Watcher):
+    """Keeps the best picture so far after every so many evaluations: out.0050.png, out.0100.png and so on.
+
+    Parameters
+    ----------
+    place
+        A .png or .jpg file, whose name takes the number of evaluations.
+    every
+        After how many evaluations.
+    like
+        The photograph whose colour profile, EXIF and transparency they get.
+    text
+        What else to write into each; see `impasto.runtime.pictures.encoding.write_picture`.
+    may_replace
+        Tells of a file that is there whether it may be replaced.
+    """
+
+    what = "picture in between"
+
+    def __init__(
+        self,
+        place: str | Path,
+        every: int,
+        *,
+        like: Photograph | None = None,
+        text: Callable[[Step], Mapping[str, str]] | None = None,
+        may_replace: Callable[[Path], bool] = lambda path: False,
+    ) -> None:
+        super().__init__()
+        if every < 1:
+            raise InputError(f"save_every is {every}; expected 1 or more")
+        self._place, self._every, self._like, self._text = Path(place), every, like, text
+        self._may_replace = may_replace
+
+    def name(self, evaluation: int) -> Path:
+        """Return the file of an evaluation."""
+        return self._place.with_name(f"{self._place.stem}.{evaluation:04}{self._place.suffix}")
+
+    def due(self, evaluations: int, *, after: int = 0) -> list[Path]:
+        """Return the files that so many evaluations will write, when `after` of them have been made already."""
+        return [self.name(n) for n in range(self._every, evaluations + 1, self._every) if n > after]
+
+    def check(self, due: Sequence[Path], *, inputs: Sequence[Place] = ()) -> None:
+        """Make sure, before any work, that all that are due can be written.
+
+        Parameters
+        ----------
+        inputs
+            Pictures that are being read: files among these are never replaced.
+
+        Raises
+        ------
+        OutputError
+            When one is there already, or cannot be written.
+        """
+        for path in due:
+            if path in (due[0], due[-1]) or files.identity(path):  # the last one's name may be too long
+                check_output(path, force=self._may_replace(path), inputs=inputs)
+
+    def see(self, step: Step) -> None:
+        """Write the picture, if its time has come."""
+        if step.evaluation % self._every == 0 and step.transfer.has_picture:
+            text = {SAVED: f"evaluation {step.evaluation} of {step.evaluations}"}
+            text |= self._text(step) if self._text else {}
+            path = self.name(step.evaluation)
+            write_picture(step.picture(), path, like=self._like, text=text, replace=self._may_replace(path))
+
+
+class Log(Watcher):
+    """Writes a line of JSON for every evaluation, at once; see `line`.
+
+    Parameters
+    ----------
+    path
+        A file that does not exist, or may be replaced.
+    start
+        The length in bytes of what is to be kept of a file that is there: what was written until a transfer that is
+        being resumed was last noted.
+    replace
+        Whether a file that is there may be replaced, where nothing of it is to be kept.
+
+    Attributes
+    ----------
+    path
+        The file, absolute; another one beside it where somebody else's may not be replaced.
+    position
+        Its length in bytes: what has been written, in whole lines.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written, or has less to keep.
+    """
+
+    what = "log"
+
+    def __init__(self, path: str | Path, start: int = 0, *, replace: bool = True) -> None:
+        super().__init__()
+        self.path, self.position = Path(path).absolute(), start
+        self.check(path, start)
+        self._replace = replace
+        self._file: FileIO | None = None
+        try:
+            self._is_stream = files.is_stream(self.path)
+            if start or self._is_stream:
+                self._opened()
+            else:
+                self._try()
+        except OSError as error:
+            raise OutputError(
+                f"log {places.name(self.path)}: cannot be written ({error.strerror or error}); choose another place"
+            ) from None
+
+    def _try(self) -> None:
+        """See whether the file can be written, and leave all as it is until there is a first line."""
+        is_new = not self.path.exists()
+        with unfinished.unbroken():
+            self._locked("a").close()
+            if is_new:
+                files.remove(self.path)
+
+    def _opened(self) -> FileIO:
+        """Return the file, cut to what is to be kept of it."""
+        if self._file is None:
+            self._file = self._open()
+        return self._file
+
+    def _open(self) -> FileIO:
+        if self._is_stream:
+            return files.open_stream(self.path)
+        if not (self.position or self._replace or self._make(self.path)):
+            wanted, self.path = self.path, files.free_name(files.followed(self.path), self._make)
+            warnings.warn(str(files.taken(wanted, self.path)), RuntimeWarning, stacklevel=4)
+        file = self._locked("r+" if self.path.exists() else "w")
+        file.truncate(self.position)
+        file.seek(self.position)
+        return file
+
+    def _locked(self, mode: str) -> FileIO:
+        """Open the file for this run alone."""
+        file = FileIO(self.path, mode)
+        if not files.lock(file):
+            file.close()
+            raise OutputError(f"log {places.name(self.path)}: another run is writing it; choose another place")
+        return file
+
+    @staticmethod
+    def _make(path: Path) -> bool:
+        """Make an empty file where there is none, and tell whether there was none."""
+        try:
+            files.followed(path).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    @staticmethod
+    def check(path: str | Path, start: int) -> None:
+        """Make sure that a file is a log, and its first `start` bytes end a line; nothing is changed.
+
+        Raises
+        ------
+        OutputError
+            When they do not: it is not the log of the transfer to be resumed.
+        """
+        if not start:
+            return
+        what = f"log {places.name(Path(path))}"
+        try:
+            with Path(path).open("rb") as file:
+                first = LogLine.read(file.readline(LONGEST_LINE)).evaluation == 1
+                file.seek(start - 1)
+                ends = file.read(1) == b"\n"
+        except OSError as error:
+            raise OutputError(f"{what}: cannot be read ({error.strerror}); name another to begin one") from None
+        except codec.Misfit:
+            first = ends = False
+        if not (first and ends):
+            raise OutputError(f"{what}: is not the one of the run to be resumed; name that, or another to begin")
+
+    @staticmethod
+    def is_begun(path: str | Path) -> bool:
+        """Whether a file is a log of one evaluation at most: of a transfer killed before its first checkpoint, say."""
+        try:
+            with Path(path).open("rb") as file:
+                first, *more = file.read(LONGEST_LINE).splitlines() or [b""]
+            return not more and (not first or LogLine.read(first).evaluation == 1)
+        except (OSError, codec.Misfit):
+            return False
+
+    def see(self, step: Step) -> None:
+        """Write the line of an evaluation, or nothing of it."""
+        data = (json.dumps(line(step), allow_nan=False) + "\n").encode()
+        file = self._opened()
+        try:
+            files.write_all(file, data)
+        except OSError as error:
+            if not self._is_stream:
+                os.ftruncate(file.fileno(), self.position)
+                file.seek(self.position)
+            raise OutputError(f"{places.name(self.path)}: {error.strerror or error}") from None
+        self.position += len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """What a log says of an evaluation.
+
+    Attributes
+    ----------
+    evaluation, stage
+        Their numbers, from 1.
+    width, height
+        The stage's, in pixels.
+    loss, terms
+        The loss and its weighted terms; None where not finite.
+    improved
+        Whether no earlier loss of the stage was as low.
+    change
+        By how many levels, root mean square, the picture differs from that of the evaluation before.
+    seconds
+        Since the run began.
+    """
+
+    evaluation: int
+    stage: int
+    width: int
+    height: int
+    loss: float | None
+    terms: Mapping[str, float | None]
+    improved: bool
+    change: float | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("evaluation", MOST_EVALUATIONS), ("stage", MOST_EVALUATIONS), ("width", MAX_SIDE), ("height", MAX_SIDE)
+        ):  # fmt: skip
+            if not 1 <= getattr(self, name) <= most:
+                raise codec.Misfit(f"{name} is {shown(getattr(self, name))}; expected 1 to {most}")
+        for name, value in {"loss": self.loss, **self.terms}.items():
+            if value is not None and abs(value) > _MOST_LOSS:
+                raise codec.Misfit(f"{shown(name)} is {shown(value)}; expected what float32 holds")
+        if odd := next((name for name in self.terms if not _TERM.fullmatch(name)), None):
+            raise codec.Misfit(f"terms has {shown(odd)}; expected names such as style/block1_conv1")
+
+    @classmethod
+    def read(cls, data: bytes) -> LogLine:
+        """Read a line of a log, which may be a stranger's.
+
+        Raises
+        ------
+        Misfit
+            When it is none.
+        """
+        if len(data) > LONGEST_LINE:
+            raise codec.Misfit(f"it has more than {LONGEST_LINE} bytes")
+        return codec.build(cls, codec.parse_json(data.decode("utf-8", "replace")), "line")
+
+
+def line(step: Step) -> dict[str, Any]:
+    """Return what a log says of an evaluation, as plain data; see `LogLine`."""
+    found = LogLine(
+        evaluation=step.evaluation,
+        stage=step.stage,
+        width=step.width,
+        height=step.height,
+        loss=_finite(step.loss),
+        terms={name: _finite(value) for name, value in step.terms.items()},
+        improved=step.improved,
+        change=_finite(step.change),
+        seconds=round(step.seconds, 3),
+    )
+    return asdict(found)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""What is kept in files: results put in place whole, plain data checked, arrays."""

@@ -1,0 +1,71 @@
+"""The estimate before a run, as the command line shows it, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from processes import assert_refused, contents, impasto_, lay_out
+from typer.testing import CliRunner
+
+from impasto.cli.app import app
+from impasto.runtime import InputError
+from impasto.runtime.machine.memory import Room
+from impasto.runtime.run import estimate
+
+QUICK = ("photo.png", "painting.jpg", "-o", "out.png", "--size", "64", "--evaluations", "4", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with a photograph and a painting."""
+    return lay_out(tmp_path / "desk", monkeypatch)
+
+
+def test_memory_and_time_are_told_before_a_run_and_to_programs(model: Path, desk: Path) -> None:
+    done = impasto_("stylize", *QUICK, "--model", model, "--json")
+    assert done.returncode == 0, done.stderr
+    first = done.stderr.splitlines()[0]
+    assert re.fullmatch(r"53x64, 4 evaluations: about 0\.\d GB of \d.* GB of memory, (very roughly|about) \d+ s", first)
+    told = json.loads(done.stdout)["estimate"]
+    assert set(told) == {"memory", "at_most", "available", "seconds", "measured"}
+    assert 100e6 < told["memory"] < told["available"]
+    assert 0 < told["seconds"] < 300
+
+
+def test_a_run_teaches_the_next_one(model: Path, desk: Path) -> None:
+    places = {"IMPASTO_TIMINGS": str(desk / "kept" / "timings.json")}
+    runs = [impasto_("stylize", *QUICK, "--model", model, "--json", "--force", **places) for _ in range(2)]
+    measured = [json.loads(done.stdout)["estimate"]["measured"] for done in runs]
+    assert measured == [False, True]
+
+
+def test_damaged_timings_and_a_place_that_cannot_be_written_do_not_matter(model: Path, desk: Path) -> None:
+    (desk / "damaged.json").write_text("{")
+    for place in (desk / "damaged.json", desk / "photo.png" / "timings.json"):
+        done = impasto_("stylize", *QUICK, "--model", model, "--force", IMPASTO_TIMINGS=str(place))
+        assert done.returncode == 0, done.stderr
+        assert "wrote out.png" in done.stderr
+
+
+def test_a_picture_that_does_not_fit_is_refused_before_any_work(model: Path, desk: Path) -> None:
+    before = contents(desk)
+    done = impasto_("stylize", *QUICK, "--model", model, "--size", "60000")
+    assert_refused(done, "GB are available; ")
+    found = re.search(r"--size (\d+)x(\d+), the largest that fits", done.stderr)
+    assert found
+    assert 32 <= int(found[1]) < int(found[2]) < 60000
+    assert done.stderr.endswith("try it all the same with --oversize\n")
+    assert contents(desk) == before
+
+
+def test_oversize_tries_all_the_same(model: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "room", lambda threads: Room(1_000_000))
+    arguments = ["stylize", *QUICK, "--model", str(model)]
+    refused = CliRunner().invoke(app, arguments)
+    assert isinstance(refused.exception, InputError)
+    assert not (desk / "out.png").exists()
+    assert CliRunner().invoke(app, [*arguments, "--oversize"]).exit_code == 0
+    assert (desk / "out.png").exists()

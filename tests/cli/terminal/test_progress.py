@@ -1,0 +1,122 @@
+"""Progress says what is done, what the loss is made of, and how long it will take."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from dataclasses import replace
+
+import pytest
+
+from impasto.cli.terminal.progress import Progress
+from impasto.runtime import Step
+from impasto.runtime.plan.plan import Stage
+from tests.runtime.steps import steps
+
+
+def shown(known: list[Step], expected: float | None = None) -> list[str]:
+    stream = io.StringIO()
+    with contextlib.redirect_stderr(stream), Progress(expected) as progress:
+        for step in known:
+            progress.show(step)
+    return stream.getvalue().splitlines()
+
+
+def test_plain_lines_have_evaluation_loss_terms_stage_and_time() -> None:
+    lines = shown(steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3))
+    assert (
+        lines[0] == "evaluation 1/6  loss 999 (99.9 % of the start's)  content 100, style 50, tv 5  stage 1/2, 100x80"
+    )
+    assert lines[1].startswith("evaluation 2/6  loss 998 (99.8 % of the start's)  content 100, style 50, tv 5  stage")
+    assert lines[1].endswith("stage 1/2, 100x80  1:44 left")
+    assert lines[5].endswith("stage 2/2, 200x160  0:00 left")
+
+
+def test_one_stage_is_not_counted_and_long_times_have_hours() -> None:
+    lines = shown(steps([Stage(1000, 1000, 5)], rate=1.5e-3))
+    assert all("stage" not in line for line in lines)
+    assert lines[1].endswith("1:15:00 left")
+
+
+def test_long_runs_are_told_in_about_forty_lines() -> None:
+    lines = shown(steps([Stage(100, 100, 2000)], rate=1e-6))
+    assert 35 <= len(lines) <= 45
+
+
+def corrections(known: list[Step], expected: float | None) -> list[str]:
+    return [line for line in shown(known, expected) if line.startswith("slower")]
+
+
+def test_an_estimate_that_is_too_short_is_corrected_once() -> None:
+    known = steps([Stage(100, 100, 100)], rate=1e-3)  # 10 s each
+    assert corrections(known, expected=200.0) == ["slower than estimated: about 17 min in all"]
+    assert corrections(known, expected=900.0) == []
+    assert corrections(known, expected=None) == []
+
+
+def test_a_machine_that_gets_slower_is_noticed() -> None:
+    known = steps([Stage(100, 100, 200)], rate=1e-4)  # 1 s each, and from the middle on 5 s
+    known = [replace(step, seconds=step.seconds + max(0, 4.0 * (step.evaluation - 100))) for step in known]
+    assert corrections(known, expected=200.0)
+    line = next(line for line in shown(known) if line.startswith("evaluation 151/"))
+    assert clock_left(line) == pytest.approx(5 * 49, abs=1)
+
+
+def clock_left(line: str) -> int:
+    """Return the seconds that a line says are left."""
+    minutes, seconds = line.split()[-2].split(":")
+    return 60 * int(minutes) + int(seconds)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(kind: str, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what two evaluations write on a terminal of that kind and width."""
+    stream = Terminal()
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setenv("COLUMNS", str(width))
+    with contextlib.redirect_stderr(stream), Progress() as progress:
+        for step in steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)[:2]:
+            progress.show(step)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (20, "2/6 1:44 left"),
+        (40, "2/6 loss 99.8 %  1:44 left"),
+        (60, "2/6 loss 99.8 %  1:44 left"),
+        (80, "2/6 loss 99.8 %  stage 1/2, 100x80  1:44 left"),
+        (120, "2/6 loss 998 (99.8 % of the start's)  stage 1/2, 100x80  1:44 left"),
+        (150, "2/6 loss 998 (99.8 % of the start's)  content 100, style 50, tv 5  stage 1/2, 100x80  1:44 left"),
+    ],
+)
+def test_a_live_line_has_what_the_terminal_has_room_for(
+    width: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = on_terminal("xterm", width, monkeypatch)
+    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).replace("\r", "\n").rstrip().splitlines()[-1]
+    assert line.strip("━╸╺ ") == expected
+    assert ("━" in line) == (width >= 50)
+    assert len(line) <= width
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (60, "evaluation 2/6  loss 99.8 %  stage 1/2, 100x80  1:44 left"),
+        (80, "evaluation 2/6  loss 998 (99.8 % of the start's)  stage 1/2, 100x80  1:44 left"),
+        (
+            110,
+            "evaluation 2/6  loss 998 (99.8 % of the start's)  content 100, style 50, tv 5  stage 1/2, 100x80  "
+            "1:44 left",
+        ),
+    ],
+)
+def test_a_line_on_a_dumb_terminal_is_not_wrapped(width: int, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_terminal("dumb", width, monkeypatch).splitlines()[-1] == expected
