@@ -51,7 +51,7 @@ def main() -> None:
         from benchmarks.files import model_folder, picture_file
         from benchmarks.protocol import Job
         from impasto.runtime import Objective
-        from impasto.runtime.engine.session import import_onnxruntime
+        from impasto.runtime.engine.library import import_onnxruntime
         from impasto.runtime.optimize.minimize import minimize, preload
         from impasto.runtime.pictures.photographs import read_picture
         from impasto.runtime.pictures.planes import to_planes

@@ -6,7 +6,7 @@ from impasto import defaults
 from impasto.export import networks
 from impasto.export.weights import weights
 from impasto.runtime.engine import cuda
-from impasto.runtime.engine.session import Placement
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.model import folder
 
 

@@ -91,7 +91,7 @@ def _check_wishes(
     device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
 ) -> None:
     """Refuse what the transfer would refuse, before a model is exported for it."""
-    from impasto.runtime.engine.session import Placement, check_device, check_threads, foreseen
+    from impasto.runtime.engine.placement import Placement, check_device, check_threads, foreseen
     from impasto.runtime.plan import plan, sizes
     from impasto.runtime.plan.recipe import load_recipe, parse_size
     from impasto.runtime.run import estimate

@@ -174,7 +174,7 @@ def _cudnn_version(library: ctypes.CDLL | None) -> str | None:
 def _examine_runtime(found: Findings) -> None:
     """Ask the driver, import onnxruntime and, where it is made for CUDA, load the libraries that this needs."""
     try:
-        from impasto.runtime.engine import session
+        from impasto.runtime.engine.library import import_onnxruntime, preload_libraries
         from impasto.runtime.errors import DeviceError
         from impasto.runtime.machine import nvidia, processors
     except ImportError as error:  # numpy, say
@@ -189,28 +189,28 @@ def _examine_runtime(found: Findings) -> None:
     except DeviceError as error:
         found.no_gpu = str(error).partition(";")[0]
     try:
-        ort = session.import_onnxruntime()
+        ort = import_onnxruntime()
     except DeviceError as error:
         found.onnxruntime = str(error)
         return
     found.providers = list(ort.get_available_providers())
     if found.for_cuda:
         found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
-        session.preload_libraries(ort)
+        preload_libraries(ort)
         runtime = nvidia.load_library(nvidia.runtime_libraries(found.cuda_wanted or ""))
         found.cuda = nvidia.version_of(runtime, "cudaRuntimeGetVersion")
         found.cudnn = _cudnn_version(nvidia.load_library(nvidia.CUDNN_LIBRARIES))
 
 
 def _missing_library() -> str:
-    from impasto.runtime.engine import session
+    from impasto.runtime.engine.library import import_onnxruntime
     from impasto.runtime.machine import nvidia
 
-    return nvidia.missing_library(session.import_onnxruntime().__file__)
+    return nvidia.missing_library(import_onnxruntime().__file__)
 
 
 def _examine_model(path: Path) -> dict[str, Any]:
-    from impasto.runtime.engine.session import read_metadata
+    from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.errors import ImpastoError, MemoryShortage
     from impasto.runtime.model.folder import ALGEBRA, OBJECTIVE, RECIPE_GRAPHS, ModelFolder
 

@@ -74,7 +74,7 @@ def _mixed(text: str) -> Any:
 
 
 def _model(path: Path) -> tuple[Path, list[Metadata]]:
-    from impasto.runtime.engine.session import read_metadata
+    from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
 
     folder = ModelFolder.open(path)

@@ -78,7 +78,7 @@ def _chosen(names: list[str], model: Path | None) -> list[Recipe]:
 
     if model is None:
         return [load_recipe(name) for name in names or builtin_recipes()]
-    from impasto.runtime.engine.session import read_metadata
+    from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
 
     folder = ModelFolder.open(model)

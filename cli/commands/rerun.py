@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.runtime import Result, Step
-    from impasto.runtime.engine.session import Placement
+    from impasto.runtime.engine.placement import Placement
     from impasto.runtime.run.record import Origin, Record
 
 _AS_RECORDED = "as recorded"
@@ -162,7 +162,7 @@ def rerun(
 
 def _placement(made: Record, device: str | None, threads: int | None) -> Placement:
     """Return where and how to run: as recorded, where nothing else is said."""
-    from impasto.runtime.engine.session import check_threads
+    from impasto.runtime.engine.placement import check_threads
     from impasto.runtime.machine import processors
 
     check_threads(threads)

@@ -273,7 +273,7 @@ def _recipes(wanted: list[str], model: Path) -> list[str]:
 def _weights(recipes: list[str], model: Path) -> str:
     """Return the hash of the weights that all recipes of a model run over; what it lacks is added, if possible."""
     from impasto.export.provision import add_missing
-    from impasto.runtime.engine.session import read_metadata
+    from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
 
     add_missing(model, recipes, say)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from impasto.runtime.engine.session import read_metadata
+from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.errors import InputError, ModelError
 from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
 from impasto.runtime.pictures import masks, places

@@ -19,7 +19,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from impasto.export.lowering.base import needed, reads
-from impasto.runtime.engine.session import Placement, Runner, open_model
+from impasto.runtime.engine.opening import open_model
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.session import Runner
 
 #: Up to so many bytes a value is written into the graph: shapes and scales, which onnxruntime has to see.
 _SMALL = 16384

@@ -11,15 +11,9 @@ from numpy.typing import NDArray
 
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.engine.cuda import CUDA_DEFAULTS, CudaOptions
-from impasto.runtime.engine.session import (
-    DeviceArray,
-    Placement,
-    Session,
-    download_number,
-    on_device,
-    open_session,
-    tell_unrecorded,
-)
+from impasto.runtime.engine.opening import open_session, tell_unrecorded
+from impasto.runtime.engine.placement import Placement, on_device
+from impasto.runtime.engine.session import DeviceArray, Session, download_number
 from impasto.runtime.errors import InputError, PictureError, TransferError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import (
@@ -135,7 +129,7 @@ class Objective:
         style_masks
             A label picture of each style.
         device
-            Where it runs; see `impasto.runtime.engine.session.Placement`, for all up to `precision`.
+            Where it runs; see `impasto.runtime.engine.placement.Placement`, for all up to `precision`.
         lowering
             The form of the graphs.
         threads

@@ -21,15 +21,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.engine.session import (
-    Binding,
-    DeviceArray,
-    Placement,
-    Runner,
-    download,
-    download_number,
-    open_algebra,
-)
+from impasto.runtime.engine.opening import open_algebra
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.session import Binding, DeviceArray, Runner, download, download_number
 from impasto.runtime.engine.staging import Landing
 from impasto.runtime.model.folder import ALGEBRA, ModelFolder
 

@@ -19,7 +19,7 @@ import numpy as np
 from impasto import figures
 from impasto.figures import roughly
 from impasto.runtime.engine.objective import Objective
-from impasto.runtime.engine.session import Placement, foreseen
+from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import room
@@ -301,7 +301,7 @@ def estimate_memory(plan: Plan, styles: Sizes, placement: Placement) -> Estimate
     styles
         Widths and heights of the style pictures.
     placement
-        With a definite device and lowering: see `impasto.runtime.engine.session.foreseen`.
+        With a definite device and lowering: see `impasto.runtime.engine.placement.foreseen`.
     """
     found = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
     if placement.device != "cpu":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from impasto.runtime.engine.session import foreseen
+from impasto.runtime.engine.placement import foreseen
 from impasto.runtime.optimize.minimize import PATIENCE
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.transfer import Transfer

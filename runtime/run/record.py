@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 import impasto
-from impasto.runtime.engine.session import Placement, import_onnxruntime, read_metadata
+from impasto.runtime.engine.library import import_onnxruntime
+from impasto.runtime.engine.opening import read_metadata
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 import impasto
-from impasto.runtime.engine.session import Placement, import_onnxruntime
+from impasto.runtime.engine.library import import_onnxruntime
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import ImpastoError
 from impasto.runtime.machine import processors
 from impasto.runtime.pictures import places

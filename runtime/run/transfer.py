@@ -21,7 +21,8 @@ from impasto import figures
 from impasto.defaults import DEFAULT_RECIPE, INITS
 from impasto.runtime.engine.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.engine.objective import Objective
-from impasto.runtime.engine.session import Placement, check_device, check_threads, read_metadata
+from impasto.runtime.engine.opening import read_metadata
+from impasto.runtime.engine.placement import Placement, check_device, check_threads
 from impasto.runtime.errors import InputError, MemoryShortage, TransferError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder

@@ -19,7 +19,7 @@ import pytest
 from impasto.export.weights.weights import Weights
 from impasto.runtime import Objective, stylize
 from impasto.runtime.engine.cuda import CudaOptions
-from impasto.runtime.engine.session import Placement
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage
 from impasto.runtime.machine.nvidia import gpus, load_library, runtime_libraries
 from impasto.runtime.model.folder import ModelFolder

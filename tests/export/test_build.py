@@ -20,7 +20,8 @@ from impasto.export.lowering.base import Builder
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights.sources import load_weights
 from impasto.export.weights.weights import Weights
-from impasto.runtime.engine.session import Placement, open_session, read_metadata
+from impasto.runtime.engine.opening import open_session, read_metadata
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import ExportError, OutputError, RecipeError
 from impasto.runtime.model.folder import (
     LOWERINGS,

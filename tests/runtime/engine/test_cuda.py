@@ -10,7 +10,7 @@ import pytest
 
 from impasto.runtime import InputError, stylize
 from impasto.runtime.engine.cuda import SEARCHES, CudaOptions
-from impasto.runtime.engine.session import Placement
+from impasto.runtime.engine.placement import Placement
 
 
 def test_the_defaults_leave_memory_to_onnxruntime_and_a_search_is_for_what_runs_often() -> None:

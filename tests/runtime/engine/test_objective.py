@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from impasto.runtime.engine import session
+from impasto.runtime.engine import library, opening, placement, session
 from impasto.runtime.engine.cuda import CudaOptions
 from impasto.runtime.engine.objective import Objective
 from impasto.runtime.errors import TransferError
@@ -51,17 +51,17 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
 
         def create(ort: Any, path: Path, providers: list[Any], options: Any) -> Any:
             inference = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            if providers == [session.CPU]:
+            if providers == [library.CPU]:
                 return inference
             recorded = providers[0][1]["enable_cuda_graph"] == "1"
             if path.name.endswith(f"{OBJECTIVE}.onnx"):
                 opened.append(recorded)
             return Inference(inference, recorded in failing)
 
-        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [session.CUDA, session.CPU])
-        monkeypatch.setattr(session, "check_gpu", lambda *_: None)
-        monkeypatch.setattr(session, "_create", create)
-        monkeypatch.setattr(session, "_open_cuda", lambda ort, path, _, provider: create(ort, path, [provider], None))
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [library.CUDA, library.CPU])
+        monkeypatch.setattr(placement, "check_gpu", lambda *_: None)
+        monkeypatch.setattr(opening, "_create", create)
+        monkeypatch.setattr(opening, "_open_cuda", lambda ort, path, _, provider: create(ort, path, [provider], None))
         monkeypatch.setattr(session.Runner, "_memory", lambda _: ("cpu", 0))
         return opened
 

@@ -19,7 +19,7 @@ from impasto.export.lowering.direct import direct
 from impasto.export.weights.weights import Weights
 from impasto.runtime import DeviceError, Objective, TransferError, stylize
 from impasto.runtime.engine.cuda import CudaOptions
-from impasto.runtime.engine.session import check_device
+from impasto.runtime.engine.placement import check_device
 from impasto.runtime.pictures.planes import Planes, to_planes
 
 

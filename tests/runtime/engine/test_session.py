@@ -14,19 +14,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from impasto.runtime.engine import session as session_module
+from impasto.runtime.engine import opening
+from impasto.runtime.engine import placement as placement_module
 from impasto.runtime.engine.cuda import CudaOptions
+from impasto.runtime.engine.library import CPU, CUDA
 from impasto.runtime.engine.objective import Objective
-from impasto.runtime.engine.session import (
-    CPU,
-    CUDA,
-    Placement,
-    check_device,
-    download,
-    foreseen,
-    on_device,
-    open_session,
-)
+from impasto.runtime.engine.opening import open_session
+from impasto.runtime.engine.placement import Placement, check_device, foreseen, on_device
+from impasto.runtime.engine.session import download
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.machine import nvidia
 from impasto.runtime.model.folder import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder, extents
@@ -54,7 +49,7 @@ def test_other_devices_are_refused(model: Path, device: str) -> None:
 def test_cuda_that_cannot_be_had_is_an_error_that_says_why(
     model: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
+    monkeypatch.setattr(placement_module, "check_gpu", lambda *_: None)
     with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*onnxruntime-gpu\[") as refused:
         open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
     assert f"device {device}" in str(refused.value)
@@ -76,7 +71,7 @@ def test_auto_takes_the_fast_lowering_on_a_cpu(model: Path) -> None:
 
 @cpu_only
 def test_a_device_without_its_provider_is_refused_before_anything_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
+    monkeypatch.setattr(placement_module, "check_gpu", lambda *_: None)
     for device in ("cuda", "cuda:1"):
         with pytest.raises(DeviceError, match=f"device {device}: this onnxruntime has no CUDA provider"):
             check_device(device)
@@ -89,7 +84,7 @@ def test_without_a_gpu_nobody_is_sent_for_another_onnxruntime(monkeypatch: pytes
     def none(*_: object) -> None:
         raise DeviceError("NVIDIA's driver does not load; install it, or use --device cpu")
 
-    monkeypatch.setattr(session_module, "check_gpu", none)
+    monkeypatch.setattr(placement_module, "check_gpu", none)
     with pytest.raises(DeviceError, match=r"^device cuda:1: NVIDIA's driver does not load; install it, or use") as said:
         check_device("cuda:1")
     assert "pip" not in str(said.value)
@@ -99,7 +94,7 @@ def test_without_a_gpu_nobody_is_sent_for_another_onnxruntime(monkeypatch: pytes
 def test_where_onnxruntime_is_the_cpus_auto_does_not_ask_for_gpus(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That would be the first use of CUDA in a process that is to have none."""
     asked: list[object] = []
-    monkeypatch.setattr(session_module, "check_gpu", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(placement_module, "check_gpu", lambda *arguments: asked.append(arguments))
     assert foreseen(Placement()).device == "cpu"
     assert open_session(ModelFolder.open(model), "gatys", STATISTICS).device == "cpu"
     assert not asked
@@ -111,7 +106,7 @@ def test_where_onnxruntime_is_the_cpus_auto_does_not_ask_for_gpus(model: Path, m
 def claim_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let onnxruntime say that it has CUDA, and the driver that it has a GPU."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
-    monkeypatch.setattr(session_module, "check_gpu", lambda *_: None)
+    monkeypatch.setattr(placement_module, "check_gpu", lambda *_: None)
 
 
 @pytest.fixture
@@ -223,7 +218,7 @@ def test_what_onnxruntime_prints_of_missing_libraries_goes_to_standard_error(
 def test_a_driver_that_is_missing_is_told_before_anything_is_opened(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "check_gpu", nvidia.check_gpu)
+    monkeypatch.setattr(placement_module, "check_gpu", nvidia.check_gpu)
     monkeypatch.setattr(nvidia, "load_library", lambda names: None)
     with pytest.raises(DeviceError, match=f"^device {device}: NVIDIA's driver does not load; install it, or"):
         check_device(device)
@@ -240,7 +235,7 @@ def test_of_a_long_error_of_cudas_the_heart_is_told(model: Path, monkeypatch: py
         )
 
     claim_cuda(monkeypatch)
-    monkeypatch.setattr(session_module, "_create", create)
+    monkeypatch.setattr(opening, "_create", create)
     heart = r"\(CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version\)"
     with pytest.raises(DeviceError, match=f"^device cuda:0 does not work {heart}; check the driver"):
         open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
@@ -251,7 +246,7 @@ def test_a_device_is_expected_where_the_driver_has_one(monkeypatch: pytest.Monke
     for device in ("auto", "cuda"):
         found = foreseen(Placement(device))
         assert (found.device, found.lowering) == ("cuda:0", "direct")
-    monkeypatch.setattr(session_module, "check_gpu", nvidia.check_gpu)
+    monkeypatch.setattr(placement_module, "check_gpu", nvidia.check_gpu)
     monkeypatch.setattr(nvidia, "load_library", lambda names: None)
     found = foreseen(Placement("auto"))
     assert (found.device, found.lowering) == ("cpu", "winograd")
@@ -273,7 +268,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])  # its options forbid the CPU
 
     claim_cuda(monkeypatch)
-    monkeypatch.setattr(session_module, "_create", create)
+    monkeypatch.setattr(opening, "_create", create)
     return tried
 
 
@@ -312,7 +307,7 @@ def test_no_room_for_a_graph_is_told_as_such(model: Path, monkeypatch: pytest.Mo
         raise RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer")
 
     claim_cuda(monkeypatch)
-    monkeypatch.setattr(session_module, "_create", create)
+    monkeypatch.setattr(opening, "_create", create)
     with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller size, or device='cpu'"):
         open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(40, 48))
 
@@ -365,7 +360,7 @@ def test_optimizers_that_are_left_out_would_change_no_bit(
         return opened(noise(seed=2))
 
     loss, gradient = evaluated()
-    monkeypatch.setattr(session_module, "_IDLE_OPTIMIZERS", ())
+    monkeypatch.setattr(opening, "_IDLE_OPTIMIZERS", ())
     with_all = evaluated()
     assert loss == with_all[0]
     np.testing.assert_array_equal(gradient, with_all[1])
@@ -444,7 +439,8 @@ import numpy as np
 import scipy.optimize
 from impasto.runtime import TransferError, stylize
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.engine.session import Placement, open_session
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.opening import open_session
 
 def starve():
     "Leave the process 32 MB more than it has now; an evaluation needs more."
@@ -499,7 +495,7 @@ def test_memory_that_is_too_short_is_an_error_that_says_what_to_do(model: Path) 
 TELEMETRY = """
 import os, sys
 {before}
-from impasto.runtime.engine.session import import_onnxruntime
+from impasto.runtime.engine.library import import_onnxruntime
 ort = import_onnxruntime()
 print(os.environ["ORT_DISABLE_TELEMETRY"], getattr(import_onnxruntime(), "told", []))
 """

@@ -17,7 +17,8 @@ from PIL import Image
 from impasto import figures
 from impasto.runtime import StopOptimization, TransferError, stylize
 from impasto.runtime.engine.objective import Objective
-from impasto.runtime.engine.session import DeviceArray, Placement, download
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.session import DeviceArray, download
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.optimize.lbfgs import CURVATURE, FLAT, HELD, SUFFICIENT, Algebra, History, LineSearch
 from impasto.runtime.optimize.minimize import Evaluation, Minimum, minimize

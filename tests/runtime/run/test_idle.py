@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto.runtime.engine.session import Placement
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.run import idle
 from impasto.runtime.run.idle import idle_options
 from impasto.runtime.run.transfer import prepare

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from impasto.runtime import InputError
-from impasto.runtime.engine.session import Placement
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.pictures import photographs
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.run.record import KEYWORD, Input, Machine, Origin, Record, digest

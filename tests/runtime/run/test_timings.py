@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impasto.runtime.engine.cuda import CudaOptions
-from impasto.runtime.engine.session import Placement
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.recipe import Recipe, load_recipe
 from impasto.runtime.run.timings import FORMAT, KINDS, Timing, Timings, kind_of

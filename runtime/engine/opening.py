@@ -1,0 +1,291 @@
+"""Graphs opened: the one place that makes sessions of onnxruntime's."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from impasto import packages
+from impasto.runtime.engine.failures import one_line, shortage
+from impasto.runtime.engine.library import CPU, CUDA, FATAL, import_onnxruntime, preload_libraries
+from impasto.runtime.engine.placement import Placement, check_device, on_device
+from impasto.runtime.engine.session import Runner, Session
+from impasto.runtime.errors import DeviceError, MemoryShortage, ModelError
+from impasto.runtime.machine import processors
+from impasto.runtime.machine.nvidia import missing_library
+from impasto.runtime.model.folder import (
+    DIRECT,
+    METADATA_KEY,
+    PRECISIONS,
+    Metadata,
+    ModelFolder,
+    check_location,
+    export_again,
+)
+from impasto.shortage import advice, is_shortage
+from impasto.wording import option
+
+#: What finds nothing in our graphs that would make them faster on a CPU, and yet looks for a long time: where a graph
+#: has thousands of nodes, it is two thirds of what opening takes.
+_IDLE_OPTIMIZERS = ("GemmTransposeFusion",)
+
+_ANYWHERE = Placement()
+
+
+def open_session(
+    folder: ModelFolder,
+    recipe: str,
+    kind: str,
+    placement: Placement = _ANYWHERE,
+    extents: Mapping[str, int] | None = None,
+) -> Session:
+    """Open one of a model folder's graphs.
+
+    Parameters
+    ----------
+    extents
+        Of the only pictures that it will see, where they are known: see `impasto.runtime.model.folder.extents`. On CUDA
+        the graph is then made for them: no arithmetic on shapes is left, all of it runs on the device.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
+    ModelError
+        When the graph is missing, damaged, or of another format.
+    """
+    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, kind, extents))
+
+
+def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner:
+    """Open one of the graphs that `impasto.runtime.model.folder.ALGEBRA` names, on the device that the placement names.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing, or the device cannot be had.
+    ModelError
+        When the graph is missing or damaged.
+    """
+    path = folder.algebra(name)
+    # Inner products decide where a line search ends: they are computed in float32 throughout, and by no CUDA graph.
+    plain = replace(placement, cuda=replace(placement.cuda, tf32=False)).unrecorded()
+    inference, _ = _open_graph(import_onnxruntime(), path, plain, None, search=False)
+    return Runner(inference, path.name, plain)
+
+
+def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool = True) -> Runner:
+    """Open a graph that was made from a file's and is in memory, on the CPU.
+
+    Parameters
+    ----------
+    path
+        The file, by which errors call the graph.
+    model
+        The graph, with all its tensors in it.
+    optimize
+        Whether onnxruntime is to look for a better graph first.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing.
+    ModelError
+        When onnxruntime cannot open the graph.
+    MemoryShortage
+        When there is no room for it.
+    """
+    inference = _open_cpu(import_onnxruntime(), path, placement, optimize=optimize, model=model)
+    return Runner(inference, path.name, placement)
+
+
+def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
+    """Return what a graph says of itself, as fast as onnxruntime can load it."""
+    path = folder.graph(recipe, kind)
+    return _metadata(_open_unoptimized(import_onnxruntime(), path), path)
+
+
+def _open(
+    ort: Any, folder: ModelFolder, recipe: str, kind: str, extents: Mapping[str, int] | None, placement: Placement
+) -> Session:
+    """Open a graph on the one device that the placement names."""
+    path = folder.graph(recipe, kind, placement.layout)
+    fixed = extents if placement.layout == DIRECT else None  # of `winograd`, large tables would become constants
+    # A graph that measures targets runs once or twice: a search for the fastest convolutions would take longer.
+    search = any(kind in objectives for objectives in PRECISIONS.values())
+    inference, placement = _open_graph(ort, path, placement, fixed, search=search)
+    metadata = _metadata(inference, path)
+    folder.check_weights(metadata)
+    return Session(inference, path.name, placement, metadata, folder)
+
+
+def _metadata(inference: Any, path: Path) -> Metadata:
+    return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
+
+
+def _open_cpu(
+    ort: Any,
+    path: Path,
+    placement: Placement,
+    *,
+    optimize: bool = True,
+    model: bytes | None = None,
+) -> Any:
+    """Open a file on the CPU, or the model given in its place."""
+    if model is None:
+        check_location(path)
+    try:
+        options = _options(ort, placement)
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return _create(ort, model or path, [CPU], options)
+    except Exception as error:  # onnxruntime's own exception types are not public
+        if is_shortage(error):  # no picture has a part in it yet
+            raise MemoryShortage(f"{path.name}: too little memory to open it; {advice()}") from error
+        raise ModelError(
+            f"{path}: onnxruntime cannot open it ({one_line(error)}); {export_again(path.parent)}"
+        ) from None
+
+
+def _open_unoptimized(ort: Any, path: Path) -> Any:
+    """Open on the CPU in the quickest way, to read the metadata or to see whether the graph can be opened at all."""
+    return _open_cpu(ort, path, Placement(threads=1), optimize=False)
+
+
+def _open_graph(
+    ort: Any, path: Path, placement: Placement, extents: Mapping[str, int] | None, *, search: bool
+) -> tuple[Any, Placement]:
+    """Open a graph on a definite device; return it, and how it was placed in the end."""
+    if placement.device == "cpu":
+        return _open_cpu(ort, path, placement), placement
+    check_location(path)
+    check_device(placement.device)
+    preload_libraries(ort)
+    number = placement.device.partition(":")[2]
+    plain = placement.unrecorded()
+    if extents and placement.recorded:
+        if inference := _open_strictly(ort, path, placement, number, extents):
+            return inference, placement
+        if placement.cuda.graph:  # refused where a graph has loops, as those with regions have
+            tell_unrecorded(path.name)
+    if extents and (inference := _open_strictly(ort, path, plain, number, extents)):
+        return inference, plain
+    inference = _open_cuda(ort, path, plain, (CUDA, plain.cuda.provider(number, search=search)))
+    if extents:
+        warnings.warn(
+            f"{path.name}: onnxruntime runs parts of it on the CPU, which takes longer; please report it",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return inference, plain
+
+
+def tell_unrecorded(name: str) -> None:
+    """Warn that a graph runs without being recorded, which was asked for."""
+    warnings.warn(
+        f"{name}: cannot be recorded; runs without {option('cuda.graph', True)}", RuntimeWarning, stacklevel=3
+    )
+
+
+def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, extents: Mapping[str, int]) -> Any | None:
+    """Open for pictures of one size, so that every node runs on the device; return nothing where one does not.
+
+    Raises
+    ------
+    TransferError
+        When there is no room for the graph.
+    """
+    options = _options(ort, placement)
+    fix_extents(options, extents)
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    provider = (CUDA, placement.cuda.provider(number, search=True))
+    try:
+        return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
+    except Exception as error:  # onnxruntime's own exception types are not public
+        if is_shortage(error):
+            raise shortage(path.name, placement) from error
+        return None  # whatever it is, the next attempt tells
+
+
+def fix_extents(options: Any, extents: Mapping[str, int]) -> None:
+    """Make a session for pictures of one size: its graph's shapes are constants, and what follows from them is folded.
+
+    Parameters
+    ----------
+    options
+        onnxruntime's `SessionOptions`.
+    """
+    for name, extent in extents.items():
+        options.add_free_dimension_override_by_name(name, extent)
+
+
+def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any:
+    """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
+    device = placement.device
+    try:
+        inference = _create(ort, path, [provider, CPU], _options(ort, placement))
+    except Exception as error:  # onnxruntime's own exception types are not public
+        if is_shortage(error):
+            raise shortage(path.name, placement) from error
+        _open_unoptimized(ort, path)  # fails, and says so, where the graph is to blame and not the device
+        raise DeviceError(
+            f"device {device} does not work ({one_line(error)}); check the driver with nvidia-smi, or use "
+            f"{option('device', 'cpu')}"
+        ) from None
+    if CUDA not in inference.get_providers():
+        missing = missing_library(ort.__file__)
+        reason = f" ({missing})" if missing else ""
+        raise DeviceError(
+            f"device {device}: onnxruntime could not load CUDA and cuDNN{reason}; {packages.GPU}, or use "
+            f"{option('device', 'cpu')}"
+        )
+    return inference
+
+
+def _options(ort: Any, placement: Placement) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = FATAL
+    if threads := placement.threads or processors.default_threads():
+        options.intra_op_num_threads = threads
+    # Weights are allocated once: in the arena, which grows by powers of two, they would leave gaps.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without
+    # it the arena alone is smaller.
+    options.enable_mem_pattern = False
+    if placement.device != "cpu":
+        # Memory is shorter there. What is planned to be reused is held from one value's end to another's beginning; the
+        # arena does better. And nodes run in the order they are written in, as soon as they can: statistics of a map
+        # while it is there. (On a CPU both take more: results are not in place, and the arena is grown otherwise.)
+        options.enable_mem_reuse = False
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+    return options
+
+
+def _create(ort: Any, model: Path | bytes, providers: list[Any], options: Any) -> Any:
+    # Its own fall-back would print on standard output, and try the CPU with options that were meant for another device.
+    inference = ort.InferenceSession(
+        model if isinstance(model, bytes) else str(model),
+        options,
+        providers=providers,
+        enable_fallback=0,
+        disabled_optimizers=_IDLE_OPTIMIZERS if providers == [CPU] else (),
+    )
+    _trim()
+    return inference
+
+
+def _trim() -> None:
+    """Give freed memory back to the system, where the C library keeps it (glibc does).
+
+    Preparing the weights of a session leaves hundreds of megabytes free but unreturned.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, another system
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,178 @@
+"""Where and how graphs run: the device, the lowering, threads and memory."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from impasto import packages
+from impasto.runtime.engine.cuda import CUDA_DEFAULTS, CudaOptions
+from impasto.runtime.engine.library import CUDA, import_onnxruntime
+from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
+from impasto.runtime.machine import processors
+from impasto.runtime.machine.nvidia import check_gpu
+from impasto.runtime.model.folder import DIRECT, LOWERINGS, PRECISIONS, WINOGRAD
+from impasto.runtime.storage import codec
+from impasto.text import shown
+from impasto.wording import option
+
+T = TypeVar("T")
+
+_DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how graphs run.
+
+    Attributes
+    ----------
+    device
+        ``auto`` (CUDA where it really works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    lowering
+        ``auto`` (``winograd`` on a CPU, where it is about twice as fast; else ``direct``), or one of the two.
+    threads
+        Threads of the CPU; by default as many as `impasto.runtime.machine.processors` says.
+    low_memory
+        Give memory back after every evaluation, for more time: on a CPU less is needed, on CUDA it is only free between
+        evaluations.
+    cuda
+        What CUDA alone has to know.
+    precision
+        Of activations: ``fp32``, or ``fp16``, which takes less memory on a GPU. A CPU only gets slower.
+
+    Raises
+    ------
+    InputError
+        When the device, the lowering, the number of threads or the precision is none of these.
+    """
+
+    device: str = "auto"
+    lowering: str = "auto"
+    threads: int | None = None
+    low_memory: bool = False
+    cuda: CudaOptions = CUDA_DEFAULTS
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.cuda, CudaOptions):
+            raise InputError(f"cuda is {shown(self.cuda)}; expected {CudaOptions.__module__}.CudaOptions")
+        codec.check(self, called=option)
+        if not _DEVICE.fullmatch(self.device):
+            raise DeviceError(f"{option('device')} {self.device!r}: expected auto, cpu, cuda or cuda:N")
+        if self.lowering not in ("auto", *LOWERINGS):
+            raise ModelError(f"{option('lowering')} {self.lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"{option('threads')} is {self.threads}; expected 1 or more")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"{option('precision')} {self.precision!r}: expected {' or '.join(PRECISIONS)}")
+        if self.low_memory and self.cuda.graph:
+            graph, low_memory = option("cuda.graph", True), option("low_memory", True)
+            raise InputError(f"{graph}: needs the memory that {low_memory} gives back; leave one of the two out")
+        if self.precision != "fp32" and self.lowering == WINOGRAD:
+            precision, lowering = option("precision", self.precision), option("lowering", WINOGRAD)
+            raise ModelError(f"{precision}: not with {lowering}; leave one of the two out")
+
+    @property
+    def recorded(self) -> bool:
+        """Whether evaluations are to be recorded as a CUDA graph: that keeps its memory, and so needs it to stay."""
+        return self.device != "cpu" and not self.low_memory and self.cuda.recorded
+
+    def unrecorded(self) -> Placement:
+        """Return the same without recording."""
+        return replace(self, cuda=replace(self.cuda, graph=False))
+
+    @property
+    def layout(self) -> str:
+        """The lowering that is used, ``auto`` settled for the device it runs on."""
+        fastest = WINOGRAD if self.device == "cpu" and self.precision == "fp32" else DIRECT
+        return fastest if self.lowering == "auto" else self.lowering
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse more threads than there are processors: they would wait for one another.
+
+    Raises
+    ------
+    InputError
+        When there are more.
+    """
+    most = processors.installed()
+    if threads is not None and threads > most:
+        raise InputError(f"{option('threads')} is {threads}; expected 1 to {most}, as many as there are processors")
+
+
+def check_device(device: str) -> None:
+    """Refuse CUDA where this onnxruntime is not made for it, or there is no such GPU.
+
+    The rest, whether CUDA and cuDNN load for instance, shows when a graph is opened. Asking the driver for its GPUs is
+    the first use of CUDA in a process: what is to be forked into others, and use CUDA there, must be forked before.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing, or the device is one of CUDA's and cannot be had.
+    """
+    ort = import_onnxruntime()
+    available = ort.get_available_providers()
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return
+    try:  # even if it is not made for it: without a GPU, another onnxruntime would be no help
+        check_gpu(int(number or 0), str(getattr(ort, "cuda_version", "")))
+    except DeviceError as error:
+        raise DeviceError(f"device {device}: {error}") from None
+    if CUDA not in available:
+        raise DeviceError(
+            f"device {device}: this onnxruntime has no CUDA provider (it has {', '.join(available)}); "
+            f"{packages.NEITHER}, then {packages.GPU}"
+        )
+
+
+def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
+    """Call `work` with a placement whose device is definite: for ``auto``, CUDA where all of it works, else the CPU.
+
+    A picture that is too large for CUDA does not go to the CPU: that could take hours, and more memory than there is.
+
+    Raises
+    ------
+    DeviceError
+        When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
+    InputError
+        When more threads are asked for than there are processors.
+    MemoryShortage
+        When `work` finds too little memory.
+    """
+    check_threads(placement.threads)
+    if placement.device == "auto" and CUDA in import_onnxruntime().get_available_providers():
+        try:
+            return work(replace(placement, device="cuda:0"))
+        except MemoryShortage:
+            raise
+        except (DeviceError, TransferError) as error:
+            warnings.warn(f"{error}; using the CPU", RuntimeWarning, stacklevel=3)
+    device = {"auto": "cpu", "cuda": "cuda:0"}.get(placement.device, placement.device)
+    return work(replace(placement, device=device))
+
+
+def foreseen(placement: Placement) -> Placement:
+    """Return a placement with a definite device and lowering, as far as they can be told before a graph is opened.
+
+    Raises
+    ------
+    DeviceError
+        When the device is ``auto`` and onnxruntime is missing.
+    """
+    device = "cuda:0" if placement.device in ("auto", "cuda") else placement.device
+    if placement.device == "auto":
+        if CUDA not in import_onnxruntime().get_available_providers():
+            device = "cpu"  # the driver is not even asked: see `check_device`
+        try:
+            check_device(device)
+        except DeviceError:
+            device = "cpu"
+    placement = replace(placement, device=device)
+    return replace(placement, lowering=placement.layout)
