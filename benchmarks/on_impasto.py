@@ -54,7 +54,7 @@ def prepare(job: Job) -> Prepared:
         seconds: list[float] = []
         more: dict[str, Any] = {}
         if job.variant == "lbfgs-device":
-            resident = objective.resident()
+            resident = objective.evaluator.resident()
             more = {"optimizer": "lbfgs-device", "resident": Timed(resident, seconds, resident.algebra)}
         found = minimize(
             Timed(objective.evaluate, seconds),

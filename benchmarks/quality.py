@@ -34,7 +34,9 @@ from impasto.runtime.pictures.photographs import read_picture
 from impasto.runtime.pictures.planes import fit_style, resize
 from impasto.runtime.plan.plan import schedule
 from impasto.runtime.plan.recipe import load_recipe
-from impasto.runtime.run.transfer import Callback, Transfer, prepare
+from impasto.runtime.run.prepare import prepare
+from impasto.runtime.run.state import Callback
+from impasto.runtime.run.transfer import Transfer
 
 WORK = ROOT / ".bench"
 

@@ -21,7 +21,7 @@ from impasto.runtime.signatures import explained
 Notify = Callable[[str], None]
 
 
-@explained
+@explained()
 def ensure(
     model: str | Path | None = None,
     recipe: str = DEFAULT_RECIPE,

@@ -19,7 +19,9 @@ from impasto.runtime.errors import (
     WeightsError,
 )
 from impasto.runtime.optimize.minimize import StopOptimization
-from impasto.runtime.run.transfer import Result, Step, stylize
+from impasto.runtime.run.prepare import stylize
+from impasto.runtime.run.result import Result
+from impasto.runtime.run.state import Step
 
 __all__ = [
     "DeviceError",

@@ -1,12 +1,17 @@
-"""What the functions for users say of their parameters: in their documentation, and when one does not exist."""
+"""What the functions for users say of their parameters: in their documentation, and when one does not exist.
+
+Their many options are named, typed and described once, by a `TypedDict`: a function takes them as
+``**options: Unpack[...]``.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import re
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ParamSpec, TypeVar
 
 from impasto.runtime.errors import OptionError
 from impasto.text import nearest, shown
@@ -18,35 +23,82 @@ R = TypeVar("R")
 _LONGEST_DEFAULT = 20
 
 
-def explained(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that refuses calls with an `OptionError`, and whose docstring has types and defaults.
+def explained(
+    *options: type[Any],
+    defaults: Mapping[str, object] = MappingProxyType({}),
+    like: Callable[..., object] | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator of functions for users.
 
-    The docstring is numpydoc's; the types and defaults are those of the signature, and stand nowhere else.
+    The function then refuses calls with an `OptionError`. Its signature names every option that it takes as
+    ``**options``. Its docstring, which is numpydoc's, describes them, and has type and default of each parameter.
+
+    Parameters
+    ----------
+    options
+        Each a `TypedDict`, whose docstring has a section of attributes.
+    defaults
+        Of the options, where they are not None.
+    like
+        A function of the same parameters, whose docstring describes them.
     """
-    signature = inspect.signature(function)
 
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise OptionError(_why(function.__qualname__, signature, error, kwargs)) from None
-        return function(*args, **kwargs)
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = _with_options(inspect.signature(function), options, defaults)
 
-    call.__doc__ = documented(function.__doc__ or "", signature)
-    return call
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise OptionError(_why(function.__qualname__, signature, error, kwargs)) from None
+            return function(*args, **kwargs)
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        doc = inspect.cleandoc(function.__doc__ or "")
+        if like:
+            summary, rest = doc.split("\n\n", 1)
+            call.__doc__ = "\n\n".join([summary, section(like.__doc__ or "", "Parameters"), rest])
+        else:
+            call.__doc__ = documented(doc, options, signature)
+        return call
+
+    return decorate
 
 
-def documented(doc: str, signature: inspect.Signature) -> str:
-    """Return a docstring with type and default beside the name of each parameter, where it has the name alone."""
-    lines = [_with_type(line, signature) for line in inspect.cleandoc(doc).splitlines()]
-    return "\n".join(lines)
+def documented(doc: str, options: Sequence[type[Any]], signature: inspect.Signature) -> str:
+    """Return a docstring with all options among its parameters, and type and default beside the name of each."""
+    text = inspect.cleandoc(doc)
+    if own := section(text, "Parameters"):
+        attributes = (section(kind.__doc__ or "", "Attributes").split("\n", 2)[2] for kind in options)
+        text = text.replace(own, "\n".join([own, *attributes]))
+    return "\n".join(_with_type(line, signature) for line in text.splitlines())
 
 
 def section(doc: str, title: str) -> str:
     """Return the text of a section of a docstring, its title included."""
-    found = re.search(rf"^{title}\n-+\n.*?(?=\n\n\w+\n-+\n|\Z)", inspect.cleandoc(doc), re.DOTALL | re.MULTILINE)
-    return found.group(0) if found else ""
+    match = re.search(rf"^{title}\n-+\n.*?(?=\n\n\w+\n-+\n|\Z)", inspect.cleandoc(doc), re.DOTALL | re.MULTILINE)
+    return match.group(0) if match else ""
+
+
+def _with_options(
+    signature: inspect.Signature, options: Sequence[type[Any]], defaults: Mapping[str, object]
+) -> inspect.Signature:
+    """Return a signature with every option in place of ``**options``."""
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    types: dict[str, Any] = {}
+    for kind in options:
+        types |= kind.__annotations__
+    more = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(name),
+            annotation=getattr(type_, "__forward_arg__", type_),
+        )
+        for name, type_ in types.items()
+    ]
+    return signature.replace(parameters=[*own, *more])
 
 
 def _with_type(line: str, signature: inspect.Signature) -> str:
@@ -56,8 +108,8 @@ def _with_type(line: str, signature: inspect.Signature) -> str:
     annotation = parameter.annotation
     type_ = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     default = "" if parameter.default is inspect.Parameter.empty else repr(parameter.default)
-    told = f", default {default}" if 0 < len(default) <= _LONGEST_DEFAULT else ""
-    return f"{line} : {type_}{told}"
+    addition = f", default {default}" if 0 < len(default) <= _LONGEST_DEFAULT else ""
+    return f"{line} : {type_}{addition}"
 
 
 def _why(name: str, signature: inspect.Signature, error: TypeError, given: dict[str, object]) -> str:

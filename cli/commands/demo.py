@@ -53,15 +53,15 @@ def demo(
     from impasto.cli.drawing.samples import draw_content, draw_style
     from impasto.export import ensure
     from impasto.runtime.pictures import planes
-    from impasto.runtime.run import transfer
     from impasto.runtime.run.idle import idle_options
+    from impasto.runtime.run.prepare import prepare
 
     content, style = draw_content(), draw_style()
     size = size or str(max(content.size))
     _check_wishes(device, threads, size, (content, style), oversize=oversize)
     made = _check_output(output, force)
     with unfinished.undone(lambda: _remove(made)):
-        wanted = transfer.prepare(
+        wanted = prepare(
             content,
             [style],
             model=ensure(model, DEFAULT_RECIPE, notify=say),
@@ -81,7 +81,7 @@ def demo(
         def keep(result: Result) -> None:
             write(planes.triptych(content, [style], result.image), output, replace=force)
 
-        _, interrupted = transfer_with_progress(work, keep, estimate)
+        _, interrupted = transfer_with_progress(work, keep, estimate, wanted.plan)
     print(output)
     if interrupted:
         raise typer.Exit(1)

@@ -149,7 +149,7 @@ def rerun(
         transfer.callback = keeper.watch(report)
         return transfer.run()
 
-    result, interrupted = transfer_with_progress(work, keeper.keep, estimate)
+    result, interrupted = transfer_with_progress(work, keeper.keep, estimate, transfer.plan)
     teach(transfer, result)
     identical = not interrupted and _compare(made, result.image, picture)
     if json:

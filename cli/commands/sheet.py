@@ -109,7 +109,7 @@ def sheet(
     from impasto.cli.job.estimating import announce
     from impasto.runtime.model.default import find_model
     from impasto.runtime.pictures import places
-    from impasto.runtime.run import transfer
+    from impasto.runtime.run import prepare
     from impasto.runtime.run.estimate import most_memory
     from impasto.runtime.run.idle import idle_options
 
@@ -122,7 +122,7 @@ def sheet(
         names = _recipes(recipe or [DEFAULT_RECIPE], used)
 
         def draft(photograph: _Named, painting: _Named, name: str) -> Transfer:
-            return transfer.draft(
+            return prepare.draft(
                 photograph.picture,
                 [painting.picture],
                 model=used,

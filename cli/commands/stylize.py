@@ -251,7 +251,7 @@ def stylize(
     from impasto.runtime.model.default import find_model
     from impasto.runtime.pictures.photographs import Photograph
     from impasto.runtime.run.idle import idle_options
-    from impasto.runtime.run.transfer import draft
+    from impasto.runtime.run.prepare import draft
 
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
     start = None if init in INITS else init
@@ -293,9 +293,9 @@ def stylize(
         time_limit=time_limit,
     )
     add_missing(folder, [recipe], say)  # once everything else holds
-    if transfer.regions:
-        say(str(transfer.regions))
-    keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.photograph)
+    if transfer.material.regions:
+        say(str(transfer.material.regions))
+    keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.material.photograph)
     made, before = (keeper.position.made, keeper.position.seconds) if keeper.position else ((), 0.0)
     estimate = announce(transfer, oversize=oversize, made=made, spent=before)
     warn_of_idle(idle_options(transfer, stages) | wishes.idle_options(transfer.plan.evaluations))
@@ -304,7 +304,7 @@ def stylize(
         transfer.callback = keeper.watch(report)
         return transfer.run(keeper.position)
 
-    result, interrupted = transfer_with_progress(work, keeper.keep, estimate, before)
+    result, interrupted = transfer_with_progress(work, keeper.keep, estimate, transfer.plan, before)
     teach(transfer, result)
     if advice := faster_next_time(result):
         say(advice)

@@ -12,7 +12,8 @@ from impasto.cli.terminal.messages import say
 
 if TYPE_CHECKING:
     from impasto.runtime.run.estimate import Estimate
-    from impasto.runtime.run.transfer import Result, Transfer
+    from impasto.runtime.run.result import Result
+    from impasto.runtime.run.transfer import Transfer
 
 #: The environment variable that names another file for this machine's timings than the one in the user's cache.
 TIMINGS = "IMPASTO_TIMINGS"

@@ -24,7 +24,9 @@ from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints
 from impasto.runtime.run.record import Origin, Record
-from impasto.runtime.run.transfer import OUT_OF_TIME, Callback, Position, Result, Step, Transfer
+from impasto.runtime.run.result import Result
+from impasto.runtime.run.state import Callback, Ending, State, Step
+from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import PREVIEW, SAVED, Log, Preview, Saves, together
 from impasto.runtime.storage import files
 
@@ -192,10 +194,10 @@ class Keeper:
         """
         self._wishes, self._transfer, self._origin, self._like = wishes, transfer, origin, like
         self._earlier = earlier
-        self.position: Position | None = None
+        self.position: State | None = None
         if earlier and wishes.checkpoint:
             earlier.check(transfer, origin, wishes.checkpoint)
-            self.position = earlier.position
+            self.position = earlier.state
         self.taken: list[NameTaken] = []
         self._placed: dict[Place, Place] = {}
         self._saves = self._checked_saves()
@@ -277,9 +279,9 @@ class Keeper:
         try:
             self._write(result.image, wishes.output, self._like, self._text(result.image))
             if wishes.triptych:
-                like = self._like or Photograph(transfer.content)
-                shown = like.over_white(transfer.content), like.over_white(result.image)
-                self._write(planes.triptych(shown[0], transfer.paintings, shown[1]), wishes.triptych)
+                like = self._like or Photograph(transfer.material.content)
+                shown = like.over_white(transfer.material.content), like.over_white(result.image)
+                self._write(planes.triptych(shown[0], transfer.material.paintings, shown[1]), wishes.triptych)
         except SaveError:
             if checkpoints and saved:
                 say(f"nothing is lost: {places.name(checkpoints.path)} has it all for --resume")
@@ -289,7 +291,7 @@ class Keeper:
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            timed_out = result.reason.startswith(OUT_OF_TIME)  # all parts' time counts: the same would end at once
+            timed_out = result.ending is Ending.TIME_OVER  # all parts' time counts: the same would end at once
             how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
             say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
 
@@ -326,7 +328,7 @@ class Keeper:
             "output": self._name(wishes.output),
             "triptych": self._name(wishes.triptych),
             "log": self._name(wishes.log),
-            "resumed": list(self._transfer.resumed),
+            "resumed": list(self._transfer.state.resumed),
         }
 
     def _name(self, place: Place | None) -> str | None:
@@ -336,7 +338,7 @@ class Keeper:
 
 def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
     """Say where a transfer goes on, and what is not as it was."""
-    position, plan = earlier.position, earlier.plan
+    position, plan = earlier.state, earlier.plan
     done, stages = sum(position.made), len(plan.stages)
     stage = f", stage {len(position.made)} of {stages}" if stages > 1 else ""
     anew = "" if plan.optimizer == "adam" or position.reason else "; L-BFGS learns the curvature anew"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from impasto.runtime import Result, Step
     from impasto.runtime.pictures.photographs import Photograph
     from impasto.runtime.pictures.places import Place
+    from impasto.runtime.plan.plan import Plan
     from impasto.runtime.run.estimate import Estimate
 
 
@@ -24,6 +25,7 @@ def transfer_with_progress(
     work: Callable[[Callable[[Step], None]], Result],
     keep: Callable[[Result], None],
     estimate: Estimate,
+    plan: Plan,
     before: float = 0.0,
 ) -> tuple[Result, bool]:
     """Run a transfer with progress on standard error, and keep its result, which a first signal does not prevent.
@@ -36,6 +38,8 @@ def transfer_with_progress(
         Writes the result.
     estimate
         What was said that it will take.
+    plan
+        What is done.
     before
         Seconds that it took before, where it goes on.
 
@@ -47,7 +51,7 @@ def transfer_with_progress(
     from impasto.cli.terminal.interrupt import Check, run_interruptibly
     from impasto.cli.terminal.progress import Progress
 
-    progress = Progress(None if estimate.seconds is None else before + estimate.seconds)
+    progress = Progress(plan, None if estimate.seconds is None else before + estimate.seconds)
 
     def watched(check: Check) -> Result:
         def report(step: Step) -> None:

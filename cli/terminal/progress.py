@@ -12,6 +12,7 @@ from impasto.figures import clock, roughly
 
 if TYPE_CHECKING:
     from impasto.runtime import Step
+    from impasto.runtime.plan.plan import Plan
 
 #: About so many plain lines are written in all.
 _LINES = 40
@@ -28,18 +29,20 @@ class Progress:
 
     Parameters
     ----------
+    plan
+        What is done.
     expected
         The seconds that the transfer was said to take, in all; None where nothing was said.
     """
 
-    def __init__(self, expected: float | None = None) -> None:
+    def __init__(self, plan: Plan, expected: float | None = None) -> None:
         from impasto.runtime.run.budget import Clock
 
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
         self._next_line, self._expected = 1, expected
-        self._clock = Clock()
+        self._clock = Clock(plan)
 
     def __enter__(self) -> Progress:
         if is_live():

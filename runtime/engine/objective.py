@@ -1,52 +1,30 @@
-"""The objective: an exported graph with its targets and weights in place, as a function picture -> loss, gradient."""
+"""The objective: the loss of a picture as users call it, picture -> loss, gradient."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.defaults import DEFAULT_RECIPE
-from impasto.runtime.engine.cuda import CUDA_DEFAULTS, CudaOptions
-from impasto.runtime.engine.opening import open_session, tell_unrecorded
-from impasto.runtime.engine.placement import Placement, on_device
-from impasto.runtime.engine.session import DeviceArray, Session, download_number
-from impasto.runtime.errors import InputError, PictureError, TransferError
+from impasto.runtime.engine.engine import ENGINE
+from impasto.runtime.engine.evaluator import SessionEvaluator
+from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.references import References
+from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
-from impasto.runtime.model.folder import (
-    GUIDED_STATISTICS,
-    PRECISIONS,
-    STATISTICS,
-    WINOGRAD,
-    Metadata,
-    ModelFolder,
-    extents,
-    kind_for,
-)
-from impasto.runtime.optimize.lbfgs import Algebra, Resident
-from impasto.runtime.pictures.masks import Mask, Regions
+from impasto.runtime.model.folder import WINOGRAD, ModelFolder
+from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.photographs import Picture
 from impasto.runtime.pictures.planes import Planes, as_styles, measured_planes, to_planes
 from impasto.runtime.plan.plan import normalized_blend
-from impasto.runtime.plan.recipe import Recipe
-from impasto.runtime.plan.terms import (
-    GRADIENT,
-    GUIDES,
-    IMAGE,
-    LOSS,
-    content_term,
-    effective_weights,
-    style_term,
-    target_of,
-    weight_of,
-)
 from impasto.runtime.signatures import explained
 from impasto.wording import option
-
-Targets = dict[str, NDArray[np.float32]]
 
 
 class Objective:
@@ -54,6 +32,8 @@ class Objective:
 
     Attributes
     ----------
+    evaluator
+        What computes them.
     recipe
         The recipe in force, with the weights the caller has set.
     shape
@@ -66,27 +46,14 @@ class Objective:
         Where it runs: ``cpu`` or ``cuda:N``.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        recipe: Recipe,
-        shape: tuple[int, int],
-        feeds: Mapping[str, NDArray[np.float32]],
-    ) -> None:
-        self._session = session
-        # On the device, all in one place for good: what is fed beside the picture, and what the graph makes of it.
-        self._graph = session.bind(feeds)
-        self._numbers = {name: session.allocate(()) for name in session.outputs if name != GRADIENT}
-        self._image, self._gradient = (session.allocate((1, 3, *shape)) for _ in range(2))
-        self._landing = session.landing((1, 3, *shape))
-        self.recipe = recipe
-        self.shape = shape
+    def __init__(self, evaluator: SessionEvaluator) -> None:
+        self.evaluator = evaluator
+        self.recipe, self.shape = evaluator.recipe, evaluator.shape
+        self.metadata, self.device = evaluator.metadata, evaluator.device
         self.terms: dict[str, float] = {}
-        self.metadata: Metadata = session.metadata
-        self.device: str = session.device
 
     @classmethod
-    @explained
+    @explained(ObjectiveOptions, defaults=defaults_of(Placement))
     def open(
         cls,
         model: str | Path | None = None,
@@ -94,18 +61,7 @@ class Objective:
         *,
         content: Picture,
         styles: Picture | Sequence[Picture],
-        style_blend: Sequence[float] | None = None,
-        content_mask: Mask | None = None,
-        style_masks: Mask | Sequence[Mask] | None = None,
-        device: str = "auto",
-        lowering: str = "auto",
-        threads: int | None = None,
-        low_memory: bool = False,
-        cuda: CudaOptions = CUDA_DEFAULTS,
-        precision: str = "fp32",
-        content_weight: float | None = None,
-        style_weight: float | None = None,
-        tv_weight: float | None = None,
+        **options: Unpack[ObjectiveOptions],
     ) -> Objective:
         """Open a model folder's recipe and measure the targets.
 
@@ -121,31 +77,6 @@ class Objective:
         styles
             One style picture or several, of any size; the targets of several are averaged. What is transparent in them
             is white.
-        style_blend
-            The weight of each style in that average; equal ones by default.
-        content_mask
-            A label picture, stretched over the content: what has the same colour in it and in a style's mask is the
-            same region, and takes its style from there. See `impasto.runtime.pictures.masks`.
-        style_masks
-            A label picture of each style.
-        device
-            Where it runs; see `impasto.runtime.engine.placement.Placement`, for all up to `precision`.
-        lowering
-            The form of the graphs.
-        threads
-            Of the processor.
-        low_memory
-            Whether memory is given back after every evaluation.
-        cuda
-            How CUDA is used.
-        precision
-            ``"fp32"``, or ``"fp16"`` on a GPU.
-        content_weight
-            Instead of the recipe's own weight, in the recipe's convention.
-        style_weight
-            Likewise.
-        tv_weight
-            Likewise, of the total variation.
 
         Raises
         ------
@@ -154,48 +85,17 @@ class Objective:
         TransferError
             When measuring the targets fails; or, on CUDA, a first evaluation.
         """
-        paintings = as_styles(styles)
-        content_planes = measured_planes(content, "content")
-        style_planes = [measured_planes(style, f"style {k}", over_white=True) for k, style in enumerate(paintings, 1)]
-        blend = normalized_blend(style_blend, len(paintings))
-        regions = Regions.match(content_mask, style_masks, len(paintings))
+        placement, paintings = placement_of(options), as_styles(styles)
+        references = References(
+            measured_planes(content, "content"),
+            tuple(measured_planes(style, f"style {k}", over_white=True) for k, style in enumerate(paintings, 1)),
+            normalized_blend(options.get("style_blend"), len(paintings)),
+            Regions.match(options.get("content_mask"), options.get("style_masks"), len(paintings)),
+        )
         folder = ModelFolder.open(find_model(model))
-        height, width = content_planes.shape[2:]
-
-        def measure_and_open(placement: Placement) -> Objective:
-            """Open one graph after the other: the first has given its memory back by then."""
-            plain, guided = PRECISIONS[placement.precision]
-            kinds = (GUIDED_STATISTICS, guided) if regions else (STATISTICS, plain)
-            # A content target is laid out as the objective has its activations: both are for the content's size.
-            measured, minimized = (kind_for(kind, placement.layout, height, width) for kind in kinds)
-            statistics = open_session(folder, recipe, measured, placement)
-            fixed = _measure(statistics, content_planes, style_planes, blend, regions)
-            del statistics
-            if regions:
-                fixed[GUIDES] = regions.content_guides(width, height)
-            found = extents(height, width, len(regions.content.colors) if regions else None)
-
-            def open_one(at: Placement) -> Objective:
-                session = open_session(folder, recipe, minimized, at, found)
-                chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
-                return cls(session, chosen, (height, width), {**fixed, **_weights(session, chosen, height, width)})
-
-            return _tried_out(open_one, placement, content_planes)
-
-        where = Placement(device, lowering, threads, low_memory, cuda, precision)
-        objective = on_device(where, measure_and_open)
-        if precision == "fp16" and objective.device == "cpu":
-            told = f"{option('precision', precision)}: on a CPU it only takes longer; leave it out"
-            warnings.warn(told, RuntimeWarning, stacklevel=3)
-        if lowering == WINOGRAD and objective.device != "cpu":
-            told = f"{option('lowering', lowering)}: is made for CPUs, and some of it runs on one; leave it out"
-            warnings.warn(told, RuntimeWarning, stacklevel=3)
-        if objective.metadata.random_weights:
-            warnings.warn(
-                f"model {folder.path} has random weights: good for tests, useless for pictures",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        objective = cls(ENGINE.evaluator(folder, recipe, references, placement, weights_of(options)))
+        for warning in unwise(objective.evaluator, placement):
+            warnings.warn(warning, RuntimeWarning, stacklevel=3)
         return objective
 
     def __call__(self, image: NDArray[np.floating] | Picture) -> tuple[float, NDArray[np.float32]]:
@@ -224,114 +124,25 @@ class Objective:
             return measured_planes(image, "image")
         planes = to_planes(image, "image")
         if not self.terms and 0 < planes.max() <= 1:  # asked once: an optimiser may come by such a picture
-            told = "image: its levels are of 0..1, where 255 is white; multiply it by 255"
-            warnings.warn(told, RuntimeWarning, stacklevel=3)
+            warning = "image: its levels are of 0..1, where 255 is white; multiply it by 255"
+            warnings.warn(warning, RuntimeWarning, stacklevel=3)
         return planes
 
     def evaluate(self, planes: Planes) -> tuple[float, Planes]:
         """Return loss and gradient of a picture as the graph takes it, float32 [1, 3, H, W]; nothing is checked."""
-        self._image.update_inplace(np.ascontiguousarray(planes))
-        return self._evaluate(self._image, self._gradient), self._landing.fetch(self._gradient)
-
-    def _evaluate(self, image: DeviceArray, gradient: DeviceArray) -> float:
-        """Return the loss of a picture on the device, and write its gradient where the second array is."""
-        self._graph.run({IMAGE: image}, {**self._numbers, GRADIENT: gradient})
-        self.terms = {name: download_number(number) for name, number in self._numbers.items()}
-        return self.terms.pop(LOSS)
-
-    def resident(self) -> Resident:
-        """Return the objective as a function of pictures on its device, whose gradients stay there.
-
-        Raises
-        ------
-        InputError
-            When the model lacks the graphs that an optimiser on the device needs; or when evaluations are recorded,
-            see `CudaOptions.graph`, which ties them to one picture's place.
-        """
-        if self._session.placement.recorded:
-            raise InputError("objective: its evaluations are recorded; open it with CudaOptions(graph=False)")
-        return _Resident(self._evaluate, Algebra.open(self._session.folder, self._session.placement))
+        loss, self.terms, gradient = self.evaluator.evaluate(planes)
+        return loss, gradient
 
 
-def _tried_out(open_one: Callable[[Placement], Objective], placement: Placement, planes: Planes) -> Objective:
-    """Return an objective that has been evaluated, where opening alone does not tell whether that can be done.
-
-    On CUDA it is the first evaluation that takes the memory, loads the kernels and is recorded. What cannot be recorded
-    is opened again without.
-
-    Raises
-    ------
-    TransferError
-        When it cannot be evaluated either way.
-    """
-    objective = open_one(placement)
-    if placement.device == "cpu":
-        return objective
-    try:
-        return _evaluated(objective, planes)
-    except TransferError:
-        if not objective._session.placement.recorded:
-            raise
-    del objective  # its memory is wanted again
-    objective = _evaluated(open_one(placement.unrecorded()), planes)
-    if placement.cuda.graph:
-        tell_unrecorded(objective._session.name)
-    return objective
-
-
-def _evaluated(objective: Objective, planes: Planes) -> Objective:
-    objective.evaluate(planes)
-    objective.terms = {}  # as it is before anybody's first call
-    return objective
-
-
-def _weights(session: Session, recipe: Recipe, height: int, width: int) -> Targets:
-    """Return the weights of a recipe's terms as a graph takes them, for a picture of height x width pixels."""
-    effective = effective_weights(recipe, session.metadata.sizes(height, width), height, width)
-    with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
-        return {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
-
-
-class _Resident:
-    """An objective for an optimiser on the same device."""
-
-    def __init__(self, evaluate: Callable[[DeviceArray, DeviceArray], float], algebra: Algebra) -> None:
-        self._evaluate, self.algebra = evaluate, algebra
-
-    def __call__(self, point: DeviceArray, gradient: DeviceArray) -> float:
-        return self._evaluate(point, gradient)
-
-
-def _measure(
-    session: Session, content: Planes, styles: Sequence[Planes], blend: Sequence[float], regions: Regions | None
-) -> Targets:
-    """Return the targets of the content picture and the average targets of the styles, by a statistics graph.
-
-    With regions, there is a target for each: the average over the styles that have it.
-    """
-    recipe = session.metadata.recipe
-    content_targets = [target_of(content_term(name)) for name in recipe.content.layers]
-    style_targets = [target_of(style_term(name)) for name in recipe.style.layers]
-    shares, guides = np.array(blend, np.float64), [dict[str, Planes]() for _ in styles]
-    if regions:
-        made = [regions.style_guides(k, style.shape[3], style.shape[2]) for k, style in enumerate(styles)]
-        deepest = max(layer.level for layer in session.metadata.layers if layer.name in recipe.style.layers)
-        shares, guides = regions.blend(blend, made, deepest), [{GUIDES: guide} for guide in made]
-    # What the graph measures of the content's style, if anything, is not wanted: one region is the least work.
-    anywhere = {GUIDES: np.ones((1, 1, *content.shape[2:]), np.float32)} if regions else {}
-    measured = session.run({IMAGE: content, **anywhere}, content_targets)
-    targets = {name: value.copy() for name, value in measured.items()}  # the session's memory is not to be kept
-    measurements = [
-        session.run({IMAGE: style, **guide}, style_targets) for style, guide in zip(styles, guides, strict=True)
-    ]
-    for name in style_targets:
-        targets[name] = _average([m[name] for m in measurements], shares)
-    return targets
-
-
-def _average(values: Sequence[NDArray[np.float32]], shares: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the sum of values, one for each style, times shares, [styles] or, by region, [styles, R]."""
-    stacked = np.stack(values)
-    weights = shares.reshape(shares.shape + (1,) * (stacked.ndim - shares.ndim))
-    average: NDArray[np.float32] = (weights * stacked).sum(0).astype(np.float32)
-    return average
+def unwise(evaluator: SessionEvaluator, placement: Placement) -> list[str]:
+    """Return the warnings that are due where an evaluator does what was asked for, and does no good."""
+    warnings_: list[str] = []
+    if placement.precision == "fp16" and evaluator.device == "cpu":
+        warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
+    if placement.lowering == WINOGRAD and evaluator.device != "cpu":
+        lowering = option("lowering", placement.lowering)
+        warnings_.append(f"{lowering}: is made for CPUs, and some of it runs on one; leave it out")
+    if evaluator.metadata.random_weights:
+        folder = evaluator.session.folder.path
+        warnings_.append(f"model {folder} has random weights: good for tests, useless for pictures")
+    return warnings_

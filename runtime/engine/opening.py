@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -108,6 +109,12 @@ def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool
 def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
     """Return what a graph says of itself, as fast as onnxruntime can load it."""
     path = folder.graph(recipe, kind)
+    return _read_metadata(path, folder.identity(path))
+
+
+@functools.lru_cache(maxsize=256)
+def _read_metadata(path: Path, identity: tuple[int, ...]) -> Metadata:
+    """Return the metadata of a graph; `identity` is that of its file, which may be written anew."""
     return _metadata(_open_unoptimized(import_onnxruntime(), path), path)
 
 

@@ -303,6 +303,11 @@ class ModelFolder:
             )
         return path
 
+    def identity(self, graph: Path) -> tuple[int, ...]:
+        """Return what changes when a graph or the weights are written anew."""
+        stats = [path.stat() for path in (graph, self.path / WEIGHTS_FILE)]
+        return tuple(number for stat in stats for number in (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
     def check_weights(self, metadata: Metadata) -> None:
         """Refuse a weights file of another length than the graph was exported over.
 

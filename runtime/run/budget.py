@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from impasto.runtime.plan.plan import Stage
+from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run.timings import FORWARD
 
 if TYPE_CHECKING:
-    from impasto.runtime.run.transfer import Step
+    from impasto.runtime.run.state import Step
 
 #: A stage starts from the picture of the one before, enlarged. With fewer evaluations than these it hardly changes it,
 #: and opening its graphs takes as long.
@@ -141,8 +141,8 @@ class Clock:
     Later stages are slower: see `Rate`. A time limit is never exceeded.
     """
 
-    def __init__(self) -> None:
-        self._rate = Rate()
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._rate = plan, Rate()
 
     @staticmethod
     def is_sure(step: Step) -> bool:
@@ -151,11 +151,11 @@ class Clock:
 
     def left(self, step: Step) -> float | None:
         """Return the seconds that are left after an evaluation; None where there is nothing to tell by."""
-        plan, pixels = step.transfer.plan, step.width * step.height
+        plan, pixels = self._plan, step.width * step.height
         self._rate.note(step.stage, step.evaluation, pixels, step.seconds)
         if self._rate.value is None:
             return None
-        work = (plan.stages[step.stage - 1].evaluations - step.transfer.made[step.stage - 1]) * pixels
+        work = (plan.stages[step.stage - 1].evaluations - step.of_stage) * pixels
         work += sum(stage.evaluations * stage.width * stage.height for stage in plan.stages[step.stage :])
         seconds = self._rate.value * work
         return seconds if plan.time_limit is None else max(0.0, min(seconds, plan.time_limit - step.seconds))

@@ -27,7 +27,8 @@ from impasto.runtime.pictures import places
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run.pace import Pace
 from impasto.runtime.run.record import Origin
-from impasto.runtime.run.transfer import Position, Step, Transfer
+from impasto.runtime.run.state import State, Step
+from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import Log, Watcher
 from impasto.runtime.storage import codec, npz
 from impasto.runtime.storage.files import Own
@@ -64,7 +65,7 @@ class LogPosition:
 
 @dataclass(frozen=True)
 class _Standing:
-    """What of a `Position` is not in arrays; Adam's steps are 0 with L-BFGS, and `scale` is its own."""
+    """What of a `State` is not in arrays; Adam's steps are 0 with L-BFGS, and `scale` is its own."""
 
     made: tuple[int, ...]
     loss: float
@@ -121,7 +122,7 @@ class Checkpoint:
     ----------
     plan, origin
         What is to be done, and with what.
-    position
+    state
         How much of it is.
     log
         The log that was being written, if there was one.
@@ -132,13 +133,13 @@ class Checkpoint:
 
     plan: Plan
     origin: Origin
-    position: Position
+    state: State
     log: LogPosition | None = None
     written: dict[str, str] | None = None
 
     def to_bytes(self) -> bytes:
         """Return what the file holds; `from_bytes` reads it back."""
-        p = self.position
+        p = self.state
         standing = _Standing(
             made=p.made, loss=p.loss, terms=p.terms, seconds=p.seconds, resumed=p.resumed,
             steps=p.adam.steps if p.adam else 0, reason=p.reason, device=p.device, lowering=p.lowering,
@@ -189,8 +190,7 @@ class Checkpoint:
         steps, scale = values.pop("steps"), values.pop("scale")
         if steps:
             values["adam"] = Adam(steps, arrays["next"], arrays["mean"], arrays["square"], scale)
-        position = Position(**values)
-        return cls(about.plan, about.origin, position, about.log, dict(about.written))
+        return cls(about.plan, about.origin, State(**values), about.log, dict(about.written))
 
     @classmethod
     def read(cls, path: str | Path) -> Checkpoint:
@@ -332,7 +332,7 @@ class Checkpoints(Watcher):
 
     def see(self, step: Step) -> None:
         """Write the checkpoint, if it is time, and there is anything to go on from."""
-        if self._transfer.has_picture and self._pace.is_due():
+        if self._transfer.state.has_picture and self._pace.is_due():
             self._write()
 
     def _after_stage(self) -> None:
@@ -345,7 +345,7 @@ class Checkpoints(Watcher):
     def _write(self) -> None:
         began = time.monotonic()
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
-        checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.position(), log, self.written)
+        checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.state.kept(), log, self.written)
         try:
             data = checkpoint.to_bytes()
             self._file.write(lambda path, replace: places.write(data, path, replace=replace))

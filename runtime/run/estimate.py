@@ -18,18 +18,21 @@ import numpy as np
 
 from impasto import figures
 from impasto.figures import roughly
-from impasto.runtime.engine.objective import Objective
+from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.engine.placement import Placement, foreseen
+from impasto.runtime.engine.references import References
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import room
-from impasto.runtime.model.folder import DIRECT, WINOGRAD, kind_for, small_kind
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.model.folder import DIRECT, WINOGRAD, ModelFolder, kind_for, small_kind
+from impasto.runtime.plan.plan import Plan, Stage, normalized_blend
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.sizes import MIN_SIDE, fitted_size
 from impasto.runtime.run.budget import SURE
+from impasto.runtime.run.result import Result
+from impasto.runtime.run.state import Step
 from impasto.runtime.run.timings import Timing, Timings, kind_of
-from impasto.runtime.run.transfer import Result, Step, Transfer
+from impasto.runtime.run.transfer import Transfer
 from impasto.wording import option
 
 Sizes = Sequence[tuple[int, int]]
@@ -252,12 +255,12 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     Parameters
     ----------
     transfer
-        See `impasto.runtime.run.transfer.prepare`. It need not run afterwards.
+        See `impasto.runtime.run.prepare.prepare`. It need not run afterwards.
     timings
         A file with what is known of this machine's speed, which need not exist: see `learn`. Where that says nothing
         of a transfer like this, and the transfer is long, evaluations are measured, which takes some seconds.
     made
-        Of a transfer that goes on from a `Position`, that one's: the time is that of what is left. The memory is not
+        Of a transfer that goes on from a `State`, that one's: the time is that of what is left. The memory is not
         less.
     spent
         The seconds that it took before: a time limit counts them.
@@ -412,7 +415,7 @@ def _timing(
     try:
         _measure(timing, transfer, placement)
     except InputError:
-        if transfer.regions:  # in a small picture a small one may have nowhere to be
+        if transfer.material.regions:  # in a small picture a small one may have nowhere to be
             return None
         raise
     known.keep(kind, timing)
@@ -421,30 +424,19 @@ def _timing(
 
 def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
     """Learn from a few evaluations of the transfer's recipe, of small pictures of noise, under its masks."""
-    noise = np.random.default_rng(0).uniform(0, 255, (_TRIAL_SIDE, _TRIAL_SIDE, 3)).astype(np.float32)
-    regions = transfer.regions
-    styles = [noise] * (len(transfer.styles) if regions else 1)
+    noise = np.random.default_rng(0).uniform(0, 255, (1, 3, _TRIAL_SIDE, _TRIAL_SIDE)).astype(np.float32)
+    regions = transfer.material.regions
+    styles = (noise,) * (len(transfer.material.paintings) if regions else 1)
+    references = References(noise, styles, normalized_blend(None, len(styles)), regions)
+    folder, engine = ModelFolder.open(transfer.model), transfer.engine or ENGINE
     began = time.perf_counter()
-    objective = Objective.open(
-        transfer.model,
-        transfer.plan.recipe.name,
-        content=noise,
-        styles=styles,
-        content_mask=regions.content if regions else None,
-        style_masks=regions.styles if regions else None,
-        device=placement.device,
-        lowering=placement.lowering,
-        threads=placement.threads,
-        low_memory=placement.low_memory,
-        cuda=placement.cuda,
-        precision=placement.precision,
-    )
+    evaluator = engine.evaluator(folder, transfer.plan.recipe.name, references, placement)
     opening, trials = time.perf_counter() - began, list[float]()
     while len(trials) < _TRIALS and sum(trials) < _TRIAL_SECONDS:
         began = time.perf_counter()
-        objective(noise)
+        evaluator.evaluate(noise)
         trials.append(time.perf_counter() - began)
-    pixels = noise.shape[0] * noise.shape[1]
+    pixels = _TRIAL_SIDE**2
     timing.learn(pixels, min(trials))  # the first one lays out its memory, and another program may be in the way
     timing.learn_opening(max(0.0, opening - timing.targets([pixels] * (1 + len(styles)))))
 
@@ -481,12 +473,12 @@ def _pictures(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
 
 
 def _kind(transfer: Transfer, placement: Placement) -> str:
-    regions = len(transfer.regions.content.colors) if transfer.regions else None
+    regions = len(transfer.material.regions.content.colors) if transfer.material.regions else None
     return kind_of(transfer.plan, transfer.metadata.network, placement, regions)
 
 
 def _sizes(transfer: Transfer) -> Sizes:
-    return [style.size for style in transfer.styles]
+    return [style.size for style in transfer.material.styles]
 
 
 # --- words ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
     Parameters
     ----------
     transfer
-        As `impasto.runtime.run.transfer.prepare` returns it.
+        As `impasto.runtime.run.prepare.prepare` returns it.
     stages
         How many stages were wished for.
 
@@ -40,7 +40,7 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
 def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
     if foreseen(transfer.placement).device == "cpu":
         yield from ((name, "on a CPU") for name in _OF_CUDA)
-    elif not transfer.regions:  # the loops of whose graphs run on the CPU
+    elif not transfer.material.regions:  # the loops of whose graphs run on the CPU
         yield "threads", "on a GPU"
 
 

@@ -23,7 +23,10 @@ from impasto.runtime.run.budget import Clock
 from impasto.runtime.run.pace import Pace
 
 if TYPE_CHECKING:
-    from impasto.runtime.run.transfer import Result, Step
+    from impasto.runtime.pictures.photographs import Photograph
+    from impasto.runtime.plan.plan import Plan
+    from impasto.runtime.run.result import Result
+    from impasto.runtime.run.state import Step
 
 #: No picture is shown with a longer side while it grows, nor of a result: a notebook keeps what it shows.
 GROWING_SIDE, RESULT_SIDE = 512, 1024
@@ -42,12 +45,12 @@ def is_running() -> bool:
 
 
 @contextlib.contextmanager
-def live(*, wanted: bool) -> Iterator[Live | None]:
-    """Show a transfer while it runs, if that is wanted; whatever ends it with an error is shown, too."""
+def live(plan: Plan, photograph: Photograph, *, wanted: bool) -> Iterator[Live | None]:
+    """Show the transfer of a photograph while it runs, if that is wanted; and what ends it with an error."""
     if not wanted:
         yield None
         return
-    shown = Live()
+    shown = Live(plan, photograph)
     shown.begin()
     try:
         yield shown
@@ -63,14 +66,16 @@ class Live:
 
     Parameters
     ----------
+    plan, photograph
+        What is done, and with which content.
     seconds
         From one picture to the next; more if showing one takes long.
     """
 
-    def __init__(self, seconds: float = 2.0) -> None:
+    def __init__(self, plan: Plan, photograph: Photograph, seconds: float = 2.0) -> None:
         self._bar, self._picture = _Output(), _Output()
         self._bar_pace, self._picture_pace = Pace(_BAR_SECONDS), Pace(seconds)
-        self._clock, self._better = Clock(), False
+        self._clock, self._photograph, self._better = Clock(plan), photograph, False
         self._last: Step | None = None
         self._best: Step | None = None
 
@@ -84,9 +89,9 @@ class Live:
             began = time.monotonic()
             self._show(_under_way(step, self._best, left))
             self._bar_pace.done(began)
-        if self._better and step.transfer.has_picture and self._picture_pace.is_due():
+        if self._better and step.view and self._picture_pace.is_due():
             began = time.monotonic()
-            self._picture.show(_as_jpeg(step.transfer.photograph.over_white(step.picture())))
+            self._picture.show(_as_jpeg(self._photograph.over_white(step.picture())))
             self._picture_pace.done(began)
             self._better = False
 
@@ -104,7 +109,7 @@ class Live:
             width, height = result.evaluated
             enlarged = f", {width}x{height}, enlarged" if result.evaluated != result.image.size else ""
             self._show(f"{result.reason}: {made}; this is the best picture so far{enlarged}")
-        self._picture.show(_as_jpeg(result.photograph.over_white(result.image)))
+        self._picture.show(_as_jpeg(result.photograph.over_white()))
 
     def fail(self, error: BaseException) -> None:
         """Show that a transfer has ended without a result."""

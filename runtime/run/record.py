@@ -209,9 +209,10 @@ class Origin:
         InputError
             When the model will not do.
         """
-        left = {role: list(given) for role, given in (transfer.places if where is None else where).items()}
+        material = transfer.material
+        left = {role: list(given) for role, given in (material.places if where is None else where).items()}
         inputs = tuple(
-            Input.of(role, image, left[role].pop(0) if left.get(role) else None) for role, image in transfer.inputs
+            Input.of(role, image, left[role].pop(0) if left.get(role) else None) for role, image in material.inputs
         )
         return cls(inputs, Model.of(transfer.model, transfer.metadata), transfer.placement, Machine.here())
 
@@ -353,20 +354,19 @@ class Record:
         recorded_places
             Keep where inputs and model lay, rather than their names only.
         """
-        position = transfer.position()
-        made = sum(position.made)
+        state = transfer.state
         outcome = Outcome(
-            loss=position.loss,
-            terms=position.terms,
-            evaluations=made,
-            reason=transfer.reason or f"under way: evaluation {made} of {transfer.plan.evaluations}",
-            resumed=position.resumed,
-            seconds=round(position.seconds, 3),
+            loss=state.loss,
+            terms=state.terms,
+            evaluations=state.evaluations,
+            reason=state.reason or f"under way: evaluation {state.evaluations} of {transfer.plan.evaluations}",
+            resumed=state.resumed,
+            seconds=round(state.seconds, 3),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             sha256=digest(image or transfer.picture()),
-            share=position.share,
+            share=state.share,
         )
-        placement = replace(origin.placement, device=position.device, lowering=position.lowering)
+        placement = replace(origin.placement, device=state.device, lowering=state.lowering)
         made_by = cls(transfer.made_plan(), replace(origin, placement=placement), outcome)
         return made_by if recorded_places else made_by.named()
 
@@ -455,22 +455,22 @@ class Record:
                     raise InputError(f"{role} {number}: its pixels are not those that the record names")
             if len(given) != len(self.inputs(role)):
                 raise InputError(f"{role}: {len(given)} pictures given; expected {len(self.inputs(role))}")
+        from impasto.runtime.run.material import Material
         from impasto.runtime.run.transfer import Transfer  # which makes records itself
 
         self._check_recipe(model)
         (content,) = pictures["content"]
         (start,) = pictures.get("init") or (None,)
         (content_mask,) = pictures.get(CONTENT_MASK) or (None,)
-        return Transfer(
-            self.plan,
+        material = Material.given(
             content,
             pictures["style"],
-            model=model,
             start=start,
             content_mask=content_mask,
             style_masks=pictures.get(STYLE_MASK),
-            placement=placement,
+            matched=self.plan.colors == "match",
         )
+        return Transfer(self.plan, material, model, placement)
 
     def _check_recipe(self, model: str | Path) -> None:
         """Refuse a model whose graphs compute another loss: of a recipe, they hold all but the terms' weights."""

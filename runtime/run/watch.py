@@ -31,7 +31,7 @@ from impasto.runtime.plan.recipe import LAYER, MOST_EVALUATIONS
 from impasto.runtime.plan.sizes import MAX_SIDE
 from impasto.runtime.plan.terms import TV, content_term, style_term
 from impasto.runtime.run.pace import Pace
-from impasto.runtime.run.transfer import Callback, Step
+from impasto.runtime.run.state import Callback, Step
 from impasto.runtime.storage import codec, files
 from impasto.runtime.storage.files import Own
 from impasto.text import shown
@@ -189,7 +189,7 @@ class Saves(Watcher):
 
     def see(self, step: Step) -> None:
         """Write the picture, if its time has come."""
-        if step.evaluation % self._every == 0 and step.transfer.has_picture:
+        if step.evaluation % self._every == 0 and step.view:
             text = {SAVED: f"evaluation {step.evaluation} of {step.evaluations}"}
             text |= self._text(step) if self._text else {}
             path = self.name(step.evaluation)

@@ -16,7 +16,7 @@ from impasto.cli.spelling import on_command_line, parameter
 from impasto.export.weights.sources import load_weights
 from impasto.runtime import ImpastoError
 from impasto.runtime.engine.cuda import CudaOptions
-from impasto.runtime.run.transfer import prepare
+from impasto.runtime.run.prepare import prepare
 
 #: What of Python a wrong value is given to, what is typed for the same, and how both messages go on.
 WRONG: dict[str, tuple[str, Any, str, str]] = {

@@ -39,8 +39,8 @@ from impasto.runtime import (
     stylize,
 )
 from impasto.runtime.pictures.photographs import read_text
+from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import KEYWORD, Record
-from impasto.runtime.run.transfer import prepare
 
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]

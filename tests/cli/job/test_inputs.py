@@ -16,8 +16,8 @@ from impasto.cli.job.inputs import Search
 from impasto.runtime import InputError, ModelError
 from impasto.runtime.pictures import places
 from impasto.runtime.pictures.photographs import read_picture
+from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import Input, Origin, Record
-from impasto.runtime.run.transfer import prepare
 
 Make = Callable[..., Record]
 

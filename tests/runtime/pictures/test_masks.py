@@ -30,7 +30,7 @@ from impasto.runtime.pictures.masks import (
     read_labels,
     read_mask,
 )
-from impasto.runtime.run.transfer import prepare
+from impasto.runtime.run.prepare import prepare
 
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]

@@ -35,7 +35,7 @@ from impasto.runtime.plan.terms import (
     LayerSize,
     effective_weights,
 )
-from impasto.runtime.run.transfer import prepare
+from impasto.runtime.run.prepare import prepare
 from tests.runtime.misfits import misfits
 
 GOOD = """

@@ -21,8 +21,10 @@ from PIL import Image
 
 from impasto.runtime import InputError, Step, StopOptimization
 from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints, LogPosition
+from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import Origin
-from impasto.runtime.run.transfer import Position, Transfer, prepare
+from impasto.runtime.run.state import State
+from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import Log, together
 from tests.runtime.misfits import misfits
 
@@ -61,10 +63,10 @@ def stopped(model: Path, count: int, **options: Any) -> Transfer:
 def checkpoint(request: pytest.FixtureRequest, model: Path) -> Checkpoint:
     transfer = stopped(model, 7, optimizer=request.param)
     log = LogPosition("/somewhere/run.jsonl", 1234)
-    return Checkpoint(transfer.plan, Origin.of(transfer), transfer.position(), log, {"/somewhere/out.png": "ab" * 32})
+    return Checkpoint(transfer.plan, Origin.of(transfer), transfer.state.kept(), log, {"/somewhere/out.png": "ab" * 32})
 
 
-def assert_same(one: Position, other: Position) -> None:
+def assert_same(one: State, other: State) -> None:
     assert replace(one, point=None, adam=None) == replace(other, point=None, adam=None)  # type: ignore[arg-type]
     np.testing.assert_array_equal(one.point, other.point)
     assert (one.adam is None) == (other.adam is None)

@@ -26,7 +26,10 @@ from impasto.runtime.plan.plan import Plan, schedule
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run import estimate as estimates
 from impasto.runtime.run.estimate import AT_MOST, FOOTPRINTS, Estimate, estimate, largest_size, learn, peak_memory
-from impasto.runtime.run.transfer import Result, Step, Transfer, prepare
+from impasto.runtime.run.prepare import prepare
+from impasto.runtime.run.result import Result
+from impasto.runtime.run.state import Step
+from impasto.runtime.run.transfer import Transfer
 
 Noise = Callable[..., NDArray[np.float32]]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.run import idle
 from impasto.runtime.run.idle import idle_options
-from impasto.runtime.run.transfer import prepare
+from impasto.runtime.run.prepare import prepare
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8))
 CUDA = {"cuda.memory", "cuda.tf32", "cuda.search", "cuda.workspace", "cuda.graph"}

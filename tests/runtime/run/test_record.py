@@ -17,8 +17,9 @@ from impasto.runtime import InputError
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.pictures import photographs
 from impasto.runtime.pictures.encoding import write_picture
+from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import KEYWORD, Input, Machine, Origin, Record, digest
-from impasto.runtime.run.transfer import Transfer, prepare
+from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.storage import codec
 from impasto.runtime.storage.codec import Misfit
 from tests.runtime.misfits import misfits

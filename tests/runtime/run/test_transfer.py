@@ -19,7 +19,9 @@ from impasto.runtime.pictures.planes import resize
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.recipe import LEAST_WEIGHT, MOST_WEIGHT, Noise
 from impasto.runtime.run import transfer as transfer_module
-from impasto.runtime.run.transfer import Position, Transfer, prepare
+from impasto.runtime.run.prepare import prepare
+from impasto.runtime.run.state import State
+from impasto.runtime.run.transfer import Transfer
 
 HERE: dict[str, Any] = {"device": "cpu", "lowering": "direct", "threads": 1}
 
@@ -91,7 +93,7 @@ def test_a_stage_starts_with_the_photographs_details_and_the_change_enlarged(
     points: list[NDArray[np.float64]] = []
 
     def keep(step: Step) -> None:
-        points.append(step.transfer.position().point[0].transpose(1, 2, 0).astype(np.float64))
+        points.append(step.transfer.state.kept().point[0].transpose(1, 2, 0).astype(np.float64))
 
     two = run(model, evaluations=3, init=init, clip=clip, callback=keep)
     fine, coarse = (
@@ -166,7 +168,7 @@ def test_a_start_from_statistics_has_the_styles_colours_and_none_of_its_forms(mo
 
 def test_a_picture_that_is_planned_and_not_given_is_asked_for(model: Path) -> None:
     transfer = prepared(model, init=picture(7))
-    transfer.start = None
+    transfer.material.start = None
     with pytest.raises(InputError, match="init picture: none given"):
         transfer.run()
 
@@ -195,8 +197,10 @@ def test_kept_colours_are_the_contents_and_its_lightness_changes(model: Path) ->
 
 def test_matched_colours_change_the_style_and_not_what_is_remembered_as_given(model: Path) -> None:
     transfer = prepared(model, colors="match")
-    np.testing.assert_array_equal(levels(transfer.paintings[0]), picture(1, 56, 40))
-    matched, content = (levels(image).reshape(-1, 3) for image in (transfer.styles[0], transfer.content))
+    np.testing.assert_array_equal(levels(transfer.material.paintings[0]), picture(1, 56, 40))
+    matched, content = (
+        levels(image).reshape(-1, 3) for image in (transfer.material.styles[0], transfer.material.content)
+    )
     np.testing.assert_allclose(matched.mean(0), content.mean(0), atol=8)
     assert transfer.run().finished
 
@@ -213,7 +217,7 @@ def test_clipping_holds_the_levels_throughout(model: Path) -> None:
     extremes: list[tuple[float, float]] = []
 
     def look(step: Step) -> None:
-        point = step.transfer.position().point
+        point = step.transfer.state.kept().point
         extremes.append((float(point.min()), float(point.max())))
 
     run(model, clip=True, style_weight=1e6, callback=look)
@@ -465,7 +469,12 @@ def stopping_after(count: int) -> Callable[[Step], None]:
 def again(model: Path, transfer: Transfer, plan: Plan) -> Result:
     """Carry out a plan on the pictures of another transfer."""
     return Transfer(
-        plan, transfer.content, transfer.paintings, model=model, start=transfer.start, placement=transfer.placement
+        plan,
+        transfer.material.content,
+        transfer.material.paintings,
+        model=model,
+        start=transfer.material.start,
+        placement=transfer.placement,
     ).run()
 
 
@@ -486,11 +495,11 @@ def test_what_was_made_can_be_made_again_bit_for_bit(model: Path, name: str, cou
 @pytest.mark.parametrize("counts", [(2,), (6,), (3, 7)])
 def test_a_transfer_in_pieces_can_be_made_again_in_one(model: Path, name: str, counts: tuple[int, ...]) -> None:
     """As a killed process leaves it: the position is all that the next one knows."""
-    position: Position | None = None
+    position: State | None = None
     for count in counts:
         transfer = prepared(model, **PLANS[name], callback=stopping_after(count))
         assert not transfer.run(position).finished
-        position = transfer.position()
+        position = transfer.state.kept()
         assert sum(position.made) == count
     last = prepared(model, **PLANS[name])
     result = last.run(position)
@@ -505,21 +514,21 @@ def test_a_transfer_in_pieces_can_be_made_again_in_one(model: Path, name: str, c
 
 def test_adam_in_pieces_is_adam_in_one(model: Path) -> None:
     whole = run(model, **PLANS["adam"])
-    position: Position | None = None
+    position: State | None = None
     for count in (3, 9):
         transfer = prepared(model, **PLANS["adam"], callback=stopping_after(count))
         transfer.run(position)
-        position = transfer.position()
+        position = transfer.state.kept()
     result = prepared(model, **PLANS["adam"]).run(position)
     np.testing.assert_array_equal(levels(result.image), levels(whole.image))
     assert result.plan.restarts == ()
 
 
 def test_a_position_does_not_change_while_the_transfer_goes_on(model: Path) -> None:
-    kept: list[tuple[Position, NDArray[np.float32]]] = []
+    kept: list[tuple[State, NDArray[np.float32]]] = []
 
     def keep(step: Step) -> None:
-        position = step.transfer.position()
+        position = step.transfer.state.kept()
         assert position.adam is not None
         kept.append((position, position.adam.mean.copy()))
 
@@ -532,7 +541,7 @@ def test_a_position_does_not_change_while_the_transfer_goes_on(model: Path) -> N
 def test_resuming_begins_with_the_best_picture_so_far(model: Path) -> None:
     transfer = prepared(model, callback=stopping_after(4))
     transfer.run()
-    position = transfer.position()
+    position = transfer.state.kept()
     result = prepared(model).run(position)
     assert result.history[0].loss == position.loss
     assert result.history[0].share == pytest.approx(position.share)
@@ -542,7 +551,7 @@ def test_resuming_begins_with_the_best_picture_so_far(model: Path) -> None:
 def test_what_had_finished_is_only_handed_out_again(model: Path) -> None:
     transfer = prepared(model)
     first = transfer.run()
-    second = prepared(model).run(transfer.position())
+    second = prepared(model).run(transfer.state.kept())
     np.testing.assert_array_equal(levels(second.image), levels(first.image))
     assert second.history == ()
     assert (second.evaluations, second.reason, second.device) == (first.evaluations, first.reason, first.device)
@@ -554,7 +563,7 @@ def test_a_stage_that_was_killed_at_its_end_is_not_gone_on_with(model: Path) -> 
     """The checkpoint is that of its last evaluation: the next stage had not begun."""
     transfer = prepared(model, callback=stopping_after(6))
     transfer.run()
-    position = transfer.position()
+    position = transfer.state.kept()
     assert position.made == (6,)
     result = prepared(model).run(position)
     assert [stage.evaluations for stage in result.plan.stages] == [6, 3]
@@ -564,19 +573,19 @@ def test_a_stage_that_was_killed_at_its_end_is_not_gone_on_with(model: Path) -> 
 def test_after_each_stage_but_the_last_one_is_told(model: Path) -> None:
     transfer = prepared(model, evaluations=40, min_improvement=0.9)
     told: list[tuple[int, ...]] = []
-    transfer.after_stage = lambda: told.append(transfer.position().made)
+    transfer.after_stage = lambda: told.append(transfer.state.kept().made)
     result = transfer.run()
     first = result.plan.stages[0].evaluations
     assert told == [(first, 0)]
     resumed = prepared(model, evaluations=40, min_improvement=0.9)
-    assert resumed.run(replace(transfer.position(), made=(first, 0), reason="")).history[0].stage == 2
+    assert resumed.run(replace(transfer.state.kept(), made=(first, 0), reason="")).history[0].stage == 2
     assert resumed.resumed == []  # a stage that had not begun begins as it would have
 
 
 def test_the_inputs_are_listed_with_their_roles(model: Path) -> None:
     transfer = prepared(model, styles=[picture(1), picture(2)], init=picture(3), colors="match")
-    assert [role for role, _ in transfer.inputs] == ["content", "style", "style", "init"]
-    for (_, image), seed in zip(transfer.inputs, (0, 1, 2, 3), strict=True):
+    assert [role for role, _ in transfer.material.inputs] == ["content", "style", "style", "init"]
+    for (_, image), seed in zip(transfer.material.inputs, (0, 1, 2, 3), strict=True):
         np.testing.assert_array_equal(levels(image), picture(seed))
 
 

@@ -18,8 +18,8 @@ from PIL import Image
 from impasto.runtime import InputError, OutputError, Result, Step, TransferError, stylize
 from impasto.runtime.pictures.photographs import Photograph, read_text
 from impasto.runtime.run.checkpoint import Checkpoints
+from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import Origin, Record
-from impasto.runtime.run.transfer import prepare
 from impasto.runtime.run.watch import PREVIEW, SAVED, Log, Preview, Saves, line, together
 
 Scarce = Callable[..., AbstractContextManager[None]]

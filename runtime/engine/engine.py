@@ -1,0 +1,256 @@
+"""The engine: what is costly and can be shared, kept for the next picture. Open graphs, and the targets of styles.
+
+A second picture of the same size in one process starts at once: its graphs are open, and its styles are measured.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from impasto.runtime.engine.evaluator import SessionEvaluator
+from impasto.runtime.engine.opening import open_session, tell_unrecorded
+from impasto.runtime.engine.placement import Placement, on_device
+from impasto.runtime.engine.references import References, Targets, average, measure_content, measure_style
+from impasto.runtime.engine.session import Session
+from impasto.runtime.errors import TransferError
+from impasto.runtime.model.folder import (
+    GUIDED_STATISTICS,
+    PRECISIONS,
+    STATISTICS,
+    ModelFolder,
+    extents,
+    kind_for,
+)
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.terms import GUIDES, effective_weights, weight_of
+
+#: Graphs of larger pictures are not kept: memory is short then, and opening takes little of the time.
+KEPT_PIXELS = 512 * 512
+
+
+class Weights(NamedTuple):
+    """The weights of a recipe's terms, in its own conventions; None: as the recipe has it."""
+
+    content: float | None = None
+    style: float | None = None
+    tv: float | None = None
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Which graph, as its file is now, and where it is open."""
+
+    path: Path
+    identity: tuple[object, ...]
+    placement: Placement
+
+
+class Engine:
+    """Makes evaluators, out of graphs that are open already where there are any.
+
+    A graph serves one evaluator at a time. Once nobody holds the evaluator, the graph is kept for the next one: on a
+    CPU, if its pictures are small and memory is not to be saved. A file that has been written anew is opened anew.
+
+    Parameters
+    ----------
+    graphs
+        How many open graphs that nobody uses are kept; the one that was not used for longest is closed.
+    targets
+        How many bytes of styles' targets are kept.
+    """
+
+    def __init__(self, graphs: int = 4, targets: int = 64_000_000) -> None:
+        self._most_graphs, self._most_bytes = graphs, targets
+        self._graphs: OrderedDict[_Graph, list[Session]] = OrderedDict()
+        self._targets: OrderedDict[tuple[_Graph, str], Targets] = OrderedDict()
+        self._lock = threading.RLock()  # a finalizer may keep a graph while another is being kept
+        _ENGINES.add(self)
+
+    def evaluator(
+        self,
+        folder: ModelFolder,
+        recipe: str,
+        references: References,
+        placement: Placement,
+        weights: Weights = Weights(),  # noqa: B008  # immutable
+    ) -> SessionEvaluator:
+        """Return the loss of pictures of the content's size, with its targets measured.
+
+        Parameters
+        ----------
+        recipe
+            The name of one that the folder has.
+        weights
+            Instead of the recipe's own.
+
+        Raises
+        ------
+        InputError
+            When the model, the device or a weight will not do.
+        TransferError
+            When measuring the targets fails; or, on CUDA, a first evaluation.
+        """
+        plain, guided = PRECISIONS[placement.precision]
+        statistics, objective = (GUIDED_STATISTICS, guided) if references.regions else (STATISTICS, plain)
+        height, width = references.shape
+        sides = extents(height, width, len(references.regions.content.colors) if references.regions else None)
+
+        def work(at: Placement) -> SessionEvaluator:
+            """Use one graph after the other: of a large picture, the first has given its memory back by then."""
+            keeps = at.device == "cpu" and not at.low_memory and height * width <= KEPT_PIXELS
+            if not keeps:
+                self.clear_graphs()
+            # A content target is laid out as the objective has its activations: both are for the content's size.
+            measured, minimized = (kind_for(kind, at.layout, height, width) for kind in (statistics, objective))
+            with self._lent(folder, recipe, measured, at, keeps) as session:
+                targets = self._measured(session, _graph(folder, recipe, measured, at), references)
+                del session
+            if references.regions:
+                targets[GUIDES] = references.regions.content_guides(width, height)
+
+            def open_one(there: Placement) -> SessionEvaluator:
+                graph = _graph(folder, recipe, minimized, there)
+                session = self._taken(graph) or open_session(folder, recipe, minimized, there, sides)
+                chosen = session.metadata.recipe.with_weights(*weights)
+                feeds = {**targets, **_effective(session, chosen, height, width)}
+                evaluator = SessionEvaluator(session, chosen, (height, width), feeds)
+                if keeps:
+                    weakref.finalize(evaluator, self._keep, graph, session).atexit = False
+                return evaluator
+
+            return _tried_out(open_one, at, references)
+
+        return on_device(placement, work)
+
+    def _measured(self, session: Session, graph: _Graph, references: References) -> Targets:
+        """Return all targets: the content's, and the average of the styles', each measured once."""
+        styles = []
+        for number in range(len(references.styles)):
+            key = graph, references.key(number)
+            with self._lock:
+                known = self._targets.get(key)
+            styles.append(known or measure_style(session, references, number))
+            self._remember(key, styles[-1])
+        return {**measure_content(session, references), **average(references, session, styles)}
+
+    def _remember(self, key: tuple[_Graph, str], targets: Targets) -> None:
+        with self._lock:
+            self._targets[key] = targets
+            self._targets.move_to_end(key)
+            while sum(array.nbytes for kept in self._targets.values() for array in kept.values()) > self._most_bytes:
+                self._targets.popitem(last=False)
+
+    @contextmanager
+    def _lent(
+        self, folder: ModelFolder, recipe: str, kind: str, placement: Placement, keeps: bool
+    ) -> Iterator[Session]:
+        """Lend a graph, and keep it afterwards or close it."""
+        graph = _graph(folder, recipe, kind, placement)
+        session = self._taken(graph) or open_session(folder, recipe, kind, placement)
+        yield session
+        if keeps:
+            self._keep(graph, session)
+
+    def _taken(self, graph: _Graph) -> Session | None:
+        """Return a graph that is open and that nobody uses."""
+        with self._lock:
+            sessions = self._graphs.get(graph, [])
+            session = sessions.pop() if sessions else None
+            if not sessions:
+                self._graphs.pop(graph, None)
+        return session
+
+    def _keep(self, graph: _Graph, session: Session) -> None:
+        with self._lock:
+            self._graphs.setdefault(graph, []).append(session)
+            self._graphs.move_to_end(graph)
+            while sum(map(len, list(self._graphs.values()))) > self._most_graphs:
+                oldest, sessions = next(iter(self._graphs.items()))
+                del sessions[:1]
+                if not sessions:
+                    self._graphs.pop(oldest, None)
+
+    def clear_graphs(self) -> None:
+        """Close all graphs that nobody uses."""
+        with self._lock:
+            self._graphs.clear()
+
+    def clear(self) -> None:
+        """Close all graphs that nobody uses, and forget all targets."""
+        self.clear_graphs()
+        with self._lock:
+            self._targets.clear()
+
+    def leave_to_parent(self) -> None:
+        """In a forked process, neither use nor close the parent's graphs: their threads were not forked with them."""
+        _PARENTS.append(self._graphs)
+        self._graphs, self._lock = OrderedDict(), threading.RLock()
+
+
+def _leave_all() -> None:
+    for engine in list(_ENGINES):
+        engine.leave_to_parent()
+
+
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+#: What a forked process must not destroy.
+_PARENTS: list[object] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)
+
+#: The engine of the process, which serves all who ask for no other.
+ENGINE = Engine()
+
+
+def _graph(folder: ModelFolder, recipe: str, kind: str, placement: Placement) -> _Graph:
+    path = folder.graph(recipe, kind, placement.layout)
+    return _Graph(path, folder.identity(path), placement)
+
+
+def _effective(session: Session, recipe: Recipe, height: int, width: int) -> Targets:
+    """Return the weights of a recipe's terms as a graph takes them, for a picture of height x width pixels."""
+    effective = effective_weights(recipe, session.metadata.sizes(height, width), height, width)
+    with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
+        return {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
+
+
+def _tried_out(
+    open_one: Callable[[Placement], SessionEvaluator], placement: Placement, references: References
+) -> SessionEvaluator:
+    """Return an evaluator that has been used, where opening alone does not tell whether that can be done.
+
+    On CUDA it is the first evaluation that takes the memory, loads the kernels and is recorded. What cannot be recorded
+    is opened again without.
+
+    Raises
+    ------
+    TransferError
+        When it cannot be evaluated either way.
+    """
+    evaluator = open_one(placement)
+    if placement.device == "cpu":
+        return evaluator
+    try:
+        evaluator.evaluate(references.content)
+        return evaluator
+    except TransferError:
+        if not evaluator.session.placement.recorded:
+            raise
+    del evaluator  # its memory is wanted again
+    evaluator = open_one(placement.unrecorded())
+    evaluator.evaluate(references.content)
+    if placement.cuda.graph:
+        tell_unrecorded(evaluator.session.name)
+    return evaluator

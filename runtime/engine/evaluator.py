@@ -1,0 +1,121 @@
+"""What an optimiser needs of a loss: an evaluator. A graph on one device is one; others will have the same face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.runtime.engine.session import DeviceArray, Session, download_number
+from impasto.runtime.errors import InputError
+from impasto.runtime.model.folder import Metadata
+from impasto.runtime.optimize.lbfgs import Algebra, Resident
+from impasto.runtime.pictures.planes import Planes
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.terms import GRADIENT, IMAGE, LOSS
+
+
+class Value(NamedTuple):
+    """The loss of a picture, its weighted terms, which sum to it, and its gradient, float32 [1, 3, H, W]."""
+
+    loss: float
+    terms: dict[str, float]
+    gradient: Planes
+
+
+class Evaluator(Protocol):
+    """A loss of pictures of one size.
+
+    Attributes
+    ----------
+    shape
+        (H, W) of the pictures.
+    """
+
+    shape: tuple[int, int]
+
+    def evaluate(self, planes: Planes) -> Value:
+        """Return the loss of a picture, float32 [1, 3, H, W], its terms and its gradient; nothing is checked."""
+        ...
+
+
+class SessionEvaluator:
+    """The evaluator that is one graph on one device.
+
+    All of its arrays lie on the device, in one place for good: what is fed beside the picture, and what the graph
+    makes of it.
+
+    Attributes
+    ----------
+    shape
+        (H, W) of the pictures.
+    recipe
+        The recipe in force, with the weights that were asked for.
+    metadata
+        What the graph says of itself.
+    device
+        Where it runs: ``cpu`` or ``cuda:N``.
+    """
+
+    def __init__(
+        self, session: Session, recipe: Recipe, shape: tuple[int, int], feeds: Mapping[str, NDArray[np.float32]]
+    ) -> None:
+        self.session, self.recipe, self.shape = session, recipe, shape
+        self.metadata: Metadata = session.metadata
+        self.device: str = session.device
+        self._graph = session.bind(feeds)
+        self._numbers = {name: session.allocate(()) for name in session.outputs if name != GRADIENT}
+        self._image, self._gradient = (session.allocate((1, 3, *shape)) for _ in range(2))
+        self._landing = session.landing((1, 3, *shape))
+
+    def evaluate(self, planes: Planes) -> Value:
+        """Return the loss of a picture, float32 [1, 3, H, W], its terms and its gradient; nothing is checked.
+
+        Raises
+        ------
+        TransferError
+            When onnxruntime fails, for want of memory for instance.
+        """
+        self._image.update_inplace(np.ascontiguousarray(planes))
+        loss, terms = self.evaluate_resident(self._image, self._gradient)
+        return Value(loss, terms, self._landing.fetch(self._gradient))
+
+    def evaluate_resident(self, image: DeviceArray, gradient: DeviceArray) -> tuple[float, dict[str, float]]:
+        """Return loss and terms of a picture on the device, and write its gradient where the second array is."""
+        self._graph.run({IMAGE: image}, {**self._numbers, GRADIENT: gradient})
+        terms = {name: download_number(number) for name, number in self._numbers.items()}
+        return terms.pop(LOSS), terms
+
+    def resident(self) -> SessionResident:
+        """Return the loss as a function of pictures on the device, whose gradients stay there.
+
+        Raises
+        ------
+        InputError
+            When the model lacks the graphs that an optimiser on the device needs; or when evaluations are recorded,
+            see `CudaOptions.graph`, which ties them to one picture's place.
+        """
+        if self.session.placement.recorded:
+            raise InputError("objective: its evaluations are recorded; open it with CudaOptions(graph=False)")
+        return SessionResident(self, Algebra.open(self.session.folder, self.session.placement))
+
+
+class SessionResident(Resident):
+    """An evaluator for an optimiser on the same device.
+
+    Attributes
+    ----------
+    terms
+        The last picture's weighted terms.
+    """
+
+    def __init__(self, evaluator: SessionEvaluator, algebra: Algebra) -> None:
+        self._evaluator, self.algebra = evaluator, algebra
+        self.terms: dict[str, float] = {}
+
+    def __call__(self, point: DeviceArray, gradient: DeviceArray) -> float:
+        """Return the loss at a point, and write its gradient where the second array is."""
+        loss, self.terms = self._evaluator.evaluate_resident(point, gradient)
+        return loss

@@ -1,0 +1,98 @@
+"""The pictures that a picture is compared with, and what is measured of them: the targets of the loss."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.runtime.engine.session import Session
+from impasto.runtime.pictures.masks import Regions
+from impasto.runtime.pictures.planes import Planes
+from impasto.runtime.plan.terms import GUIDES, IMAGE, content_term, style_term, target_of
+
+#: Names of a graph's inputs -> their values.
+Targets = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class References:
+    """The pictures that a picture is compared with.
+
+    Attributes
+    ----------
+    content
+        float32 [1, 3, H, W]. It fixes the size of the pictures that are compared with it.
+    styles
+        float32 [1, 3, h, w], each of any size.
+    blend
+        What each style's share in the targets is; they sum to 1.
+    regions
+        Which regions of the content take their style from which of the styles, if masks say so.
+    """
+
+    content: Planes
+    styles: tuple[Planes, ...]
+    blend: tuple[float, ...]
+    regions: Regions | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the content."""
+        height, width = self.content.shape[2:]
+        return height, width
+
+    def guides(self, style: int) -> Targets:
+        """Return what a graph takes of a style beside its picture: with regions, where they are."""
+        if not self.regions:
+            return {}
+        height, width = self.styles[style].shape[2:]
+        return {GUIDES: self.regions.style_guides(style, width, height)}
+
+    def key(self, style: int) -> str:
+        """Return a hash of all that a style's targets depend on, but for the graph."""
+        digest = hashlib.sha256()
+        for name, array in {IMAGE: self.styles[style], **self.guides(style)}.items():
+            digest.update(f"{name} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def measure_content(session: Session, references: References) -> Targets:
+    """Return the targets of the content, by a graph of statistics."""
+    names = [target_of(content_term(name)) for name in session.metadata.recipe.content.layers]
+    # What the graph measures of the content's style, if anything, is not wanted: one region is the least work.
+    anywhere = {GUIDES: np.ones((1, 1, *references.shape), np.float32)} if references.regions else {}
+    return _measure(session, {IMAGE: references.content, **anywhere}, names)
+
+
+def measure_style(session: Session, references: References, style: int) -> Targets:
+    """Return the targets of one style, by a graph of statistics; with regions, of each region."""
+    names = [target_of(style_term(name)) for name in session.metadata.recipe.style.layers]
+    return _measure(session, {IMAGE: references.styles[style], **references.guides(style)}, names)
+
+
+def _measure(session: Session, feeds: Targets, names: Sequence[str]) -> Targets:
+    return {name: value.copy() for name, value in session.run(feeds, names).items()}  # the memory is the session's
+
+
+def average(references: References, session: Session, measured: Sequence[Targets]) -> Targets:
+    """Return the average of the styles' targets; with regions, of each region over the styles that have it."""
+    shares = np.array(references.blend, np.float64)
+    if references.regions:
+        styles = session.metadata.recipe.style.layers
+        deepest = max(layer.level for layer in session.metadata.layers if layer.name in styles)
+        guides = [references.guides(k)[GUIDES] for k in range(len(references.styles))]
+        shares = references.regions.blend(references.blend, guides, deepest)
+    return {name: _average([targets[name] for targets in measured], shares) for name in measured[0]}
+
+
+def _average(values: Sequence[NDArray[np.float32]], shares: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the sum of values, one for each style, times shares, [styles] or, by region, [styles, R]."""
+    stacked = np.stack(values)
+    weights = shares.reshape(shares.shape + (1,) * (stacked.ndim - shares.ndim))
+    total: NDArray[np.float32] = (weights * stacked).sum(0).astype(np.float32)
+    return total

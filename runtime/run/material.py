@@ -1,0 +1,115 @@
+"""The pictures of a transfer: as they are given, and as its stages use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from PIL import Image
+
+from impasto.runtime.engine.references import References
+from impasto.runtime.pictures.colors import match_colors
+from impasto.runtime.pictures.masks import Mask, Regions
+from impasto.runtime.pictures.photographs import Photograph
+from impasto.runtime.pictures.places import Place
+from impasto.runtime.pictures.planes import fit_style, resize, to_planes
+from impasto.runtime.plan.plan import Plan, Stage
+
+
+@dataclass(frozen=True)
+class Material:
+    """The pictures of a transfer.
+
+    Attributes
+    ----------
+    photograph
+        The content, with what a result should have again. It counts as if it were opaque; all others are over white.
+    paintings
+        The styles, as given.
+    start
+        The picture to start from, where the plan's `init` is ``picture``.
+    regions
+        The masks, if there are any.
+    places
+        Where the pictures came from, by role, in their order; None for what was made in memory.
+    matched
+        Whether the styles' colours are matched to the content's.
+    """
+
+    photograph: Photograph
+    paintings: tuple[Image.Image, ...]
+    start: Image.Image | None
+    regions: Regions | None
+    places: Mapping[str, Sequence[Place | None]]
+    matched: bool
+
+    @classmethod
+    def given(
+        cls,
+        content: Image.Image | Photograph,
+        styles: Sequence[Image.Image | Photograph],
+        *,
+        start: Image.Image | Photograph | None = None,
+        content_mask: Mask | None = None,
+        style_masks: Mask | Sequence[Mask] | None = None,
+        matched: bool = False,
+    ) -> Material:
+        """Take pictures, images of 8-bit RGB or photographs, and masks as users give them.
+
+        Raises
+        ------
+        InputError
+            When the masks will not do.
+        """
+        photograph, *others = (
+            picture if isinstance(picture, Photograph) else Photograph(picture)
+            for picture in (content, *styles, *([start] if start else []))
+        )
+        paintings, starts = others[: len(styles)], others[len(styles) :]
+        regions = Regions.match(content_mask, style_masks, len(styles))
+        if regions:
+            regions.check_proportions(photograph.picture.size, [painting.picture.size for painting in paintings])
+        return cls(
+            photograph,
+            tuple(painting.over_white() for painting in paintings),
+            starts[0].over_white() if starts else None,
+            regions,
+            {
+                "content": [photograph.place],
+                "style": [painting.place for painting in paintings],
+                "init": [picture.place for picture in starts],
+                **(regions.places if regions else {}),
+            },
+            matched,
+        )
+
+    @property
+    def content(self) -> Image.Image:
+        """The content picture."""
+        return self.photograph.picture
+
+    @cached_property
+    def styles(self) -> tuple[Image.Image, ...]:
+        """The styles, with their colours matched to the content's, if that is planned."""
+        if not self.matched:
+            return self.paintings
+        return tuple(match_colors(painting, self.content) for painting in self.paintings)
+
+    @property
+    def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
+        """Every picture that the result depends on, as it was given, and its role; those of one role in order."""
+        pictures = [("content", self.content), *(("style", painting) for painting in self.paintings)]
+        masks = self.regions.inputs if self.regions else ()
+        return (*pictures, *([("init", self.start)] if self.start else []), *masks)
+
+    def references(self, plan: Plan, stage: Stage) -> References:
+        """Return what a picture of a stage is compared with."""
+        size = stage.width, stage.height
+        styles = (fit_style(style, plan.recipe, *size, plan.style_scale) for style in self.styles)
+        return References(
+            to_planes(resize(self.content, *size), "content"),
+            tuple(to_planes(style, f"style {number}") for number, style in enumerate(styles, 1)),
+            plan.blend,
+            self.regions,
+        )

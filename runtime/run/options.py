@@ -1,0 +1,70 @@
+"""The options of a transfer, beside its pictures, its model and who watches it."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from impasto.runtime.engine.options import ObjectiveOptions, defaults_of
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.pictures.photographs import Picture
+from impasto.runtime.plan.plan import Plan
+
+
+class TransferOptions(ObjectiveOptions, total=False):
+    """Options of `impasto.runtime.stylize`.
+
+    Attributes
+    ----------
+    size
+        Of the result: the long side in pixels, (width, height), or text as ``--size`` takes it, such as ``"content"``;
+        by default the recipe's.
+    evaluations
+        How often loss and gradient are evaluated, in all stages; by default as often as the recipe says.
+    stages
+        How many sizes are painted from coarse to fine; by default as many as the first needs to have a long side of
+        400 pixels at most, or one, as the recipe says. With `restart_every`, one.
+    init
+        ``"random"``, ``"content"``, ``"style"``, ``"statistics"`` (noise with the colour statistics of the style), or
+        a picture to start from; by default the recipe's.
+    noise
+        How much of the start is replaced by noise, 0..1.
+    seed
+        Of all noise.
+    style_scale
+        The size of the styles, and so of the strokes, as a multiple of what the recipe makes of it.
+    colors
+        ``"style"``: as they come. ``"keep"``: the content's colours, with the result's lightness. ``"match"``: the
+        styles' colours are matched to the content's before.
+    strength
+        How much of the result is mixed with the content afterwards: 1 is the result itself.
+    clip
+        Whether levels are held within 0..255 throughout; by default as the recipe says, where the optimiser can.
+    optimizer
+        ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-device"`` (the same method, on the device) or ``"adam"``, which needs
+        less memory.
+    restart_every
+        L-BFGS begins anew after so many evaluations, as the reference program does; by default never.
+    min_improvement
+        A stage ends when many evaluations have lowered its loss by less than this fraction; by default never.
+    time_limit
+        Seconds after which it ends with the best picture so far; evaluations are divided among stages by it.
+    """
+
+    size: int | tuple[int, int] | str | None
+    evaluations: int | None
+    stages: int | None
+    init: str | Picture | None
+    noise: float
+    seed: int
+    style_scale: float
+    colors: str
+    strength: float
+    clip: bool | None
+    optimizer: str
+    restart_every: int | None
+    min_improvement: float | None
+    time_limit: float | None
+
+
+#: What the options are where they are not given, by name; None is the recipe's own.
+DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "clip": None})

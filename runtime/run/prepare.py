@@ -1,0 +1,245 @@
+"""`stylize`: a whole transfer, from two pictures to a third; and `prepare`, for those who do it in steps."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+from PIL import Image
+
+from impasto.defaults import DEFAULT_RECIPE, INITS
+from impasto.runtime.engine.cuda import CUDA_DEFAULTS
+from impasto.runtime.engine.opening import read_metadata
+from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
+from impasto.runtime.engine.placement import check_device, check_threads
+from impasto.runtime.errors import InputError
+from impasto.runtime.model.default import find_model
+from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder
+from impasto.runtime.pictures import places
+from impasto.runtime.pictures.photographs import Photograph, Picture
+from impasto.runtime.pictures.planes import as_styles
+from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, schedule
+from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
+from impasto.runtime.plan.sizes import result_size
+from impasto.runtime.run.material import Material
+from impasto.runtime.run.options import DEFAULTS, TransferOptions
+from impasto.runtime.run.result import Result
+from impasto.runtime.run.state import Callback
+from impasto.runtime.run.transfer import Transfer
+from impasto.runtime.signatures import explained
+from impasto.text import shown
+from impasto.wording import option
+
+
+@explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS)
+def draft(
+    content: Picture,
+    styles: Picture | Sequence[Picture],
+    *,
+    model: str | Path | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    callback: Callback | None = None,
+    progress: bool | None = None,
+    **options: Unpack[TransferOptions],
+) -> Transfer:
+    """Plan a transfer as `prepare` does, before its recipe is in the model folder, if it is one that comes along.
+
+    Parameters
+    ----------
+    content
+        The photograph: a path, an http or https address, a PIL image of any mode, or an array (H, W), (H, W, 1),
+        (H, W, 3) or (H, W, 4): uint8, bool, uint16 of 0..65535, or other numbers of 0..255.
+    styles
+        The painting, or a list of them, whose targets are averaged; as `content`. What is transparent is white.
+    model
+        A model folder; by default that of `impasto.runtime.model.default`.
+    recipe
+        The name of one of the recipes that it holds.
+    callback
+        Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
+    progress
+        Whether a notebook shows a bar and the growing picture; by default where there is no callback. Elsewhere
+        nothing is shown.
+
+    Raises
+    ------
+    InputError
+        When an argument will not do; an `OptionError` when there is none of that name.
+    """
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
+    given, placement = as_styles(styles), placement_of(options)
+    _check_together(options)
+    folder = find_model(model)
+    metadata = _metadata(ModelFolder.open(folder), recipe)
+    own = metadata.recipe if metadata else load_recipe(recipe)
+    photograph = Photograph.given(content, "content")
+    paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
+    start = _start(options.get("init"))
+    plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, len(paintings), options, start is not None)
+    check_threads(placement.threads)
+    check_device(placement.device)
+    material = Material.given(
+        photograph,
+        paintings,
+        start=start,
+        content_mask=options.get("content_mask"),
+        style_masks=options.get("style_masks"),
+        matched=plan.colors == "match",
+    )
+    placement = placement.unrecorded() if plan.optimizer == "lbfgs-device" else placement
+    transfer = Transfer(plan, material, folder, placement, callback, progress)
+    if metadata:
+        transfer.metadata = metadata  # it need not be read again
+    return transfer
+
+
+@explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS, like=draft)
+def prepare(
+    content: Picture,
+    styles: Picture | Sequence[Picture],
+    *,
+    model: str | Path | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    callback: Callback | None = None,
+    progress: bool | None = None,
+    **options: Unpack[TransferOptions],
+) -> Transfer:
+    """Plan a transfer that repaints the content picture in the manner of the styles.
+
+    Returns
+    -------
+    Transfer
+        It has not begun.
+
+    Raises
+    ------
+    InputError
+        When an argument will not do; an `OptionError` when there is none of that name.
+    """
+    transfer = draft(content, styles, model=model, recipe=recipe, callback=callback, progress=progress, **options)
+    _ = transfer.metadata  # a recipe that the model folder has not is refused
+    return transfer
+
+
+@explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS, like=draft)
+def stylize(
+    content: Picture,
+    styles: Picture | Sequence[Picture],
+    *,
+    model: str | Path | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    callback: Callback | None = None,
+    progress: bool | None = None,
+    **options: Unpack[TransferOptions],
+) -> Result:
+    """Repaint the content picture in the manner of the styles.
+
+    Returns
+    -------
+    Result
+        The best picture that was found, and how it came about.
+
+    Raises
+    ------
+    InputError
+        When an argument will not do, before any work; an `OptionError` when there is none of that name.
+    TransferError
+        When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+
+    Notes
+    -----
+    An interrupt (`KeyboardInterrupt`: Ctrl-C, a notebook's stop button) ends it as the time limit does: the best
+    picture so far is returned, with `finished` false. Before the first evaluation it is raised.
+
+    Examples
+    --------
+    >>> result = stylize("photo.jpg", "painting.jpg", model="models/vgg19", size=512)  # doctest: +SKIP
+    >>> result.save("result.png")  # doctest: +SKIP
+    """
+    return prepare(content, styles, model=model, recipe=recipe, callback=callback, progress=progress, **options).run()
+
+
+def _check_together(options: TransferOptions) -> None:
+    """Refuse options that exclude each other."""
+    stages, optimizer = options.get("stages"), options.get("optimizer", DEFAULTS["optimizer"])
+    if options.get("restart_every") is not None and stages not in (None, 1):
+        named = f"{option('stages')} is {stages}: with {option('restart_every')}"
+        raise InputError(f"{named} there is one; leave one of the two out")
+    if options.get("cuda", CUDA_DEFAULTS).graph and optimizer == "lbfgs-device":
+        recorded, other = option("cuda.graph", True), option("optimizer", optimizer)
+        raise InputError(f"{recorded}: needs pictures to stay in their places; leave it out with {other}")
+
+
+def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOptions, has_start: bool) -> Plan:
+    """Return the plan that options ask for: the recipe's own, where nothing is said."""
+    clip = options.get("clip")
+    count = 1 if options.get("restart_every") is not None else options.get("stages")
+    values = {
+        **chosen(Plan, options),
+        "recipe": recipe,
+        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
+        "init": PICTURE if has_start else str(options.get("init") or recipe.init),
+        "blend": normalized_blend(options.get("style_blend"), styles),
+        "clip": recipe.clip if clip is None else clip,
+    }
+    return Plan(**values)
+
+
+def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:
+    """Return what a model folder has of a recipe; nothing where it lacks one that comes along."""
+    lacking = recipe not in folder.recipes() and recipe in builtin_recipes()
+    return None if lacking else read_metadata(folder, recipe, OBJECTIVE)
+
+
+def _stages(
+    recipe: Recipe,
+    content: Image.Image,
+    size: int | tuple[int, int] | str | None,
+    evaluations: int | None,
+    stages: int | None,
+) -> tuple[Stage, ...]:
+    """Return the sizes and numbers of evaluations: the recipe's own, where nothing else is said."""
+    count = recipe.evaluations if evaluations is None else _whole(option("evaluations"), evaluations)
+    number = stages if stages is None else _whole(option("stages"), stages)
+    full = (
+        result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
+    )
+    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1)
+
+
+def _whole(name: str, number: int) -> int:
+    """Return a number of 1 or more as Python's own: NumPy has others."""
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        raise InputError(f"{name} is {shown(number)}; expected a whole number") from None
+    if whole < 1:
+        raise InputError(f"{name} is {whole}; expected 1 or more")
+    return whole
+
+
+def _size(size: int | tuple[int, int] | str) -> Size:
+    if isinstance(size, str):
+        return parse_size(size)
+    try:
+        return operator.index(size)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        width, height = map(operator.index, size)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        expected = "the long side in pixels, (width, height), or text such as '300x200'"
+        raise InputError(f"{option('size')} is {shown(size)}; expected {expected}") from None
+    return width, height
+
+
+def _start(init: str | Picture | None) -> Photograph | None:
+    """Return the picture to start from; None where `init` is the name of a start."""
+    if init is None or (isinstance(init, str) and init in INITS):
+        return None
+    if isinstance(init, str) and places.is_missing(init):
+        raise InputError(f"{option('init')} {shown(init)}: expected one of {', '.join(INITS)}, or a picture")
+    return Photograph.given(init, "init")
