@@ -93,11 +93,12 @@ def settings(sizes: Sequence[int], groups: Iterable[tuple[str, bool]]) -> list[S
 
 def transfer(setting: Setting, model: str) -> None:
     """Carry a transfer out, in this process."""
-    from impasto.runtime import stylize
+    from impasto.runtime.engine.engine import Engine
+    from impasto.runtime.run.prepare import prepare
 
     rng = np.random.default_rng(0)
     content, style = (rng.uniform(0, 255, (n, n, 3)).astype(np.float32) for n in (setting.size, setting.style))
-    stylize(
+    wanted = prepare(
         content,
         [style],
         model=model,
@@ -116,6 +117,8 @@ def transfer(setting: Setting, model: str) -> None:
         restart_every=EVALUATIONS[setting.optimizer] if setting.optimizer == "lbfgs, restarted" else None,
         clip=setting.optimizer == "bounds",
     )
+    wanted.engine = Engine(graphs=0)  # as the command line's, which paints one picture
+    wanted.run()
 
 
 def measure(setting: Setting, model: str) -> Measurement:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 #: No picture is shown with a longer side while it grows, nor of a result: a notebook keeps what it shows.
 GROWING_SIDE, RESULT_SIDE = 512, 1024
 
-#: Seconds from one time that the bar is drawn to the next.
-_BAR_SECONDS = 0.2
+#: Seconds from one time that the bar, and the picture, is drawn to the next; more if showing it takes long.
+_BAR_SECONDS, _PICTURE_SECONDS = 0.2, 2.0
 
 #: What a notebook's kernel calls its shell: Jupyter's, and those that derive from it.
 _SHELL = "ZMQInteractiveShell"
@@ -68,13 +68,11 @@ class Live:
     ----------
     plan, photograph
         What is done, and with which content.
-    seconds
-        From one picture to the next; more if showing one takes long.
     """
 
-    def __init__(self, plan: Plan, photograph: Photograph, seconds: float = 2.0) -> None:
+    def __init__(self, plan: Plan, photograph: Photograph) -> None:
         self._bar, self._picture = _Output(), _Output()
-        self._bar_pace, self._picture_pace = Pace(_BAR_SECONDS), Pace(seconds)
+        self._bar_pace, self._picture_pace = Pace(_BAR_SECONDS), Pace(_PICTURE_SECONDS)
         self._clock, self._photograph, self._better = Clock(plan), photograph, False
         self._last: Step | None = None
         self._best: Step | None = None

@@ -47,7 +47,7 @@ class State:
     adam
         Where Adam stands in this stage.
     reason
-        Why the last search ended, in words; of a transfer that goes on, empty.
+        Why the last search ended, in words; of a state to go on from, empty.
     device, lowering
         Where and how it ran.
     share
@@ -93,10 +93,12 @@ class State:
         return replace(state, point=evaluation.point, loss=evaluation.loss, terms=terms)
 
     def kept(self) -> State:
-        """Return a copy that the next evaluation does not change, as a checkpoint wants it."""
+        """Return the state to go on from another day: a copy that no later evaluation changes."""
         adam = self.adam
         copied = replace(adam, mean=adam.mean.copy(), square=adam.square.copy()) if adam else None
-        return replace(self, adam=copied, reason=self.reason if self.ending is Ending.FINISHED else "")
+        if self.ending is Ending.FINISHED:
+            return replace(self, adam=copied)
+        return replace(self, adam=copied, reason="", ending=None)
 
 
 @dataclass(frozen=True)

@@ -352,6 +352,5 @@ def _resumed(state: State) -> State:
     """Return the state from which a transfer goes on; a stage that has not begun begins as it would have."""
     if state.reason:
         return replace(state, ending=Ending.FINISHED)
-    if state.made[-1]:
-        return replace(state, resumed=(*state.resumed, state.evaluations))
-    return state
+    resumed = (*state.resumed, state.evaluations) if state.made[-1] else state.resumed
+    return replace(state, ending=None, resumed=resumed)

@@ -135,7 +135,7 @@ def test_a_first_signal_keeps_the_best_picture_and_the_checkpoint(small_model: P
     assert err.splitlines()[-1] == "go on from run.impasto with the same command and --resume"
     assert json.loads(out)["interrupted"] is True
     assert is_whole(Path("out.png"))
-    assert Checkpoint.read("run.impasto").position.made[0] >= 1
+    assert Checkpoint.read("run.impasto").state.made[0] >= 1
 
 
 def test_a_run_killed_before_its_last_file_may_replace_the_first(small_model: Path) -> None:

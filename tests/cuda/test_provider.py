@@ -96,7 +96,7 @@ def test_every_graph_runs_as_a_whole_on_the_provider(recipe: str, kind: str, eve
     options, recorded = KINDS[kind]
     objective = opened(everything, recipe, **options)
     assert objective.device == "cuda:0"
-    assert objective._session.placement.recorded == recorded
+    assert objective.evaluator.session.placement.recorded == recorded
     device.stand_in_reset()
     objective.evaluate(PLANES)
     assert (device.stand_in_launches(b"") == 0) == recorded

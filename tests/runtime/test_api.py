@@ -558,6 +558,29 @@ def test_a_result_is_one_line_and_can_be_pickled(small_model: Path) -> None:
     np.testing.assert_array_equal(again.image, result.image)
 
 
+def test_a_result_pickles_at_the_size_of_its_picture_whatever_the_photograph(small_model: Path) -> None:
+    """The photograph is twenty times as large, and neither it nor who has watched goes along."""
+    large = np.random.default_rng(0).integers(0, 256, (700, 840, 3), np.uint8)
+    result = quick(small_model, large, large, size=192, evaluations=6, callback=lambda step: step.picture())
+    width, height = result.image.size
+    assert len(pickle.dumps(result)) < 2 * 3 * width * height
+
+
+def test_a_step_is_plain_data_once_its_callback_has_returned(small_model: Path) -> None:
+    seen: list[Step] = []
+    result = quick(small_model, levels(0), levels(1), callback=seen.append)
+    assert tuple(seen) == result.history
+    assert len(pickle.dumps(seen)) < 2000
+    with pytest.raises(InputError, match="has no picture; ask for it while its callback runs"):
+        result.history[-1].picture()
+
+
+def test_functions_have_at_most_eight_parameters_of_their_own() -> None:
+    for function in (stylize, prepare, Objective.open):
+        code = inspect.unwrap(getattr(function, "__func__", function)).__code__
+        assert code.co_argcount + code.co_kwonlyargcount <= 8
+
+
 def test_a_saved_result_replaces_nothing_unasked_and_no_input_ever(small_model: Path, paths: tuple[Path, Path]) -> None:
     photo, painting = paths
     before = photo.read_bytes()

@@ -10,7 +10,7 @@ from impasto.runtime.errors import OptionError
 from impasto.runtime.signatures import documented, explained, section
 
 
-@explained
+@explained()
 def paint(content: str, styles: list[str], *, evaluations: int | None = None, style_weight: float = 1.0) -> str:
     """Paint.
 
@@ -63,7 +63,7 @@ def test_what_is_missing_or_too_much_is_told() -> None:
 
 
 def test_a_type_error_of_the_functions_own_stays_one() -> None:
-    @explained
+    @explained()
     def fail() -> None:
         raise TypeError("mine")
 
@@ -86,4 +86,4 @@ def test_what_has_no_type_is_left_as_it_is() -> None:
     def plain(size=3):  # type: ignore[no-untyped-def]
         return size
 
-    assert documented("Size.\n\nsize\n    In pixels.", inspect.signature(plain)) == "Size.\n\nsize\n    In pixels."
+    assert documented("Size.\n\nsize\n    In pixels.", (), inspect.signature(plain)) == "Size.\n\nsize\n    In pixels."

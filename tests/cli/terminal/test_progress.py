@@ -11,13 +11,19 @@ import pytest
 
 from impasto.cli.terminal.progress import Progress
 from impasto.runtime import Step
-from impasto.runtime.plan.plan import Stage
-from tests.runtime.steps import steps
+from impasto.runtime.plan.plan import Plan, Stage
+from tests.runtime.steps import plan_of, steps
+
+
+def plan_of_steps(known: list[Step]) -> Plan:
+    """Return the plan that steps, up to its last one, carry out."""
+    last = {step.stage: step for step in known}
+    return plan_of([Stage(step.width, step.height, step.of_stage) for step in last.values()])
 
 
 def shown(known: list[Step], expected: float | None = None) -> list[str]:
     stream = io.StringIO()
-    with contextlib.redirect_stderr(stream), Progress(expected) as progress:
+    with contextlib.redirect_stderr(stream), Progress(plan_of_steps(known), expected) as progress:
         for step in known:
             progress.show(step)
     return stream.getvalue().splitlines()
@@ -79,8 +85,9 @@ def on_terminal(kind: str, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
     stream = Terminal()
     monkeypatch.setenv("TERM", kind)
     monkeypatch.setenv("COLUMNS", str(width))
-    with contextlib.redirect_stderr(stream), Progress() as progress:
-        for step in steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)[:2]:
+    known = steps([Stage(100, 80, 3), Stage(200, 160, 3)], rate=1e-3)
+    with contextlib.redirect_stderr(stream), Progress(plan_of_steps(known)) as progress:
+        for step in known[:2]:
             progress.show(step)
     return stream.getvalue()
 

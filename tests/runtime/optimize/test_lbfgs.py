@@ -428,12 +428,12 @@ def test_loss_gradient_and_terms_are_the_same_on_the_device(model: Path, noise: 
     planes = np.ascontiguousarray(noise(seed=2).transpose(2, 0, 1)[None])
     loss, gradient = objective.evaluate(planes)
     terms = dict(objective.terms)
-    resident = objective.resident()
+    resident = objective.evaluator.resident()
     into = resident.algebra.allocate(planes.shape)
     for _ in range(2):
         assert resident(resident.algebra.upload(planes), into) == loss
         np.testing.assert_array_equal(download(into), gradient)
-        assert objective.terms == terms
+        assert resident.terms == terms
 
 
 @pytest.mark.slow

@@ -581,7 +581,7 @@ def test_inputs_that_are_no_files_are_no_obstacle(tmp_path: Path) -> None:
 
 WRITE = """
 import sys
-from impasto.runtime import places
+from impasto.runtime.pictures import places
 try:
     places.write(bytes(10**6), "-")
 except places.SaveError as error:

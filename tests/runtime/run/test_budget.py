@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from impasto.runtime.plan.plan import Stage, schedule
 from impasto.runtime.run.budget import PAYS, Budget, Clock, Rate
-from tests.runtime.steps import steps
+from tests.runtime.steps import plan_of, steps
 
 
 def simulate(size: int, evaluations: int, limit: float, rate: float, opening: float) -> tuple[list[int], float]:
@@ -107,7 +104,7 @@ def test_the_rate_is_that_of_the_present_stage() -> None:
     st.integers(1, 2),
 )
 def test_the_time_left_is_exact_where_time_goes_with_the_pixels(stages: list[Stage], rate: float, first: int) -> None:
-    clock = Clock()
+    clock = Clock(plan_of(stages))
     known = steps(stages, rate, first=first)
     for k, step in enumerate(known):
         left = clock.left(step)
@@ -121,18 +118,16 @@ def test_the_time_left_is_exact_where_time_goes_with_the_pixels(stages: list[Sta
 
 @given(st.floats(0, 200))
 def test_the_time_left_is_never_more_than_a_limit_leaves(limit: float) -> None:
-    clock = Clock()
-    known = steps([Stage(100, 100, 5), Stage(200, 200, 5)], rate=1e-4)  # 25 s in all
-    for step in known:
-        transfer: Any = step.transfer
-        transfer.plan = replace(transfer.plan, time_limit=limit)
+    stages = [Stage(100, 100, 5), Stage(200, 200, 5)]
+    clock = Clock(plan_of(stages, time_limit=limit))
+    for step in steps(stages, rate=1e-4):  # 25 s in all
         left = clock.left(step)
         assert left is None or 0 <= left <= max(0.0, limit - step.seconds)
 
 
 def test_opening_a_stage_is_not_taken_for_an_evaluation() -> None:
-    clock = Clock()
-    known = steps([Stage(100, 100, 5), Stage(200, 200, 5)], rate=1e-4, setup=60.0)
+    stages = [Stage(100, 100, 5), Stage(200, 200, 5)]
+    clock, known = Clock(plan_of(stages)), steps(stages, rate=1e-4, setup=60.0)
     lefts = [clock.left(step) for step in known]
     assert lefts[1] == pytest.approx(3 * 1 + 5 * 4)
     assert lefts[5] == pytest.approx(4 * 4)

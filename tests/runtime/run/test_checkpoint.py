@@ -85,12 +85,12 @@ def test_a_checkpoint_is_read_back_to_the_last_bit(checkpoint: Checkpoint, tmp_p
     assert (read.plan, read.origin, read.log, read.written) == (
         checkpoint.plan, checkpoint.origin, checkpoint.log, checkpoint.written,
     )  # fmt: skip
-    assert_same(read.position, checkpoint.position)
-    assert read.position.point.dtype == np.float32
+    assert_same(read.state, checkpoint.state)
+    assert read.state.point.dtype == np.float32
 
 
 def test_the_picture_is_kept_in_single_precision_and_little_else(checkpoint: Checkpoint) -> None:
-    arrays = 4 if checkpoint.position.adam else 1
+    arrays = 4 if checkpoint.state.adam else 1
     assert len(checkpoint.to_bytes()) < arrays * 72 * 64 * 3 * 4 + 8000
 
 
@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(checkpoint: Checkpoint, dat
     else:  # what was hit is a date or a gap in the archive
         assert how == "flip"
         assert read.plan == checkpoint.plan
-        assert_same(read.position, checkpoint.position)
+        assert_same(read.state, checkpoint.state)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"somebody's work", b"\x93NUMPY", b"\x80\x04K\x01."])
@@ -153,7 +153,7 @@ def refusal(data: bytes) -> str:
 
 
 def test_a_checkpoint_holds_its_arrays_and_nothing_else(checkpoint: Checkpoint) -> None:
-    expected = {"about", "point", *(("next", "mean", "square") if checkpoint.position.adam else ())}
+    expected = {"about", "point", *(("next", "mean", "square") if checkpoint.state.adam else ())}
     assert set(arrays_of(checkpoint)) == expected
 
 
@@ -267,7 +267,7 @@ def test_descriptions_that_make_no_sense_are_refused(checkpoint: Checkpoint, old
 
 @pytest.mark.parametrize("scale", ["0", "-1.0", "1e300"])
 def test_a_scale_that_no_loss_has_is_refused(checkpoint: Checkpoint, scale: str) -> None:
-    adam = checkpoint.position.adam
+    adam = checkpoint.state.adam
     data = rewritten(checkpoint, f'"scale": {adam.scale if adam else 1.0}', f'"scale": {scale}')
     with pytest.raises(InputError, match=r"standing.scale is .*; expected 2.93874e-39 to"):
         Checkpoint.from_bytes(data, "checkpoint run.impasto")
@@ -338,7 +338,7 @@ def test_a_run_that_dies_at_any_evaluation_goes_on_from_its_file(model: Path, tm
         if path.exists():
             read = Checkpoint.read(path)
             read.check(transfer, origin, path)
-            position = read.position
+            position = read.state
 
         def die(step: Step) -> None:
             seen.append(step.evaluation)
@@ -366,7 +366,7 @@ def test_a_checkpoint_is_written_after_a_stage_though_it_is_not_time(model: Path
     made: list[tuple[int, ...]] = []
     transfer.callback = together(
         Checkpoints(path, transfer, Origin.of(transfer), seconds=1000),
-        lambda step: made.append(Checkpoint.read(path).position.made),
+        lambda step: made.append(Checkpoint.read(path).state.made),
     )
     transfer.run()
     assert made == [(1,)] * 6 + [(6, 0)] * 3
@@ -403,5 +403,5 @@ def test_a_full_disk_keeps_the_last_whole_checkpoint_and_the_run_goes_on(
     with pytest.warns(RuntimeWarning, match="checkpoint: .*File too large"), room:
         result = transfer.run()
     assert result.evaluations == 9
-    assert Checkpoint.read(path).position.made == (3,)
+    assert Checkpoint.read(path).state.made == (3,)
     assert [p.name for p in tmp_path.iterdir()] == ["run.impasto"]

@@ -19,8 +19,11 @@ from PIL import Image
 
 from benchmarks.memory import Setting, measure
 from impasto.runtime import InputError
+from impasto.runtime.engine.engine import Engine
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.references import References
 from impasto.runtime.machine.memory import Room
-from impasto.runtime.model.folder import DIRECT, LOWERINGS
+from impasto.runtime.model.folder import DIRECT, LOWERINGS, ModelFolder
 from impasto.runtime.optimize.minimize import StopOptimization
 from impasto.runtime.plan.plan import Plan, schedule
 from impasto.runtime.plan.recipe import load_recipe
@@ -246,23 +249,22 @@ def test_evaluations_are_measured_as_they_will_be_made(
     """With the masks and in the precision of the run; what is learnt of one kind is not taken for another."""
     monkeypatch.setattr(estimates, "WORTH_MEASURING", 0.0)
     monkeypatch.setattr(estimates, "SOON", 0.0)
-    opened: list[dict[str, Any]] = []
-    open_ = estimates.Objective.open
+    opened: list[tuple[References, Placement]] = []
+    make = Engine.evaluator
 
-    def noted(*arguments: Any, **options: Any) -> Any:
-        opened.append(options)
-        return open_(*arguments, **options)
+    def noted(engine: Engine, folder: ModelFolder, recipe: str, references: References, placement: Placement) -> Any:
+        opened.append((references, placement))
+        return make(engine, folder, recipe, references, placement)
 
-    monkeypatch.setattr(estimates.Objective, "open", noted)
+    monkeypatch.setattr(Engine, "evaluator", noted)
     timings = tmp_path / "timings.json"
     mask = Image.fromarray(np.repeat([[[255, 0, 0]], [[0, 0, 255]]], 20, axis=0).astype(np.uint8)).resize((48, 40))
     masked = {"content_mask": mask, "style_masks": [mask]}
     for options in ({}, masked, {"optimizer": "adam"}, masked):
         assert estimate(transfer(**options), timings).measured
-    with pytest.warns(RuntimeWarning, match="fp16"):
-        assert estimate(transfer(precision="fp16"), timings).measured
-    assert [options["content_mask"] is not None for options in opened] == [False, True, False, False]
-    assert [options["precision"] for options in opened] == ["fp32"] * 3 + ["fp16"]
+    assert estimate(transfer(precision="fp16"), timings).measured
+    assert [references.regions is not None for references, _ in opened] == [False, True, False, False]
+    assert [placement.precision for _, placement in opened] == ["fp32"] * 3 + ["fp16"]
     assert len(json.loads(timings.read_text())["kinds"]) == 4
 
 

@@ -148,7 +148,7 @@ def test_the_record_of_a_run_under_way_says_so(model: Path) -> None:
     found: list[Record] = []
     transfer = prepared(model)
     origin = Origin.of(transfer)
-    transfer.callback = lambda step: found.append(Record.of(step.transfer, origin))
+    transfer.callback = lambda step: found.append(Record.of(transfer, origin))
     transfer.run()
     assert [r.outcome.reason for r in found] == [f"under way: evaluation {n} of 2" for n in (1, 2)]
     assert [r.plan.evaluations for r in found] == [1, 2]

@@ -14,11 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from impasto.runtime import InputError, Objective, Result, Step, StopOptimization, TransferError
+from impasto.runtime import InputError, Result, Step, StopOptimization, TransferError
+from impasto.runtime.engine.engine import Engine
+from impasto.runtime.engine.evaluator import Evaluator, SessionEvaluator
+from impasto.runtime.engine.references import References
+from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures.planes import resize
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.recipe import LEAST_WEIGHT, MOST_WEIGHT, Noise
 from impasto.runtime.run import transfer as transfer_module
+from impasto.runtime.run.material import Material
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.state import State
 from impasto.runtime.run.transfer import Transfer
@@ -93,9 +98,10 @@ def test_a_stage_starts_with_the_photographs_details_and_the_change_enlarged(
     points: list[NDArray[np.float64]] = []
 
     def keep(step: Step) -> None:
-        points.append(step.transfer.state.kept().point[0].transpose(1, 2, 0).astype(np.float64))
+        points.append(transfer.state.point[0].transpose(1, 2, 0).astype(np.float64))
 
-    two = run(model, evaluations=3, init=init, clip=clip, callback=keep)
+    transfer = prepared(model, evaluations=3, init=init, clip=clip, callback=keep)
+    two = transfer.run()
     fine, coarse = (
         levels(resize(Image.fromarray(picture()), *size)).astype(np.float32) for size in ((72, 64), (36, 32))
     )
@@ -117,14 +123,14 @@ def test_the_first_change_of_a_stage_is_none_and_later_ones_are_measured(model: 
 
 
 def test_a_stage_that_fails_keeps_the_picture_of_the_one_before(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_objective = Objective.open
+    make = Engine.evaluator
 
-    def open_small_ones(*arguments: Any, content: Image.Image, **options: Any) -> Objective:
-        if content.width > 40:
+    def make_small_ones(engine: Engine, folder: ModelFolder, recipe: str, references: References, *more: Any) -> Any:
+        if references.shape[1] > 40:
             raise TransferError("out of memory on cpu")
-        return open_objective(*arguments, content=content, **options)
+        return make(engine, folder, recipe, references, *more)
 
-    monkeypatch.setattr(Objective, "open", open_small_ones)
+    monkeypatch.setattr(Engine, "evaluator", make_small_ones)
     result = run(model)
     assert result.image.size == (72, 64)
     assert (result.stage, result.evaluated) == (1, (36, 32))
@@ -134,10 +140,10 @@ def test_a_stage_that_fails_keeps_the_picture_of_the_one_before(model: Path, mon
 
 
 def test_a_first_stage_that_fails_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any, **__: Any) -> Objective:
+    def fail(*_: Any, **__: Any) -> Evaluator:
         raise TransferError("out of memory on cpu")
 
-    monkeypatch.setattr(Objective, "open", fail)
+    monkeypatch.setattr(Engine, "evaluator", fail)
     with pytest.raises(TransferError, match="out of memory"):
         run(model)
 
@@ -168,7 +174,7 @@ def test_a_start_from_statistics_has_the_styles_colours_and_none_of_its_forms(mo
 
 def test_a_picture_that_is_planned_and_not_given_is_asked_for(model: Path) -> None:
     transfer = prepared(model, init=picture(7))
-    transfer.material.start = None
+    transfer.material = replace(transfer.material, start=None)
     with pytest.raises(InputError, match="init picture: none given"):
         transfer.run()
 
@@ -217,10 +223,11 @@ def test_clipping_holds_the_levels_throughout(model: Path) -> None:
     extremes: list[tuple[float, float]] = []
 
     def look(step: Step) -> None:
-        point = step.transfer.state.kept().point
+        point = transfer.state.point
         extremes.append((float(point.min()), float(point.max())))
 
-    run(model, clip=True, style_weight=1e6, callback=look)
+    transfer = prepared(model, clip=True, style_weight=1e6, callback=look)
+    transfer.run()
     assert min(low for low, _ in extremes) >= 0
     assert max(high for _, high in extremes) <= 255
 
@@ -249,13 +256,13 @@ def test_with_clip_no_evaluation_of_any_stage_is_beyond_the_levels(
     wild = Noise(kind="normal", std=500.0)
     transfer.plan = replace(transfer.plan, recipe=replace(transfer.plan.recipe, noise=wild))
     seen: list[tuple[float, float]] = []
-    evaluate = Objective._evaluate
+    evaluate = SessionEvaluator.evaluate_resident
 
-    def look(self: Objective, image: Any, gradient: Any) -> float:
+    def look(self: SessionEvaluator, image: Any, gradient: Any) -> tuple[float, dict[str, float]]:
         seen.append((float(image.numpy().min()), float(image.numpy().max())))
         return evaluate(self, image, gradient)
 
-    monkeypatch.setattr(Objective, "_evaluate", look)
+    monkeypatch.setattr(SessionEvaluator, "evaluate_resident", look)
     result = transfer.run()
     assert len(seen) == result.evaluations
     assert {step.stage for step in result.history} == {1, 2}
@@ -335,14 +342,14 @@ def test_a_transfer_that_ends_in_a_coarse_stage_has_the_size_that_was_asked_for(
 
 def slowed(monkeypatch: pytest.MonkeyPatch, seconds: float, fine: float = 4.0) -> None:
     """Let an evaluation of the coarse stage take so long, of the fine one so many times that, and all else no time."""
-    evaluate, now = Objective.evaluate, 0.0
+    evaluate, now = SessionEvaluator.evaluate, 0.0
 
-    def slowly(objective: Objective, planes: Any) -> Any:
+    def slowly(evaluator: SessionEvaluator, planes: Any) -> Any:
         nonlocal now
         now += seconds * (1 if planes[0, 0].size == 36 * 32 else fine)
-        return evaluate(objective, planes)
+        return evaluate(evaluator, planes)
 
-    monkeypatch.setattr(Objective, "evaluate", slowly)
+    monkeypatch.setattr(SessionEvaluator, "evaluate", slowly)
     monkeypatch.setattr(transfer_module, "time", SimpleNamespace(perf_counter=lambda: now))
 
 
@@ -387,21 +394,21 @@ def test_a_time_limit_that_is_not_reached_changes_nothing(model: Path) -> None:
 
 @pytest.mark.parametrize("during", ["an evaluation", "the callback"])
 def test_an_interrupt_returns_the_best_picture(model: Path, during: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate, count = Objective.evaluate, 0
+    evaluate, count = SessionEvaluator.evaluate, 0
 
-    def interrupted(objective: Objective, planes: Any) -> Any:
+    def interrupted(evaluator: SessionEvaluator, planes: Any) -> Any:
         nonlocal count
         count += 1
         if count == 4:
             raise KeyboardInterrupt
-        return evaluate(objective, planes)
+        return evaluate(evaluator, planes)
 
     def call(step: Step) -> None:
         if step.evaluation == 3:
             raise KeyboardInterrupt
 
     if during == "an evaluation":
-        monkeypatch.setattr(Objective, "evaluate", interrupted)
+        monkeypatch.setattr(SessionEvaluator, "evaluate", interrupted)
     result = run(model, callback=call if during == "the callback" else None)
     assert (result.evaluations, result.finished, result.reason) == (3, False, "interrupted")
     assert result.image.size == (72, 64)
@@ -427,10 +434,10 @@ def test_the_share_of_the_starts_loss_falls_from_1_and_does_not_jump_between_sta
 
 
 def test_an_interrupt_before_the_first_evaluation_is_raised(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any, **__: Any) -> Objective:
+    def fail(*_: Any, **__: Any) -> Evaluator:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Objective, "open", fail)
+    monkeypatch.setattr(Engine, "evaluator", fail)
     with pytest.raises(KeyboardInterrupt):
         run(model)
 
@@ -468,14 +475,7 @@ def stopping_after(count: int) -> Callable[[Step], None]:
 
 def again(model: Path, transfer: Transfer, plan: Plan) -> Result:
     """Carry out a plan on the pictures of another transfer."""
-    return Transfer(
-        plan,
-        transfer.material.content,
-        transfer.material.paintings,
-        model=model,
-        start=transfer.material.start,
-        placement=transfer.placement,
-    ).run()
+    return Transfer(plan, transfer.material, model, transfer.placement).run()
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -506,7 +506,7 @@ def test_a_transfer_in_pieces_can_be_made_again_in_one(model: Path, name: str, c
     assert result.finished
     assert result.evaluations == last.plan.evaluations
     assert [s.evaluation for s in result.history] == list(range(counts[-1] + 1, last.plan.evaluations + 1))
-    assert last.resumed == list(counts)
+    assert last.state.resumed == counts
     second = again(model, last, result.plan)
     np.testing.assert_array_equal(levels(second.image), levels(result.image))
     assert second.loss == result.loss
@@ -528,14 +528,15 @@ def test_a_position_does_not_change_while_the_transfer_goes_on(model: Path) -> N
     kept: list[tuple[State, NDArray[np.float32]]] = []
 
     def keep(step: Step) -> None:
-        position = step.transfer.state.kept()
-        assert position.adam is not None
-        kept.append((position, position.adam.mean.copy()))
+        state = transfer.state.kept()
+        assert state.adam is not None
+        kept.append((state, state.adam.mean.copy()))
 
-    run(model, **PLANS["adam"], callback=keep)
-    assert [position.made for position, _ in kept[:2]] == [(1,), (2,)]
-    for position, mean in kept:
-        np.testing.assert_array_equal(position.adam.mean, mean)  # type: ignore[union-attr]
+    transfer = prepared(model, **PLANS["adam"], callback=keep)
+    transfer.run()
+    assert [state.made for state, _ in kept[:2]] == [(1,), (2,)]
+    for state, mean in kept:
+        np.testing.assert_array_equal(state.adam.mean, mean)  # type: ignore[union-attr]
 
 
 def test_resuming_begins_with_the_best_picture_so_far(model: Path) -> None:
@@ -579,7 +580,7 @@ def test_after_each_stage_but_the_last_one_is_told(model: Path) -> None:
     assert told == [(first, 0)]
     resumed = prepared(model, evaluations=40, min_improvement=0.9)
     assert resumed.run(replace(transfer.state.kept(), made=(first, 0), reason="")).history[0].stage == 2
-    assert resumed.resumed == []  # a stage that had not begun begins as it would have
+    assert resumed.state.resumed == ()  # a stage that had not begun begins as it would have
 
 
 def test_the_inputs_are_listed_with_their_roles(model: Path) -> None:
@@ -592,5 +593,5 @@ def test_the_inputs_are_listed_with_their_roles(model: Path) -> None:
 def test_a_plan_of_one_own_can_be_carried_out(model: Path) -> None:
     plan = Plan(prepared(model).plan.recipe, (Stage(33, 40, 1), Stage(64, 64, 1)), init="style")
     content, style = (Image.fromarray(picture(seed)) for seed in (0, 1))
-    result = again(model, Transfer(plan, content, [style], model=model), plan)
+    result = Transfer(plan, Material.given(content, [style]), model).run()
     assert result.image.size == (64, 64)

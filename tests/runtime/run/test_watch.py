@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from impasto.runtime import InputError, OutputError, Result, Step, TransferError, stylize
+from impasto.runtime.engine.evaluator import Value
 from impasto.runtime.pictures.photographs import Photograph, read_text
 from impasto.runtime.run.checkpoint import Checkpoints
 from impasto.runtime.run.prepare import prepare
@@ -169,11 +170,11 @@ def test_a_log_of_another_run_is_not_cut(tmp_path: Path, content: bytes) -> None
 def test_before_there_is_a_finite_loss_nothing_but_the_log_is_written(model: Path, tmp_path: Path) -> None:
     """The error that is told is that of the loss, not one of what cannot be written of it."""
     transfer = prepare(picture(0), [picture(1)], model=model, recipe="small", size=40, device="cpu", evaluations=3)
-    saves = Saves(tmp_path / "out.png", 1, text=lambda step: Record.of(step.transfer, Origin.of(transfer)).text)
+    saves = Saves(tmp_path / "out.png", 1, text=lambda step: Record.of(transfer, Origin.of(transfer)).text)
     log = Log(tmp_path / "run.jsonl")
     checkpoints = Checkpoints(tmp_path / "run.impasto", transfer, Origin.of(transfer), seconds=0)
     transfer.callback = together(log, saves, checkpoints, Preview(tmp_path / "preview.png", 0))
-    transfer._objective = lambda stage: Broken()  # type: ignore[assignment,method-assign,return-value]
+    transfer._evaluator = lambda stage: Broken()  # type: ignore[assignment,method-assign,return-value]
     with log, pytest.raises(TransferError, match="the start has no finite loss"):
         transfer.run()
     assert [path.name for path in tmp_path.iterdir()] == ["run.jsonl"]
@@ -181,14 +182,13 @@ def test_before_there_is_a_finite_loss_nothing_but_the_log_is_written(model: Pat
 
 
 class Broken:
-    """An objective whose every loss is infinite."""
+    """An evaluator whose every loss is infinite."""
 
     device = "cpu"
     metadata = SimpleNamespace(lowering="direct")
-    terms = {"tv": math.inf}  # noqa: RUF012
 
-    def evaluate(self, planes: Any) -> tuple[float, Any]:
-        return math.inf, planes
+    def evaluate(self, planes: Any) -> Value:
+        return Value(math.inf, {"tv": math.inf}, planes)
 
 
 def test_a_log_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
