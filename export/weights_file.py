@@ -16,7 +16,9 @@ from impasto.export.lowering.parameters import Array, Described, described, laye
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights.weights import PREPROCESSINGS, Provenance, Weights
 from impasto.runtime.errors import MemoryShortage, ModelError
-from impasto.runtime.model.folder import METADATA_KEY, OBJECTIVE, WEIGHTS_FILE, Metadata, ModelFolder, export_again
+from impasto.runtime.model.default import export_again
+from impasto.runtime.model.folder import WEIGHTS_FILE, ModelFolder
+from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.runtime.storage import codec
 from impasto.shortage import advice, is_shortage
 from impasto.wording import option
@@ -72,7 +74,7 @@ def read_weights(folder: ModelFolder) -> Weights:
     ModelError
         When a graph or the file is damaged, or the file is laid out in another way.
     """
-    graphs = [read_graph(folder.graph(recipe, OBJECTIVE)) for recipe in folder.recipes()]
+    graphs = [read_graph(folder.graph(recipe)) for recipe in folder.recipes()]
     path, metadata = folder.path / WEIGHTS_FILE, graphs[0][0]
     folder.check_weights(metadata)  # before that much is read
     network, provenance = NETWORKS.get(metadata.network), _provenance(metadata)

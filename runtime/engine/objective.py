@@ -22,16 +22,9 @@ from impasto.runtime.engine.session import (
 )
 from impasto.runtime.errors import InputError, PictureError, TransferError
 from impasto.runtime.model.default import find_model
-from impasto.runtime.model.folder import (
-    GUIDED_STATISTICS,
-    PRECISIONS,
-    STATISTICS,
-    WINOGRAD,
-    Metadata,
-    ModelFolder,
-    extents,
-    kind_for,
-)
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.optimize.lbfgs import Algebra, Resident
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Picture
@@ -170,11 +163,10 @@ class Objective:
 
         def measure_and_open(placement: Placement) -> Objective:
             """Open one graph after the other: the first has given its memory back by then."""
-            plain, guided = PRECISIONS[placement.precision]
-            kinds = (GUIDED_STATISTICS, guided) if regions else (STATISTICS, plain)
             # A content target is laid out as the objective has its activations: both are for the content's size.
-            measured, minimized = (kind_for(kind, placement.layout, height, width) for kind in kinds)
-            statistics = open_session(folder, recipe, measured, placement)
+            small = is_small(placement.layout, height, width)
+            key = GraphKey(OBJECTIVE, placement.layout, regions is not None, small, placement.precision)
+            statistics = open_session(folder, recipe, key.targets, placement)
             fixed = _measure(statistics, content_planes, style_planes, blend, regions)
             del statistics
             if regions:
@@ -182,7 +174,7 @@ class Objective:
             found = extents(height, width, len(regions.content.colors) if regions else None)
 
             def open_one(at: Placement) -> Objective:
-                session = open_session(folder, recipe, minimized, at, found)
+                session = open_session(folder, recipe, key, at, found)
                 chosen = session.metadata.recipe.with_weights(content_weight, style_weight, tv_weight)
                 return cls(session, chosen, (height, width), {**fixed, **_weights(session, chosen, height, width)})
 

@@ -24,17 +24,10 @@ from impasto.runtime.engine.staging import Landing
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import check_gpu, missing_library
-from impasto.runtime.model.folder import (
-    DIRECT,
-    LOWERINGS,
-    METADATA_KEY,
-    PRECISIONS,
-    WINOGRAD,
-    Metadata,
-    ModelFolder,
-    check_location,
-    export_again,
-)
+from impasto.runtime.model.default import export_again
+from impasto.runtime.model.folder import ModelFolder, check_location
+from impasto.runtime.model.graphs import DIRECT, LAYOUTS, OBJECTIVE, PRECISIONS, SINGLE, WINOGRAD, GraphKey
+from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.runtime.storage import codec
 from impasto.shortage import advice, is_shortage, limits
 from impasto.text import shown
@@ -129,7 +122,7 @@ class Placement:
     threads: int | None = None
     low_memory: bool = False
     cuda: CudaOptions = CUDA_DEFAULTS
-    precision: str = "fp32"
+    precision: str = SINGLE
 
     def __post_init__(self) -> None:
         if not isinstance(self.cuda, CudaOptions):
@@ -137,8 +130,8 @@ class Placement:
         codec.check(self, called=option)
         if not _DEVICE.fullmatch(self.device):
             raise DeviceError(f"{option('device')} {self.device!r}: expected auto, cpu, cuda or cuda:N")
-        if self.lowering not in ("auto", *LOWERINGS):
-            raise ModelError(f"{option('lowering')} {self.lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
+        if self.lowering not in ("auto", *LAYOUTS):
+            raise ModelError(f"{option('lowering')} {self.lowering!r}: expected auto, {' or '.join(LAYOUTS)}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"{option('threads')} is {self.threads}; expected 1 or more")
         if self.precision not in PRECISIONS:
@@ -146,7 +139,7 @@ class Placement:
         if self.low_memory and self.cuda.graph:
             graph, low_memory = option("cuda.graph", True), option("low_memory", True)
             raise InputError(f"{graph}: needs the memory that {low_memory} gives back; leave one of the two out")
-        if self.precision != "fp32" and self.lowering == WINOGRAD:
+        if self.precision != SINGLE and self.lowering == WINOGRAD:
             precision, lowering = option("precision", self.precision), option("lowering", WINOGRAD)
             raise ModelError(f"{precision}: not with {lowering}; leave one of the two out")
 
@@ -162,7 +155,7 @@ class Placement:
     @property
     def layout(self) -> str:
         """The lowering that is used, ``auto`` settled for the device it runs on."""
-        fastest = WINOGRAD if self.device == "cpu" and self.precision == "fp32" else DIRECT
+        fastest = WINOGRAD if self.device == "cpu" and self.precision == SINGLE else DIRECT
         return fastest if self.lowering == "auto" else self.lowering
 
 
@@ -404,7 +397,7 @@ _ANYWHERE = Placement()
 def open_session(
     folder: ModelFolder,
     recipe: str,
-    kind: str,
+    key: GraphKey,
     placement: Placement = _ANYWHERE,
     extents: Mapping[str, int] | None = None,
 ) -> Session:
@@ -413,7 +406,7 @@ def open_session(
     Parameters
     ----------
     extents
-        Of the only pictures that it will see, where they are known: see `impasto.runtime.model.folder.extents`. On CUDA
+        Of the only pictures that it will see, where they are known: see `impasto.runtime.model.graphs.extents`. On CUDA
         the graph is then made for them: no arithmetic on shapes is left, all of it runs on the device.
 
     Raises
@@ -423,11 +416,11 @@ def open_session(
     ModelError
         When the graph is missing, damaged, or of another format.
     """
-    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, kind, extents))
+    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, key, extents))
 
 
 def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner:
-    """Open one of the graphs that `impasto.runtime.model.folder.ALGEBRA` names, on the device that the placement names.
+    """Open one of the graphs that `impasto.runtime.model.graphs.ALGEBRA` names, on the device that the placement names.
 
     Raises
     ------
@@ -468,21 +461,20 @@ def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool
     return Runner(inference, path.name, placement)
 
 
-def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
-    """Return what a graph says of itself, as fast as onnxruntime can load it."""
-    path = folder.graph(recipe, kind)
+def read_metadata(folder: ModelFolder, recipe: str) -> Metadata:
+    """Return what a recipe's graphs say of themselves, as fast as onnxruntime can load one."""
+    path = folder.graph(recipe)
     return _metadata(_open_unoptimized(import_onnxruntime(), path), path)
 
 
 def _open(
-    ort: Any, folder: ModelFolder, recipe: str, kind: str, extents: Mapping[str, int] | None, placement: Placement
+    ort: Any, folder: ModelFolder, recipe: str, key: GraphKey, extents: Mapping[str, int] | None, placement: Placement
 ) -> Session:
     """Open a graph on the one device that the placement names."""
-    path = folder.graph(recipe, kind, placement.layout)
-    fixed = extents if placement.layout == DIRECT else None  # of `winograd`, large tables would become constants
+    path = folder.graph(recipe, key)
+    fixed = extents if key.layout == DIRECT else None  # of `winograd`, large tables would become constants
     # A graph that measures targets runs once or twice: a search for the fastest convolutions would take longer.
-    search = any(kind in objectives for objectives in PRECISIONS.values())
-    inference, placement = _open_graph(ort, path, placement, fixed, search=search)
+    inference, placement = _open_graph(ort, path, placement, fixed, search=key.role == OBJECTIVE)
     metadata = _metadata(inference, path)
     folder.check_weights(metadata)
     return Session(inference, path.name, placement, metadata, folder)

@@ -25,7 +25,8 @@ import impasto
 from impasto.runtime.engine.session import Placement, import_onnxruntime, read_metadata
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
-from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.pictures.photographs import read_text
@@ -473,7 +474,7 @@ class Record:
     def _check_recipe(self, model: str | Path) -> None:
         """Refuse a model whose graphs compute another loss: of a recipe, they hold all but the terms' weights."""
         wanted = self.plan.recipe
-        own = read_metadata(ModelFolder.open(model), wanted.name, OBJECTIVE).recipe
+        own = read_metadata(ModelFolder.open(model), wanted.name).recipe
         own = own.with_weights(wanted.content.weight, wanted.style.weight, wanted.tv.weight)
         for part in ("pooling", "content", "style", "tv"):
             if getattr(own, part) != getattr(wanted, part):

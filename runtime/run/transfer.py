@@ -24,7 +24,8 @@ from impasto.runtime.engine.objective import Objective
 from impasto.runtime.engine.session import Placement, check_device, check_threads, read_metadata
 from impasto.runtime.errors import InputError, MemoryShortage, TransferError
 from impasto.runtime.model.default import find_model
-from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.optimize.minimize import Adam, Evaluation, Minimum, SearchOver, StopOptimization, minimize, preload
 from impasto.runtime.pictures import encoding, places
 from impasto.runtime.pictures.colors import keep_colors, match_colors, mix
@@ -418,7 +419,7 @@ def draft(
 def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:
     """Return what a model folder has of a recipe; nothing where it lacks one that comes along."""
     lacking = recipe not in folder.recipes() and recipe in builtin_recipes()
-    return None if lacking else read_metadata(folder, recipe, OBJECTIVE)
+    return None if lacking else read_metadata(folder, recipe)
 
 
 P = ParamSpec("P")
@@ -664,7 +665,7 @@ class Transfer:
         InputError
             When the model will not do.
         """
-        return read_metadata(ModelFolder.open(self.model), self.plan.recipe.name, OBJECTIVE)
+        return read_metadata(ModelFolder.open(self.model), self.plan.recipe.name)
 
     @functools.cached_property
     def origin(self) -> Origin:
