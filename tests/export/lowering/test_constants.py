@@ -89,7 +89,7 @@ def test_a_graph_with_shared_constants_gives_what_its_file_gives(
         ).keys()
 
 
-def test_graphs_of_several_recipes_and_kinds_share_their_constants(byte_model: Path) -> None:
+def test_graphs_of_several_recipes_and_roles_share_their_constants(byte_model: Path) -> None:
     folder = ModelFolder.open(byte_model)
     constants = Constants(byte_model)
     every = [
