@@ -137,7 +137,7 @@ def export_model(
             try:  # another export may have ended meanwhile
                 kept = _kept_recipes(folder, recipes, file, force=force, notify=lambda line: None)
             except OutputError as error:
-                raise _placed_elsewhere(staging, folder, error) from None
+                raise _placed_beside(staging, folder, error) from None
             _carry_over(folder, staging, kept)
             with unfinished.unbroken():
                 _put_in_place(staging, folder, Path(beside) / "previous")
@@ -275,10 +275,10 @@ def _check_all(
 
 def _check_room(recipes: Sequence[Recipe]) -> None:
     """Refuse, within limits of addresses, to try graphs out for which they leave no room: onnxruntime could abort."""
-    found = room() if limits() else None
+    left = room() if limits() else None
     needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False, False].peak(recipe, 0, 0, 0) for recipe in recipes)
-    if found and found.size < needed:
-        sizes = f"that takes {needed / 1e6:.0f} MB, and {found.size / 1e6:.0f} are left"
+    if left and left.size < needed:
+        sizes = f"that takes {needed / 1e6:.0f} MB, and {left.size / 1e6:.0f} are left"
         raise MemoryShortage(f"self-check: too little memory to try the graphs out ({sizes}); {advice()}")
 
 
@@ -374,7 +374,7 @@ def _put_in_place(staging: Path, folder: Path, previous: Path) -> None:
             previous.rename(folder)
 
 
-def _placed_elsewhere(staging: Path, folder: Path, reason: OutputError) -> NameTaken:
+def _placed_beside(staging: Path, folder: Path, reason: OutputError) -> NameTaken:
     """Put a finished model beside its folder, under a name that is free, and return the error that says so."""
 
     def take(path: Path) -> bool:
@@ -384,8 +384,8 @@ def _placed_elsewhere(staging: Path, folder: Path, reason: OutputError) -> NameT
         return True
 
     other = free_name(folder, take)
-    what = str(reason).partition(";")[0]
-    return NameTaken(f"{what}, by another export meanwhile; the new model is in {places.name(other)}", other)
+    refusal = str(reason).partition(";")[0]
+    return NameTaken(f"{refusal}, by another export meanwhile; the new model is in {places.name(other)}", other)
 
 
 def _prefix(folder: Path) -> str:

@@ -481,7 +481,7 @@ def _open(
 
 
 def _metadata(inference: Any, path: Path) -> Metadata:
-    return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
+    return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), path)
 
 
 def _open_cpu(

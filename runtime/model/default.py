@@ -28,11 +28,11 @@ def find_model(model: str | Path | None = None) -> Path:
     """
     if model is not None:
         return Path(model)
-    found = default_model()
-    if found is None:
+    folder = default_model()
+    if folder is None:
         folders = " or ".join(map(str, candidates(DEFAULT_NETWORK)))
         raise ModelError(f"model: there is none yet, in {folders}; make one with: impasto export")
-    return found
+    return folder
 
 
 def folder_to_write(network: str = DEFAULT_NETWORK) -> Path:
@@ -41,8 +41,8 @@ def folder_to_write(network: str = DEFAULT_NETWORK) -> Path:
     It is the one that is used, if there is one. Else it lies in ``models``, if there is such a folder, as in a clone;
     else in the user's data folder. Something else of its name is left alone.
     """
-    if found := default_model(network):
-        return found
+    if folder := default_model(network):
+        return folder
     here, *users = candidates(network)
     taken = here.is_file() or (here.is_dir() and any(here.iterdir()))
     return here if here.parent.is_dir() and not taken else next(iter(users), here)

@@ -134,9 +134,9 @@ class ModelFolder:
         ModelError
             When the file is shorter or longer than what was exported.
         """
-        found = (self.path / WEIGHTS_FILE).stat().st_size
-        if found != metadata.weights_size:
+        size = (self.path / WEIGHTS_FILE).stat().st_size
+        if size != metadata.weights_size:
             raise ModelError(
-                f"model {self.path}: {WEIGHTS_FILE} has {found} bytes, expected {metadata.weights_size}; "
+                f"model {self.path}: {WEIGHTS_FILE} has {size} bytes, expected {metadata.weights_size}; "
                 f"copy the whole folder again, or {self._again}"
             )

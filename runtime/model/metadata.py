@@ -100,22 +100,22 @@ class Metadata:
         return json.dumps(data)
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> Metadata:
-        """Read the JSON text kept in a graph.
+    def from_json(cls, text: str, path: Path) -> Metadata:
+        """Read the JSON text kept in the graph of a file.
 
         Raises
         ------
         ModelError
             When the text is of another format version, or is not what an exporter writes.
         """
-        again = export_again(Path(where).parent)
+        again = export_again(path.parent)
         try:
             data: Any = codec.parse_json(text)
             if not isinstance(data, dict) or "format" not in data:
                 raise codec.Misfit("it is not of impasto")
             if (version := data.pop("format")) != FORMAT:
                 wanted = f"but this version of impasto reads format {FORMAT}"
-                raise ModelError(f"{where}: model format {shown(version)}, {wanted}; {again}")
+                raise ModelError(f"{path}: model format {shown(version)}, {wanted}; {again}")
             return codec.build(cls, data)
         except (codec.Misfit, RecipeError) as error:
-            raise ModelError(f"{where}: damaged metadata ({error}); {again}") from None
+            raise ModelError(f"{path}: damaged metadata ({error}); {again}") from None

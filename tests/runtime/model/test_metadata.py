@@ -50,7 +50,7 @@ def test_graphs_say_what_they_are(model: Path) -> None:
 
 def test_metadata_survives_the_way_through_json(model: Path) -> None:
     metadata = read_metadata(ModelFolder.open(model), "gatys")
-    assert Metadata.from_json(metadata.to_json(), "here") == metadata
+    assert Metadata.from_json(metadata.to_json(), Path("here.onnx")) == metadata
 
 
 def test_layers_halve_the_picture_and_round_down() -> None:
@@ -110,7 +110,7 @@ def test_a_bad_recipe_in_the_metadata_is_refused(copy: Path) -> None:
 )
 def test_metadata_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match=r"here\.onnx: "):
-        Metadata.from_json(text, "here.onnx")
+        Metadata.from_json(text, Path("here.onnx"))
 
 
 def test_a_graph_from_elsewhere_is_refused(copy: Path) -> None:
@@ -128,7 +128,7 @@ def test_anything_in_the_place_of_anything_is_taken_or_refused(small_model: Path
     sound = json.loads(read_metadata(ModelFolder.open(small_model), "small").to_json())
     whole = data.draw(misfits(sound))
     try:
-        Metadata.from_json(json.dumps(whole), "here.onnx")
+        Metadata.from_json(json.dumps(whole), Path("here.onnx"))
     except ModelError as refused:
         assert str(refused).startswith("here.onnx: ")
         assert str(refused).isprintable()
