@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.files import ROOT
 from benchmarks.protocol import peak_mib
-from impasto.runtime.model.folder import LOWERINGS, SMALL_PIXELS, WINOGRAD
+from impasto.runtime.model.graphs import LAYOUTS, SMALL_PIXELS, WINOGRAD, is_small
 from impasto.runtime.plan.recipe import load_recipe
-from impasto.runtime.run.estimate import Footprint, content_bytes, convolutions, graphs_of
+from impasto.runtime.run.estimate import Footprint, content_bytes, convolutions
 
 #: One recipe that ends with block5_conv1, and one that ends with block5_conv3.
 RECIPES = ("gatys", "seed")
@@ -36,6 +36,9 @@ _TINY, _LARGER = 64, math.isqrt(SMALL_PIXELS) + 4
 
 #: Side of styles that are what takes the most.
 _LARGE_STYLE = 768
+
+#: A key of `impasto.runtime.run.estimate.FOOTPRINTS`.
+Group = tuple[str, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ class Setting:
     optimizer: str
 
     @property
-    def group(self) -> tuple[str, bool]:
+    def group(self) -> Group:
         """Which graphs run, and how."""
-        return graphs_of(self.lowering, self.size, self.size), self.low_memory
+        return self.lowering, is_small(self.lowering, self.size, self.size), self.low_memory
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,10 @@ class Measurement:
     peak: float
 
 
-def settings(sizes: Sequence[int], groups: Iterable[tuple[str, bool]]) -> list[Setting]:
+def settings(sizes: Sequence[int], ways: Iterable[tuple[str, bool]]) -> list[Setting]:
     """Return what is measured: each recipe at each size, and one of them with a large style and with each optimiser."""
     found: list[Setting] = []
-    for lowering, low_memory in groups:
+    for lowering, low_memory in ways:
         openings = (_TINY, _LARGER) if lowering == WINOGRAD else (_TINY,)
         found += [
             Setting(recipe, lowering, low_memory, n, n, "adam") for recipe in RECIPES for n in (*openings, *sizes)
@@ -137,13 +140,13 @@ def measure(setting: Setting, model: str) -> Measurement:
 # --- the figures ----------------------------------------------------------------------------------------------
 
 
-def fit(measurements: Sequence[Measurement]) -> tuple[dict[tuple[str, bool], Footprint], dict[str, float]]:
+def fit(measurements: Sequence[Measurement]) -> tuple[dict[Group, Footprint], dict[str, float]]:
     """Return the figures that tell the measured peaks best, of each way to run the graphs and of each optimiser.
 
     Those of an optimiser are the means over the ways to run them. Of graphs for small pictures it is most often the
     opening that takes the most: what they take beyond is not seen, and told as of the others, a little too high.
     """
-    footprints: dict[tuple[str, bool], Footprint] = {}
+    footprints: dict[Group, Footprint] = {}
     extra: dict[str, list[float]] = {"adam": [0.0]}
     for group in dict.fromkeys(m.setting.group for m in measurements):
         own = [m for m in measurements if m.setting.group == group]
@@ -157,8 +160,8 @@ def fit(measurements: Sequence[Measurement]) -> tuple[dict[tuple[str, bool], Foo
                 rise = m.peak - peaks[m.setting.recipe, m.setting.size]
                 extra.setdefault(m.setting.optimizer, []).append(rise / m.setting.size**2)
     for low_memory in (False, True):
-        if larger := footprints.get((WINOGRAD, low_memory)):
-            group = graphs_of(WINOGRAD, _TINY, _TINY), low_memory
+        if larger := footprints.get((WINOGRAD, False, low_memory)):
+            group = WINOGRAD, True, low_memory
             opening, convolution = _opening([m for m in measurements if m.setting.group == group])
             footprints[group] = replace(larger, opening=opening, opening_convolution=convolution)
     optimizers = {name: float(np.mean(values)) for name, values in extra.items()}
@@ -196,7 +199,7 @@ def _least_squares(rows: Sequence[Sequence[float]], measurements: Sequence[Measu
     return [float(value) for value in solution]
 
 
-def told(setting: Setting, footprints: dict[tuple[str, bool], Footprint], optimizers: dict[str, float]) -> float:
+def told(setting: Setting, footprints: dict[Group, Footprint], optimizers: dict[str, float]) -> float:
     """Return the peak that the figures tell of a setting."""
     held = optimizers[setting.optimizer] + (optimizers["lbfgs"] if setting.optimizer == "bounds" else 0)
     pixels, largest = setting.size**2, max(setting.size, setting.style) ** 2
@@ -209,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", required=True, help=f"a model folder with the recipes {', '.join(RECIPES)}")
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 768], help="sides of the pictures [512 768]")
-    parser.add_argument("--lowerings", nargs="+", choices=LOWERINGS, default=list(LOWERINGS))
+    parser.add_argument("--lowerings", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
     parser.add_argument("--output", type=Path, help="a file for the single measurements, as JSON")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()

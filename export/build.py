@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-import itertools
 import shutil
 import tempfile
 import time
@@ -29,8 +28,8 @@ from impasto.export.lowering.direct import direct
 from impasto.export.lowering.half import half
 from impasto.export.lowering.winograd import measuring, small, winograd
 from impasto.export.networks import NETWORKS, Network
-from impasto.export.selfcheck import SelfCheck, check_kinds, self_check
-from impasto.export.weights.weights import Provenance, Weights
+from impasto.export.selfcheck import SelfCheck, self_check
+from impasto.export.weights.weights import Preprocessing, Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.runtime.errors import (
     ExportError,
@@ -42,26 +41,19 @@ from impasto.runtime.errors import (
     TransferError,
 )
 from impasto.runtime.machine.memory import room
-from impasto.runtime.model.folder import (
+from impasto.runtime.model.folder import NOTICE_FILE, WEIGHTS_FILE, ModelFolder
+from impasto.runtime.model.graphs import (
     ALGEBRA,
-    GUIDED_OBJECTIVE,
-    GUIDED_STATISTICS,
-    HALF_GUIDED_OBJECTIVE,
-    HALF_OBJECTIVE,
-    METADATA_KEY,
-    NOTICE_FILE,
+    DIRECT,
+    GRAPHS,
     OBJECTIVE,
-    RECIPE_GRAPHS,
+    SINGLE,
     STATISTICS,
-    WEIGHTS_FILE,
     WINOGRAD,
-    Layer,
-    Metadata,
-    ModelFolder,
+    GraphKey,
     algebra_file,
-    graph_file,
-    small_kind,
 )
+from impasto.runtime.model.metadata import METADATA_KEY, Layer, Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.run.estimate import AT_MOST, FOOTPRINTS
@@ -69,27 +61,11 @@ from impasto.runtime.storage.files import free_name
 from impasto.shortage import advice, limits
 from impasto.wording import option
 
-LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
+#: How graphs are lowered, by layout and precision; of `winograd`, objectives for larger pictures.
+_LOWERINGS = {(lowering.layout, lowering.precision): lowering for lowering in (direct, half, winograd)}
 
-#: The logical graphs of a recipe, by name.
-LOGICAL: Mapping[str, Callable[..., dict[str, Var]]] = {
-    OBJECTIVE: losses.objective,
-    STATISTICS: losses.statistics,
-    GUIDED_OBJECTIVE: partial(losses.objective, guided=True),
-    GUIDED_STATISTICS: partial(losses.statistics, guided=True),
-}
-
-#: Every graph of a recipe: (lowering, kind) as its file is named -> how it is lowered, and which logical graph.
-GRAPHS: Mapping[tuple[str, str], tuple[Lowering, str]] = {
-    **{(lowering.name, kind): (lowering, kind) for kind in LOGICAL for lowering in LOWERINGS},
-    # In place of two of those above.
-    **{(measuring.name, kind): (measuring, kind) for kind in (STATISTICS, GUIDED_STATISTICS)},
-    **{(small.name, small_kind(kind)): (small, kind) for kind in LOGICAL},
-    (half.name, HALF_OBJECTIVE): (half, OBJECTIVE),
-    (half.name, HALF_GUIDED_OBJECTIVE): (half, GUIDED_OBJECTIVE),
-}
-
-assert {*GRAPHS} == {*RECIPE_GRAPHS}
+#: The graphs whose gradients are tried out. In half precision the difference of two losses would be rounding.
+CHECKED = tuple(key for key in GRAPHS if key.role == OBJECTIVE and key.precision == SINGLE)
 
 #: So many graphs are tried out at once, on one core each: in a gigabyte together, most of it kernels that they share.
 _AT_ONCE = 2
@@ -161,7 +137,7 @@ def export_model(
             try:  # another export may have ended meanwhile
                 kept = _kept_recipes(folder, recipes, file, force=force, notify=lambda line: None)
             except OutputError as error:
-                raise _placed_elsewhere(staging, folder, error) from None
+                raise _placed_beside(staging, folder, error) from None
             _carry_over(folder, staging, kept)
             with unfinished.unbroken():
                 _put_in_place(staging, folder, Path(beside) / "previous")
@@ -209,19 +185,38 @@ def notice(provenance: Provenance) -> str:
 # --- graphs ---------------------------------------------------------------------------------------------------
 
 
+def logical_graphs(
+    recipe: Recipe, network: Network, preprocessing: Preprocessing
+) -> dict[tuple[str, bool], dict[str, Var]]:
+    """Return a recipe's logical graphs, their results by name, by role and whether they are by region."""
+    roles = {OBJECTIVE: losses.objective, STATISTICS: losses.statistics}
+    return {
+        (role, by_region): make(recipe, network, preprocessing, guided=by_region)
+        for role, make in roles.items()
+        for by_region in (False, True)
+    }
+
+
+def lowering_of(key: GraphKey) -> Lowering:
+    """Return how a graph is lowered; in `winograd` not all of them cut maps in the same way."""
+    if key.layout == WINOGRAD and (key.small or key.role == STATISTICS):
+        return small if key.small else measuring
+    return _LOWERINGS[key.layout, key.precision]
+
+
 def _write_graphs(
     staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile
-) -> dict[tuple[str, str], bytes]:
-    """Write a recipe's graphs; return a hash of what each computes, whatever its name, by lowering and kind."""
-    digests: dict[tuple[str, str], bytes] = {}
-    logical = {name: make(recipe, network, weights.preprocessing) for name, make in LOGICAL.items()}
-    for (layout, kind), (lowering, name) in GRAPHS.items():
-        model = lowering.lower("", logical[name], file.tensors)
-        digests[layout, kind] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
-        model.graph.name = f"{network.name} {recipe.name} {kind}"
-        metadata = _metadata(recipe, network, weights.provenance, file, layout, kind)
+) -> dict[GraphKey, bytes]:
+    """Write a recipe's graphs; return a hash of what each computes, whatever its name."""
+    digests: dict[GraphKey, bytes] = {}
+    logical = logical_graphs(recipe, network, weights.preprocessing)
+    for key in GRAPHS:
+        model = lowering_of(key).lower("", logical[key.role, key.by_region], file.tensors)
+        digests[key] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
+        model.graph.name = f"{network.name} {recipe.name} {key.kind}"
+        metadata = _metadata(recipe, network, weights.provenance, file, key)
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
-        _save(model, staging / graph_file(recipe.name, layout, kind))
+        _save(model, staging / key.file(recipe.name))
     return digests
 
 
@@ -235,7 +230,7 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
 
 def _check_all(
     staging: Path,
-    recipes: Mapping[str, Mapping[tuple[str, str], bytes]],
+    recipes: Mapping[str, Mapping[GraphKey, bytes]],
     notify: Callable[[str], None],
     checked: Callable[[SelfCheck], None],
 ) -> list[SelfCheck]:
@@ -243,31 +238,25 @@ def _check_all(
 
     Recipes are given with a hash of each of their graphs. Some differ in weights only, which are inputs: what computes
     the same is tried out once.
-
-    In half precision the difference of two losses would be rounding.
     """
     folder = ModelFolder(staging)
-    begun: dict[tuple[bytes, ...], Future[SelfCheck]] = {}
+    begun: dict[tuple[bytes, bytes], Future[SelfCheck]] = {}
     checks: list[SelfCheck] = []
 
     # Within limits of addresses there may be no room for those of several lowerings at once.
     constants = None if limits() else Constants(staging)
 
-    def begin(recipe: str, lowering: Lowering, guided: bool) -> Future[SelfCheck]:
-        kinds = check_kinds(small=lowering is small, guided=guided)
-        key = tuple(recipes[recipe][lowering.name, kind] for kind in kinds)
-        if key not in begun:
+    def begin(recipe: str, key: GraphKey) -> Future[SelfCheck]:
+        digests = recipes[recipe][key.targets], recipes[recipe][key]
+        if digests not in begun:
             # It waits for a check that was begun before it, and so is done or under way.
-            first = None if lowering is LOWERINGS[0] else begin(recipe, LOWERINGS[0], guided)
-            check = partial(self_check, folder, recipe, lowering.name, small=lowering is small, guided=guided)
-            begun[key] = executor.submit(
-                lambda: check(constants=constants, line=first.result().line if first else None)
-            )
-        return begun[key]
+            first = None if key.layout == DIRECT else begin(recipe, replace(key, layout=DIRECT, small=False))
+            check = partial(self_check, folder, recipe, key, constants=constants)
+            begun[digests] = executor.submit(lambda: check(line=first.result().line if first else None))
+        return begun[digests]
 
     with ThreadPoolExecutor(1 if limits() else _AT_ONCE) as executor:
-        every = list(itertools.product((*LOWERINGS, small), (False, True)))
-        pending = {recipe: [begin(recipe, *which) for which in every] for recipe in recipes}
+        pending = {recipe: [begin(recipe, key) for key in CHECKED] for recipe in recipes}
         try:
             for recipe, own in pending.items():
                 began = time.perf_counter()
@@ -286,20 +275,18 @@ def _check_all(
 
 def _check_room(recipes: Sequence[Recipe]) -> None:
     """Refuse, within limits of addresses, to try graphs out for which they leave no room: onnxruntime could abort."""
-    found = room() if limits() else None
-    needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False].peak(recipe, 0, 0, 0) for recipe in recipes)
-    if found and found.size < needed:
-        sizes = f"that takes {needed / 1e6:.0f} MB, and {found.size / 1e6:.0f} are left"
+    left = room() if limits() else None
+    needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False, False].peak(recipe, 0, 0, 0) for recipe in recipes)
+    if left and left.size < needed:
+        sizes = f"that takes {needed / 1e6:.0f} MB, and {left.size / 1e6:.0f} are left"
         raise MemoryShortage(f"self-check: too little memory to try the graphs out ({sizes}); {advice()}")
 
 
-def _metadata(
-    recipe: Recipe, network: Network, provenance: Provenance, file: WeightsFile, lowering: str, kind: str
-) -> Metadata:
+def _metadata(recipe: Recipe, network: Network, provenance: Provenance, file: WeightsFile, key: GraphKey) -> Metadata:
     return Metadata(
         network=network.name,
-        lowering=lowering,
-        kind=kind,
+        lowering=key.layout,
+        kind=key.kind,
         recipe=recipe,
         layers=tuple(Layer(x.name, x.outputs, x.level) for x in network.layers if x.name in recipe.layers),
         weights=asdict(provenance),
@@ -349,11 +336,11 @@ _OTHER_WEIGHTS = "over other weights"
 
 def _fault(existing: ModelFolder, recipe: str, file: WeightsFile) -> str:
     """Tell why a recipe cannot stay beside the weights in `file`: that its graphs are damaged, say; else nothing."""
-    for lowering, kind in GRAPHS:
+    for key in GRAPHS:
         try:
-            metadata, _ = read_graph(existing.graph(recipe, kind, lowering))
+            metadata, _ = read_graph(existing.graph(recipe, key))
         except InputError:
-            return f"{graph_file(recipe, lowering, kind)} cannot be read"
+            return f"{key.file(recipe)} cannot be read"
         if metadata.weights_sha256 != file.sha256:
             return _OTHER_WEIGHTS
     return ""
@@ -363,12 +350,7 @@ def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
     """Copy the graphs that stay, and whatever else somebody put there, into the new folder."""
     if not folder.is_dir():
         return
-    dropped = {
-        graph_file(recipe, lowering, kind)
-        for recipe in ModelFolder(folder).recipes()
-        if recipe not in kept
-        for lowering, kind in GRAPHS
-    }
+    dropped = {key.file(recipe) for recipe in ModelFolder(folder).recipes() if recipe not in kept for key in GRAPHS}
     dropped |= {f"lbfgs.{name}.onnx" for name in ALGEBRA}  # as they were called before they knew bounds
     for path in folder.iterdir():
         if (staging / path.name).exists() or path.name in dropped:
@@ -392,7 +374,7 @@ def _put_in_place(staging: Path, folder: Path, previous: Path) -> None:
             previous.rename(folder)
 
 
-def _placed_elsewhere(staging: Path, folder: Path, reason: OutputError) -> NameTaken:
+def _placed_beside(staging: Path, folder: Path, reason: OutputError) -> NameTaken:
     """Put a finished model beside its folder, under a name that is free, and return the error that says so."""
 
     def take(path: Path) -> bool:
@@ -402,8 +384,8 @@ def _placed_elsewhere(staging: Path, folder: Path, reason: OutputError) -> NameT
         return True
 
     other = free_name(folder, take)
-    what = str(reason).partition(";")[0]
-    return NameTaken(f"{what}, by another export meanwhile; the new model is in {places.name(other)}", other)
+    refusal = str(reason).partition(";")[0]
+    return NameTaken(f"{refusal}, by another export meanwhile; the new model is in {places.name(other)}", other)
 
 
 def _prefix(folder: Path) -> str:

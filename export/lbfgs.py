@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from impasto.export.lowering.base import IR_VERSION, OPSET, Builder
 from impasto.export.lowering.direct import END, total
-from impasto.runtime.model.folder import ALGEBRA
+from impasto.runtime.model.graphs import ALGEBRA
 
 _POINT = (1, "C", "H", "W")
 _HISTORY = ("K", "C", "H", "W")
@@ -144,7 +144,7 @@ assert tuple(_GRAPHS) == ALGEBRA
 
 
 def algebra(name: str) -> onnx.ModelProto:
-    """Return one of the graphs that `impasto.runtime.model.folder.ALGEBRA` names."""
+    """Return one of the graphs that `impasto.runtime.model.graphs.ALGEBRA` names."""
     write, inputs, outputs = _GRAPHS[name]
     builder = Builder({})
     results = write(builder)

@@ -13,7 +13,8 @@ from impasto import packages
 from impasto.defaults import DEFAULT_RECIPE, DEFAULT_WEIGHTS
 from impasto.runtime.errors import InputError, ModelError, NameTaken, OutputError
 from impasto.runtime.model.default import folder_to_write
-from impasto.runtime.model.folder import OBJECTIVE, RECIPE_GRAPHS, ModelFolder, graph_file
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import GRAPHS
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 from impasto.runtime.run import notebook
 from impasto.runtime.signatures import explained
@@ -54,7 +55,7 @@ def ensure(
     folder = folder_to_write() if model is None else Path(model)
     if folder.is_dir() and ModelFolder(folder).recipes():
         add_missing(folder, [recipe], tell)
-        ModelFolder.open(folder).graph(recipe, OBJECTIVE)  # names the command, where it is still missing
+        ModelFolder.open(folder).graph(recipe)  # names the command, where it is still missing
         return folder
     chosen = load_recipe(recipe)
     build, sources = import_exporter()
@@ -107,7 +108,7 @@ def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
 
 def _traces(model: ModelFolder, recipe: str) -> bool:
     """Whether a folder has any graph of a recipe."""
-    return any((model.path / graph_file(recipe, *graph)).exists() for graph in RECIPE_GRAPHS)
+    return any((model.path / key.file(recipe)).exists() for key in GRAPHS)
 
 
 def import_exporter() -> tuple[Any, Any]:

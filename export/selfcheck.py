@@ -12,14 +12,8 @@ from numpy.typing import NDArray
 
 from impasto.export.lowering.constants import Constants, Opened
 from impasto.runtime.errors import ExportError
-from impasto.runtime.model.folder import (
-    GUIDED_OBJECTIVE,
-    GUIDED_STATISTICS,
-    OBJECTIVE,
-    STATISTICS,
-    ModelFolder,
-    small_kind,
-)
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import GraphKey
 from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
 
 #: Float32 losses have seven digits; their difference over a step that is still straight has three.
@@ -76,10 +70,8 @@ class SelfCheck:
 
     Attributes
     ----------
-    small
-        Whether it is of the graphs for small pictures.
-    guided
-        Whether it is the loss by region.
+    key
+        The objective's.
     loss
         In the middle of the line.
     finite_difference
@@ -89,9 +81,7 @@ class SelfCheck:
     """
 
     recipe: str
-    lowering: str
-    small: bool
-    guided: bool
+    key: GraphKey
     loss: float
     finite_difference: float
     gradient: float
@@ -103,27 +93,19 @@ class SelfCheck:
         return abs(self.finite_difference - self.gradient) / max(abs(self.finite_difference), abs(self.gradient))
 
     def __str__(self) -> str:
-        which = (self.lowering, *("small pictures",) * self.small, *("by region",) * self.guided)
+        which = (self.key.layout, *("small pictures",) * self.key.small, *("by region",) * self.key.by_region)
         return (
             f"{self.recipe} ({', '.join(which)}): slope by finite difference {self.finite_difference:.6g}, "
             f"by gradient {self.gradient:.6g}, relative difference {self.error:.1e}"
         )
 
 
-def check_kinds(*, small: bool, guided: bool) -> tuple[str, str]:
-    """Return the kinds of the two graphs that a check runs: the one that measures targets, and the objective."""
-    statistics, objective = (GUIDED_STATISTICS, GUIDED_OBJECTIVE) if guided else (STATISTICS, OBJECTIVE)
-    return (small_kind(statistics), small_kind(objective)) if small else (statistics, objective)
-
-
 @np.errstate(divide="ignore", invalid="ignore")  # where a term or the gradient is 0, what is compared is no number
 def self_check(
     folder: ModelFolder,
     recipe: str,
-    lowering: str,
+    key: GraphKey,
     *,
-    small: bool = False,
-    guided: bool = False,
     constants: Constants | None = None,
     line: Line | None = None,
 ) -> SelfCheck:
@@ -135,10 +117,8 @@ def self_check(
 
     Parameters
     ----------
-    small
-        Whether to check the graphs for small pictures.
-    guided
-        Whether to check those that take guides.
+    key
+        The objective's; its targets are measured by the graph that goes with it.
     constants
         Where to find what follows from the weights alone, and to leave it for other checks.
     line
@@ -152,18 +132,17 @@ def self_check(
     """
     rng = np.random.default_rng(0)
     image, target, noise = rng.uniform(0, 255, (3, 1, 3, _HEIGHT, _WIDTH)).astype(np.float32)
-    guides = {GUIDES: rng.uniform(0, 1, (1, 2, _HEIGHT, _WIDTH)).astype(np.float32)} if guided else {}
-    statistics, objective = (folder.graph(recipe, kind, lowering) for kind in check_kinds(small=small, guided=guided))
+    guides = {GUIDES: rng.uniform(0, 1, (1, 2, _HEIGHT, _WIDTH)).astype(np.float32)} if key.by_region else {}
     constants = constants or Constants(folder.path)
-    targets = _measured(constants, statistics, {IMAGE: target, **guides})
-    evaluate = Objective(constants.open(objective), {**guides, **targets})
+    targets = _measured(constants, folder.graph(recipe, key.targets), {IMAGE: target, **guides})
+    evaluate = Objective(constants.open(folder.graph(recipe, key)), {**guides, **targets})
     if line is None:
         line, gradient = _line(evaluate, image, noise)
         loss = line.middle
     else:
         loss, slopes = evaluate(line.at(0.5, image), line.means)
         gradient = float(np.vdot(slopes, line.direction))
-    check = SelfCheck(recipe, lowering, small, guided, loss, line.slope, gradient, line)
+    check = SelfCheck(recipe, key, loss, line.slope, gradient, line)
     if not check.error <= TOLERANCE:
         raise ExportError(f"self-check failed: {check}; this is a bug, please report it")
     if not abs(loss - line.middle) <= _SAME * line.middle:

@@ -16,7 +16,9 @@ from impasto.export.lowering.parameters import Array, Described, described, laye
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights.weights import PREPROCESSINGS, Provenance, Weights
 from impasto.runtime.errors import MemoryShortage, ModelError
-from impasto.runtime.model.folder import METADATA_KEY, OBJECTIVE, WEIGHTS_FILE, Metadata, ModelFolder, export_again
+from impasto.runtime.model.default import export_again
+from impasto.runtime.model.folder import WEIGHTS_FILE, ModelFolder
+from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.runtime.storage import codec
 from impasto.shortage import advice, is_shortage
 from impasto.wording import option
@@ -72,7 +74,7 @@ def read_weights(folder: ModelFolder) -> Weights:
     ModelError
         When a graph or the file is damaged, or the file is laid out in another way.
     """
-    graphs = [read_graph(folder.graph(recipe, OBJECTIVE)) for recipe in folder.recipes()]
+    graphs = [read_graph(folder.graph(recipe)) for recipe in folder.recipes()]
     path, metadata = folder.path / WEIGHTS_FILE, graphs[0][0]
     folder.check_weights(metadata)  # before that much is read
     network, provenance = NETWORKS.get(metadata.network), _provenance(metadata)
@@ -107,15 +109,15 @@ def read_graph(path: Path) -> tuple[Metadata, set[str]]:
         raise ModelError(f"{path}: damaged; export it again with {option('force', True)}") from None
     text = next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), "")
     outside = {x.name for x in model.graph.initializer if x.data_location == TensorProto.EXTERNAL}
-    return Metadata.from_json(text, str(path)), outside
+    return Metadata.from_json(text, path), outside
 
 
 def _provenance(metadata: Metadata) -> Provenance | None:
     try:
-        found = codec.build(Provenance, dict(metadata.weights))
+        provenance = codec.build(Provenance, dict(metadata.weights))
     except codec.Misfit:
         return None
-    return found if found.preprocessing in PREPROCESSINGS else None
+    return provenance if provenance.preprocessing in PREPROCESSINGS else None
 
 
 def _layout(network: Network, known: Collection[str], size: int) -> Described | None:
@@ -127,9 +129,9 @@ def _layout(network: Network, known: Collection[str], size: int) -> Described | 
     eight_bit = {layer.name for layer in network.layers if f"{layer.name}.codes" in known}
     unread = {layer.name for layer in network.layers if f"{layer.name}.bias" not in known}
     for palettes in (eight_bit | unread, eight_bit):
-        found = described(network, palettes)
-        if sum(_padded(_length(*entry)) for entry in found.values()) == size:
-            return found
+        layout = described(network, palettes)
+        if sum(_padded(_length(*entry)) for entry in layout.values()) == size:
+            return layout
     return None
 
 
@@ -138,9 +140,9 @@ def _length(dtype: np.dtype, shape: tuple[int, ...]) -> int:
 
 
 def _cut(data: bytes, layout: Described) -> Mapping[str, Array]:
-    found: dict[str, Array] = {}
+    tensors: dict[str, Array] = {}
     offset = 0
     for name, (dtype, shape) in layout.items():
-        found[name] = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
+        tensors[name] = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
         offset += _padded(_length(dtype, shape))
-    return found
+    return tensors

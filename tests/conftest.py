@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from impasto.export import build
 from impasto.export.build import export_model
 from impasto.export.lowering import tiles
+from impasto.export.lowering.base import Lowering
 from impasto.export.lowering.winograd import tiled
 from impasto.export.weights import sources
 from impasto.export.weights.sources import WHEEL, load_weights
 from impasto.export.weights.weights import Weights
 from impasto.runtime.errors import WeightsError
+from impasto.runtime.model.graphs import GraphKey
 from impasto.runtime.plan.recipe import Recipe, load_recipe
 
 settings.register_profile("impasto", deadline=None, print_blob=True)  # machines differ, and nothing is kept
@@ -143,13 +145,16 @@ def copy(model: Path, tmp_path: Path) -> Path:
 def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
     """The same graphs, in which even small pictures have several strips at every level, and some that are empty."""
     folder = tmp_path_factory.mktemp("models") / "narrow"
-    graphs = {}
-    for key, (lowering, kind) in build.GRAPHS.items():
+    lowering_of = build.lowering_of
+
+    def narrow(key: GraphKey) -> Lowering:
+        lowering = lowering_of(key)
         if isinstance(tiling := lowering.settings, tiles.Tiling):
-            lowering = tiled(replace(tiling, widths=(31, 17, 9, 5, 4), strips=(9, 8, 7, 6, 5)))
-        graphs[key] = (lowering, kind)
+            return tiled(replace(tiling, widths=(31, 17, 9, 5, 4), strips=(9, 8, 7, 6, 5)))
+        return lowering
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(build, "GRAPHS", graphs)
+        patched.setattr(build, "lowering_of", narrow)
         export_unchecked(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
     return folder
 

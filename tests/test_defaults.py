@@ -7,15 +7,15 @@ from impasto.export import networks
 from impasto.export.weights import weights
 from impasto.runtime.engine import cuda
 from impasto.runtime.engine.placement import Placement
-from impasto.runtime.model import folder
+from impasto.runtime.model import graphs
 
 
 def test_choices_are_those_of_what_uses_them() -> None:
     assert {*defaults.NETWORKS} == {*networks.NETWORKS}
     assert {*defaults.PREPROCESSINGS} == {*weights.PREPROCESSINGS}
     assert {*defaults.CONV_SEARCHES} == {*cuda.SEARCHES}
-    assert {*defaults.PRECISIONS} == {*folder.PRECISIONS}
-    assert {*defaults.LOWERINGS} == {"auto", *folder.LOWERINGS}
+    assert {*defaults.PRECISIONS} == {*graphs.PRECISIONS}
+    assert {*defaults.LOWERINGS} == {"auto", *graphs.LAYOUTS}
 
 
 def test_the_first_choice_is_the_default() -> None:

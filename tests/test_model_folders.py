@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from impasto.model_folders import OBJECTIVE_FILE, default_model, recipes_in
-from impasto.runtime.model.folder import DIRECT, OBJECTIVE, ModelFolder, graph_file
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import PLAIN
 
 
 def test_recipes_are_those_that_the_runtime_finds(model: Path) -> None:
-    assert graph_file("", DIRECT, OBJECTIVE) == OBJECTIVE_FILE
+    assert PLAIN.file("") == OBJECTIVE_FILE
     assert recipes_in(model) == ModelFolder.open(model).recipes() != ()
     assert recipes_in(model / "missing") == ()
 

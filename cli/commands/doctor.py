@@ -24,7 +24,7 @@ from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE, DEFAULT_WEIGHTS, E
 from impasto.shortage import is_shortage
 
 if TYPE_CHECKING:
-    from impasto.runtime.model.folder import Metadata
+    from impasto.runtime.model.metadata import Metadata
 
 #: What a transfer needs, then what an export needs, then the rest of what matters.
 NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow")
@@ -212,16 +212,17 @@ def _missing_library() -> str:
 def _examine_model(path: Path) -> dict[str, Any]:
     from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.errors import ImpastoError, MemoryShortage
-    from impasto.runtime.model.folder import ALGEBRA, OBJECTIVE, RECIPE_GRAPHS, ModelFolder
+    from impasto.runtime.model.folder import ModelFolder
+    from impasto.runtime.model.graphs import ALGEBRA, GRAPHS
 
     metadata: list[Metadata] = []
     try:
         folder = ModelFolder.open(path)
-        metadata = [read_metadata(folder, recipe, OBJECTIVE) for recipe in folder.recipes()]
+        metadata = [read_metadata(folder, recipe) for recipe in folder.recipes()]
         folder.check_weights(metadata[0])
         for recipe in folder.recipes():
-            for lowering, kind in RECIPE_GRAPHS:
-                folder.graph(recipe, kind, lowering)
+            for key in GRAPHS:
+                folder.graph(recipe, key)
         for name in ALGEBRA:
             folder.algebra(name)
     except MemoryShortage:
@@ -239,7 +240,7 @@ def _examine_model(path: Path) -> dict[str, Any]:
 
 def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
     """Return the command that exports a folder again as it was, if nothing in it is its owner's own."""
-    from impasto.runtime.model.folder import export_command
+    from impasto.runtime.model.default import export_command
     from impasto.runtime.plan.recipe import builtin_recipes
 
     own = [graph for graph in metadata if graph.recipe.name not in builtin_recipes()]
@@ -330,8 +331,8 @@ def _runtime_problems(found: Findings) -> list[Problem]:
 def _model_problems(found: Findings) -> list[Problem]:
     problems = []
     if not found.onnxruntime and "error" in found.model:
-        from impasto.runtime.model.default import folder_to_write
-        from impasto.runtime.model.folder import ModelFolder, export_again, export_command
+        from impasto.runtime.model.default import export_again, export_command, folder_to_write
+        from impasto.runtime.model.folder import ModelFolder
 
         path = Path(found.model["path"])
         if ModelFolder(path).recipes():

@@ -98,12 +98,12 @@ def export(
 def _all_recipes(folder: Path, *, force: bool) -> Sequence[Recipe]:
     """Return the recipes that come along; unless they are to be replaced, those that the folder does not have."""
     from impasto.export.weights_file import read_graph
-    from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
+    from impasto.runtime.model.folder import ModelFolder
     from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 
     found, every = ModelFolder(folder), [load_recipe(name) for name in builtin_recipes()]
     if force:
         return every
     there = [one for one in every if one.name in found.recipes()]
-    same = [one for one in there if read_graph(found.graph(one.name, OBJECTIVE))[0].recipe == one]
+    same = [one for one in there if read_graph(found.graph(one.name))[0].recipe == one]
     return [one for one in every if one not in same]

@@ -15,7 +15,7 @@ from impasto.defaults import MODEL_VARIABLE
 from impasto.figures import clock
 
 if TYPE_CHECKING:
-    from impasto.runtime.model.folder import Metadata
+    from impasto.runtime.model.metadata import Metadata
     from impasto.runtime.plan.plan import Plan
     from impasto.runtime.run.record import Outcome, Record
 
@@ -75,10 +75,10 @@ def _mixed(text: str) -> Any:
 
 def _model(path: Path) -> tuple[Path, list[Metadata]]:
     from impasto.runtime.engine.opening import read_metadata
-    from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
+    from impasto.runtime.model.folder import ModelFolder
 
     folder = ModelFolder.open(path)
-    metadata = [read_metadata(folder, name, OBJECTIVE) for name in folder.recipes()]
+    metadata = [read_metadata(folder, name) for name in folder.recipes()]
     folder.check_weights(metadata[0])
     return folder.path, metadata
 

@@ -79,16 +79,16 @@ def _chosen(names: list[str], model: Path | None) -> list[Recipe]:
     if model is None:
         return [load_recipe(name) for name in names or builtin_recipes()]
     from impasto.runtime.engine.opening import read_metadata
-    from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
+    from impasto.runtime.model.folder import ModelFolder
 
     folder = ModelFolder.open(model)
-    return [read_metadata(folder, name, OBJECTIVE).recipe for name in names or folder.recipes()]
+    return [read_metadata(folder, name).recipe for name in names or folder.recipes()]
 
 
 def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
     """Return what is listed of a recipe, as plain data."""
     from impasto.export.networks import NETWORKS
-    from impasto.runtime.model.folder import Layer
+    from impasto.runtime.model.metadata import Layer
     from impasto.runtime.plan.terms import effective_weights, style_to_content
 
     # Where both networks have a layer, it is as wide and as deep in either; VGG-19 has all of VGG-16's.

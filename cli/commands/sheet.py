@@ -274,11 +274,11 @@ def _weights(recipes: list[str], model: Path) -> str:
     """Return the hash of the weights that all recipes of a model run over; what it lacks is added, if possible."""
     from impasto.export.provision import add_missing
     from impasto.runtime.engine.opening import read_metadata
-    from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
+    from impasto.runtime.model.folder import ModelFolder
 
     add_missing(model, recipes, say)
     folder = ModelFolder.open(model)
-    found = [read_metadata(folder, name, OBJECTIVE) for name in recipes]
+    found = [read_metadata(folder, name) for name in recipes]
     return found[0].weights_sha256
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.errors import InputError, ModelError
-from impasto.runtime.model.folder import OBJECTIVE, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures import masks, places
 from impasto.runtime.pictures.photographs import Photograph, read_photograph
 from impasto.runtime.pictures.places import Place
@@ -103,7 +103,7 @@ class Search:
         if default is None or not default.exists():
             raise ModelError(f"{wanted}; say where that is now with --model")
         found = ModelFolder.open(default)  # all of its recipes are over the same weights
-        if read_metadata(found, found.recipes()[0], OBJECTIVE).weights_sha256 != model.weights_sha256:
+        if read_metadata(found, found.recipes()[0]).weights_sha256 != model.weights_sha256:
             raise ModelError(f"model {default}: has other weights; {wanted}; say where that is now with --model")
         return default
 

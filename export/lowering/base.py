@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from impasto.export import ops
 from impasto.export.graph import GraphError, Op, Type, Var, topological
+from impasto.runtime.model.graphs import SINGLE
 from impasto.runtime.plan.terms import GRADIENT
 
 T = TypeVar("T")
@@ -155,25 +156,28 @@ Emit = Callable[..., str]
 
 @dataclass(frozen=True)
 class Lowering:
-    """How each operator becomes ONNX nodes in one layout.
+    """How each operator becomes ONNX nodes in one layout and precision.
 
     Attributes
     ----------
-    name
-        What the lowering is called in file names and on the command line.
+    layout
+        How activations lie in memory: one of `impasto.runtime.model.graphs.LAYOUTS`.
     describe
         Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
     settings
         What else its rules go by: how maps are cut, for instance.
+    precision
+        Of activations: one of `impasto.runtime.model.graphs.PRECISIONS`.
     deliver
         (builder, name of a value) -> name of what an output is to hold: for a lowering whose values are not what they
         stand for.
     """
 
-    name: str
+    layout: str
     describe: Callable[[Type], Sequence[int | str]]
     rules: dict[type[Op], Emit] = field(default_factory=dict)
     settings: object = None
+    precision: str = SINGLE
     deliver: Callable[[Builder, str], str] = lambda builder, name: name
 
     def lowers(self, op: type[Op]) -> Callable[[Emit], Emit]:
@@ -181,7 +185,7 @@ class Lowering:
 
         def register(emit: Emit) -> Emit:
             if op in self.rules:
-                raise ValueError(f"{op.__name__} is lowered already in {self.name}")
+                raise ValueError(f"{op.__name__} is lowered already in {self.layout}")
             self.rules[op] = emit
             return emit
 
@@ -226,7 +230,7 @@ class Lowering:
                 continue
             rule = self.rules.get(type(var.op))
             if rule is None:
-                raise GraphError(f"{var} is not lowered in {self.name}")
+                raise GraphError(f"{var} is not lowered in {self.layout}")
             builder.bind(var, rule(builder, var.op, *(builder.values[x] for x in var.inputs)))
 
     def _value_info(self, name: str, type_: Type) -> onnx.ValueInfoProto:

@@ -14,7 +14,7 @@ from impasto.export import ops
 from impasto.export.graph import Guides, Map, Matrix, PerRegion, Type
 from impasto.export.lowering.base import Builder, Lowering
 from impasto.export.lowering.parameters import bias, kernel
-from impasto.runtime.model.folder import DIRECT, REGIONS, dimension
+from impasto.runtime.model.graphs import DIRECT, REGIONS, dimension
 
 
 def describe(type_: Type) -> Sequence[int | str]:

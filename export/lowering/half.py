@@ -35,7 +35,7 @@ from impasto.export.lowering.direct import (
     unpooled,
 )
 from impasto.export.lowering.parameters import bias, kernel
-from impasto.runtime.model.folder import DIRECT
+from impasto.runtime.model.graphs import DIRECT, HALF
 
 #: The bound that products are kept within. A sum of two, and rounding, stay below float16's end.
 _TOP = 2.0**14
@@ -174,7 +174,8 @@ def _in_single(rule: Emit) -> Emit:
     return lambda b, op, *values: rule(b, op, *(_single(b, x) for x in values))
 
 
-half = Lowering(DIRECT, direct.describe, {op: _in_single(rule) for op, rule in direct.rules.items()}, deliver=_single)
+_RULES = {op: _in_single(rule) for op, rule in direct.rules.items()}
+half = Lowering(DIRECT, direct.describe, _RULES, precision=HALF, deliver=_single)
 
 
 def lowers(op: type[Op]) -> Callable[[Emit], Emit]:

@@ -50,7 +50,7 @@ class Tiling:
     strips: tuple[int, ...]
 
 
-#: For pictures of up to `impasto.runtime.model.folder.SMALL_PIXELS` pixels, and for larger ones.
+#: For pictures of up to `impasto.runtime.model.graphs.SMALL_PIXELS` pixels, and for larger ones.
 SMALL_TILING = Tiling((6, 6, 6, 4, 2), (300, 150, 112, 256, 256), (8, 4, 1, 1, 1))
 LARGE_TILING = Tiling((6, 6, 6, 6, 4), (300, 150, 112, 128, 256), (48, 24, 6, 3, 1))
 

@@ -25,7 +25,7 @@ from impasto.export.lowering.direct import direct, total
 from impasto.export.lowering.filtering import TILES, Filtering, Matrix, as_array
 from impasto.export.lowering.parameters import bias, kernel
 from impasto.export.lowering.tiles import LARGE_TILING, SMALL_TILING, Tiling
-from impasto.runtime.model.folder import WINOGRAD
+from impasto.runtime.model.graphs import WINOGRAD
 
 #: Added to what does not exist, so that the ReLU behind makes it zero.
 _NEVER = -1e30
@@ -397,7 +397,7 @@ def _of_pictures(b: Builder, op: Op, *inputs: str) -> str:
     """Lower as `direct` does, but never for an activation, whose overhanging rows would count."""
     for x in inputs:
         if _is_activation(b.origin[x].type):
-            raise GraphError(f"{op} of an activation is not lowered in {winograd.name}")
+            raise GraphError(f"{op} of an activation is not lowered in {WINOGRAD}")
     return direct.rules[type(op)](b, op, *inputs)
 
 

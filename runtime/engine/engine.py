@@ -23,14 +23,8 @@ from impasto.runtime.engine.placement import Placement, on_device
 from impasto.runtime.engine.references import References, Targets, average, measure_content, measure_style
 from impasto.runtime.engine.session import Session
 from impasto.runtime.errors import TransferError
-from impasto.runtime.model.folder import (
-    GUIDED_STATISTICS,
-    PRECISIONS,
-    STATISTICS,
-    ModelFolder,
-    extents,
-    kind_for,
-)
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import OBJECTIVE, GraphKey, extents, is_small
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, effective_weights, weight_of
 
@@ -100,8 +94,6 @@ class Engine:
         TransferError
             When measuring the targets fails; or, on CUDA, a first evaluation.
         """
-        plain, guided = PRECISIONS[placement.precision]
-        statistics, objective = (GUIDED_STATISTICS, guided) if references.regions else (STATISTICS, plain)
         height, width = references.shape
         sides = extents(height, width, len(references.regions.content.colors) if references.regions else None)
 
@@ -111,16 +103,17 @@ class Engine:
             if not keeps:
                 self.clear_graphs()
             # A content target is laid out as the objective has its activations: both are for the content's size.
-            measured, minimized = (kind_for(kind, at.layout, height, width) for kind in (statistics, objective))
-            with self._lent(folder, recipe, measured, at, keeps) as session:
-                targets = self._measured(session, _graph(folder, recipe, measured, at), references)
+            small, by_region = is_small(at.layout, height, width), references.regions is not None
+            key = GraphKey(OBJECTIVE, at.layout, by_region, small, at.precision)
+            with self._lent(folder, recipe, key.targets, at, keeps) as session:
+                targets = self._measured(session, _graph(folder, recipe, key.targets, at), references)
                 del session
             if references.regions:
                 targets[GUIDES] = references.regions.content_guides(width, height)
 
             def open_one(there: Placement) -> SessionEvaluator:
-                graph = _graph(folder, recipe, minimized, there)
-                session = self._taken(graph) or open_session(folder, recipe, minimized, there, sides)
+                graph = _graph(folder, recipe, key, there)
+                session = self._taken(graph) or open_session(folder, recipe, key, there, sides)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session, chosen, height, width)}
                 evaluator = SessionEvaluator(session, chosen, (height, width), feeds)
@@ -152,11 +145,11 @@ class Engine:
 
     @contextmanager
     def _lent(
-        self, folder: ModelFolder, recipe: str, kind: str, placement: Placement, keeps: bool
+        self, folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement, keeps: bool
     ) -> Iterator[Session]:
         """Lend a graph, and keep it afterwards or close it."""
-        graph = _graph(folder, recipe, kind, placement)
-        session = self._taken(graph) or open_session(folder, recipe, kind, placement)
+        graph = _graph(folder, recipe, key, placement)
+        session = self._taken(graph) or open_session(folder, recipe, key, placement)
         yield session
         if keeps:
             self._keep(graph, session)
@@ -214,8 +207,8 @@ if hasattr(os, "register_at_fork"):
 ENGINE = Engine()
 
 
-def _graph(folder: ModelFolder, recipe: str, kind: str, placement: Placement) -> _Graph:
-    path = folder.graph(recipe, kind, placement.layout)
+def _graph(folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement) -> _Graph:
+    path = folder.graph(recipe, key)
     return _Graph(path, folder.identity(path), placement)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime.engine.session import DeviceArray, Session, download_number
 from impasto.runtime.errors import InputError
-from impasto.runtime.model.folder import Metadata
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.optimize.lbfgs import Algebra, Resident
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.recipe import Recipe

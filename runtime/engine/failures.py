@@ -6,7 +6,7 @@ import re
 
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage
-from impasto.runtime.model.folder import WINOGRAD
+from impasto.runtime.model.graphs import WINOGRAD
 from impasto.shortage import advice, limits
 from impasto.wording import option
 

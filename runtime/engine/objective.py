@@ -18,7 +18,8 @@ from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.references import References
 from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
-from impasto.runtime.model.folder import WINOGRAD, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import HALF, WINOGRAD
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.photographs import Picture
 from impasto.runtime.pictures.planes import Planes, as_styles, measured_planes, to_planes
@@ -137,7 +138,7 @@ class Objective:
 def unwise(evaluator: SessionEvaluator, placement: Placement) -> list[str]:
     """Return the warnings that are due where an evaluator does what was asked for, and does no good."""
     warnings_: list[str] = []
-    if placement.precision == "fp16" and evaluator.device == "cpu":
+    if placement.precision == HALF and evaluator.device == "cpu":
         warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
     if placement.lowering == WINOGRAD and evaluator.device != "cpu":
         lowering = option("lowering", placement.lowering)

@@ -20,15 +20,10 @@ from impasto.runtime.engine.session import Runner, Session
 from impasto.runtime.errors import DeviceError, MemoryShortage, ModelError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import missing_library
-from impasto.runtime.model.folder import (
-    DIRECT,
-    METADATA_KEY,
-    PRECISIONS,
-    Metadata,
-    ModelFolder,
-    check_location,
-    export_again,
-)
+from impasto.runtime.model.default import export_again
+from impasto.runtime.model.folder import ModelFolder, check_location
+from impasto.runtime.model.graphs import DIRECT, OBJECTIVE, GraphKey
+from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.shortage import advice, is_shortage
 from impasto.wording import option
 
@@ -42,7 +37,7 @@ _ANYWHERE = Placement()
 def open_session(
     folder: ModelFolder,
     recipe: str,
-    kind: str,
+    key: GraphKey,
     placement: Placement = _ANYWHERE,
     extents: Mapping[str, int] | None = None,
 ) -> Session:
@@ -51,7 +46,7 @@ def open_session(
     Parameters
     ----------
     extents
-        Of the only pictures that it will see, where they are known: see `impasto.runtime.model.folder.extents`. On CUDA
+        Of the only pictures that it will see, where they are known: see `impasto.runtime.model.graphs.extents`. On CUDA
         the graph is then made for them: no arithmetic on shapes is left, all of it runs on the device.
 
     Raises
@@ -61,11 +56,11 @@ def open_session(
     ModelError
         When the graph is missing, damaged, or of another format.
     """
-    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, kind, extents))
+    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, key, extents))
 
 
 def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner:
-    """Open one of the graphs that `impasto.runtime.model.folder.ALGEBRA` names, on the device that the placement names.
+    """Open one of the graphs that `impasto.runtime.model.graphs.ALGEBRA` names, on the device that the placement names.
 
     Raises
     ------
@@ -106,9 +101,9 @@ def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool
     return Runner(inference, path.name, placement)
 
 
-def read_metadata(folder: ModelFolder, recipe: str, kind: str) -> Metadata:
-    """Return what a graph says of itself, as fast as onnxruntime can load it."""
-    path = folder.graph(recipe, kind)
+def read_metadata(folder: ModelFolder, recipe: str) -> Metadata:
+    """Return what a recipe's graphs say of themselves, as fast as onnxruntime can load one."""
+    path = folder.graph(recipe)
     return _read_metadata(path, folder.identity(path))
 
 
@@ -119,21 +114,20 @@ def _read_metadata(path: Path, identity: tuple[int, ...]) -> Metadata:
 
 
 def _open(
-    ort: Any, folder: ModelFolder, recipe: str, kind: str, extents: Mapping[str, int] | None, placement: Placement
+    ort: Any, folder: ModelFolder, recipe: str, key: GraphKey, extents: Mapping[str, int] | None, placement: Placement
 ) -> Session:
     """Open a graph on the one device that the placement names."""
-    path = folder.graph(recipe, kind, placement.layout)
-    fixed = extents if placement.layout == DIRECT else None  # of `winograd`, large tables would become constants
+    path = folder.graph(recipe, key)
+    fixed = extents if key.layout == DIRECT else None  # of `winograd`, large tables would become constants
     # A graph that measures targets runs once or twice: a search for the fastest convolutions would take longer.
-    search = any(kind in objectives for objectives in PRECISIONS.values())
-    inference, placement = _open_graph(ort, path, placement, fixed, search=search)
+    inference, placement = _open_graph(ort, path, placement, fixed, search=key.role == OBJECTIVE)
     metadata = _metadata(inference, path)
     folder.check_weights(metadata)
     return Session(inference, path.name, placement, metadata, folder)
 
 
 def _metadata(inference: Any, path: Path) -> Metadata:
-    return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), str(path))
+    return Metadata.from_json(inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), path)
 
 
 def _open_cpu(

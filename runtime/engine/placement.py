@@ -14,7 +14,7 @@ from impasto.runtime.engine.library import CUDA, import_onnxruntime
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import check_gpu
-from impasto.runtime.model.folder import DIRECT, LOWERINGS, PRECISIONS, WINOGRAD
+from impasto.runtime.model.graphs import DIRECT, LAYOUTS, PRECISIONS, SINGLE, WINOGRAD
 from impasto.runtime.storage import codec
 from impasto.text import shown
 from impasto.wording import option
@@ -55,7 +55,7 @@ class Placement:
     threads: int | None = None
     low_memory: bool = False
     cuda: CudaOptions = CUDA_DEFAULTS
-    precision: str = "fp32"
+    precision: str = SINGLE
 
     def __post_init__(self) -> None:
         if not isinstance(self.cuda, CudaOptions):
@@ -63,8 +63,8 @@ class Placement:
         codec.check(self, called=option)
         if not _DEVICE.fullmatch(self.device):
             raise DeviceError(f"{option('device')} {self.device!r}: expected auto, cpu, cuda or cuda:N")
-        if self.lowering not in ("auto", *LOWERINGS):
-            raise ModelError(f"{option('lowering')} {self.lowering!r}: expected auto, {' or '.join(LOWERINGS)}")
+        if self.lowering not in ("auto", *LAYOUTS):
+            raise ModelError(f"{option('lowering')} {self.lowering!r}: expected auto, {' or '.join(LAYOUTS)}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"{option('threads')} is {self.threads}; expected 1 or more")
         if self.precision not in PRECISIONS:
@@ -72,7 +72,7 @@ class Placement:
         if self.low_memory and self.cuda.graph:
             graph, low_memory = option("cuda.graph", True), option("low_memory", True)
             raise InputError(f"{graph}: needs the memory that {low_memory} gives back; leave one of the two out")
-        if self.precision != "fp32" and self.lowering == WINOGRAD:
+        if self.precision != SINGLE and self.lowering == WINOGRAD:
             precision, lowering = option("precision", self.precision), option("lowering", WINOGRAD)
             raise ModelError(f"{precision}: not with {lowering}; leave one of the two out")
 
@@ -88,7 +88,7 @@ class Placement:
     @property
     def layout(self) -> str:
         """The lowering that is used, ``auto`` settled for the device it runs on."""
-        fastest = WINOGRAD if self.device == "cpu" and self.precision == "fp32" else DIRECT
+        fastest = WINOGRAD if self.device == "cpu" and self.precision == SINGLE else DIRECT
         return fastest if self.lowering == "auto" else self.lowering
 
 

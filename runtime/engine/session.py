@@ -14,7 +14,8 @@ from impasto.runtime.engine.library import FATAL, import_onnxruntime
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.staging import Landing
 from impasto.runtime.errors import TransferError
-from impasto.runtime.model.folder import Metadata, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.metadata import Metadata
 from impasto.shortage import is_shortage
 from impasto.wording import option
 

@@ -1,14 +1,15 @@
-"""The model folder that is used, and written, where none is named."""
+"""The model folder that is used, and written, where none is named; and the command that writes one."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from impasto.defaults import DEFAULT_NETWORK
 from impasto.model_folders import candidates, default_model
 from impasto.runtime.errors import ModelError
 
-__all__ = ["default_model", "find_model", "folder_to_write"]
+__all__ = ["default_model", "export_again", "export_command", "find_model", "folder_to_write"]
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -27,11 +28,11 @@ def find_model(model: str | Path | None = None) -> Path:
     """
     if model is not None:
         return Path(model)
-    found = default_model()
-    if found is None:
+    folder = default_model()
+    if folder is None:
         folders = " or ".join(map(str, candidates(DEFAULT_NETWORK)))
         raise ModelError(f"model: there is none yet, in {folders}; make one with: impasto export")
-    return found
+    return folder
 
 
 def folder_to_write(network: str = DEFAULT_NETWORK) -> Path:
@@ -40,8 +41,19 @@ def folder_to_write(network: str = DEFAULT_NETWORK) -> Path:
     It is the one that is used, if there is one. Else it lies in ``models``, if there is such a folder, as in a clone;
     else in the user's data folder. Something else of its name is left alone.
     """
-    if found := default_model(network):
-        return found
+    if folder := default_model(network):
+        return folder
     here, *users = candidates(network)
     taken = here.is_file() or (here.is_dir() and any(here.iterdir()))
     return here if here.parent.is_dir() and not taken else next(iter(users), here)
+
+
+def export_command(folder: Path, *options: str) -> str:
+    """Return the command that exports into a folder."""
+    into = [] if folder == folder_to_write() else ["--output", shlex.quote(str(folder))]
+    return " ".join(["impasto export", *into, *options])
+
+
+def export_again(folder: Path) -> str:
+    """Return the advice to export a folder again. From what, and with which recipes, only its owner knows."""
+    return f"export it again as before, with {export_command(folder, '--force').removeprefix('impasto export ')}"

@@ -25,7 +25,8 @@ from impasto.runtime.engine.opening import open_algebra
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.session import Binding, DeviceArray, Runner, download, download_number
 from impasto.runtime.engine.staging import Landing
-from impasto.runtime.model.folder import ALGEBRA, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import ALGEBRA
 
 #: How many steps L-BFGS remembers, here and in SciPy. SciPy's own 10 bring the loss down a few percent further in as
 #: many evaluations, but work and memory grow with them: beyond so many elements, a picture of 400 x 400, five must do.

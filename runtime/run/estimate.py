@@ -24,7 +24,8 @@ from impasto.runtime.engine.references import References
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import room
-from impasto.runtime.model.folder import DIRECT, WINOGRAD, ModelFolder, kind_for, small_kind
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import DIRECT, WINOGRAD, is_small
 from impasto.runtime.plan.plan import Plan, Stage, normalized_blend
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.sizes import MIN_SIDE, fitted_size
@@ -92,16 +93,16 @@ def content_bytes(recipe: Recipe) -> float:
     return sum(2 * 4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
 
 
-#: (graphs, low memory) -> what that takes; `graphs_of` names graphs. From peaks (VmHWM) of whole transfers of noise
+#: (layout, for small pictures, low memory) -> what such graphs take. From peaks (VmHWM) of whole transfers of noise
 #: with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2 threads and weights of 8 bits; opening
 #: takes a quarter less with others. `python -m benchmarks.memory` measures and fits anew.
-FOOTPRINTS: Mapping[tuple[str, bool], Footprint] = {
-    (WINOGRAD, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736),
-    (WINOGRAD, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
-    (small_kind(WINOGRAD), False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736),
-    (small_kind(WINOGRAD), True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
-    (DIRECT, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696),
-    (DIRECT, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
+FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
+    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736),
+    (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
+    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736),
+    (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
+    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696),
+    (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
 }
 
 #: Bytes for each pixel that an optimiser takes beside Adam's: SciPy's L-BFGS-B keeps vectors of the picture's 3 values
@@ -129,13 +130,8 @@ def peak_memory(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, size
     width, height = size or (plan.finest.width, plan.finest.height)
     fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
     largest = max(w * h for w, h in [(width, height), *fitted])
-    footprint = FOOTPRINTS[graphs_of(lowering, width, height), low_memory]
+    footprint = FOOTPRINTS[lowering, is_small(lowering, height, width), low_memory]
     return round(footprint.peak(plan.recipe, width * height, largest, _held(plan)))
-
-
-def graphs_of(lowering: str, width: int, height: int) -> str:
-    """Name the graphs that a picture's size asks for: a lowering, which has others for small pictures."""
-    return kind_for(lowering, lowering, height, width)
 
 
 def _held(plan: Plan) -> float:

@@ -16,7 +16,8 @@ from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_o
 from impasto.runtime.engine.placement import check_device, check_threads
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.default import find_model
-from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
@@ -191,7 +192,7 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
 def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:
     """Return what a model folder has of a recipe; nothing where it lacks one that comes along."""
     lacking = recipe not in folder.recipes() and recipe in builtin_recipes()
-    return None if lacking else read_metadata(folder, recipe, OBJECTIVE)
+    return None if lacking else read_metadata(folder, recipe)
 
 
 def _stages(

@@ -27,7 +27,8 @@ from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
-from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.pictures.photographs import read_text
@@ -475,7 +476,7 @@ class Record:
     def _check_recipe(self, model: str | Path) -> None:
         """Refuse a model whose graphs compute another loss: of a recipe, they hold all but the terms' weights."""
         wanted = self.plan.recipe
-        own = read_metadata(ModelFolder.open(model), wanted.name, OBJECTIVE).recipe
+        own = read_metadata(ModelFolder.open(model), wanted.name).recipe
         own = own.with_weights(wanted.content.weight, wanted.style.weight, wanted.tv.weight)
         for part in ("pooling", "content", "style", "tv"):
             if getattr(own, part) != getattr(wanted, part):

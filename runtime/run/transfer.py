@@ -22,7 +22,8 @@ from impasto.runtime.engine.objective import unwise
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage, TransferError
-from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.optimize.minimize import Evaluation, Minimum, SearchOver, StopOptimization, minimize, preload
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.pictures.planes import resize as resize_image
@@ -112,7 +113,7 @@ class Transfer:
         InputError
             When the model will not do.
         """
-        return read_metadata(ModelFolder.open(self.model), self.plan.recipe.name, OBJECTIVE)
+        return read_metadata(ModelFolder.open(self.model), self.plan.recipe.name)
 
     @functools.cached_property
     def origin(self) -> Origin:

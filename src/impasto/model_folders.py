@@ -8,7 +8,7 @@ from pathlib import Path
 
 from impasto.defaults import DEFAULT_NETWORK, MODEL_VARIABLE, MODELS
 
-#: What every recipe in a model folder has: its objective, as plain ONNX. See `impasto.runtime.model.folder.graph_file`.
+#: What every recipe in a model folder has: its objective, as plain ONNX. See `impasto.runtime.model.graphs.PLAIN`.
 OBJECTIVE_FILE = ".direct.objective.onnx"
 
 #: What a folder holds that is a model's, even if some of it is lost.

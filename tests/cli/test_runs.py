@@ -18,7 +18,7 @@ from PIL import Image
 from processes import Running, assert_refused, command, contents, environment, impasto_, lay_out, limited, link
 
 from impasto import figures
-from impasto.runtime.model.folder import METADATA_KEY
+from impasto.runtime.model.metadata import METADATA_KEY
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.photographs import read_text
 from impasto.runtime.run.record import KEYWORD, MIXED, Record

@@ -142,7 +142,7 @@ def decisions(
     onnx.save(change(lowering.lower("activations", graph, file.tensors)), folder / "activations.onnx")
     session = onnxruntime.InferenceSession(folder / "activations.onnx", providers=[provider])
     found = dict(zip(names, session.run(names, {"image": picture.transpose(2, 0, 1)[None]}), strict=True))
-    if lowering.name == winograd.name:
+    if lowering.layout == winograd.layout:
         height, width = picture.shape[:2]
         levels = {layer.name: layer.level for layer in network.layers}
         found = {name: from_tiles(y, height >> levels[name], width >> levels[name]) for name, y in found.items()}

@@ -17,21 +17,15 @@ import pytest
 from impasto.export import build, ops
 from impasto.export.build import export_model
 from impasto.export.lowering.base import Builder
+from impasto.export.lowering.direct import direct
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.weights.sources import load_weights
 from impasto.export.weights.weights import Weights
 from impasto.runtime.engine.opening import open_session, read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import ExportError, OutputError, RecipeError
-from impasto.runtime.model.folder import (
-    LOWERINGS,
-    NOTICE_FILE,
-    OBJECTIVE,
-    STATISTICS,
-    WEIGHTS_FILE,
-    ModelFolder,
-    graph_file,
-)
+from impasto.runtime.model.folder import NOTICE_FILE, WEIGHTS_FILE, ModelFolder
+from impasto.runtime.model.graphs import GRAPHS, PLAIN
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 from tests.conftest import SHALLOW, SMALL
 
@@ -65,8 +59,8 @@ def zero(path: Path) -> None:
 def assert_whole(folder: Path) -> None:
     """Open every recipe of a folder."""
     found = ModelFolder.open(folder)
-    for recipe, kind in itertools.product(found.recipes(), (OBJECTIVE, STATISTICS)):
-        open_session(found, recipe, kind, Placement("cpu", "direct"))
+    for recipe, key in itertools.product(found.recipes(), (PLAIN.targets, PLAIN)):
+        open_session(found, recipe, key, Placement("cpu", "direct"))
 
 
 def test_every_graph_passes_the_checker_with_full_shape_inference(real_model: Path) -> None:
@@ -88,7 +82,7 @@ def test_the_folder_is_small_because_8_bit_weights_stay_8_bit(real_model: Path) 
 
 
 def test_provenance_hash_and_licence_travel_with_the_model(real_model: Path) -> None:
-    metadata = read_metadata(ModelFolder.open(real_model), "seed", OBJECTIVE)
+    metadata = read_metadata(ModelFolder.open(real_model), "seed")
     assert metadata.weights["sha256"] == "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
     assert "CC BY 4.0" in metadata.weights["licence"]
     assert "Simonyan" in (real_model / NOTICE_FILE).read_text()
@@ -96,21 +90,17 @@ def test_provenance_hash_and_licence_travel_with_the_model(real_model: Path) -> 
 
 def test_the_recipe_comes_back_from_the_graph(model: Path) -> None:
     for name in ("seed", "gatys"):
-        assert read_metadata(ModelFolder.open(model), name, OBJECTIVE).recipe == load_recipe(name)
+        assert read_metadata(ModelFolder.open(model), name).recipe == load_recipe(name)
 
 
 def test_random_weights_are_marked(model: Path) -> None:
-    assert read_metadata(ModelFolder.open(model), "seed", OBJECTIVE).random_weights
+    assert read_metadata(ModelFolder.open(model), "seed").random_weights
 
 
 def test_vgg16_can_be_exported(tmp_path: Path) -> None:
     checks = export_model(tmp_path / "vgg16", [load_recipe("gatys"), SHALLOW], load_weights("random", "vgg16"))
-    which = {(check.recipe, check.lowering, check.small, check.guided) for check in checks}
-    graphs = [*itertools.product(LOWERINGS, [False]), ("winograd", True)]
-    assert which == {
-        (name, *graph, guided)
-        for name, graph, guided in itertools.product(["gatys", SHALLOW.name], graphs, (False, True))
-    }
+    names = ("gatys", SHALLOW.name)
+    assert [(check.recipe, check.key) for check in checks] == [*itertools.product(names, build.CHECKED)]
     assert all(check.error < 1e-2 for check in checks)
 
 
@@ -258,9 +248,15 @@ def test_graphs_that_compute_the_same_are_tried_out_once_and_told_of_for_each_re
 
 
 def test_a_graph_is_named_after_network_recipe_and_kind(small_model: Path) -> None:
-    for (lowering, kind), name in itertools.product(build.GRAPHS, ("small", "other")):
-        graph = onnx.load(small_model / graph_file(name, lowering, kind), load_external_data=False).graph
-        assert graph.name == f"vgg19 {name} {kind}"
+    for key, name in itertools.product(GRAPHS, ("small", "other")):
+        graph = onnx.load(small_model / key.file(name), load_external_data=False).graph
+        assert graph.name == f"vgg19 {name} {key.kind}"
+
+
+def test_a_graph_is_lowered_in_the_layout_and_the_precision_of_its_key() -> None:
+    for key in GRAPHS:
+        lowering = build.lowering_of(key)
+        assert (lowering.layout, lowering.precision) == (key.layout, key.precision)
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path: Path, random_weights: Weights) -> None:
@@ -283,7 +279,7 @@ def test_a_graph_that_fails_the_self_check_leaves_the_old_model(
     folder = tmp_path / "model"
     export_model(folder, [ONE], random_weights)
     before = contents(folder)
-    monkeypatch.setitem(build.LOWERINGS[0].rules, ops.Gate, gate)
+    monkeypatch.setitem(direct.rules, ops.Gate, gate)
     with pytest.raises(ExportError, match=f"self-check failed: .*{reason}"):
         export_model(folder, [OTHER], random_weights)
     assert contents(folder) == before

@@ -18,7 +18,7 @@ from impasto.export.lowering.base import OPSET
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights.weights import CAFFE
 from impasto.runtime.engine.opening import fix_extents
-from impasto.runtime.model.folder import ALGEBRA, DIRECT, OBJECTIVE, algebra_file, extents, graph_file
+from impasto.runtime.model.graphs import ALGEBRA, DIRECT, GRAPHS, PLAIN, algebra_file, extents
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 
 #: Operator -> the opsets that its kernel serves and, by type constraint, the types that it takes.
@@ -29,8 +29,8 @@ KERNELS: dict[str, tuple[int, int | None, dict[str, list[str]]]] = json.loads(
 HEIGHT, WIDTH = 77, 101
 FIXED = extents(HEIGHT, WIDTH, 3)
 
-#: The graphs of a recipe that CUDA is given, by kind.
-ON_CUDA = {kind: how for (lowering, kind), how in build.GRAPHS.items() if lowering == DIRECT}
+#: The graphs of a recipe that CUDA is given.
+ON_CUDA = [key for key in GRAPHS if key.layout == DIRECT]
 
 #: A VGG-19 in all but the number of its channels, which no kernel asks for.
 NARROW = Network("vgg19", NETWORKS["vgg19"].depths, (4, 4, 8, 8, 8))
@@ -51,10 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = {f"{layer.name}.{key}": array for key, array in arrays.items()}
         parameters |= {key: numpy_helper.from_array(array, key) for key, array in names.items()}
     for recipe in builtin_recipes():
-        logical = {name: make(load_recipe(recipe), NARROW, CAFFE) for name, make in build.LOGICAL.items()}
-        for kind, (lowering, name) in ON_CUDA.items():
-            model = lowering.lower(f"{recipe} {kind}", logical[name], parameters)
-            onnx.save(model, path / graph_file(recipe, DIRECT, kind))
+        logical = build.logical_graphs(load_recipe(recipe), NARROW, CAFFE)
+        for key in ON_CUDA:
+            model = build.lowering_of(key).lower(recipe, logical[key.role, key.by_region], parameters)
+            onnx.save(model, path / key.file(recipe))
     for name in ALGEBRA:
         onnx.save(algebra(name), path / algebra_file(name))
     return path
@@ -147,13 +147,13 @@ def test_for_pictures_of_one_size_no_arithmetic_on_shapes_is_left(prepared: dict
 
 
 def test_for_pictures_of_any_size_there_is_arithmetic_on_shapes(folder: Path, tmp_path: Path) -> None:
-    graph = as_the_provider_gets_it(folder / graph_file("gatys", DIRECT, OBJECTIVE), tmp_path, {})
+    graph = as_the_provider_gets_it(folder / PLAIN.file("gatys"), tmp_path, {})
     assert "Shape" in {node.op_type for node in graph.node}
 
 
 @pytest.mark.parametrize("recipe", ["crowson", "seed"])
 def test_a_graph_for_one_size_computes_the_same(folder: Path, recipe: str) -> None:
-    path = folder / graph_file(recipe, DIRECT, OBJECTIVE)
+    path = folder / PLAIN.file(recipe)
     fixed = onnxruntime.SessionOptions()
     fix_extents(fixed, FIXED)
     one, any_ = (

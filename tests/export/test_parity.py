@@ -28,7 +28,7 @@ from impasto.export.weights.sources import load_weights
 from impasto.export.weights.weights import TORCHVISION, Weights
 from impasto.export.weights_file import write_weights
 from impasto.runtime.engine.objective import Objective
-from impasto.runtime.model.folder import LOWERINGS, OBJECTIVE, small_kind
+from impasto.runtime.model.graphs import LAYOUTS
 from impasto.runtime.pictures.photographs import read_picture
 from impasto.runtime.pictures.planes import resize
 from impasto.runtime.plan.recipe import load_recipe
@@ -74,7 +74,7 @@ def references() -> dict[tuple[str, str, tuple[int, int]], tuple[float, NDArray[
     return {}
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("lowering", LAYOUTS)
 @pytest.mark.parametrize(("pooling", "size"), CASES, ids=lambda x: x if isinstance(x, str) else f"{x[0]}x{x[1]}")
 @pytest.mark.parametrize("recipe", ["seed", "gatys"])
 def test_loss_and_gradient_agree_with_autograd(
@@ -123,7 +123,7 @@ def photographed(height: int, width: int) -> tuple[Rgb, Rgb, Rgb]:
 _LARGE = [(300, 300), (512, 512), (300, 400), (333, 517), (131, 97), (768, 1024)]
 
 
-@pytest.mark.parametrize("lowering", [direct, winograd], ids=lambda x: x.name)
+@pytest.mark.parametrize("lowering", [direct, winograd], ids=lambda x: x.layout)
 @pytest.mark.parametrize("recipe", ["seed", "gatys"])
 @pytest.mark.parametrize("pictures", [drawn, photographed], ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
@@ -147,10 +147,10 @@ def test_gradient_is_the_exact_one_for_decisions_within_rounding_error(
     """
     content, style, image = pictures(*size)
     objective = Objective.open(
-        real_model, recipe, content=content, styles=[style], device="cpu", lowering=lowering.name
+        real_model, recipe, content=content, styles=[style], device="cpu", lowering=lowering.layout
     )
     reference, taken = Reference(real_weights, objective.recipe, content, style), Record()
-    used = small if objective.metadata.kind == small_kind(OBJECTIVE) else lowering
+    used = small if objective.metadata.graph.small else lowering
     made = decisions(real_weights, used, objective.recipe, image, tmp_path)
     loss, gradient = objective(image)
     expected_loss, expected = reference.loss_and_gradient(image, taken, made)
@@ -166,7 +166,7 @@ def test_flat_pictures_have_a_finite_gradient_and_the_right_loss(
     """Where whole areas tie for a maximum, any share is a subgradient: the loss is what can be compared."""
     flat = np.full((75, 101, 3), colour, np.float32)
     content, style = noise(75, 101, 1), noise(75, 101, 2)
-    for lowering in LOWERINGS:
+    for lowering in LAYOUTS:
         objective = Objective.open(real_model, "seed", content=content, styles=[style], device="cpu", lowering=lowering)
         loss, gradient = objective(flat)
         expected, _ = Reference(real_weights, objective.recipe, content, style).loss_and_gradient(flat)
@@ -187,7 +187,7 @@ def test_torchvision_preprocessing_is_part_of_the_graph(tmp_path: Path, noise: N
     assert relative(gradient, expected_gradient) <= 1e-3
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("lowering", LAYOUTS)
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (36, 48), (54, 85)], ids=lambda s: f"{s[0]}x{s[1]}")
 def test_smallest_and_odd_sizes_agree_with_autograd(
     size: tuple[int, int], lowering: str, real_model: Path, real_weights: Weights, noise: Noise

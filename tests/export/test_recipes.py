@@ -14,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from impasto.export import losses
-from impasto.export.build import LOWERINGS
+from impasto.export.lowering.direct import direct
+from impasto.export.lowering.winograd import winograd
 from impasto.export.networks import NETWORKS
 from impasto.export.weights.sources import load_weights
 from impasto.export.weights.weights import Weights
 from impasto.export.weights_file import WeightsFile, write_weights
-from impasto.runtime.model.folder import Layer
+from impasto.runtime.model.metadata import Layer
 from impasto.runtime.plan.recipe import Recipe, StyleTerm, TotalVariation, load_recipe
 from impasto.runtime.plan.terms import (
     GRADIENT,
@@ -35,7 +36,7 @@ from impasto.runtime.plan.terms import (
 Rgb = NDArray[np.float32]
 Noise = Callable[..., Rgb]
 
-LOWERING = {lowering.name: lowering for lowering in LOWERINGS}
+LOWERING = {lowering.layout: lowering for lowering in (direct, winograd)}
 
 GATYS, PASTICHE = load_recipe("gatys"), load_recipe("pastiche")
 

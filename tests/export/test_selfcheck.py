@@ -10,13 +10,18 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from impasto.export.build import CHECKED
 from impasto.export.lowering.constants import Constants
 from impasto.export.selfcheck import Line, self_check
 from impasto.runtime.errors import ExportError
-from impasto.runtime.model.folder import OBJECTIVE, STATISTICS, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import PLAIN, WINOGRAD, GraphKey
 from impasto.runtime.plan.terms import GRADIENT, LOSS
 
 RECIPE = "small"
+
+#: The objective of `winograd`.
+KEY = GraphKey(layout=WINOGRAD)
 
 
 @pytest.fixture
@@ -28,12 +33,12 @@ def folder(small_model: Path, tmp_path: Path) -> ModelFolder:
 @pytest.fixture(scope="module")
 def line(small_model: Path) -> Line:
     """The line that the check of `direct` measures."""
-    return self_check(ModelFolder(small_model), RECIPE, "direct").line
+    return self_check(ModelFolder(small_model), RECIPE, PLAIN).line
 
 
-def scale(folder: ModelFolder, kind: str, output: str, factor: float, lowering: str = "winograd") -> None:
+def scale(folder: ModelFolder, key: GraphKey, output: str, factor: float) -> None:
     """Multiply an output of a graph."""
-    path = folder.graph(RECIPE, kind, lowering)
+    path = folder.graph(RECIPE, key)
     model = onnx.load(path, load_external_data=False)
     [node] = (node for node in model.graph.node if output in node.output)
     node.output[0] = "unscaled"
@@ -42,15 +47,12 @@ def scale(folder: ModelFolder, kind: str, output: str, factor: float, lowering: 
     onnx.save(model, path)
 
 
-@pytest.mark.parametrize("guided", [False, True])
-@pytest.mark.parametrize(("lowering", "small"), [("direct", False), ("winograd", False), ("winograd", True)])
-def test_a_check_by_itself_and_one_along_the_line_of_another_tell_the_same(
-    small_model: Path, lowering: str, small: bool, guided: bool
-) -> None:
+@pytest.mark.parametrize("key", CHECKED, ids=lambda key: f"{key.layout} {key.kind}")
+def test_a_check_by_itself_and_one_along_the_line_of_another_tell_the_same(small_model: Path, key: GraphKey) -> None:
     folder, constants = ModelFolder(small_model), Constants(small_model)
-    given = self_check(folder, RECIPE, "direct", guided=guided, constants=constants).line
-    alone = self_check(folder, RECIPE, lowering, small=small, guided=guided, constants=constants)
-    along = self_check(folder, RECIPE, lowering, small=small, guided=guided, constants=constants, line=given)
+    given = self_check(folder, RECIPE, GraphKey(by_region=key.by_region), constants=constants).line
+    alone = self_check(folder, RECIPE, key, constants=constants)
+    along = self_check(folder, RECIPE, key, constants=constants, line=given)
     assert along.finite_difference == given.slope
     assert along.gradient == pytest.approx(alone.gradient, rel=2e-3)
     assert along.loss == pytest.approx(alone.loss, rel=1e-4)
@@ -59,21 +61,21 @@ def test_a_check_by_itself_and_one_along_the_line_of_another_tell_the_same(
 @pytest.mark.parametrize("factor", [0.97, -1.0, 0.0, float("nan")])
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_damaged_gradient_is_refused(folder: ModelFolder, line: Line, factor: float, alone: bool) -> None:
-    scale(folder, OBJECTIVE, GRADIENT, factor)
+    scale(folder, KEY, GRADIENT, factor)
     with pytest.raises(ExportError, match=r"self-check failed: small \(winograd\): slope by .*please report it"):
-        self_check(folder, RECIPE, "winograd", line=None if alone else line)
+        self_check(folder, RECIPE, KEY, line=None if alone else line)
 
 
 def test_a_damaged_loss_is_refused_although_the_gradient_is_right(folder: ModelFolder, line: Line) -> None:
-    scale(folder, OBJECTIVE, LOSS, 1.01)
+    scale(folder, KEY, LOSS, 1.01)
     with pytest.raises(ExportError, match=r"the loss is .*, expected .* as in another lowering; this is a bug"):
-        self_check(folder, RECIPE, "winograd", line=line)
+        self_check(folder, RECIPE, KEY, line=line)
 
 
 def test_damaged_targets_are_refused_by_what_another_lowering_makes_of_them(folder: ModelFolder, line: Line) -> None:
-    scale(folder, STATISTICS, "content/block2_conv1.target", 1.1)
+    scale(folder, KEY.targets, "content/block2_conv1.target", 1.1)
     with pytest.raises(ExportError, match="self-check failed"):
-        self_check(folder, RECIPE, "winograd", line=line)
+        self_check(folder, RECIPE, KEY, line=line)
 
 
 def test_every_term_weighs_alike(line: Line) -> None:

@@ -25,7 +25,7 @@ from impasto.export.lowering.base import IR_VERSION, OPSET
 from impasto.export.lowering.direct import direct
 from impasto.export.weights.weights import Weights
 from impasto.runtime.engine.objective import Objective
-from impasto.runtime.model.folder import DIRECT, OBJECTIVE, STATISTICS, graph_file
+from impasto.runtime.model.graphs import DIRECT, PLAIN
 
 #: What onnxruntime computes in TF32 on CUDA.
 PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -128,8 +128,8 @@ def test_the_gradient_is_within_a_thousandth_for_the_decisions_that_were_made(
     content, style = (np.asarray(draw(160, 128), np.float32) for draw in (draw_content, draw_style))
     picture = (content + np.random.default_rng(0).uniform(0, 255, content.shape).astype(np.float32)) / 2
     folder = Path(shutil.copytree(real_model, tmp_path / "model", copy_function=os.link))
-    for kind in (STATISTICS, OBJECTIVE):
-        path = folder / graph_file(recipe, DIRECT, kind)
+    for key in (PLAIN.targets, PLAIN):
+        path = folder / key.file(recipe)
         model = rounded(onnx.load(path, load_external_data=False))
         path.unlink()  # it is another name of the file that all tests share
         onnx.save(model, path)

@@ -13,20 +13,17 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from impasto.export.build import export_model
+from impasto.export.build import CHECKED, export_model
 from impasto.export.lowering import constants as constants_module
 from impasto.export.lowering.constants import Constants
-from impasto.export.selfcheck import check_kinds
 from impasto.export.weights.weights import LayerWeights, Palette, Weights
-from impasto.runtime.model.folder import LOWERINGS, STATISTICS, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import PLAIN, WINOGRAD, GraphKey
 from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, weight_of
 from tests.conftest import SMALL
 
 Array = NDArray[np.float32]
 Feeds = dict[str, Array]
-
-#: Lowering, and whether it is for small pictures.
-LAYOUTS = [*((name, False) for name in LOWERINGS), ("winograd", True)]
 
 
 @pytest.fixture(scope="module")
@@ -75,32 +72,30 @@ def assert_alike(constants: Constants, path: Path, feeds: Feeds) -> Feeds:
     return found
 
 
-@pytest.mark.parametrize("guided", [False, True])
-@pytest.mark.parametrize(("lowering", "small"), LAYOUTS)
+@pytest.mark.parametrize("key", CHECKED, ids=lambda key: f"{key.layout} {key.kind}")
 @pytest.mark.parametrize("which", ["small_model", "byte_model"])
 def test_a_graph_with_shared_constants_gives_what_its_file_gives(
-    request: pytest.FixtureRequest, which: str, lowering: str, small: bool, guided: bool
+    request: pytest.FixtureRequest, which: str, key: GraphKey
 ) -> None:
     folder = ModelFolder.open(request.getfixturevalue(which))
     constants = Constants(folder.path)
     for recipe in SMALL:
-        statistics, objective = (
-            folder.graph(recipe.name, kind, lowering) for kind in check_kinds(small=small, guided=guided)
-        )
-        target, image = pictures(guided)
-        targets = assert_alike(constants, statistics, target)
+        target, image = pictures(key.by_region)
+        targets = assert_alike(constants, folder.graph(recipe.name, key.targets), target)
         terms = [name.removesuffix(".target") for name in targets]
         weights = {weight_of(term): np.array(k + 1, np.float32) for k, term in enumerate([*terms, TV])}
-        assert {LOSS, GRADIENT} < assert_alike(constants, objective, {**image, **targets, **weights}).keys()
+        assert {LOSS, GRADIENT} < assert_alike(
+            constants, folder.graph(recipe.name, key), {**image, **targets, **weights}
+        ).keys()
 
 
-def test_graphs_of_several_recipes_and_kinds_share_their_constants(byte_model: Path) -> None:
+def test_graphs_of_several_recipes_and_roles_share_their_constants(byte_model: Path) -> None:
     folder = ModelFolder.open(byte_model)
     constants = Constants(byte_model)
     every = [
-        constants.open(folder.graph(recipe.name, kind, "winograd")).feeds
+        constants.open(folder.graph(recipe.name, key)).feeds
         for recipe in SMALL
-        for kind in check_kinds(small=False, guided=False)
+        for key in (GraphKey(layout=WINOGRAD).targets, GraphKey(layout=WINOGRAD))
     ]
     kernels = [{id(value) for value in feeds.values()} for feeds in every]
     assert kernels[0]
@@ -172,5 +167,5 @@ def test_a_constant_that_only_a_graph_within_reads_is_found(tmp_path: Path, monk
 
 def test_weights_are_read_whatever_other_names_their_file_has(tmp_path: Path, small_model: Path) -> None:
     shutil.copytree(small_model, tmp_path / "copy", copy_function=os.link)
-    path = ModelFolder(tmp_path / "copy").graph(SMALL[0].name, STATISTICS)
+    path = ModelFolder(tmp_path / "copy").graph(SMALL[0].name, PLAIN.targets)
     assert Constants(path.parent).open(path).feeds

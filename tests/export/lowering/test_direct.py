@@ -8,13 +8,13 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from impasto.runtime.model.folder import DIRECT, HALF_OBJECTIVE, OBJECTIVE, graph_file
+from impasto.runtime.model.graphs import PRECISIONS, GraphKey
 from impasto.runtime.plan.terms import LOSS
 
 
-@pytest.fixture(params=[OBJECTIVE, HALF_OBJECTIVE])
+@pytest.fixture(params=PRECISIONS)
 def nodes(request: pytest.FixtureRequest, model: Path) -> list[onnx.NodeProto]:
-    path = model / graph_file("gatys", DIRECT, request.param)
+    path = model / GraphKey(precision=request.param).file("gatys")
     return list(onnx.load(path, load_external_data=False).graph.node)
 
 

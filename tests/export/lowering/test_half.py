@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +26,7 @@ from impasto.export.weights.weights import Weights
 from impasto.runtime import Objective, stylize
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import InputError
-from impasto.runtime.model.folder import (
-    DIRECT,
-    GUIDED_OBJECTIVE,
-    GUIDED_STATISTICS,
-    HALF_GUIDED_OBJECTIVE,
-    HALF_OBJECTIVE,
-    OBJECTIVE,
-    STATISTICS,
-    graph_file,
-)
+from impasto.runtime.model.graphs import HALF, GraphKey
 from impasto.runtime.pictures.planes import to_planes
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
@@ -163,11 +154,11 @@ def problem(
     guides: NDArray[np.float32] | None = None,
 ) -> Problem:
     """Weight a recipe's terms such that each comes to `weight` at a picture; by region, [1, R, H, W], with `guides`."""
-    kinds = (STATISTICS, OBJECTIVE, HALF_OBJECTIVE)
-    if guides is not None:
-        kinds = (GUIDED_STATISTICS, GUIDED_OBJECTIVE, HALF_GUIDED_OBJECTIVE)
-    *single, in_half = (folder / graph_file(recipe, DIRECT, kind) for kind in kinds)
-    measure, evaluate = (onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in single)
+    key = GraphKey(by_region=guides is not None)
+    measure, evaluate = (
+        onnxruntime.InferenceSession(folder / single.file(recipe), providers=["CPUExecutionProvider"])
+        for single in (key.targets, key)
+    )
     targets = [x.name for x in measure.get_outputs()]
     given_ = {} if guides is None else {GUIDES: guides}
     of_content, of_style = (
@@ -182,7 +173,7 @@ def problem(
     means = evaluate.run(terms, feeds | ones)
     feeds |= {weight_of(term): np.array(weight / (m or 1), np.float32) for term, m in zip(terms, means, strict=True)}
     loss, gradient = evaluate.run([LOSS, GRADIENT], feeds)
-    return Problem(onnx.load(in_half), feeds, float(loss), gradient)
+    return Problem(onnx.load(folder / replace(key, precision=HALF).file(recipe)), feeds, float(loss), gradient)
 
 
 def small_pictures() -> tuple[Rgb, Rgb, Rgb]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,9 +239,9 @@ def test_graphs_for_small_pictures_say_what_those_for_larger_ones_say(
     recipe: str, masked: bool, model: Path, narrow_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, loss, gradient = evaluate_masked(model, recipe, masked=masked)
-    monkeypatch.setattr("impasto.runtime.model.folder.SMALL_PIXELS", 0)
+    monkeypatch.setattr("impasto.runtime.model.graphs.SMALL_PIXELS", 0)
     for folder in (model, narrow_model):
         other, other_loss, other_gradient = evaluate_masked(folder, recipe, masked=masked)
-        assert own.metadata.kind == f"small-{other.metadata.kind}"
+        assert own.metadata.graph == replace(other.metadata.graph, small=True)
         assert other_loss == pytest.approx(loss, rel=1e-5)
         assert np.linalg.norm(other_gradient - gradient) < 5e-3 * np.linalg.norm(gradient)

@@ -17,7 +17,7 @@ from impasto.runtime.engine import library, opening, placement, session
 from impasto.runtime.engine.cuda import CudaOptions
 from impasto.runtime.engine.objective import Objective
 from impasto.runtime.errors import TransferError
-from impasto.runtime.model.folder import OBJECTIVE
+from impasto.runtime.model.graphs import OBJECTIVE
 
 pytestmark = pytest.mark.filterwarnings("ignore:model .* has random weights")
 

@@ -24,7 +24,8 @@ from impasto.runtime.engine.placement import Placement, check_device, foreseen, 
 from impasto.runtime.engine.session import download
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.machine import nvidia
-from impasto.runtime.model.folder import LOWERINGS, OBJECTIVE, STATISTICS, WINOGRAD, ModelFolder, extents
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import LAYOUTS, PLAIN, WINOGRAD, GraphKey, extents
 from impasto.runtime.plan.terms import GRADIENT, IMAGE, LOSS, weight_of
 
 Noise = Callable[..., Any]
@@ -41,7 +42,7 @@ def test_devices_are_known_by_name(device: str) -> None:
 @pytest.mark.parametrize("device", ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:0:1", "cpu:0", "cuda 0"])
 def test_other_devices_are_refused(model: Path, device: str) -> None:
     with pytest.raises(DeviceError, match="expected auto, cpu, cuda or cuda:N"):
-        open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
+        open_session(ModelFolder.open(model), "seed", PLAIN.targets, Placement(device=device))
 
 
 @cpu_only
@@ -51,7 +52,7 @@ def test_cuda_that_cannot_be_had_is_an_error_that_says_why(
 ) -> None:
     monkeypatch.setattr(placement_module, "check_gpu", lambda *_: None)
     with pytest.raises(DeviceError, match=r"has no CUDA provider .*CPUExecutionProvider.*onnxruntime-gpu\[") as refused:
-        open_session(ModelFolder.open(model), "seed", STATISTICS, Placement(device=device))
+        open_session(ModelFolder.open(model), "seed", PLAIN.targets, Placement(device=device))
     assert f"device {device}" in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -59,14 +60,13 @@ def test_cuda_that_cannot_be_had_is_an_error_that_says_why(
 @cpu_only
 def test_auto_is_the_cpu_where_there_is_no_cuda(model: Path) -> None:
     with warnings.catch_warnings(action="error"):
-        session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(lowering="direct"))
+        session = open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement(lowering="direct"))
     assert session.device == "cpu"
 
 
 @cpu_only
 def test_auto_takes_the_fast_lowering_on_a_cpu(model: Path) -> None:
-    session = open_session(ModelFolder.open(model), "gatys", STATISTICS)
-    assert session.metadata.lowering == WINOGRAD
+    assert on_device(Placement(), lambda placement: placement.layout) == WINOGRAD
 
 
 @cpu_only
@@ -96,7 +96,7 @@ def test_where_onnxruntime_is_the_cpus_auto_does_not_ask_for_gpus(model: Path, m
     asked: list[object] = []
     monkeypatch.setattr(placement_module, "check_gpu", lambda *arguments: asked.append(arguments))
     assert foreseen(Placement()).device == "cpu"
-    assert open_session(ModelFolder.open(model), "gatys", STATISTICS).device == "cpu"
+    assert open_session(ModelFolder.open(model), "gatys", PLAIN.targets).device == "cpu"
     assert not asked
 
 
@@ -164,7 +164,7 @@ def test_a_picture_that_is_too_large_for_cuda_does_not_go_to_the_cpu() -> None:
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_cuda_that_does_not_load_does_not_advise_another_export(model: Path) -> None:
     with pytest.raises(DeviceError, match="device='cpu'") as refused:
-        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
+        open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement("cuda:0"))
     assert "export" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -173,7 +173,7 @@ def test_cuda_that_does_not_load_does_not_advise_another_export(model: Path) -> 
 def test_onnxruntimes_own_error_on_cuda_does_not_advise_another_export(model: Path) -> None:
     """Warnings are errors here, and onnxruntime warns of a provider that it lacks: so opening fails."""
     with pytest.raises(DeviceError, match=r"device cuda:0 does not work .*device='cpu'") as refused:
-        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
+        open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement("cuda:0"))
     assert "export it again" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -184,7 +184,7 @@ def test_a_damaged_graph_is_not_blamed_on_cuda(copy: Path, capsys: pytest.Captur
     graph.unlink()
     graph.write_bytes(b"garbage")
     with pytest.raises(ModelError, match=r"statistics\.onnx: onnxruntime cannot open it .*export it again"):
-        open_session(ModelFolder.open(copy), "gatys", STATISTICS, Placement("cuda:0"))
+        open_session(ModelFolder.open(copy), "gatys", PLAIN.targets, Placement("cuda:0"))
     assert capsys.readouterr().out == ""
 
 
@@ -194,7 +194,7 @@ def test_a_session_for_one_size_that_cannot_be_had_says_why_and_prints_nothing(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(DeviceError, match="could not load CUDA and cuDNN"):
-        open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(64, 48))
+        open_session(ModelFolder.open(model), "gatys", PLAIN, Placement("cuda:0"), extents(64, 48))
     assert capsys.readouterr().out == ""
 
 
@@ -207,7 +207,7 @@ def test_what_onnxruntime_prints_of_missing_libraries_goes_to_standard_error(
         pytest.skip("this onnxruntime does not load CUDA's libraries itself")
     monkeypatch.setattr(onnxruntime, "cuda_version", "11.8")  # too old: it says so, without loading anything
     with pytest.raises(DeviceError):
-        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
+        open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement("cuda:0"))
     out, err = capsys.readouterr()
     assert out == ""
     assert "CUDA" in err  # the words are onnxruntime's, and change
@@ -238,7 +238,7 @@ def test_of_a_long_error_of_cudas_the_heart_is_told(model: Path, monkeypatch: py
     monkeypatch.setattr(opening, "_create", create)
     heart = r"\(CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version\)"
     with pytest.raises(DeviceError, match=f"^device cuda:0 does not work {heart}; check the driver"):
-        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cuda:0"))
+        open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement("cuda:0"))
 
 
 @pytest.mark.usefixtures("broken_cuda")
@@ -285,7 +285,7 @@ def test_what_cannot_be_recorded_is_opened_without_and_still_for_one_size(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        session = open_session(ModelFolder.open(model), "gatys", OBJECTIVE, placement, extents(40, 48))
+        session = open_session(ModelFolder.open(model), "gatys", PLAIN, placement, extents(40, 48))
     assert attempts == expected
     assert not session.placement.recorded
 
@@ -293,7 +293,7 @@ def test_what_cannot_be_recorded_is_opened_without_and_still_for_one_size(
 def test_a_recording_that_was_asked_for_and_cannot_be_had_is_told_of(model: Path, attempts: list[bool]) -> None:
     placement = Placement("cuda:0", cuda=CudaOptions(graph=True))
     with pytest.warns(RuntimeWarning, match="cannot be recorded; runs without cuda.graph=True"):
-        open_session(ModelFolder.open(model), "gatys", OBJECTIVE, placement, extents(40, 48))
+        open_session(ModelFolder.open(model), "gatys", PLAIN, placement, extents(40, 48))
     assert attempts == [True, False]
 
 
@@ -309,7 +309,7 @@ def test_no_room_for_a_graph_is_told_as_such(model: Path, monkeypatch: pytest.Mo
     claim_cuda(monkeypatch)
     monkeypatch.setattr(opening, "_create", create)
     with pytest.raises(MemoryShortage, match="out of memory on cuda:0; choose a smaller size, or device='cpu'"):
-        open_session(ModelFolder.open(model), "gatys", OBJECTIVE, Placement("cuda:0"), extents(40, 48))
+        open_session(ModelFolder.open(model), "gatys", PLAIN, Placement("cuda:0"), extents(40, 48))
 
 
 # --- threads --------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_threads_do_not_change_the_result(model: Path, noise: Noise) -> None:
     name = "style/block2_conv1.target"
     one, two = (
         open_session(
-            ModelFolder.open(model), "gatys", STATISTICS, Placement(device="cpu", lowering="direct", threads=threads)
+            ModelFolder.open(model), "gatys", PLAIN.targets, Placement(device="cpu", lowering="direct", threads=threads)
         )
         for threads in (1, 2)
     )
@@ -337,7 +337,7 @@ def test_bad_thread_counts_are_refused(model: Path, noise: Noise) -> None:
 
 
 def test_the_wanted_outputs_are_returned(model: Path, noise: Noise) -> None:
-    session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(device="cpu", lowering="direct"))
+    session = open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement(device="cpu", lowering="direct"))
     image = noise().transpose(2, 0, 1)[None]
     everything = session.run({"image": image})
     assert set(everything) == set(session.outputs)
@@ -349,7 +349,7 @@ def test_the_wanted_outputs_are_returned(model: Path, noise: Noise) -> None:
     assert styles[wanted[0]].shape == (256, 256)
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("lowering", LAYOUTS)
 @pytest.mark.parametrize("recipe", ["wasserstein", "impasto"])
 def test_optimizers_that_are_left_out_would_change_no_bit(
     model: Path, noise: Noise, monkeypatch: pytest.MonkeyPatch, recipe: str, lowering: str
@@ -369,17 +369,18 @@ def test_optimizers_that_are_left_out_would_change_no_bit(
 # --- arrays in place ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("lowering", LAYOUTS)
 @pytest.mark.parametrize("recipe", ["wasserstein", "seed"])
 def test_arrays_in_place_give_the_same_bits_as_arrays_that_are_handed_over(
     model: Path, noise: Noise, recipe: str, lowering: str
 ) -> None:
     folder, placement = ModelFolder.open(model), Placement("cpu", lowering, threads=1)
     first, second = (np.ascontiguousarray(noise(seed=seed).transpose(2, 0, 1)[None]) for seed in (1, 2))
+    key = GraphKey(layout=lowering)
     feeds = {
-        name: x.copy() for name, x in open_session(folder, recipe, STATISTICS, placement).run({IMAGE: first}).items()
+        name: x.copy() for name, x in open_session(folder, recipe, key.targets, placement).run({IMAGE: first}).items()
     }
-    session = open_session(folder, recipe, OBJECTIVE, placement)
+    session = open_session(folder, recipe, key, placement)
     terms = [name for name in session.outputs if name not in (LOSS, GRADIENT)]
     feeds |= {weight_of(term): np.array(2.0, np.float32) for term in terms}
     bound = session.bind(feeds)
@@ -406,7 +407,7 @@ def test_a_gradient_belongs_to_whoever_asked_for_it(model: Path, noise: Noise) -
 
 
 def test_an_error_with_arrays_in_place_is_one_line_that_names_the_graph(model: Path) -> None:
-    session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cpu", "direct"))
+    session = open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement("cpu", "direct"))
     into = {name: session.allocate((1,)) for name in session.outputs}
     with pytest.raises(TransferError, match=r"^gatys\.direct\.statistics\.onnx: ") as failed:
         session.bind().run({IMAGE: session.allocate((1, 4, 40, 40))}, into)
@@ -416,14 +417,14 @@ def test_an_error_with_arrays_in_place_is_one_line_that_names_the_graph(model: P
 @pytest.mark.parametrize("lowering", ["", "Direct", "fft"])
 def test_lowerings_that_do_not_exist_are_refused(model: Path, lowering: str) -> None:
     with pytest.raises(ModelError, match=r"lowering .*expected auto, direct or winograd"):
-        open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement(device="cpu", lowering=lowering))
+        open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement(device="cpu", lowering=lowering))
 
 
 # --- failures while running -----------------------------------------------------------------------------------
 
 
 def test_an_error_of_onnxruntime_is_one_line_that_names_the_graph(model: Path) -> None:
-    session = open_session(ModelFolder.open(model), "gatys", STATISTICS, Placement("cpu", "direct"))
+    session = open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement("cpu", "direct"))
     with pytest.raises(
         TransferError, match=r"^gatys\.direct\.statistics\.onnx: onnxruntime failed on cpu \("
     ) as failed:
@@ -441,6 +442,7 @@ from impasto.runtime import TransferError, stylize
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.opening import open_session
+from impasto.runtime.model.graphs import PLAIN
 
 def starve():
     "Leave the process 32 MB more than it has now; an evaluation needs more."
@@ -464,7 +466,7 @@ print(result.evaluations, result.loss == min(step.loss for step in result.histor
 """
 
 AT_THE_START = """
-session = open_session(ModelFolder.open(model), "gatys", "statistics", Placement("cpu", "direct"))
+session = open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement("cpu", "direct"))
 large = np.zeros((1, 3, 1024, 1024), np.float32)  # more than what has been given back to the process could hold
 starve()
 try:

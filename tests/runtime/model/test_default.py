@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from impasto.runtime import ModelError, stylize
-from impasto.runtime.model.default import default_model, find_model, folder_to_write
-from impasto.runtime.model.folder import export_command
+from impasto.runtime.model.default import default_model, export_command, find_model, folder_to_write
 
 HERE = Path("models/vgg19")
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from impasto.cli.drawing.samples import draw_content, draw_style
 from impasto.export.weights.weights import Weights
 from impasto.runtime import InputError, ModelError, Objective, PictureError, stylize
-from impasto.runtime.model.folder import GUIDED_OBJECTIVE, graph_file
+from impasto.runtime.model.graphs import GraphKey
 from impasto.runtime.pictures.masks import (
     MOST_REGIONS,
     Labels,
@@ -295,7 +295,7 @@ def test_a_model_without_guided_graphs_says_so_and_still_serves_without_masks(
     model: Path, tmp_path: Path, noise: Noise
 ) -> None:
     for path in model.iterdir():
-        if path.name != graph_file("gatys", "direct", GUIDED_OBJECTIVE):
+        if path.name != GraphKey(by_region=True).file("gatys"):
             (tmp_path / path.name).hardlink_to(path)
     pictures = {"content": noise(40, 48), "styles": [noise(40, 48, 1)], "device": "cpu", "lowering": "direct"}
     Objective.open(tmp_path, "gatys", **pictures)

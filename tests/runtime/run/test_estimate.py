@@ -23,7 +23,8 @@ from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.references import References
 from impasto.runtime.machine.memory import Room
-from impasto.runtime.model.folder import DIRECT, LOWERINGS, ModelFolder
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import DIRECT, GRAPHS, LAYOUTS
 from impasto.runtime.optimize.minimize import StopOptimization
 from impasto.runtime.plan.plan import Plan, schedule
 from impasto.runtime.plan.recipe import load_recipe
@@ -60,7 +61,7 @@ def transfer(model: Path, noise: Noise) -> Callable[..., Transfer]:
 
 
 @pytest.mark.parametrize("low_memory", [False, True])
-@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("lowering", LAYOUTS)
 def test_memory_grows_in_proportion_to_the_pixels(lowering: str, low_memory: bool) -> None:
     small, middle, large = (memory(plan(side, side), lowering, low_memory) for side in (512, 1024, 2048))
     assert 200e6 < small < middle < large
@@ -151,7 +152,7 @@ def test_memory_is_what_a_transfer_takes(
 
 
 def test_every_way_to_run_graphs_has_its_figures() -> None:
-    assert set(FOOTPRINTS) == {(graphs, low) for graphs in (*LOWERINGS, "small-winograd") for low in (False, True)}
+    assert set(FOOTPRINTS) == {(key.layout, key.small, low) for key in GRAPHS for low in (False, True)}
     for footprint in FOOTPRINTS.values():
         assert all(value > 0 for value in asdict(footprint).values())
         assert footprint.statistics < footprint.objective

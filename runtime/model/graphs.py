@@ -1,0 +1,127 @@
+"""The graphs of a model folder: which there are, the names of their files, and their dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from impasto.runtime.storage import codec
+from impasto.text import shown
+
+#: How activations lie in memory: `direct` runs everywhere, `winograd` is the fastest on a CPU.
+DIRECT, WINOGRAD = "direct", "winograd"
+LAYOUTS = (DIRECT, WINOGRAD)
+
+#: What a graph is for: it gives loss and gradient, or measures the targets of a picture.
+OBJECTIVE, STATISTICS = "objective", "statistics"
+ROLES = (OBJECTIVE, STATISTICS)
+
+#: Of activations: float32, or float16.
+SINGLE, HALF = "fp32", "fp16"
+PRECISIONS = (SINGLE, HALF)
+
+#: Pictures of up to so many pixels have graphs of their own in `winograd`: for larger ones these would be slower.
+SMALL_PIXELS = 320 * 320
+
+
+def is_small(layout: str, height: int, width: int) -> bool:
+    """Whether a picture of height x width pixels wants the graphs for small pictures."""
+    return layout == WINOGRAD and height * width <= SMALL_PIXELS
+
+
+@dataclass(frozen=True)
+class GraphKey:
+    """Which of a recipe's graphs it is; by default the objective that runs everywhere.
+
+    Attributes
+    ----------
+    role
+        ``objective`` or ``statistics``.
+    layout
+        ``direct`` or ``winograd``.
+    by_region
+        Whether it takes guides: see `impasto.runtime.pictures.masks`.
+    small
+        Whether it is for small pictures: see `is_small`.
+    precision
+        ``fp32`` or ``fp16``.
+    """
+
+    role: str = OBJECTIVE
+    layout: str = DIRECT
+    by_region: bool = False
+    small: bool = False
+    precision: str = SINGLE
+
+    @classmethod
+    def named(cls, layout: str, kind: str) -> GraphKey:
+        """Return the key that has this layout and this `kind`.
+
+        Raises
+        ------
+        Misfit
+            When no graph has them.
+        """
+        for key in GRAPHS:
+            if (key.layout, key.kind) == (layout, kind):
+                return key
+        raise codec.Misfit(f"lowering and kind are {shown(layout)} and {shown(kind)}; expected those of a graph")
+
+    @property
+    def kind(self) -> str:
+        """The key but for its layout, in one word: ``objective``, ``half-guided-objective``."""
+        prefixes = {"half-": self.precision == HALF, "small-": self.small, "guided-": self.by_region}
+        return "".join(prefix for prefix, given in prefixes.items() if given) + self.role
+
+    @property
+    def targets(self) -> GraphKey:
+        """The graph that measures the targets of an objective, always in single precision."""
+        return replace(self, role=STATISTICS, precision=SINGLE)
+
+    def file(self, recipe: str) -> str:
+        """Name the file of a recipe's graph: ``seed.direct.objective.onnx``."""
+        return f"{recipe}.{self.layout}.{self.kind}.onnx"
+
+
+#: The objective that runs everywhere: a folder has a recipe if it has this. See `impasto.model_folders`.
+PLAIN = GraphKey()
+
+#: Every graph of a recipe. Targets are measured in single precision, and only `direct` has objectives in half.
+GRAPHS: tuple[GraphKey, ...] = (
+    *(
+        GraphKey(role, layout, by_region, small)
+        for layout, small in ((DIRECT, False), (WINOGRAD, False), (WINOGRAD, True))
+        for by_region in (False, True)
+        for role in ROLES
+    ),
+    *(GraphKey(by_region=by_region, precision=HALF) for by_region in (False, True)),
+)
+
+#: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.
+ALGEBRA = ("step", "slope", "direction", "remember")
+
+
+def algebra_file(name: str) -> str:
+    """Name the file of one of the `ALGEBRA`: ``lbfgs-b.step.onnx``."""
+    return f"lbfgs-b.{name}.onnx"
+
+
+#: No network halves a picture more often.
+LEVELS = 5
+
+#: The dimension of graphs with guides that counts regions.
+REGIONS = "R"
+
+
+def dimension(side: str, level: int) -> str:
+    """Name the height ``H`` or the width ``W`` after so many poolings, as graphs do: ``H``, ``H/2``, ``H/4``."""
+    return f"{side}/{2**level}" if level else side
+
+
+def extents(height: int, width: int, regions: int | None = None) -> dict[str, int]:
+    """Return what the dimensions of a graph's inputs are, by name, for a picture of height x width pixels."""
+    sides = {
+        dimension(side, level): pixels >> level
+        for side, pixels in (("H", height), ("W", width))
+        for level in range(LEVELS + 1)
+    }
+    return sides if regions is None else {**sides, REGIONS: regions}

@@ -1,0 +1,121 @@
+"""What every graph says of itself: its metadata, and the JSON text that it is kept as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from impasto.runtime.errors import ModelError, RecipeError
+from impasto.runtime.model.default import export_again
+from impasto.runtime.model.graphs import LEVELS, GraphKey
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.terms import LayerSize
+from impasto.runtime.storage import codec
+from impasto.text import shown
+
+#: Raised whenever a reader of older folders would be misled.
+FORMAT = 1
+
+#: The key of a graph's `metadata_props` that holds all of its metadata, as JSON.
+METADATA_KEY = "impasto"
+
+#: No network has a layer of more channels.
+_CHANNELS = 4096
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that a recipe names: its channels, and how many poolings lie before it."""
+
+    name: str
+    channels: int
+    level: int
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("channels", 1, _CHANNELS), ("level", 0, LEVELS)):
+            if not low <= getattr(self, name) <= high:
+                given = shown(getattr(self, name))
+                raise codec.Misfit(f"{name} of layer {shown(self.name)} is {given}; expected {low} to {high}")
+
+    def size(self, height: int, width: int) -> LayerSize:
+        """Return the extent of the layer's activations for a picture of height x width pixels."""
+        return LayerSize(self.channels, (height >> self.level) * (width >> self.level))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What every graph says of itself.
+
+    Attributes
+    ----------
+    lowering, kind
+        Which graph it is, as its file is named; `graph` has it in fields.
+    weights
+        Where the weights came from: source, name, sha256, licence, attribution, preprocessing.
+    weights_size, weights_sha256
+        The length in bytes and the hash of the folder's ``weights.data``.
+    """
+
+    network: str
+    lowering: str
+    kind: str
+    recipe: Recipe
+    layers: tuple[Layer, ...]
+    weights: Mapping[str, str]
+    weights_size: int
+    weights_sha256: str
+    exporter: str
+
+    def __post_init__(self) -> None:
+        GraphKey.named(self.lowering, self.kind)  # refuses what no graph has
+        if missing := set(self.recipe.layers) - {layer.name for layer in self.layers}:
+            raise codec.Misfit(f"layers has no {', '.join(sorted(missing))}, which the recipe names")
+        if "source" not in self.weights:
+            raise codec.Misfit("weights.source is missing")
+        if self.weights_size < 0:
+            raise codec.Misfit(f"weights_size is {self.weights_size}; expected bytes, 0 or more")
+        codec.check_sha256(self.weights_sha256, "weights_sha256")
+
+    @property
+    def graph(self) -> GraphKey:
+        """Which graph it is."""
+        return GraphKey.named(self.lowering, self.kind)
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the weights are noise: good for tests, useless for pictures."""
+        return self.weights["source"] == "random"
+
+    def sizes(self, height: int, width: int) -> dict[str, LayerSize]:
+        """Return the extent of each layer for a picture of height x width pixels."""
+        return {layer.name: layer.size(height, width) for layer in self.layers}
+
+    def to_json(self) -> str:
+        """Return the metadata as the JSON text that is kept in a graph."""
+        data = {"format": FORMAT, **vars(self)}
+        data |= {"recipe": self.recipe.to_mapping(), "layers": [asdict(layer) for layer in self.layers]}
+        return json.dumps(data)
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> Metadata:
+        """Read the JSON text kept in the graph of a file.
+
+        Raises
+        ------
+        ModelError
+            When the text is of another format version, or is not what an exporter writes.
+        """
+        again = export_again(path.parent)
+        try:
+            data: Any = codec.parse_json(text)
+            if not isinstance(data, dict) or "format" not in data:
+                raise codec.Misfit("it is not of impasto")
+            if (version := data.pop("format")) != FORMAT:
+                wanted = f"but this version of impasto reads format {FORMAT}"
+                raise ModelError(f"{path}: model format {shown(version)}, {wanted}; {again}")
+            return codec.build(cls, data)
+        except (codec.Misfit, RecipeError) as error:
+            raise ModelError(f"{path}: damaged metadata ({error}); {again}") from None
