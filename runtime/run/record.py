@@ -457,7 +457,7 @@ class Record:
             if len(given) != len(self.inputs(role)):
                 raise InputError(f"{role}: {len(given)} pictures given; expected {len(self.inputs(role))}")
         from impasto.runtime.run.material import Material
-        from impasto.runtime.run.transfer import Transfer  # which makes records itself
+        from impasto.runtime.run.transfer import Transfer
 
         self._check_recipe(model)
         (content,) = pictures["content"]

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from impasto.runtime.engine.session import Placement, open_session, read_metadata
+from impasto.runtime.engine.opening import open_session, read_metadata
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import ModelError
 from impasto.runtime.model.folder import WEIGHTS_FILE, ModelFolder
 from impasto.runtime.model.graphs import PLAIN
