@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-
-import typer
 
 from impasto import unfinished
 from impasto.cli import options
 from impasto.cli.command import examples
-from impasto.cli.given import warn_of_idle
-from impasto.cli.job.estimating import announce
-from impasto.cli.job.running import transfer_with_progress, write
 from impasto.cli.options import FILE, SIZE, WHOLE_NUMBER, option
 from impasto.cli.terminal.messages import say
 from impasto.defaults import DEFAULT_RECIPE, DEVICES
@@ -22,10 +17,9 @@ from impasto.defaults import DEFAULT_RECIPE, DEVICES
 if TYPE_CHECKING:
     from PIL import Image
 
-    from impasto.runtime import Result, Step
 
 #: What of it can be chosen, where a picture does not fit.
-_OPTIONS = ("size",)
+_CHOICES = ("size",)
 
 #: Enough for a first impression: a few minutes on a laptop.
 _EVALUATIONS = 100
@@ -51,9 +45,9 @@ def demo(
 ) -> None:
     """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
     from impasto.cli.drawing.samples import draw_content, draw_style
+    from impasto.cli.job.job import Job
+    from impasto.cli.job.outputs import Wishes
     from impasto.export import ensure
-    from impasto.runtime.pictures import planes
-    from impasto.runtime.run.idle import idle_options
     from impasto.runtime.run.prepare import prepare
 
     content, style = draw_content(), draw_style()
@@ -71,20 +65,11 @@ def demo(
             device=device,
             threads=threads,
         )
-        estimate = announce(wanted, oversize=oversize, options=_OPTIONS)
-        warn_of_idle(idle_options(wanted))
-
-        def work(report: Callable[[Step], None]) -> Result:
-            wanted.callback = report
-            return wanted.run()
-
-        def keep(result: Result) -> None:
-            write(planes.triptych(content, [style], result.image), output, replace=force)
-
-        _, interrupted = transfer_with_progress(work, keep, estimate, wanted.plan)
+        job = Job(wanted, Wishes(triptych=output, force=force))
+        job.announce(oversize=oversize, choices=_CHOICES)
+        job.carry_out()
     print(output)
-    if interrupted:
-        raise typer.Exit(1)
+    job.end()
 
 
 def _check_wishes(
@@ -103,7 +88,7 @@ def _check_wishes(
     stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
     wanted = plan.Plan(load_recipe(DEFAULT_RECIPE), stages, "content")
     if not oversize:
-        estimate.estimate_memory(wanted, [style.size], foreseen(placement)).check(_OPTIONS)
+        estimate.estimate_memory(wanted, [style.size], foreseen(placement)).check(_CHOICES)
 
 
 def _check_output(output: Path, force: bool) -> list[Path]:

@@ -9,7 +9,7 @@ from impasto.cli import options
 from impasto.cli.command import examples
 from impasto.cli.completion import names
 from impasto.cli.given import warn_of_idle
-from impasto.cli.job.running import check_json, write
+from impasto.cli.job.writing import check_json, write
 from impasto.cli.options import FILE, NAME, NUMBER, argument, option
 from impasto.cli.terminal.messages import warn
 from impasto.text import shown

@@ -46,7 +46,7 @@ def plot(
 
     Where a finer stage begins the lines jump: losses of two sizes of a picture do not compare.
     """
-    from impasto.cli.job.running import write
+    from impasto.cli.job.writing import write
     from impasto.runtime.pictures import encoding
 
     encoding.check_output(output, force=force, inputs=logs)

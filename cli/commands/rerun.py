@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json as json_
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from impasto.cli import options
 from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS, examples
 from impasto.cli.completion import names
-from impasto.cli.given import warn_of_idle
-from impasto.cli.job.running import describe, transfer_with_progress
 from impasto.cli.options import FILE, FOLDER, NAME, WHOLE_NUMBER, argument, option
 from impasto.cli.terminal.messages import say, warn
 from impasto.defaults import DEVICES, MODEL_VARIABLE
@@ -22,7 +17,6 @@ from impasto.defaults import DEVICES, MODEL_VARIABLE
 if TYPE_CHECKING:
     from PIL import Image
 
-    from impasto.runtime import Result, Step
     from impasto.runtime.engine.placement import Placement
     from impasto.runtime.run.record import Origin, Record
 
@@ -115,13 +109,12 @@ def rerun(
 
     PICTURE may be a stranger's: nothing is opened or fetched because it says so, unless with --trust-record.
     """
-    from impasto.cli.job.estimating import announce, teach
     from impasto.cli.job.inputs import Search
-    from impasto.cli.job.outputs import Keeper, Wishes
+    from impasto.cli.job.job import Job
+    from impasto.cli.job.outputs import Wishes
     from impasto.export.provision import add_missing
     from impasto.runtime.model.default import default_model
     from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
-    from impasto.runtime.run.idle import idle_options
     from impasto.runtime.run.record import Origin, Record
 
     made = Record.read(picture)
@@ -141,23 +134,13 @@ def rerun(
     )
     origin = Origin.of(transfer, where)
     _warn(made.origin, origin)
-    keeper = Keeper(wishes, transfer, origin, like=found["content"][0].photograph)
-    estimate = announce(transfer, oversize=oversize, options=())
-    warn_of_idle(idle_options(transfer) | wishes.idle_options(transfer.plan.evaluations) | search.idle_options(made))
-
-    def work(report: Callable[[Step], None]) -> Result:
-        transfer.callback = keeper.watch(report)
-        return transfer.run()
-
-    result, interrupted = transfer_with_progress(work, keeper.keep, estimate, transfer.plan)
-    teach(transfer, result)
-    identical = not interrupted and _compare(made, result.image, picture)
+    job = Job(transfer, wishes, origin)
+    job.announce(oversize=oversize, choices=(), idle=search.idle_options(made))
+    result = job.carry_out()
+    identical = not job.interrupted and _compare(made, result.image, picture)
     if json:
-        about: dict[str, Any] = {**keeper.describe(), "interrupted": interrupted, "identical": identical}
-        print(json_.dumps(about | describe(result)))
-    keeper.check_names()
-    if interrupted:
-        raise typer.Exit(1)
+        print(json_.dumps({**job.describe(result), "identical": identical}))
+    job.end()
 
 
 def _placement(made: Record, device: str | None, threads: int | None) -> Placement:

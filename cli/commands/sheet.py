@@ -19,7 +19,7 @@ from impasto import figures
 from impasto.cli import completion, options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE, examples
 from impasto.cli.given import warn_of_idle
-from impasto.cli.job.running import write
+from impasto.cli.job.writing import write
 from impasto.cli.options import FILE, FOLDER, NAME, SIZE, WHOLE_NUMBER, argument, option
 from impasto.cli.terminal.interrupt import Stage, enter, within
 from impasto.cli.terminal.messages import is_live, say
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from impasto.runtime import Step
     from impasto.runtime.pictures.places import Place
+    from impasto.runtime.run.state import Callback
     from impasto.runtime.run.transfer import Transfer
 
 _ALL = "all"
@@ -134,7 +135,6 @@ def sheet(
                 lowering=lowering,
                 threads=threads,
                 low_memory=low_memory,
-                callback=progress.show,
             )
 
         drafts = [
@@ -144,17 +144,17 @@ def sheet(
             for name in names
         ]
         weights = _weights(names, used)  # once everything else holds
-        jobs = [_Job(*drafted, weights, folder, record_places) for drafted in drafts]
-        idle = [idle_options(job.transfer) for job in jobs]
+        wanted = [_Cell(*drafted, weights, folder, record_places) for drafted in drafts]
+        idle = [idle_options(one.transfer) for one in wanted]
         warn_of_idle({name: why for name, why in idle[0].items() if all(name in others for others in idle)})
-        missing = _missing(jobs, folder)
+        missing = _missing(wanted, folder)
         if missing:
-            announce(most_memory(job.transfer for job in missing), oversize=oversize)
-    _make(jobs, missing, folder, progress)
-    drawn = _draw(photographs, paintings, names, jobs, cell)
+            announce(most_memory(one.transfer for one in missing), oversize=oversize)
+    _make(wanted, missing, folder, progress)
+    drawn = _draw(photographs, paintings, names, wanted, cell)
     write(drawn, output, replace=force)
     if json:
-        print(json_.dumps({"output": places.name(output), "cells": [job.describe() for job in jobs]}))
+        print(json_.dumps({"output": places.name(output), "cells": [one.describe() for one in wanted]}))
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class _Named:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Cell:
     """One cell of the sheet: a transfer, and the file that its result is kept in."""
 
     content: _Named
@@ -188,16 +188,19 @@ class _Job:
         key = hashlib.sha256(json_.dumps(wish, sort_keys=True).encode()).hexdigest()[:12]
         return self.folder / f"{_slug(self.content.name)}.{_slug(self.style.name)}.{self.recipe}.{key}.png"
 
-    def make(self) -> None:
+    def paint(self, report: Callback) -> None:
         """Carry the transfer out, and keep its result, with the record of how it was made."""
-        from impasto.runtime.pictures import encoding
-        from impasto.runtime.run.record import Origin, Record
+        from impasto.cli.job.job import Job
+        from impasto.cli.job.outputs import Wishes
+        from impasto.runtime.engine.engine import ENGINE
+        from impasto.runtime.run.record import Origin
 
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
-        image = self.transfer.run().image
-        record = Record.of(self.transfer, origin, image, recorded_places=self.record_places)
+        wishes = Wishes(self.path, record_places=self.record_places, quiet=True)
+        job = Job(self.transfer, wishes, origin, engine=ENGINE)
+        result = job.paint(report)
         if self.picture() is None:  # else another run has made the same picture meanwhile
-            encoding.write_picture(image, self.path, text=record.text)
+            job.ledger.keep(result)
 
     def picture(self) -> Image.Image | None:
         """Return the result that is kept, if there is one and it is whole."""
@@ -285,26 +288,26 @@ def _weights(recipes: list[str], model: Path) -> str:
 # --- the work -------------------------------------------------------------------------------------------------
 
 
-def _missing(jobs: list[_Job], folder: Path) -> list[_Job]:
-    """Return one job for each picture that is missing, and say how many there are already."""
-    missing = list({job.path: job for job in jobs if job.picture() is None}.values())
-    if len(missing) < len(jobs):
-        say(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are in {folder} already")
+def _missing(wanted: list[_Cell], folder: Path) -> list[_Cell]:
+    """Return one cell for each picture that is missing, and say how many there are already."""
+    missing = list({one.path: one for one in wanted if one.picture() is None}.values())
+    if len(missing) < len(wanted):
+        say(f"{len(wanted) - len(missing)} of {len(wanted)} pictures are in {folder} already")
     return missing
 
 
-def _make(jobs: list[_Job], missing: list[_Job], folder: Path, progress: _Progress) -> None:
+def _make(wanted: list[_Cell], missing: list[_Cell], folder: Path, progress: _Progress) -> None:
     """Make the pictures that are missing; a signal leaves those that are done, each of them whole."""
 
     def stage(done: int) -> Stage:
-        open_ = {job.path for job in missing[done:]}
-        kept = f"{sum(job.path not in open_ for job in jobs)} of {len(jobs)} pictures are kept in {folder}"
+        open_ = {one.path for one in missing[done:]}
+        kept = f"{sum(one.path not in open_ for one in wanted)} of {len(wanted)} pictures are kept in {folder}"
         return Stage(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
 
     with within(stage(0)), progress:
-        for number, job in enumerate(missing, 1):
-            progress.begin(job, number, len(missing))
-            job.make()
+        for number, one in enumerate(missing, 1):
+            progress.begin(one, number, len(missing))
+            one.paint(progress.show)
             enter(stage(number))
             progress.end()
 
@@ -332,12 +335,12 @@ class _Progress:
         if self._live:
             self._live.stop()
 
-    def begin(self, job: _Job, number: int, count: int) -> None:
+    def begin(self, one: _Cell, number: int, count: int) -> None:
         """Say which picture comes next."""
-        self._what = f"{number}/{count} {job.content.name} x {job.style.name}, {job.recipe}"
+        self._what = f"{number}/{count} {one.content.name} x {one.style.name}, {one.recipe}"
         self._began, self._best = time.perf_counter(), None
         if self._live:
-            evaluations = job.transfer.plan.evaluations
+            evaluations = one.transfer.plan.evaluations
             if self._task is None:
                 self._task = self._live.add_task("", total=count * evaluations)
             self._live.update(self._task, description=self._what, completed=(number - 1) * evaluations)
@@ -367,11 +370,11 @@ def _bar() -> Any:
 
 
 def _draw(
-    photographs: list[_Named], paintings: list[_Named], recipes: list[str], jobs: list[_Job], cell: int
+    photographs: list[_Named], paintings: list[_Named], recipes: list[str], wanted: list[_Cell], cell: int
 ) -> Image.Image:
     from impasto.cli.drawing.contact import Label, contact_sheet
 
-    pictures = [job.picture() for job in jobs]
+    pictures = [one.picture() for one in wanted]
     pairs = [Label((f"{p.name} x {q.name}",), (p.picture, q.picture)) for p in photographs for q in paintings]
     names = [Label((name,)) for name in recipes]
     if len(recipes) == 1:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json as json_
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-
-import typer
 
 from impasto.cli import completion, options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE, examples
 from impasto.cli.completion import names
-from impasto.cli.given import warn_of_idle
-from impasto.cli.job.running import describe, transfer_with_progress
 from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, argument, option
 from impasto.cli.recipe_defaults import the_recipes
 from impasto.cli.terminal.messages import say
@@ -29,7 +24,7 @@ from impasto.defaults import (
 )
 
 if TYPE_CHECKING:
-    from impasto.runtime import Result, Step
+    from impasto.runtime import Result
 
 _IN_ITS_CONVENTION = "the recipe's, in its convention"
 
@@ -244,13 +239,12 @@ def stylize(
     cuda_graph: options.CudaGraph = None,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
-    from impasto.cli.job.estimating import announce, teach
-    from impasto.cli.job.outputs import Keeper, Wishes
+    from impasto.cli.job.job import Job
+    from impasto.cli.job.outputs import Wishes
     from impasto.export.provision import add_missing
     from impasto.runtime.engine.cuda import CudaOptions
     from impasto.runtime.model.default import find_model
     from impasto.runtime.pictures.photographs import Photograph
-    from impasto.runtime.run.idle import idle_options
     from impasto.runtime.run.prepare import draft
 
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
@@ -295,25 +289,14 @@ def stylize(
     add_missing(folder, [recipe], say)  # once everything else holds
     if transfer.material.regions:
         say(str(transfer.material.regions))
-    keeper = Keeper(wishes, transfer, transfer.origin, earlier, transfer.material.photograph)
-    made, before = (keeper.position.made, keeper.position.seconds) if keeper.position else ((), 0.0)
-    estimate = announce(transfer, oversize=oversize, made=made, spent=before)
-    warn_of_idle(idle_options(transfer, stages) | wishes.idle_options(transfer.plan.evaluations))
-
-    def work(report: Callable[[Step], None]) -> Result:
-        transfer.callback = keeper.watch(report)
-        return transfer.run(keeper.position)
-
-    result, interrupted = transfer_with_progress(work, keeper.keep, estimate, transfer.plan, before)
-    teach(transfer, result)
+    job = Job(transfer, wishes, earlier=earlier)
+    job.announce(oversize=oversize, stages=stages)
+    result = job.carry_out()
     if advice := faster_next_time(result):
         say(advice)
     if json:
-        about = {"interrupted": interrupted, **describe(result), "estimate": estimate.to_mapping()}
-        print(json_.dumps({**keeper.describe(), **about}))
-    keeper.check_names()
-    if interrupted:
-        raise typer.Exit(1)
+        print(json_.dumps(job.describe(result)))
+    job.end()
 
 
 def faster_next_time(result: Result) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from impasto import figures, unfinished
-from impasto.cli.job.running import check_json, write
+from impasto.cli.job.writing import check_json, write
 from impasto.cli.terminal.messages import say, warn
 from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveError
 from impasto.runtime.pictures import encoding, photographs, places, planes
@@ -35,7 +35,7 @@ from impasto.runtime.storage import files
 class Wishes:
     """Where things are to be written; see the options of these names."""
 
-    output: Place
+    output: Place | None = None
     triptych: Path | None = None
     preview: Path | None = None
     save_every: int | None = None
@@ -46,6 +46,7 @@ class Wishes:
     record_places: bool = False
     force: bool = False
     json: bool = False
+    quiet: bool = False
 
     def earlier(self) -> Checkpoint | None:
         """Return the checkpoint to go on from, if there is one.
@@ -80,8 +81,9 @@ class Wishes:
         InputError
             One line that names the place.
         """
-        check_json(self.output, self.json)
-        if self.save_every is not None and places.is_stream(self.output):
+        if self.output is not None:
+            check_json(self.output, self.json)
+        if self.save_every is not None and self.output is not None and places.is_stream(self.output):
             raise InputError("--save-every: pictures are named after the result; name a file for that with --output")
         self._check_names()
         shown = [place for place in (self.output, self.triptych) if place is not None]
@@ -157,12 +159,12 @@ def _is_log_of(path: Path, earlier: Checkpoint | None) -> bool:
     return earlier is not None and earlier.log is not None and earlier.log.path == str(path.absolute())
 
 
-class Keeper:
-    """Writes what is wished for during one transfer, and after it.
+class Ledger:
+    """Every output of one transfer: what is written during it and after it, and what it may replace.
 
     Attributes
     ----------
-    position
+    state
         Where the transfer is to go on from, if it has been interrupted.
     taken
         Of results that had to be given another name, the errors that say so.
@@ -174,7 +176,6 @@ class Keeper:
         transfer: Transfer,
         origin: Origin,
         earlier: Checkpoint | None = None,
-        like: Photograph | None = None,
     ) -> None:
         """Refuse what cannot be done; nothing is written yet.
 
@@ -184,20 +185,19 @@ class Keeper:
             What the transfer depends on.
         earlier
             The checkpoint to go on from.
-        like
-            The photograph whose colour profile, EXIF and transparency all pictures get.
 
         Raises
         ------
         InputError
             When the checkpoint is of another transfer, or something would be lost.
         """
-        self._wishes, self._transfer, self._origin, self._like = wishes, transfer, origin, like
+        self._wishes, self._transfer, self._origin = wishes, transfer, origin
+        self._like = transfer.material.photograph  # all pictures get its colour profile, EXIF and transparency
         self._earlier = earlier
-        self.position: State | None = None
+        self.state: State | None = None
         if earlier and wishes.checkpoint:
             earlier.check(transfer, origin, wishes.checkpoint)
-            self.position = earlier.state
+            self.state = earlier.state
         self.taken: list[NameTaken] = []
         self._placed: dict[Place, Place] = {}
         self._saves = self._checked_saves()
@@ -208,9 +208,9 @@ class Keeper:
 
     def _checked_saves(self) -> Saves | None:
         every = self._wishes.save_every
-        if every is None:
+        if every is None or self._wishes.output is None:
             return None
-        resumed, force = self.position is not None, self._wishes.force
+        resumed, force = self.state is not None, self._wishes.force
         saves = Saves(
             Path(self._wishes.output),
             every,
@@ -218,7 +218,7 @@ class Keeper:
             text=self._text_of,
             may_replace=lambda path: force or (resumed and _has_text(path, SAVED)),
         )
-        due = saves.due(self._transfer.plan.evaluations, after=sum(self.position.made) if self.position else 0)
+        due = saves.due(self._transfer.plan.evaluations, after=self.state.evaluations if self.state else 0)
         names = {os.path.realpath(path) for path in due}
         for what, path in self._wishes.files():
             if os.path.realpath(path) in names:
@@ -274,14 +274,14 @@ class Keeper:
 
     def keep(self, result: Result) -> None:
         """Write the result, and what goes with it; remove the checkpoint where the run has finished."""
-        wishes, checkpoints, transfer = self._wishes, self._checkpoints, self._transfer
+        wishes, checkpoints = self._wishes, self._checkpoints
         saved = checkpoints is not None and checkpoints.save()  # lest there be no room for the result
         try:
-            self._write(result.image, wishes.output, self._like, self._text(result.image))
+            if wishes.output:
+                self._write(result.image, wishes.output, self._like, self._text(result.image))
             if wishes.triptych:
-                like = self._like or Photograph(transfer.material.content)
-                shown = like.over_white(transfer.material.content), like.over_white(result.image)
-                self._write(planes.triptych(shown[0], transfer.material.paintings, shown[1]), wishes.triptych)
+                content, painted = self._like.over_white(), result.photograph.over_white()
+                self._write(planes.triptych(content, self._transfer.material.paintings, painted), wishes.triptych)
         except SaveError:
             if checkpoints and saved:
                 say(f"nothing is lost: {places.name(checkpoints.path)} has it all for --resume")
@@ -302,7 +302,14 @@ class Keeper:
         where = place
         with unfinished.unbroken():
             try:
-                write(picture, place, like=like, text=text, replace=self._wishes.may_replace(place, self._earlier))
+                write(
+                    picture,
+                    place,
+                    like=like,
+                    text=text,
+                    replace=self._wishes.may_replace(place, self._earlier),
+                    quiet=self._wishes.quiet,
+                )
             except NameTaken as error:
                 self.taken.append(error)
                 self._placed[place] = where = error.place

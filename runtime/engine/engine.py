@@ -99,7 +99,7 @@ class Engine:
 
         def work(at: Placement) -> SessionEvaluator:
             """Use one graph after the other: of a large picture, the first has given its memory back by then."""
-            keeps = at.device == "cpu" and not at.low_memory and height * width <= KEPT_PIXELS
+            keeps = self.keeps(at, height * width)
             if not keeps:
                 self.clear_graphs()
             # A content target is laid out as the objective has its activations: both are for the content's size.
@@ -124,6 +124,11 @@ class Engine:
             return _tried_out(open_one, at, references)
 
         return on_device(placement, work)
+
+    def keeps(self, placement: Placement, pixels: int) -> bool:
+        """Whether graphs are kept that run there, on pictures of so many pixels."""
+        small = pixels <= KEPT_PIXELS and not placement.low_memory
+        return small and placement.device == "cpu" and self._most_graphs > 0
 
     def _measured(self, session: Session, graph: _Graph, references: References) -> Targets:
         """Return all targets: the content's, and the average of the styles', each measured once."""

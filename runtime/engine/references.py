@@ -76,7 +76,8 @@ def measure_style(session: Session, references: References, style: int) -> Targe
 
 
 def _measure(session: Session, feeds: Targets, names: Sequence[str]) -> Targets:
-    return {name: value.copy() for name, value in session.run(feeds, names).items()}  # the memory is the session's
+    measured = session.run(feeds, names, give_back=True)  # the graph may be kept for long without being used
+    return {name: value.copy() for name, value in measured.items()}  # the memory is the session's
 
 
 def average(references: References, session: Session, measured: Sequence[Targets]) -> Targets:

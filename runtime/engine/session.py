@@ -40,21 +40,23 @@ class Runner:
 
     def __init__(self, inference: Any, name: str, placement: Placement) -> None:
         self._inference = inference
-        self._options = import_onnxruntime().RunOptions()
-        self._options.log_severity_level = FATAL
+        self._giving_back = _run_options(placement.device, give_back=True)
+        self._options = self._giving_back if placement.low_memory else _run_options(placement.device)
         self.name, self.placement = name, placement
         self.device = placement.device
         self.outputs: tuple[str, ...] = tuple(x.name for x in inference.get_outputs())
-        if placement.low_memory:
-            allocator = "cpu:0" if placement.device == "cpu" else placement.device.replace("cuda", "gpu")
-            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", allocator)
 
     def run(
-        self, feeds: Mapping[str, NDArray[np.float32]], outputs: Iterable[str] | None = None
+        self,
+        feeds: Mapping[str, NDArray[np.float32]],
+        outputs: Iterable[str] | None = None,
+        *,
+        give_back: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """Evaluate the graph and return the wanted outputs. All of it is computed: onnxruntime has no other way.
 
-        The arrays lie in the session's own memory, which lives as long as any of them: copy what is to be kept.
+        The arrays lie in the session's own memory, which lives as long as any of them: copy what is to be kept. With
+        `give_back`, what the session has taken beyond them is free afterwards.
 
         Raises
         ------
@@ -63,7 +65,13 @@ class Runner:
         """
         names = self.outputs if outputs is None else tuple(outputs)
         with self._explained():
-            return dict(zip(names, self._inference.run(names, feeds, self._options), strict=True))
+            return dict(
+                zip(
+                    names,
+                    self._inference.run(names, feeds, self._giving_back if give_back else self._options),
+                    strict=True,
+                )
+            )
 
     def bind(self, feeds: Mapping[str, NDArray[Any]] | None = None) -> Binding:
         """Return the graph with some of its inputs put in place on its device, once and for all.
@@ -120,6 +128,15 @@ class Runner:
         way = "please report it" if self.device == "cpu" else f"try {option('device', 'cpu')}"
         way += f", or {option('cuda.graph', False)}" if self.placement.recorded else ""
         return TransferError(f"{self.name}: onnxruntime failed on {self.device} ({one_line(error)}); {way}")
+
+
+def _run_options(device: str, *, give_back: bool = False) -> Any:
+    options = import_onnxruntime().RunOptions()
+    options.log_severity_level = FATAL
+    if give_back:
+        allocator = "cpu:0" if device == "cpu" else device.replace("cuda", "gpu")
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", allocator)
+    return options
 
 
 class Session(Runner):

@@ -58,6 +58,8 @@ class Footprint:
         For each pixel of the picture, while loss and gradient are evaluated.
     statistics
         For each pixel of a picture whose targets are measured.
+    kept
+        Where graphs are kept for the next picture: what remains of those that measure targets.
     """
 
     opening: float
@@ -66,8 +68,9 @@ class Footprint:
     convolution: float
     objective: float
     statistics: float
+    kept: float = 0.0
 
-    def peak(self, recipe: Recipe, pixels: int, largest: int, held: float) -> float:
+    def peak(self, recipe: Recipe, pixels: int, largest: int, held: float, *, keeps: bool = False) -> float:
         """Return the peak of a transfer.
 
         Parameters
@@ -76,15 +79,19 @@ class Footprint:
             Of the result, and of the largest picture whose targets are measured.
         held
             Bytes for each pixel of the result that the optimiser takes.
+        keeps
+            Whether graphs are kept for the next picture.
         """
         deeper = convolutions(recipe)
         fixed = self.fixed + self.convolution * deeper
         # the targets are measured, and that memory given back, before the objective is opened
-        return max(
+        one = max(
             self.opening + self.opening_convolution * deeper,
             fixed + self.statistics * largest,
             fixed + (self.objective + content_bytes(recipe) + held) * pixels,
         )
+        # kept, the objective's graph has its memory still while the next picture's targets are measured
+        return one + self.kept + self.statistics * largest if keeps else one
 
 
 def content_bytes(recipe: Recipe) -> float:
@@ -97,11 +104,11 @@ def content_bytes(recipe: Recipe) -> float:
 #: with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2 threads and weights of 8 bits; opening
 #: takes a quarter less with others. `python -m benchmarks.memory` measures and fits anew.
 FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
-    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736),
+    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736, 190e6),
     (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
-    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736),
+    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736, 190e6),
     (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
-    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696),
+    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
     (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
 }
 
@@ -115,7 +122,15 @@ OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 937, "lbfgs, restarted": 
 AT_MOST = 4 / 3
 
 
-def peak_memory(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, size: tuple[int, int] | None = None) -> int:
+def peak_memory(
+    plan: Plan,
+    styles: Sizes,
+    lowering: str,
+    low_memory: bool,
+    size: tuple[int, int] | None = None,
+    *,
+    keeps: bool = False,
+) -> int:
     """Return the largest resident size, in bytes, that a process carrying a plan out on a CPU comes to.
 
     Parameters
@@ -126,12 +141,14 @@ def peak_memory(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, size
         How the graphs run: ``direct`` or ``winograd``.
     size
         Instead of the plan's, of the last stage: it takes the most.
+    keeps
+        Whether graphs are kept for the next picture.
     """
     width, height = size or (plan.finest.width, plan.finest.height)
     fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
     largest = max(w * h for w, h in [(width, height), *fitted])
     footprint = FOOTPRINTS[lowering, is_small(lowering, height, width), low_memory]
-    return round(footprint.peak(plan.recipe, width * height, largest, _held(plan)))
+    return round(footprint.peak(plan.recipe, width * height, largest, _held(plan), keeps=keeps))
 
 
 def _held(plan: Plan) -> float:
@@ -268,7 +285,7 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     """
     plan, placement = transfer.plan, foreseen(transfer.placement)
     left = _left(plan, made)
-    found = estimate_memory(plan, _sizes(transfer), placement)
+    found = estimate_memory(plan, _sizes(transfer), placement, keeps=_keeps(transfer, placement))
     found = replace(found, stages=len(left), evaluations=sum(stage.evaluations for stage in left))
     timing = _timing(transfer, left, placement, timings, measure=found.fits)
     if timing is None and placement.device != "cpu":
@@ -287,12 +304,13 @@ def most_memory(transfers: Iterable[Transfer]) -> Transfer:
 
     def peak(transfer: Transfer) -> int:
         placement = foreseen(transfer.placement)
-        return peak_memory(transfer.plan, _sizes(transfer), placement.lowering, placement.low_memory)
+        lowering, low_memory, keeps = placement.lowering, placement.low_memory, _keeps(transfer, placement)
+        return peak_memory(transfer.plan, _sizes(transfer), lowering, low_memory, keeps=keeps)
 
     return max(transfers, key=peak)
 
 
-def estimate_memory(plan: Plan, styles: Sizes, placement: Placement) -> Estimate:
+def estimate_memory(plan: Plan, styles: Sizes, placement: Placement, *, keeps: bool = False) -> Estimate:
     """Estimate the memory alone, of a plan that no model need be there for.
 
     Parameters
@@ -301,12 +319,15 @@ def estimate_memory(plan: Plan, styles: Sizes, placement: Placement) -> Estimate
         Widths and heights of the style pictures.
     placement
         With a definite device and lowering: see `impasto.runtime.engine.placement.foreseen`.
+    keeps
+        Whether graphs are kept for the next picture.
     """
     found = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
     if placement.device != "cpu":
         return found
     lowering, low_memory = placement.lowering, placement.low_memory
-    memory, found_room = peak_memory(plan, styles, lowering, low_memory), room(threads=placement.threads)
+    memory = peak_memory(plan, styles, lowering, low_memory, keeps=keeps)
+    found_room = room(threads=placement.threads)
     found = replace(found, memory=memory, at_most=round(AT_MOST * memory))
     if found_room is None:
         return found
@@ -471,6 +492,12 @@ def _pictures(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
 def _kind(transfer: Transfer, placement: Placement) -> str:
     regions = len(transfer.material.regions.content.colors) if transfer.material.regions else None
     return kind_of(transfer.plan, transfer.metadata.network, placement, regions)
+
+
+def _keeps(transfer: Transfer, placement: Placement) -> bool:
+    """Whether the transfer's graphs are kept for the next picture."""
+    finest = transfer.plan.finest
+    return (transfer.engine or ENGINE).keeps(placement, finest.width * finest.height)
 
 
 def _sizes(transfer: Transfer) -> Sizes:

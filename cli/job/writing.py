@@ -1,0 +1,47 @@
+"""Pictures written by commands: each is said to be written, and nothing is printed into another's output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from impasto.cli.terminal.messages import say
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.runtime.pictures.photographs import Photograph
+    from impasto.runtime.pictures.places import Place
+
+
+def check_json(output: Place, json: bool) -> None:
+    """Refuse to have a picture and JSON printed one after the other.
+
+    Raises
+    ------
+    InputError
+        When both would go to standard output.
+    """
+    from impasto.runtime import InputError
+    from impasto.runtime.pictures import places
+
+    if json and places.is_standard_output(output):
+        what = f"output {places.name(output)}"
+        raise InputError(f"{what}: --json prints to standard output, too; name a file for the picture")
+
+
+def write(
+    picture: Image.Image,
+    place: Place,
+    like: Photograph | None = None,
+    text: dict[str, str] | None = None,
+    *,
+    replace: bool,
+    quiet: bool = False,
+) -> None:
+    """Write a picture and say where it is, unless `quiet`; see `impasto.runtime.pictures.encoding.write_picture`."""
+    from impasto.runtime.pictures import encoding, places
+
+    encoding.write_picture(picture, place, like=like, text=text, replace=replace)
+    if not quiet:
+        name = places.name(place) if places.is_file(place) else "standard output"
+        say(f"wrote {name} ({picture.width}x{picture.height})")
