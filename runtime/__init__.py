@@ -18,7 +18,7 @@ from impasto.runtime.errors import (
     TransferError,
     WeightsError,
 )
-from impasto.runtime.optimize.minimize import StopOptimization
+from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.run.transfer import Result, Step, stylize
 
 __all__ = [

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.defaults import DEFAULT_RECIPE
+from impasto.runtime.engine.algebra import Algebra
 from impasto.runtime.engine.cuda import CUDA_DEFAULTS, CudaOptions
+from impasto.runtime.engine.evaluator import Resident
 from impasto.runtime.engine.session import (
     DeviceArray,
     Placement,
@@ -32,7 +34,6 @@ from impasto.runtime.model.folder import (
     extents,
     kind_for,
 )
-from impasto.runtime.optimize.lbfgs import Algebra, Resident
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Picture
 from impasto.runtime.pictures.planes import Planes, as_styles, measured_planes, to_planes

@@ -25,7 +25,11 @@ from impasto.runtime.engine.session import Placement, check_device, check_thread
 from impasto.runtime.errors import InputError, MemoryShortage, TransferError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import OBJECTIVE, Metadata, ModelFolder
-from impasto.runtime.optimize.minimize import Adam, Evaluation, Minimum, SearchOver, StopOptimization, minimize, preload
+from impasto.runtime.optimize.adam import Adam
+from impasto.runtime.optimize.ending import SearchOver, StopOptimization
+from impasto.runtime.optimize.minimize import Minimum, minimize, preload
+from impasto.runtime.optimize.search import Evaluation
+from impasto.runtime.optimize.variable import Within
 from impasto.runtime.pictures import encoding, places
 from impasto.runtime.pictures.colors import keep_colors, match_colors, mix
 from impasto.runtime.pictures.masks import Mask, Regions
@@ -841,7 +845,7 @@ class Transfer:
             evaluations=min([left, *(at - done for at in self._restarts() if at > done)]),
             optimizer=self.plan.optimizer,
             first_step=1.0 if parity else FIRST_STEP * start.size**0.5,  # in parity all is as the reference has it
-            bounds=LEVELS if self.plan.clip else None,
+            variable=Within(LEVELS if self.plan.clip else None),
             restart_every=self.plan.restart_every,
             min_improvement=self.plan.min_improvement,
             steps=stage.steps,

@@ -21,7 +21,7 @@ from benchmarks.memory import Setting, measure
 from impasto.runtime import InputError
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.folder import DIRECT, LOWERINGS
-from impasto.runtime.optimize.minimize import StopOptimization
+from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.plan.plan import Plan, schedule
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run import estimate as estimates
