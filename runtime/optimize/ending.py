@@ -10,37 +10,26 @@ from impasto import figures
 
 
 class Ending(enum.Enum):
-    """The kinds of reasons for which a search ends.
+    """The kinds of reasons for which a search ends."""
 
-    Attributes
-    ----------
-    EVALUATIONS
-        All evaluations were made.
-    CONVERGED
-        There is nothing lower to go to, or float32 does not show it.
-    LITTLE_IMPROVEMENT
-        The last evaluations have improved the loss by too little.
-    NOT_FINITE
-        Loss or gradient was not finite.
-    FAILED
-        The function failed.
-    STOPPED
-        The callback raised `StopOptimization`: everything is to end.
-    SEARCH_STOPPED
-        The callback raised `SearchOver`: this search is to end, and what it is part of goes on.
-    """
-
+    #: All evaluations were made.
     EVALUATIONS = enum.auto()
+    #: There is nothing lower to go to, or float32 does not show it.
     CONVERGED = enum.auto()
+    #: The last evaluations have lowered the loss by too little.
     LITTLE_IMPROVEMENT = enum.auto()
+    #: Loss or gradient was not finite.
     NOT_FINITE = enum.auto()
+    #: The function failed.
     FAILED = enum.auto()
+    #: The callback raised `StopOptimization`: everything is to end.
     STOPPED = enum.auto()
+    #: The callback raised `SearchOver`: this search is to end, and what it is part of goes on.
     SEARCH_STOPPED = enum.auto()
 
     @property
     def from_outside(self) -> bool:
-        """Whether what the search is part of cannot go on either."""
+        """Whether the reason comes from the callback or the function: what the search is part of ends, too."""
         return self in (Ending.STOPPED, Ending.FAILED)
 
 
@@ -84,14 +73,10 @@ def not_finite(number: int) -> End:
     return End(Ending.NOT_FINITE, f"loss or gradient was not finite at evaluation {number}")
 
 
-def failed(number: int, error: Exception) -> End:
-    """Return the end at an evaluation that failed."""
-    return End(Ending.FAILED, f"evaluation {number} failed: {error}")
-
-
-def failed_after(number: int, error: Exception) -> End:
-    """Return the end by a failure between an evaluation and the next one."""
-    return End(Ending.FAILED, f"the step after evaluation {number} failed: {error}")
+def failed(number: int, error: Exception, *, during: bool = True) -> End:
+    """Return the end by a failure during an evaluation, or after it and before the next one."""
+    part = f"evaluation {number}" if during else f"the step after evaluation {number}"
+    return End(Ending.FAILED, f"{part} failed: {error}")
 
 
 def stopped(error: StopOptimization) -> End:

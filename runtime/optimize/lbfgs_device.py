@@ -16,7 +16,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.engine.evaluator import Resident
 from impasto.runtime.optimize.ending import FLAT, HELD, STUCK, End
 from impasto.runtime.optimize.history import History, remembered
 from impasto.runtime.optimize.line_search import LineSearch, Trial
@@ -24,26 +23,19 @@ from impasto.runtime.optimize.search import Optimizer, Options, Search
 from impasto.runtime.optimize.variable import Within, power_of_two
 
 
-def run(search: Search, options: Options) -> End:
-    """Search until that is over, or nothing more can be done; return why."""
-    if options.resident is None or not isinstance(options.variable, Within):
-        raise ValueError("lbfgs-device: expected a resident function, and a variable that is the picture")
-    unit = power_of_two(options.first_step)
-    return Descent(search, options.resident, options.start, unit, options.variable).run()
-
-
 class Descent:
     """A search for a minimum, with everything of the point's size on the device.
 
-    The loss is scaled to order 1, and points are measured in `unit`, as for SciPy.
+    The loss is scaled to order 1, and points are measured in a unit of length, as for SciPy.
     """
 
-    def __init__(
-        self, search: Search, function: Resident, start: NDArray[np.float32], unit: float, variable: Within
-    ) -> None:
+    def __init__(self, search: Search, options: Options) -> None:
+        function, start, variable = options.resident, options.start, options.variable
+        if function is None or not isinstance(variable, Within):
+            raise ValueError("lbfgs-device: expected a resident function, and a variable that is the picture")
         algebra, shape = function.algebra, start.shape
         self._search, self._function, self._algebra = search, function, algebra
-        self._unit, self._scale = unit, 0.0
+        self._unit, self._scale = power_of_two(options.first_step), 0.0
         self._flat, self._box = HELD if variable.bounds else FLAT, algebra.box(variable.bounds)
         self._trial, self._landing = algebra.upload(start), algebra.landing(shape)
         self._point, self._gradient, self._trial_gradient, self._direction = (algebra.allocate(shape) for _ in range(4))
@@ -130,6 +122,11 @@ class Descent:
     def _accept(self) -> None:
         self._point, self._trial = self._trial, self._point
         self._gradient, self._trial_gradient = self._trial_gradient, self._gradient
+
+
+def run(search: Search, options: Options) -> End:
+    """Follow L-BFGS on the device; return why nothing more can be done."""
+    return Descent(search, options).run()
 
 
 OPTIMIZER = Optimizer(run, on_device=True)

@@ -139,10 +139,9 @@ def minimize(
         except TransferError as error:  # between two evaluations, on the device
             if math.isinf(search.best_loss):
                 raise
-            end = ending.failed_after(search.done, error)
+            end = ending.failed(search.done, error, during=False)
         if math.isinf(search.best_loss):
-            raise TransferError(
-                f"the start has no finite loss ({end.sentence}); check the weights of the terms and the model"
-            )
-    own = whole.seconds - search.outside.seconds
-    return Minimum(search.best_point, search.best_loss, search.done, end, own)
+            why = f"the start has no finite loss ({end.sentence})"
+            raise TransferError(f"{why}; check the weights of the terms and the model")
+    own_seconds = whole.seconds - search.outside.seconds
+    return Minimum(search.best_point, search.best_loss, search.done, end, own_seconds)

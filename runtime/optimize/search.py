@@ -176,24 +176,9 @@ class Search:
 
 @dataclass(frozen=True)
 class Options:
-    """What an optimiser is given beside the search; `impasto.runtime.optimize.minimize.minimize` says more of each.
+    """What an optimiser is given beside the search; `impasto.runtime.optimize.minimize.minimize` describes each.
 
-    Attributes
-    ----------
-    start
-        The picture to begin with.
-    variable
-        The map to it from what the optimiser changes.
-    first_step
-        The length of the first step of the variable, about.
-    steps
-        In how many steps the length of Adam's falls.
-    restart_every
-        After how many evaluations SciPy begins anew, if it does.
-    adam
-        The state of Adam, to go on from there.
-    resident
-        The function on its device, for an optimiser there.
+    `start` is within the variable's bounds already.
     """
 
     start: NDArray[np.float32]
