@@ -141,7 +141,7 @@ def minimize(
                 raise
             end = ending.failed(search.done, error, during=False)
         if math.isinf(search.best_loss):
-            why = f"the start has no finite loss ({end.sentence})"
-            raise TransferError(f"{why}; check the weights of the terms and the model")
+            problem = f"the start has no finite loss ({end.sentence})"
+            raise TransferError(f"{problem}; check the weights of the terms and the model")
     own_seconds = whole.seconds - search.outside.seconds
     return Minimum(search.best_point, search.best_loss, search.done, end, own_seconds)

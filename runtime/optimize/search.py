@@ -198,7 +198,7 @@ class Optimizer:
     ----------
     run
         Calls `Search.look` with one picture after the other, until that raises `Finished` or nothing more can be done;
-        returns why.
+        returns why. It leaves the pictures as they are afterwards: the best one is kept, not copied.
     on_device
         Whether it needs `Options.resident`.
     preload
