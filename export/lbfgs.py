@@ -1,10 +1,10 @@
 """The vector arithmetic of L-BFGS as graphs, for an optimiser whose history stays on the device.
 
 Everything of the picture's size happens here; what is left for the host are the inner products, a handful of numbers
-(`impasto.runtime.optimize.lbfgs` has the method). The history is one array [2m, C, H, W]: m steps, then m differences
-of gradients, the oldest first. The host hands gradients over as the objective graph leaves them, with the factor that
-scales them. Points stay between two numbers, `lowest` and `highest`, which may be infinite: on the way along a
-direction, an element that comes to one of them stops there.
+(`impasto.runtime.optimize.lbfgs_device` has the method). The history is one array [2m, C, H, W]: m steps, then m
+differences of gradients, the oldest first. The host hands gradients over as the objective graph leaves them, with the
+factor that scales them. Points stay between two numbers, `lowest` and `highest`, which may be infinite: on the way
+along a direction, an element that comes to one of them stops there.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from impasto.runtime.errors import (
     TransferError,
     WeightsError,
 )
-from impasto.runtime.optimize.minimize import StopOptimization
+from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.run.prepare import stylize
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Step

@@ -159,7 +159,7 @@ def stylize(
             complete=names(*OPTIMIZERS),
             panel=OPTIMISATION,
         ),
-    ] = OPTIMIZERS[0],
+    ] = next(iter(OPTIMIZERS)),
     min_improvement: Annotated[
         float | None,
         option(

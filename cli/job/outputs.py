@@ -25,7 +25,7 @@ from impasto.runtime.pictures.places import Place
 from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints
 from impasto.runtime.run.record import Origin, Record
 from impasto.runtime.run.result import Result
-from impasto.runtime.run.state import Callback, Ending, State, Step
+from impasto.runtime.run.state import Callback, RunEnding, State, Step
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import PREVIEW, SAVED, Log, Preview, Saves, together
 from impasto.runtime.storage import files
@@ -291,7 +291,7 @@ class Ledger:
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            timed_out = result.ending is Ending.TIME_OVER  # all parts' time counts: the same would end at once
+            timed_out = result.ending is RunEnding.TIME_OVER  # all parts' time counts: the same would end at once
             how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
             say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
 

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.runtime.engine.algebra import Algebra
 from impasto.runtime.engine.session import DeviceArray, Session, download_number
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.metadata import Metadata
-from impasto.runtime.optimize.lbfgs import Algebra, Resident
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GRADIENT, IMAGE, LOSS
@@ -38,6 +38,22 @@ class Evaluator(Protocol):
 
     def evaluate(self, planes: Planes) -> Value:
         """Return the loss of a picture, float32 [1, 3, H, W], its terms and its gradient; nothing is checked."""
+        ...
+
+
+class Resident(Protocol):
+    """A loss of pictures that lie on a device.
+
+    Attributes
+    ----------
+    algebra
+        Arithmetic on the same device.
+    """
+
+    algebra: Algebra
+
+    def __call__(self, point: DeviceArray, gradient: DeviceArray) -> float:
+        """Return the loss at a point [1, C, H, W], and write the gradient into the second array."""
         ...
 
 

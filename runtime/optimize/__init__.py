@@ -1,1 +1,1 @@
-"""Minimisation: L-BFGS-B and Adam on any function of a float32 array."""
+"""Minimisation of a float32 function by an optimiser that is chosen by name."""

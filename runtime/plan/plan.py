@@ -141,7 +141,7 @@ class Plan:
         See `impasto.runtime.optimize.minimize.minimize`.
     min_improvement
         A stage ends when this many evaluations have lowered its loss by less than this fraction: see
-        `impasto.runtime.optimize.minimize.PATIENCE`.
+        `impasto.runtime.optimize.search.PATIENCE`.
     time_limit
         Seconds after which the run ends with what it has.
     restarts
@@ -189,7 +189,7 @@ class Plan:
         ):  # fmt: skip
             if (value := getattr(self, name)) is not None:
                 _in_range(option(name), value, low, high)
-        for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", OPTIMIZERS)):
+        for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", [*OPTIMIZERS])):
             value = getattr(self, name)
             expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
             expect(value in choices, f"{option(name)} {shown(value)}: expected {expected}")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import InputError
-from impasto.runtime.optimize.minimize import SCALES, Adam
+from impasto.runtime.optimize.adam import SCALES, Adam
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run.pace import Pace

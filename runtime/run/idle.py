@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from impasto.runtime.engine.placement import foreseen
-from impasto.runtime.optimize.minimize import PATIENCE
+from impasto.runtime.optimize.search import PATIENCE
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.transfer import Transfer
 from impasto.wording import option

@@ -13,7 +13,7 @@ from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run import notebook
 from impasto.runtime.run.record import Record
-from impasto.runtime.run.state import Ending, Step
+from impasto.runtime.run.state import RunEnding, Step
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +63,7 @@ class Result:
     evaluated: tuple[int, int]
     evaluations: int
     reason: str
-    ending: Ending
+    ending: RunEnding
     history: tuple[Step, ...]
     seconds: float
     optimizer_seconds: float
@@ -76,7 +76,7 @@ class Result:
     @property
     def finished(self) -> bool:
         """Whether it ended by itself, rather than by a callback, the time limit, an interrupt or a failure."""
-        return self.ending is Ending.FINISHED
+        return self.ending is RunEnding.FINISHED
 
     def save(self, place: str | Path, *, force: bool = False, record: bool = True, record_places: bool = False) -> None:
         """Write the picture as ``impasto stylize`` does: as PNG or JPEG by its name, whole or not at all.

@@ -11,11 +11,12 @@ from typing import Any
 from PIL import Image
 
 from impasto.runtime.errors import InputError
-from impasto.runtime.optimize.minimize import Adam, Evaluation
+from impasto.runtime.optimize.adam import Adam
+from impasto.runtime.optimize.search import Evaluation
 from impasto.runtime.pictures.planes import Planes
 
 
-class Ending(Enum):
+class RunEnding(Enum):
     """Why a transfer has ended."""
 
     FINISHED = "finished"
@@ -67,7 +68,7 @@ class State:
     device: str = ""
     lowering: str = ""
     share: float = 1.0
-    ending: Ending | None = None
+    ending: RunEnding | None = None
 
     @property
     def evaluations(self) -> int:
@@ -96,7 +97,7 @@ class State:
         """Return the state to go on from another day: a copy that no later evaluation changes."""
         adam = self.adam
         copied = replace(adam, mean=adam.mean.copy(), square=adam.square.copy()) if adam else None
-        if self.ending is Ending.FINISHED:
+        if self.ending is RunEnding.FINISHED:
             return replace(self, adam=copied)
         return replace(self, adam=copied, reason="", ending=None)
 

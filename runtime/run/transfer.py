@@ -24,7 +24,10 @@ from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage, TransferError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.metadata import Metadata
-from impasto.runtime.optimize.minimize import Evaluation, Minimum, SearchOver, StopOptimization, minimize, preload
+from impasto.runtime.optimize.ending import Ending, SearchOver, StopOptimization
+from impasto.runtime.optimize.minimize import Minimum, minimize, optimizer_named, preload
+from impasto.runtime.optimize.search import Evaluation
+from impasto.runtime.optimize.variable import Within
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.pictures.planes import resize as resize_image
 from impasto.runtime.plan.plan import Plan, Stage
@@ -34,7 +37,7 @@ from impasto.runtime.run.material import Material
 from impasto.runtime.run.record import Origin, Record
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.share import Share
-from impasto.runtime.run.state import Callback, Ending, State, Step
+from impasto.runtime.run.state import Callback, RunEnding, State, Step
 from impasto.shortage import advice
 from impasto.wording import option
 
@@ -160,7 +163,7 @@ class Transfer:
         try:
             return self._result()
         except KeyboardInterrupt:
-            if self.state.ending is Ending.INTERRUPTED:
+            if self.state.ending is RunEnding.INTERRUPTED:
                 raise
             return self._result()
 
@@ -177,7 +180,7 @@ class Transfer:
             seconds = time.perf_counter() - began
             if number and not self._budget.pays(number, seconds):
                 size = f"{stage.width}x{stage.height}"
-                return self._end(Ending.TIME_OVER, f"{self._limit()} leaves too little for {size}")
+                return self._end(RunEnding.TIME_OVER, f"{self._limit()} leaves too little for {size}")
             self._budget.begin(seconds)
             try:
                 if self._stage(number, stage, began):
@@ -186,14 +189,14 @@ class Transfer:
                 if not self.state.has_picture:
                     raise
                 if self.state.evaluations < self.plan.evaluations:
-                    return self._end(Ending.INTERRUPTED, Ending.INTERRUPTED.value)
+                    return self._end(RunEnding.INTERRUPTED, RunEnding.INTERRUPTED.value)
             except TransferError as error:
                 if not self.state.has_picture:
                     raise
-                return self._end(Ending.FAILED, f"stage {number + 1} failed: {error}")
-        return self._end(Ending.FINISHED, self._why_finished())
+                return self._end(RunEnding.FAILED, f"stage {number + 1} failed: {error}")
+        return self._end(RunEnding.FINISHED, self._why_finished())
 
-    def _end(self, ending: Ending, reason: str) -> None:
+    def _end(self, ending: RunEnding, reason: str) -> None:
         self.state = replace(self.state, ending=ending, reason=reason)
 
     def _limit(self) -> str:
@@ -223,7 +226,9 @@ class Transfer:
             self._optimizer_seconds += minimum.optimizer_seconds
             self.state = replace(self.state, reason=minimum.reason)
             if minimum.stopped:
-                self._end(Ending.TIME_OVER if self._time_is_over else Ending.STOPPED, minimum.reason)
+                failed = minimum.end.kind is Ending.FAILED
+                stopped = RunEnding.TIME_OVER if self._time_is_over else RunEnding.STOPPED
+                self._end(RunEnding.FAILED if failed else stopped, minimum.reason)
                 return True
             self.state = replace(self.state, adam=None)
             if self.state.made[number] == stage.evaluations or self.state.evaluations not in self._restarts():
@@ -239,7 +244,7 @@ class Transfer:
         parity, done = self.plan.restart_every is not None, self.state.evaluations
         start = previous = canvas.enlarge(self.state.point, stage.width, stage.height, self.plan, self.material)
         left = stage.evaluations - self.state.made[number]
-        resident = evaluator.resident() if self.plan.optimizer == "lbfgs-device" else None
+        resident = evaluator.resident() if optimizer_named(self.plan.optimizer).on_device else None
         terms: dict[str, float] = {}
 
         def evaluate(point: Planes) -> tuple[float, Planes]:
@@ -259,7 +264,7 @@ class Transfer:
             evaluations=min([left, *(at - done for at in self._restarts() if at > done)]),
             optimizer=self.plan.optimizer,
             first_step=1.0 if parity else FIRST_STEP * start.size**0.5,  # in parity all is as the reference has it
-            bounds=canvas.LEVELS if self.plan.clip else None,
+            variable=Within(canvas.LEVELS if self.plan.clip else None),
             restart_every=self.plan.restart_every,
             min_improvement=self.plan.min_improvement,
             steps=stage.steps,
@@ -352,6 +357,6 @@ class Transfer:
 def _resumed(state: State) -> State:
     """Return the state from which a transfer goes on; a stage that has not begun begins as it would have."""
     if state.reason:
-        return replace(state, ending=Ending.FINISHED)
+        return replace(state, ending=RunEnding.FINISHED)
     resumed = (*state.resumed, state.evaluations) if state.made[-1] else state.resumed
     return replace(state, ending=None, resumed=resumed)

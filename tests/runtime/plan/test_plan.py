@@ -172,7 +172,7 @@ plans = st.builds(
     colors=st.sampled_from(COLORS),
     strength=st.floats(0, 1),
     clip=st.booleans(),
-    optimizer=st.sampled_from(OPTIMIZERS),
+    optimizer=st.sampled_from([*OPTIMIZERS]),
     min_improvement=st.none() | st.floats(0, 1),
     time_limit=st.none() | st.floats(0, 1e6),
     restarts=st.lists(st.integers(1, 999), max_size=3).map(tuple),

@@ -25,7 +25,7 @@ from impasto.runtime.engine.references import References
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import DIRECT, GRAPHS, LAYOUTS
-from impasto.runtime.optimize.minimize import StopOptimization
+from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.plan.plan import Plan, schedule
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run import estimate as estimates

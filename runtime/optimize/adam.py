@@ -1,0 +1,74 @@
+"""Adam (Kingma and Ba, "Adam: a method for stochastic optimization", 2015): for want of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.runtime.optimize.search import Optimizer, Options, Search
+from impasto.runtime.optimize.variable import Bounds, clipped, power_of_two
+
+#: The decay of the two means, and to what share of the first step the last one has fallen; it falls linearly.
+DECAY = (0.9, 0.999)
+LAST_STEP = 0.1
+
+#: What losses are multiplied by is within these: the inverse of a loss of single precision, none below 2^-100.
+SCALES = (2.0**-128, 2.0**100)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The state of Adam after so many steps; `minimize` goes on from there as if it had never been interrupted.
+
+    Attributes
+    ----------
+    steps
+        How many it has made.
+    point
+        The variable that it evaluates next.
+    mean, square
+        The decaying means of the gradient and of its square. They change with the next evaluation: copy what is kept.
+    scale
+        What gradients are multiplied by first: as the loss at the start times that is of order one, no square is too
+        large or too small for float32. A power of two, so that no digit changes.
+    """
+
+    steps: int
+    point: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    square: NDArray[np.float32]
+    scale: float = 1.0
+
+    def advanced(self, gradient: NDArray[np.float32], rate: float, bounds: Bounds) -> Adam:
+        """Return the state after a step of this size against the gradient, which is scaled already."""
+        (slow, slower), mean, square, t = DECAY, self.mean, self.square, self.steps + 1
+        mean += (1 - slow) * (gradient - mean)
+        square += (1 - slower) * (gradient * gradient - square)
+        change = mean / (1 - slow**t) / (np.sqrt(square / (1 - slower**t)) + np.finfo(np.float32).tiny)
+        return replace(self, steps=t, point=clipped(self.point - np.float32(rate) * change, bounds))
+
+
+def run(search: Search, options: Options) -> NoReturn:
+    """Follow Adam until the search is over."""
+    variable = options.variable
+    x = variable.inverse(options.start)
+    adam = options.adam or Adam(0, x, np.zeros_like(x), np.zeros_like(x))
+    adam = replace(adam, point=clipped(adam.point, variable.bounds), mean=adam.mean.copy(), square=adam.square.copy())
+    rate = options.first_step / x.size**0.5  # the step of an element at first
+
+    def advance(loss: float, gradient: NDArray[np.float32]) -> Adam:
+        nonlocal adam
+        if not adam.steps:
+            adam = replace(adam, scale=power_of_two(1 / max(abs(loss), 1 / SCALES[1])))
+        left = max(LAST_STEP, 1 - (1 - LAST_STEP) * adam.steps / options.steps)
+        adam = adam.advanced(variable.adjoint(gradient, adam.scale), rate * left, variable.bounds)
+        return adam
+
+    while True:
+        search.look(variable.picture(adam.point), advance=advance)
+
+
+OPTIMIZER = Optimizer(run)

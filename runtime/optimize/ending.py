@@ -1,0 +1,84 @@
+"""Why a search ended: as a value, and as the sentence for people."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar
+
+from impasto import figures
+
+
+class Ending(enum.Enum):
+    """The kinds of reasons for which a search ends."""
+
+    #: All evaluations were made.
+    EVALUATIONS = enum.auto()
+    #: There is nothing lower to go to, or float32 does not show it.
+    CONVERGED = enum.auto()
+    #: The last evaluations have lowered the loss by too little.
+    LITTLE_IMPROVEMENT = enum.auto()
+    #: Loss or gradient was not finite.
+    NOT_FINITE = enum.auto()
+    #: The function failed.
+    FAILED = enum.auto()
+    #: The callback raised `StopOptimization`: everything is to end.
+    STOPPED = enum.auto()
+    #: The callback raised `SearchOver`: this search is to end, and what it is part of goes on.
+    SEARCH_STOPPED = enum.auto()
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether the reason comes from the callback or the function: what the search is part of ends, too."""
+        return self in (Ending.STOPPED, Ending.FAILED)
+
+
+class StopOptimization(Exception):
+    """Raised by a callback to end the optimisation early; the best point so far is the result."""
+
+    ending: ClassVar[Ending] = Ending.STOPPED
+
+
+class SearchOver(StopOptimization):
+    """Raised by a callback to end a search that is part of something larger, which goes on."""
+
+    ending: ClassVar[Ending] = Ending.SEARCH_STOPPED
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a search: its kind, and the sentence that says it."""
+
+    kind: Ending
+    sentence: str
+
+
+FLAT = End(Ending.CONVERGED, "converged: the gradient is zero")
+HELD = End(Ending.CONVERGED, "converged: the gradient is zero, or leads out of the bounds")
+STUCK = End(Ending.CONVERGED, "converged: float32 shows no lower loss in the direction of the gradient")
+
+
+def all_made(evaluations: int) -> End:
+    """Return the end after so many evaluations."""
+    return End(Ending.EVALUATIONS, figures.all_made(evaluations))
+
+
+def little_improvement(patience: int, share: float) -> End:
+    """Return the end after so many evaluations that have lowered the loss by less than a share of it."""
+    return End(Ending.LITTLE_IMPROVEMENT, f"{patience} evaluations lowered the loss by less than {share:g} of it")
+
+
+def not_finite(number: int) -> End:
+    """Return the end at an evaluation without a finite loss and gradient."""
+    return End(Ending.NOT_FINITE, f"loss or gradient was not finite at evaluation {number}")
+
+
+def failed(number: int, error: Exception, *, during: bool = True) -> End:
+    """Return the end by a failure during an evaluation, or after it and before the next one."""
+    part = f"evaluation {number}" if during else f"the step after evaluation {number}"
+    return End(Ending.FAILED, f"{part} failed: {error}")
+
+
+def stopped(error: StopOptimization) -> End:
+    """Return the end that a callback wishes for."""
+    return End(error.ending, str(error) or "stopped by the callback")

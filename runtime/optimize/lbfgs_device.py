@@ -1,0 +1,132 @@
+"""L-BFGS whose history stays on the device: SciPy's method, with everything of the picture's size in graphs.
+
+At the speed of a GPU, SciPy's L-BFGS-B takes longer than the evaluations between which it runs. Here the steps s and
+the differences y of gradients lie on the device, in float32; the host sees their inner products, in float64, and solves
+the small systems. The constants are those of L-BFGS-B.
+
+Where elements are bounded, they are projected onto the bounds along the search, and those that descent would push
+against their bound have no part in it (Bertsekas, "Projected Newton methods for optimization problems with simple
+constraints", 1982). L-BFGS-B would look for the bounds to be reached before it searches; here it is one pass.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.runtime.optimize.ending import FLAT, HELD, STUCK, End
+from impasto.runtime.optimize.history import History, remembered
+from impasto.runtime.optimize.line_search import LineSearch, Trial
+from impasto.runtime.optimize.search import Optimizer, Options, Search
+from impasto.runtime.optimize.variable import Within, power_of_two
+
+
+class Descent:
+    """A search for a minimum, with everything of the point's size on the device.
+
+    The loss is scaled to order 1, and points are measured in a unit of length, as for SciPy.
+    """
+
+    def __init__(self, search: Search, options: Options) -> None:
+        function, start, variable = options.resident, options.start, options.variable
+        if function is None or not isinstance(variable, Within):
+            raise ValueError("lbfgs-device: expected a resident function, and a variable that is the picture")
+        algebra, shape = function.algebra, start.shape
+        self._search, self._function, self._algebra = search, function, algebra
+        self._unit, self._scale = power_of_two(options.first_step), 0.0
+        self._flat, self._box = HELD if variable.bounds else FLAT, algebra.box(variable.bounds)
+        self._trial, self._landing = algebra.upload(start), algebra.landing(shape)
+        self._point, self._gradient, self._trial_gradient, self._direction = (algebra.allocate(shape) for _ in range(4))
+        history = remembered(start.size)
+        self._history = History(history)
+        rows = (2 * history, *shape[1:])
+        self._rows, self._spare = algebra.upload(np.zeros(rows, np.float32)), algebra.allocate(rows)
+        self._products = algebra.allocate((2 * history, 2))
+
+    @property
+    def _factor(self) -> float:
+        """What the function's gradient is multiplied by."""
+        return self._scale * self._unit
+
+    def run(self) -> End:
+        """Search until that is over, or nothing more can be done; return why."""
+        loss, _ = self._look()
+        self._accept()
+        while True:
+            own, coefficients = self._history.coefficients()
+            slope, square = self._algebra.direction(
+                self._rows, coefficients, self._gradient, own, self._factor, self._point, self._box, self._direction
+            )
+            if slope == 0:
+                return self._flat
+            fresh = not self._history.pairs
+            line = LineSearch(loss, slope, 1 / math.sqrt(square) if fresh else 1.0) if slope < 0 else None
+            accepted = self._follow(line, loss) if line else None
+            if accepted is not None:
+                self._remember(accepted, slope)
+                loss = accepted.loss
+            elif fresh:
+                return STUCK
+            else:
+                self._history.clear()
+
+    def _follow(self, line: LineSearch, before: float) -> Trial | None:
+        """Return the trial that ends a line search, if its step is to be taken: if it is lower than where it began."""
+        while True:
+            step = line.step
+            self._algebra.step(self._point, self._direction, step * self._unit, self._box, self._trial)
+            loss, slope = self._look()
+            line.tell(loss, slope)
+            if line.over:
+                return Trial(step, loss, slope) if line.accepted and loss < before else None
+
+    def _look(self) -> tuple[float, float]:
+        """Return loss, scaled, and slope at the trial point."""
+        loss, slope = self._search.look(self._landing.fetch(self._trial), function=self._evaluate)
+        return loss * self._scale, float(slope[0])
+
+    def _evaluate(self, _: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """Return the loss at the trial point, and the slope there, which is finite if the gradient is."""
+        with self._search.outside:
+            loss = self._function(self._trial, self._trial_gradient)
+        along = self._direction
+        if not self._scale:
+            self._scale = 1 / power_of_two(abs(loss)) if loss and math.isfinite(loss) else 1.0
+            along = self._trial_gradient
+        slope = self._algebra.slope(self._trial_gradient, along, self._factor, self._trial, self._box)
+        return loss, np.array([slope], np.float32)
+
+    def _remember(self, accepted: Trial, slope: float) -> None:
+        """Make the step, and the change of the gradient, part of the history."""
+        products = self._algebra.remember(
+            self._rows,
+            (accepted.step, self._direction),
+            (self._trial_gradient, self._gradient),
+            self._factor,
+            (self._trial, self._point),
+            self._unit,
+            self._box,
+            self._spare,
+            self._products,
+        )
+        curvature = products[self._history.size - 1, 1]  # the newest s times the newest y
+        if curvature > np.finfo(np.float64).eps * -slope * accepted.step:
+            self._rows, self._spare = self._spare, self._rows
+            self._history.record(products)
+        else:
+            self._history.clear()
+        self._accept()
+
+    def _accept(self) -> None:
+        self._point, self._trial = self._trial, self._point
+        self._gradient, self._trial_gradient = self._trial_gradient, self._gradient
+
+
+def run(search: Search, options: Options) -> End:
+    """Follow L-BFGS on the device; return why nothing more can be done."""
+    return Descent(search, options).run()
+
+
+OPTIMIZER = Optimizer(run, on_device=True)
