@@ -85,7 +85,8 @@ def write_picture(
         When it cannot be written, for want of space for instance; whatever was there is still there.
     """
     data = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
-    places.write(data, place, replace=replace)
+    with places.replacing(place, replace=replace) as file:
+        file.write(data)
 
 
 def _format(place: Place) -> str | None:

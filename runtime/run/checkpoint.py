@@ -9,7 +9,6 @@ for more than its plan needs. What it names is compared with what the user names
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import time
@@ -31,7 +30,7 @@ from impasto.runtime.run.state import State, Step
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import Log, Watcher
 from impasto.runtime.storage import codec, npz
-from impasto.runtime.storage.files import Own
+from impasto.runtime.storage.own import Own
 from impasto.text import shown
 from impasto.wording import option
 
@@ -137,8 +136,8 @@ class Checkpoint:
     log: LogPosition | None = None
     written: dict[str, str] | None = None
 
-    def to_bytes(self) -> bytes:
-        """Return what the file holds; `from_bytes` reads it back."""
+    def write(self, file: IO[bytes]) -> None:
+        """Write the checkpoint into an open file; `from_file` reads it back."""
         p = self.state
         standing = _Standing(
             made=p.made, loss=p.loss, terms=p.terms, seconds=p.seconds, resumed=p.resumed,
@@ -150,21 +149,17 @@ class Checkpoint:
         arrays = {"point": p.point}
         if p.adam:
             arrays |= {"next": p.adam.point, "mean": p.adam.mean, "square": p.adam.square}
-        return npz.to_bytes({"about": np.frombuffer(text.encode(), np.uint8), **arrays})
+        npz.write(file, {"about": np.frombuffer(text.encode(), np.uint8), **arrays})
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> Checkpoint:
-        """Read back what `to_bytes` returned.
+    def from_file(cls, file: IO[bytes], where: str) -> Checkpoint:
+        """Read back what `write` has written.
 
         Raises
         ------
         InputError
             When it is damaged, another file, or of another version; the text says `where` it stands.
         """
-        return cls._from_file(io.BytesIO(data), where)
-
-    @classmethod
-    def _from_file(cls, file: IO[bytes], where: str) -> Checkpoint:
         try:
             archive = npz.Archive(file)
             about = codec.parse_json(archive.read("about", _LONGEST).tobytes().decode())
@@ -205,7 +200,7 @@ class Checkpoint:
             if not Path(path).is_file():  # a pipe would be waited for, and a device has no end
                 raise InputError(f"{_where(path)}: cannot be read (it is no file); check the path")
             with Path(path).open("rb") as file:
-                return cls._from_file(file, _where(path))
+                return cls.from_file(file, _where(path))
         except OSError as error:
             raise InputError(f"{_where(path)}: cannot be read ({error.strerror}); check the path") from None
 
@@ -273,6 +268,11 @@ def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict
 
 def _where(path: str | Path) -> str:
     return f"checkpoint {places.name(Path(path))}"
+
+
+def _put(checkpoint: Checkpoint, path: Path, *, replace: bool) -> None:
+    with places.replacing(path, replace=replace) as file:
+        checkpoint.write(file)
 
 
 def _flat(data: Any, name: str = "") -> dict[str, Any]:
@@ -347,8 +347,7 @@ class Checkpoints(Watcher):
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
         checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.state.kept(), log, self.written)
         try:
-            data = checkpoint.to_bytes()
-            self._file.write(lambda path, replace: places.write(data, path, replace=replace))
+            self._file.write(lambda path, replace: _put(checkpoint, path, replace=replace))
         finally:
             self._pace.done(began)
 

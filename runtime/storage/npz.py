@@ -95,11 +95,9 @@ def _array(data: bytes, what: str) -> NDArray[Any]:
     return array.reshape(shape, order="F" if in_columns else "C")
 
 
-def to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return an uncompressed .npz archive of arrays by name."""
-    file = io.BytesIO()
+def write(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an uncompressed .npz archive of arrays by name into an open file."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-    return file.getvalue()
