@@ -182,9 +182,10 @@ class _Job:
     def path(self) -> Path:
         """Where the result is kept: the name tells by a hash everything that decides what it looks like."""
         from impasto.runtime.run.record import digest
+        from impasto.runtime.storage import codec
 
         pictures = [(picture.size, digest(picture)) for picture in (self.content.picture, self.style.picture)]
-        wish = [self.transfer.plan.to_mapping(), pictures, self.weights, impasto.__version__]
+        wish = [codec.to_data(self.transfer.plan), pictures, self.weights, impasto.__version__]
         key = hashlib.sha256(json_.dumps(wish, sort_keys=True).encode()).hexdigest()[:12]
         return self.folder / f"{_slug(self.content.name)}.{_slug(self.style.name)}.{self.recipe}.{key}.png"
 

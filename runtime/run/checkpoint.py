@@ -9,7 +9,6 @@ for more than its plan needs. What it names is compared with what the user names
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -144,8 +143,7 @@ class Checkpoint:
             steps=p.adam.steps if p.adam else 0, reason=p.reason, device=p.device, lowering=p.lowering,
             scale=p.adam.scale if p.adam else 1.0, share=p.share,
         )  # fmt: skip
-        about = {"format": FORMAT, **asdict(_About(self.plan, self.origin, standing, self.log, self.written or {}))}
-        text = json.dumps(about, allow_nan=False)
+        text = codec.to_json(_About(self.plan, self.origin, standing, self.log, self.written or {}), FORMAT)
         arrays = {"point": p.point}
         if p.adam:
             arrays |= {"next": p.adam.point, "mean": p.adam.mean, "square": p.adam.square}
@@ -160,22 +158,21 @@ class Checkpoint:
         InputError
             When it is damaged, another file, or of another version; the text says `where` it stands.
         """
+        damaged, anew = f"{where}: is damaged", f"begin anew with {option('force', True)}"
         try:
             archive = npz.Archive(file)
-            about = codec.parse_json(archive.read("about", _LONGEST).tobytes().decode())
-            found = about.pop("format")
-        except MemoryError:
-            raise
-        except Exception:  # whatever is wrong, it is another file
-            anew = f"begin anew with {option('force', True)}"
-            raise InputError(f"{where}: is damaged, or no checkpoint of impasto; {anew}") from None
-        if found != FORMAT:
-            advice = "resume with the impasto that wrote it"
-            raise InputError(f"{where}: is of format {shown(found)}, not {FORMAT}; {advice}")
+            text = archive.read("about", _LONGEST).tobytes().decode()
+            about = codec.from_json(_About, text, FORMAT)
+        except codec.OtherFormat as error:
+            raise InputError(f"{where}: is of {error}; resume with the impasto that wrote it") from None
+        except (ValueError, KeyError, codec.Unreadable):
+            raise InputError(f"{damaged}, or no checkpoint of impasto; {anew}") from None
+        except InputError as error:
+            raise InputError(f"{damaged} ({error}); {anew}") from None
         try:
-            return cls._of(codec.build(_About, about, "about"), archive)
+            return cls._of(about, archive)
         except (ValueError, KeyError, InputError) as error:
-            raise InputError(f"{where}: is damaged ({error}); begin anew with {option('force', True)}") from None
+            raise InputError(f"{damaged} ({error}); {anew}") from None
 
     @classmethod
     def _of(cls, about: _About, archive: npz.Archive) -> Checkpoint:
@@ -225,7 +222,7 @@ class Checkpoint:
 
     def _other_plan(self, plan: Plan) -> list[str]:
         """Say how a plan differs."""
-        then, now = (_flat(p.to_mapping()) for p in (self.plan, plan))
+        then, now = (_flat(codec.to_data(p)) for p in (self.plan, plan))
         return [
             f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
             for name in {**then, **now}

@@ -13,7 +13,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -400,7 +400,7 @@ class LogLine:
         """
         if len(data) > LONGEST_LINE:
             raise codec.Misfit(f"it has more than {LONGEST_LINE} bytes")
-        return codec.build(cls, codec.parse_json(data.decode("utf-8", "replace")), "line")
+        return codec.from_data(cls, codec.parse_json(data.decode("utf-8", "replace")), "line")
 
 
 def line(step: Step) -> dict[str, Any]:
@@ -416,7 +416,7 @@ def line(step: Step) -> dict[str, Any]:
         change=_finite(step.change),
         seconds=round(step.seconds, 3),
     )
-    return asdict(found)
+    return codec.to_data(found)
 
 
 def _finite(value: float) -> float | None:

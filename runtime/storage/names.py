@@ -31,10 +31,10 @@ Identity = tuple[int, int, int, int]
 def identity(path: Path) -> Identity | None:
     """Return what changes whenever a file is replaced or written to, or None where there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def is_stream(path: Path) -> bool:
@@ -99,8 +99,8 @@ def longest_name(folder: Path) -> int:
     """Return how long names in a folder may be."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError, ValueError):
-            found = os.pathconf(folder, "PC_NAME_MAX")
-            return found if found > 0 else _LONGEST_NAME
+            longest = os.pathconf(folder, "PC_NAME_MAX")
+            return longest if longest > 0 else _LONGEST_NAME
     return _LONGEST_NAME
 
 

@@ -33,8 +33,8 @@ class Own:
     @property
     def is_own(self) -> bool:
         """Whether what is there is what the run has written, or may replace."""
-        found = identity(self.path)
-        return found is not None and found == self._last
+        present = identity(self.path)
+        return present is not None and present == self._last
 
     def write(self, work: Callable[[Path, bool], None]) -> None:
         """Have it written: `work` takes the path, and whether what is there may be replaced.

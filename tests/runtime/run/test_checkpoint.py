@@ -260,8 +260,8 @@ def test_anything_in_the_place_of_anything_is_taken_or_refused(checkpoint: Check
         ('"seed": 0', '"seed": -1', "seed is -1"),
         ('"position": 1234', '"position": "end"', "position is 'end'"),
         ('"position": 1234', '"position": -1', "log.position is -1"),
-        ('"written": {', '"written": {"a": 3, ', "about.written.a is 3; expected text"),
-        ('"standing": {', '"standing": {"more": 1, ', "unknown key about.standing.more"),
+        ('"written": {', '"written": {"a": 3, ', "written.a is 3; expected text"),
+        ('"standing": {', '"standing": {"more": 1, ', "unknown key standing.more"),
     ],
 )
 def test_descriptions_that_make_no_sense_are_refused(checkpoint: Checkpoint, old: str, new: str, reason: str) -> None:
