@@ -109,6 +109,7 @@ def sheet(
     from impasto.cli.job.estimating import announce
     from impasto.runtime.model.default import find_model
     from impasto.runtime.pictures import places
+    from impasto.runtime.pictures.photographs import Photograph
     from impasto.runtime.run import prepare
     from impasto.runtime.run.estimate import most_memory
     from impasto.runtime.run.idle import idle_options
@@ -123,8 +124,8 @@ def sheet(
 
         def draft(photograph: _Named, painting: _Named, name: str) -> Transfer:
             return prepare.draft(
-                photograph.picture,
-                [painting.picture],
+                Photograph(photograph.picture),
+                [Photograph(painting.picture)],
                 model=used,
                 recipe=name,
                 size=size,

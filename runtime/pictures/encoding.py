@@ -96,7 +96,6 @@ def _format(place: Place) -> str | None:
 
 
 def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:
-    image = image.convert("RGB")
     alpha = resize(like.alpha, *image.size) if like.alpha else None
     if alpha and format_ == "JPEG":
         image, alpha = like.over_white(image), None

@@ -21,7 +21,7 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.pictures import arrays, places
-from impasto.runtime.pictures.photographs import Photograph, Picture, read_picture
+from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import as_list
 from impasto.runtime.plan.sizes import MIN_SIDE
@@ -176,7 +176,7 @@ def read_labels(mask: Mask, what: str) -> Labels:
 def _photograph(mask: Picture, what: str) -> Photograph:
     """Return the picture of a mask, or one of its colour."""
     if isinstance(mask, str) and is_color(mask):
-        return Photograph(_plain(mask), place=mask)
+        return Photograph(plain(mask), place=mask)
     if isinstance(mask, str) and places.is_missing(mask):
         advice = "check the path, or give a colour such as #ff0000"
         raise PictureError(f"picture {places.name(mask)}: no such file; {advice}")
@@ -192,18 +192,7 @@ def is_color(text: object) -> bool:
     return isinstance(text, str) and bool(_COLOR.fullmatch(text))
 
 
-def read_mask(place: Place) -> Image.Image:
-    """Read a mask from where it is; or return one of a single colour, which is no place: ``#ff0000``.
-
-    Raises
-    ------
-    PictureError
-        As `impasto.runtime.pictures.photographs.read_picture`.
-    """
-    return _plain(place) if isinstance(place, str) and is_color(place) else read_picture(place)
-
-
-def _plain(color: str) -> Image.Image:
+def plain(color: str) -> Image.Image:
     """Return a mask of a single colour."""
     return Image.new("RGB", (MIN_SIDE, MIN_SIDE), color)
 

@@ -104,9 +104,9 @@ class Photograph:
                 picture = levels.spread(picture, alpha)
             if turn is not None:
                 picture, alpha = picture.transpose(turn), alpha.transpose(turn) if alpha else None
-            for made in (picture, alpha):
-                if made is not None:
-                    made.info.clear()  # what it says has been heeded
+            for part in (picture, alpha):
+                if part is not None:
+                    part.info.clear()  # what it says has been heeded
             return cls(picture, alpha, profile, metadata)
 
     def over_white(self, picture: Image.Image | None = None) -> Image.Image:
@@ -175,17 +175,6 @@ def read_text(place: Place) -> dict[str, str]:
             return png.read(file).extras.text
         image = decoding.decode(file, what, str(place))
         return embedded.comment_text(image)
-
-
-def to_rgb(image: Image.Image, what: str = "picture") -> Image.Image:
-    """Return a picture of any mode, upright as its EXIF says, as 8-bit sRGB; what is transparent becomes white.
-
-    Raises
-    ------
-    PictureError
-        As `Photograph.of`; `what` names it.
-    """
-    return Photograph.of(image, what).over_white()
 
 
 def _opened_by(picture: object) -> str:

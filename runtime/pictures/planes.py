@@ -12,22 +12,11 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.pictures import arrays
-from impasto.runtime.pictures.photographs import Photograph, Picture, to_rgb
+from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.sizes import check_sides, fitted_size
 
 Planes = NDArray[np.float32]
-
-
-def as_image(picture: Picture, what: str) -> Image.Image:
-    """Return a picture as it looks: 8-bit sRGB, over white; see `Photograph.given`.
-
-    Raises
-    ------
-    PictureError
-        As `Photograph.given`; `what` names it in the text.
-    """
-    return Photograph.given(picture, what).over_white()
 
 
 def as_list(pictures: object, what: str) -> list[Any]:
@@ -74,25 +63,25 @@ def measured_planes(picture: Picture, what: str, *, over_white: bool = False) ->
         As `Photograph.given`; `what` names it in the text.
     """
     if not isinstance(picture, str | os.PathLike | Image.Image) and arrays.is_array(picture):
-        found = arrays.levels(picture, what)
-        if found.shape[2] in (1, 3):
-            return to_planes(np.broadcast_to(found, (*found.shape[:2], 3)), what)
+        levels = arrays.levels(picture, what)
+        if levels.shape[2] in (1, 3):
+            return to_planes(np.broadcast_to(levels, (*levels.shape[:2], 3)), what)
     photograph = Photograph.given(picture, what)
     return to_planes(np.asarray(photograph.over_white() if over_white else photograph.picture), what)
 
 
 def to_planes(picture: Image.Image | NDArray[Any], what: str) -> Planes:
-    """Return an image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W]: what a graph takes.
+    """Return an 8-bit RGB image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W]: what a graph takes.
 
-    An array is taken as it is: an optimiser's may be of any range.
+    Both are taken as they are: an image has come through `Photograph.given`, and an array may be an optimiser's, of
+    any range.
 
     Raises
     ------
     PictureError
-        When it is neither an image nor a finite (H, W, 3) array, cannot be read, or is too small; `what` names it in
-        the text.
+        When it is not finite, of another shape, or too small; `what` names it in the text.
     """
-    array = np.asarray(to_rgb(picture, what) if isinstance(picture, Image.Image) else picture)
+    array = np.asarray(picture)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "fiu":
         raise PictureError(f"{what}: array {array.dtype}{list(array.shape)}; expected numbers [H, W, 3], RGB, 0..255")
     check_sides(what, array.shape[1], array.shape[0])

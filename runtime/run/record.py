@@ -56,8 +56,8 @@ _ROLES: Mapping[str, tuple[int, int]] = {
 
 
 def digest(image: Image.Image) -> str:
-    """Return the SHA-256 of a picture's pixels, 8-bit RGB, row by row."""
-    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+    """Return the SHA-256 of the pixels of an 8-bit RGB picture, row by row."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
