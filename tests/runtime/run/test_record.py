@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -157,7 +158,7 @@ def test_the_record_of_a_run_under_way_says_so(model: Path) -> None:
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 9))
 def test_the_digest_is_of_the_pixels_and_the_input_knows_the_size(width: int, height: int, seed: int) -> None:
     image = picture(seed, height, width)
-    assert digest(image) == digest(image.convert("RGBA"))
+    assert digest(image) == hashlib.sha256(np.asarray(image).tobytes()).hexdigest()
     found = Input.of("content", image, None)
     assert found.is_same(image.copy())
     levels = np.array(image)
