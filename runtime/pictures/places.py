@@ -137,7 +137,7 @@ def _fetch(url: str, limits: Limits) -> bytes:
 
 def _read_pipe(path: Path, limits: Limits) -> bytes:
     """Read a named pipe; one that nobody writes into would be waited for without end."""
-    what = f"picture {path}"
+    subject = f"picture {path}"
     pipe = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # Windows has neither it nor such pipes
     try:
         data, heard = bytearray(), time.monotonic()
@@ -145,10 +145,10 @@ def _read_pipe(path: Path, limits: Limits) -> bytes:
             data += block
             heard = time.monotonic()
             if len(data) > limits.size:
-                raise PictureError(f"{what}: more than {megabytes(limits.size)}; make it smaller, or give a file")
+                raise PictureError(f"{subject}: more than {megabytes(limits.size)}; make it smaller, or give a file")
         if data:
             return bytes(data)
-        raise PictureError(f"{what}: is a pipe, and nothing comes out of it; give a file")
+        raise PictureError(f"{subject}: is a pipe, and nothing comes out of it; give a file")
     finally:
         os.close(pipe)
 
@@ -179,13 +179,13 @@ def _read_standard_input(limits: Limits) -> bytes:
     return data
 
 
-def _read_stream(stream: IO[bytes], what: str, limits: Limits) -> bytes:
+def _read_stream(stream: IO[bytes], subject: str, limits: Limits) -> bytes:
     try:
         data = stream.read(limits.size + 1)
     except OSError as error:
-        raise PictureError(f"picture {what}: cannot be read ({error.strerror}); give a file") from None
+        raise PictureError(f"picture {subject}: cannot be read ({error.strerror}); give a file") from None
     if len(data) > limits.size:
-        raise PictureError(f"picture {what}: more than {megabytes(limits.size)}; make it smaller, or give a file")
+        raise PictureError(f"picture {subject}: more than {megabytes(limits.size)}; make it smaller, or give a file")
     return data
 
 

@@ -61,8 +61,8 @@ class OtherFormat(Misfit):
 BESIDE: Mapping[str, bool] = types.MappingProxyType({"beside": True})
 
 
-def expect(condition: bool, what: str) -> None:
-    """Refuse a value, unless a condition holds; `what` names its key, and says what was expected.
+def expect(condition: bool, refusal: str) -> None:
+    """Refuse a value, unless a condition holds; `refusal` names its key, and says what was expected.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def expect(condition: bool, what: str) -> None:
         With that text.
     """
     if not condition:
-        raise Misfit(what)
+        raise Misfit(refusal)
 
 
 def parse_json(text: str) -> Any:
