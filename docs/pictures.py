@@ -20,7 +20,8 @@ from impasto.cli.drawing.contact import Label, contact_sheet
 from impasto.cli.drawing.samples import draw_content, draw_style
 from impasto.runtime import stylize
 from impasto.runtime.model.default import find_model
-from impasto.runtime.pictures import encoding, photographs, places, planes
+from impasto.runtime.pictures import encoding, photographs, planes
+from impasto.runtime.storage.replacing import replacing
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "pictures"
@@ -144,7 +145,8 @@ def _kept(name: str, make: Callable[[], Any]) -> Image.Image:
 def _write(image: Image.Image, name: str) -> None:
     data = io.BytesIO()
     image.convert("RGB").save(data, "JPEG", quality=_QUALITY, optimize=True)
-    places.write(data.getvalue(), HERE / name)
+    with replacing(HERE / name) as file:
+        file.write(data.getvalue())
     print(f"wrote {name} ({len(data.getvalue()) / 1e3:.0f} kB)")
 
 

@@ -57,7 +57,7 @@ from impasto.runtime.model.metadata import METADATA_KEY, Layer, Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.run.estimate import AT_MOST, FOOTPRINTS
-from impasto.runtime.storage.files import free_name
+from impasto.runtime.storage.names import free_name
 from impasto.shortage import advice, limits
 from impasto.wording import option
 

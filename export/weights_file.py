@@ -114,7 +114,7 @@ def read_graph(path: Path) -> tuple[Metadata, set[str]]:
 
 def _provenance(metadata: Metadata) -> Provenance | None:
     try:
-        provenance = codec.build(Provenance, dict(metadata.weights))
+        provenance = codec.from_data(Provenance, dict(metadata.weights))
     except codec.Misfit:
         return None
     return provenance if provenance.preprocessing in PREPROCESSINGS else None

@@ -84,6 +84,8 @@ def _model(path: Path) -> tuple[Path, list[Metadata]]:
 
 
 def _describe(path: Path, metadata: list[Metadata]) -> dict[str, Any]:
+    from impasto.runtime.storage import codec
+
     first = metadata[0]
     return {
         "model": str(path),
@@ -92,7 +94,7 @@ def _describe(path: Path, metadata: list[Metadata]) -> dict[str, Any]:
         "weights": dict(first.weights),
         "random_weights": first.random_weights,
         "bytes": _size(path),
-        "recipes": {m.recipe.name: m.recipe.to_mapping() for m in metadata},
+        "recipes": {m.recipe.name: codec.to_data(m.recipe) for m in metadata},
     }
 
 

@@ -110,6 +110,7 @@ def sheet(
     from impasto.cli.job.estimating import announce
     from impasto.runtime.model.default import find_model
     from impasto.runtime.pictures import places
+    from impasto.runtime.pictures.photographs import Photograph
     from impasto.runtime.run import prepare
     from impasto.runtime.run.estimate import most_memory
     from impasto.runtime.run.idle import idle_options
@@ -124,8 +125,8 @@ def sheet(
 
         def draft(photograph: _Named, painting: _Named, name: str) -> Transfer:
             return prepare.draft(
-                photograph.picture,
-                [painting.picture],
+                Photograph(photograph.picture),
+                [Photograph(painting.picture)],
                 model=used,
                 recipe=name,
                 size=size,
@@ -182,9 +183,10 @@ class _Cell:
     def path(self) -> Path:
         """Where the result is kept: the name tells by a hash everything that decides what it looks like."""
         from impasto.runtime.run.record import digest
+        from impasto.runtime.storage import codec
 
         pictures = [(picture.size, digest(picture)) for picture in (self.content.picture, self.style.picture)]
-        wish = [self.transfer.plan.to_mapping(), pictures, self.weights, impasto.__version__]
+        wish = [codec.to_data(self.transfer.plan), pictures, self.weights, impasto.__version__]
         key = hashlib.sha256(json_.dumps(wish, sort_keys=True).encode()).hexdigest()[:12]
         return self.folder / f"{_slug(self.content.name)}.{_slug(self.style.name)}.{self.recipe}.{key}.png"
 

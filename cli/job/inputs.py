@@ -109,7 +109,7 @@ class Search:
 
     def _named(self, wanted: Input, place: Place) -> Found:
         is_color = wanted.color is not None and masks.is_color(place)
-        photograph = Photograph(masks.read_mask(place)) if is_color else read_photograph(place)
+        photograph = Photograph(masks.plain(str(place))) if is_color else read_photograph(place)
         found = Found(wanted.role, place, photograph)
         if not wanted.is_same(found.image):
             raise InputError(

@@ -28,7 +28,7 @@ from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Callback, RunEnding, State, Step
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import PREVIEW, SAVED, Log, Preview, Saves, together
-from impasto.runtime.storage import files
+from impasto.runtime.storage.names import are_same, identity, is_stream
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Wishes:
             if self.resume:
                 raise InputError("--resume: from what? name the checkpoint with --checkpoint")
             return None
-        if files.identity(self.checkpoint) is None:
+        if identity(self.checkpoint) is None:
             if self.resume:
                 say(f"no checkpoint {places.name(self.checkpoint)} yet: the run begins at its start")
             return None
@@ -117,7 +117,7 @@ class Wishes:
     def _check_names(self) -> None:
         """Refuse to write two things to one place."""
         for (what, path), (other, second) in itertools.combinations(self.files(), 2):
-            if files.are_same(path, second):
+            if are_same(path, second):
                 raise InputError(f"{what} {places.name(second)}: is also {other}; choose another name for one of them")
 
     def files(self) -> list[tuple[str, Path]]:
@@ -136,7 +136,7 @@ def _is_as_written(place: Place, earlier: Checkpoint | None) -> bool:
 
 def _is_regular(place: Place) -> bool:
     """Whether a place is a file that can be read again."""
-    return places.is_file(place) and Path(place).is_file() and not files.is_stream(Path(place))
+    return places.is_file(place) and Path(place).is_file() and not is_stream(Path(place))
 
 
 def _hash(path: Path) -> str:
@@ -248,7 +248,7 @@ class Ledger:
         if wishes.log:
             replace = wishes.may_replace_log(self._earlier)
             self._log = Log(wishes.log, self._logged(), replace=replace)
-            if not files.are_same(self._log.path, wishes.log):
+            if not are_same(self._log.path, wishes.log):
                 self._placed[wishes.log] = self._log.path
             watchers.append(self._log)
         if wishes.checkpoint:  # after the log, whose length it notes

@@ -20,18 +20,16 @@ import os
 import queue
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
+
+from impasto.waiting import WaitingFile
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 #: More pieces of text than these wait for no reader: the rest is left out.
 _WAITING = 1000
-
-#: Seconds between attempts to write to a descriptor that somebody has made non-blocking.
-_PAUSE = 0.02
 
 #: Seconds that a result waits for what has been said before it, so that both are in order where they go one way.
 _ORDER = 0.5
@@ -110,22 +108,13 @@ def _is_console(stream: TextIO) -> bool:
     return sys.platform == "win32" and stream.isatty()
 
 
-class _Waiting(io.FileIO):
-    """A descriptor to write to, which waits where somebody else has made it non-blocking."""
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        while (written := super().write(data)) is None:
-            time.sleep(_PAUSE)
-        return written
-
-
 def _raw(stream: TextIO) -> io.RawIOBase:
     """Return what is below a standard stream, without its buffers."""
     if _is_console(stream):
         buffer: Any = stream.buffer
         raw: io.RawIOBase = getattr(buffer, "raw", buffer)  # with ``python -u`` there is no buffer
         return raw
-    return _Waiting(stream.fileno(), "w", closefd=False)
+    return WaitingFile(stream.fileno(), "w", closefd=False)
 
 
 # --- standard error -------------------------------------------------------------------------------------------
@@ -205,7 +194,7 @@ def _results(stream: TextIO) -> TextIO:
     if terminal:  # what libraries print may stand there, too
         raw = _raw(stream)
     else:
-        raw = _Waiting(os.dup(stream.fileno()), "w")
+        raw = WaitingFile(os.dup(stream.fileno()), "w")
         os.dup2(2, stream.fileno())
     buffer = io.BufferedWriter(raw)
     return _Results(buffer, stream.encoding, _ESCAPED if terminal else _EXACT, line_buffering=terminal)

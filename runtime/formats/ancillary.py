@@ -69,82 +69,82 @@ class Ancillary:
         return unfolded
 
 
-def _take_profile(found: Ancillary, data: bytes) -> None:
+def _take_profile(chunks: Ancillary, data: bytes) -> None:
     _, _, rest = data.partition(b"\0")
     if rest[0] != 0:  # the one method of compression
         raise ValueError
-    found.info["icc_profile"] = found.unfold(rest[1:])
+    chunks.info["icc_profile"] = chunks.unfold(rest[1:])
 
 
-def _take_text(found: Ancillary, data: bytes) -> None:
+def _take_text(chunks: Ancillary, data: bytes) -> None:
     key, separator, value = data.partition(b"\0")
     if not separator:
         raise ValueError
-    _keep_text(found, key, value.decode("latin-1"))
+    _keep_text(chunks, key, value.decode("latin-1"))
 
 
-def _take_compressed_text(found: Ancillary, data: bytes) -> None:
+def _take_compressed_text(chunks: Ancillary, data: bytes) -> None:
     key, _, rest = data.partition(b"\0")
     if rest[0] != 0:
         raise ValueError
-    _keep_text(found, key, found.unfold(rest[1:]).decode("latin-1"))
+    _keep_text(chunks, key, chunks.unfold(rest[1:]).decode("latin-1"))
 
 
-def _take_international_text(found: Ancillary, data: bytes) -> None:
+def _take_international_text(chunks: Ancillary, data: bytes) -> None:
     key, _, rest = data.partition(b"\0")
     compressed, method = rest[0], rest[1]
     _language, _translated, value = rest[2:].split(b"\0", 2)
     if compressed > 1 or (compressed and method):
         raise ValueError
-    value = found.unfold(value) if compressed else value
+    value = chunks.unfold(value) if compressed else value
     if key == b"XML:com.adobe.xmp":
-        found.info["xmp"] = value
-    _keep_text(found, key, value.decode("utf-8"))
+        chunks.info["xmp"] = value
+    _keep_text(chunks, key, value.decode("utf-8"))
 
 
-def _keep_text(found: Ancillary, key: bytes, value: str) -> None:
+def _keep_text(chunks: Ancillary, key: bytes, value: str) -> None:
     if not key:
         raise ValueError
     keyword = key.decode("latin-1")
-    found.text[keyword] = value
+    chunks.text[keyword] = value
     if keyword.startswith("Raw profile type "):  # ImageMagick's and exiftool's way
-        found.info[keyword] = value
+        chunks.info[keyword] = value
 
 
-def _take_exif(found: Ancillary, data: bytes) -> None:
-    found.info["exif"] = b"Exif\0\0" + data.removeprefix(b"Exif\0\0")
+def _take_exif(chunks: Ancillary, data: bytes) -> None:
+    chunks.info["exif"] = b"Exif\0\0" + data.removeprefix(b"Exif\0\0")
 
 
-def _take_gamma(found: Ancillary, data: bytes) -> None:
-    (found.info["gamma"],) = (value / 100_000 for value in struct.unpack(">I", data))
+def _take_gamma(chunks: Ancillary, data: bytes) -> None:
+    (chunks.info["gamma"],) = (value / 100_000 for value in struct.unpack(">I", data))
 
 
-def _take_primaries(found: Ancillary, data: bytes) -> None:
-    found.info["chromaticity"] = tuple(value / 100_000 for value in struct.unpack(">8i", data))
+def _take_primaries(chunks: Ancillary, data: bytes) -> None:
+    chunks.info["chromaticity"] = tuple(value / 100_000 for value in struct.unpack(">8i", data))
 
 
-def _take_intent(found: Ancillary, data: bytes) -> None:
-    (found.info["srgb"],) = struct.unpack("B", data)
+def _take_intent(chunks: Ancillary, data: bytes) -> None:
+    (chunks.info["srgb"],) = struct.unpack("B", data)
 
 
-def _take_code_points(found: Ancillary, data: bytes) -> None:
+def _take_code_points(chunks: Ancillary, data: bytes) -> None:
     """Take cICP (ITU-T H.273) for what gAMA and cHRM would say of it, where they can: not of high dynamic range."""
     primaries, transfer, *coding = struct.unpack("4B", data)
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS or coding != [0, 1]:
         raise ValueError
-    found.info["cicp"] = {"gamma": _TRANSFERS[transfer], "chromaticity": _PRIMARIES[primaries]}
+    chunks.info["cicp"] = {"gamma": _TRANSFERS[transfer], "chromaticity": _PRIMARIES[primaries]}
 
 
-def _take_density(found: Ancillary, data: bytes) -> None:
+def _take_density(chunks: Ancillary, data: bytes) -> None:
     x, y, unit = struct.unpack(">IIB", data)
     if unit == 1:  # pixels per metre
-        found.info["dpi"] = x * 0.0254, y * 0.0254
+        chunks.info["dpi"] = x * 0.0254, y * 0.0254
     elif unit == 0:
-        found.info["aspect"] = x, y
+        chunks.info["aspect"] = x, y
 
 
-def _take_transparency(found: Ancillary, data: bytes) -> None:
-    found.info["transparency"] = data  # what it means, the header says
+def _take_transparency(chunks: Ancillary, data: bytes) -> None:
+    chunks.info["transparency"] = data  # what it means, the header says
 
 
 _TAKE: dict[bytes, Callable[[Ancillary, bytes], None]] = {

@@ -76,26 +76,26 @@ def _chunks(size: tuple[int, int], metadata: Metadata, text: Mapping[str, str], 
         yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))
     if metadata.density and (phys := metadata.density.phys()):
         yield _chunk(b"pHYs", phys)
-    if told := embedded.exif_with(metadata.exif, size, {}):
-        yield _chunk(b"eXIf", told)
+    if exif_data := embedded.exif_with(metadata.exif, size, {}):
+        yield _chunk(b"eXIf", exif_data)
     for kind, data, *_ in _texts(size, metadata, text).chunks:
         yield _chunk(kind, data)
 
 
 def _texts(size: tuple[int, int], metadata: Metadata, text: Mapping[str, str]) -> PngInfo:
-    made = PngInfo()
+    info = PngInfo()
     for key, value in text.items():
-        made.add_itxt(key, value)
+        info.add_itxt(key, value)
     for key, value in metadata.texts.items():
         if key not in text:
-            made.add_text(key, value)
+            info.add_text(key, value)
     for comment in metadata.comments:
-        made.add_text("Comment", exif.decode(comment).replace("\0", "\ufffd"))
+        info.add_text("Comment", exif.decode(comment).replace("\0", "\ufffd"))
     if metadata.iptc:
-        made.add_text(embedded.RAW_PROFILE + "iptc", iptc.to_text(metadata.iptc, "iptc"))
+        info.add_text(embedded.RAW_PROFILE + "iptc", iptc.to_text(metadata.iptc, "iptc"))
     if metadata.xmp:
-        made.add_itxt(embedded.XMP_TEXT, xmp.renewed(metadata.xmp, size, "image/png").decode("utf-8"))
-    return made
+        info.add_itxt(embedded.XMP_TEXT, xmp.renewed(metadata.xmp, size, "image/png").decode("utf-8"))
+    return info
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -109,8 +109,8 @@ def _segments(
     size: tuple[int, int], metadata: Metadata, text: Mapping[str, str], profile: bytes
 ) -> tuple[bytes, list[str]]:
     """Return the segments, and what there is no room for."""
-    told, lost = _exif(size, metadata, text)
-    segments = [_segment(_APP1, told)] if told else []
+    exif_data, lost = _exif(size, metadata, text)
+    segments = [_segment(_APP1, exif_data)] if exif_data else []
     if metadata.xmp:
         packet = embedded.XMP_SEGMENT + xmp.renewed(metadata.xmp, size, "image/jpeg")
         packet = packet if len(packet) <= _MOST else xmp.without_padding(packet)
@@ -133,7 +133,7 @@ def _exif(size: tuple[int, int], metadata: Metadata, text: Mapping[str, str]) ->
     old = metadata.exif
     attempts: tuple[tuple[list[str], Exif | None, Mapping[str, str]], ...]
     attempts = ([], old, text), (["the photograph's EXIF"], None, text), (["the text"], old, {}), (["EXIF"], None, {})
-    candidates = ((embedded.exif_with(kept, size, told), lost) for lost, kept, told in attempts)
+    candidates = ((embedded.exif_with(kept, size, exif_data), lost) for lost, kept, exif_data in attempts)
     data, lost = next((data, lost) for data, lost in candidates if len(_EXIF + data) <= _MOST)
     return _EXIF + data if data else b"", lost
 

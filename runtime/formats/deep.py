@@ -43,8 +43,8 @@ def decode(picture: png.Png) -> Image.Image:
         if key is not None:
             part[..., -1] = np.where((light == np.uint16(key)).all(-1), 0, 255)
     image = Image.fromarray(levels.squeeze(2) if bands == 1 else levels)
-    told = ("transparency", "gamma", "chromaticity") if gamma else ("transparency",)
-    image.info = {key: value for key, value in picture.extras.info.items() if key not in told}
+    heeded = ("transparency", "gamma", "chromaticity") if gamma else ("transparency",)
+    image.info = {key: value for key, value in picture.extras.info.items() if key not in heeded}
     return image
 
 
@@ -62,11 +62,12 @@ def _strips(picture: png.Png) -> Iterator[tuple[slice, slice, NDArray[np.uint16]
         step = max(1, _STRIP // length)
         for first in range(0, height, step):
             count = min(step, height - first)
-            found = lines.take(count, length)
+            filtered = lines.take(count, length)
             # Filters work on bytes, each beside that of the same place in the pixel before: so the high bytes of all
             # samples are the lines of an 8-bit PNG, and the low bytes, too. Pillow undoes its filters.
             high, low = (
-                _unfiltered(found[:, :1], found[:, 1 + k :: 2], before[k::2], picture.header.samples) for k in (0, 1)
+                _unfiltered(filtered[:, :1], filtered[:, 1 + k :: 2], before[k::2], picture.header.samples)
+                for k in (0, 1)
             )
             before[0::2], before[1::2] = high[-1], low[-1]
             levels = np.stack([low, high], -1).view("<u2").reshape(count, width, -1)

@@ -36,10 +36,10 @@ class Density:
             Resolution as a TIFF or EXIF has it: x, y, and a unit of 1 (none), 2 (inch) or 3 (centimetre). It counts
             where the file itself tells nothing.
         """
-        told = _jfif(info) or _pair(info.get("aspect"), _NONE) or _metric(_pair(info.get("dpi"), _PER_INCH))
-        if told is None and tiff is not None and tiff[2] in (1, 2, 3):
-            told = cls(tiff[0], tiff[1], tiff[2] - 1)
-        return None if told is None or (told.unit == _NONE and told.x == told.y) else told
+        density = _jfif(info) or _pair(info.get("aspect"), _NONE) or _metric(_pair(info.get("dpi"), _PER_INCH))
+        if density is None and tiff is not None and tiff[2] in (1, 2, 3):
+            density = cls(tiff[0], tiff[1], tiff[2] - 1)
+        return None if density is None or (density.unit == _NONE and density.x == density.y) else density
 
     def turned(self) -> Density:
         """Return it for a picture that was turned by a quarter."""
@@ -83,8 +83,9 @@ class Density:
 
 def _jfif(info: Mapping[Any, Any]) -> Density | None:
     unit = info.get("jfif_unit")
-    told = _pair(info.get("jfif_density"), unit) if unit in (_NONE, _PER_INCH, _PER_CM) else None
-    return None if told and told.unit == _NONE and told.x == told.y else told  # what encoders write who know none
+    density = _pair(info.get("jfif_density"), unit) if unit in (_NONE, _PER_INCH, _PER_CM) else None
+    is_unknown = density and density.unit == _NONE and density.x == density.y  # what encoders write who know none
+    return None if is_unknown else density
 
 
 def _pair(pair: Any, unit: int) -> Density | None:
@@ -97,11 +98,11 @@ def _pair(pair: Any, unit: int) -> Density | None:
     return Density(Fraction(x), Fraction(y), unit)
 
 
-def _metric(told: Density | None) -> Density | None:
+def _metric(density: Density | None) -> Density | None:
     """Return the whole pixels per metre that a PNG or BMP held and Pillow made inches of."""
-    if told is None:
+    if density is None:
         return None
-    metre = [side / _INCH * 100 for side in (told.x, told.y)]
+    metre = [side / _INCH * 100 for side in (density.x, density.y)]
     if any(abs(side - round(side)) > Fraction(1, 1000) for side in metre):
-        return told
+        return density
     return Density(Fraction(round(metre[0]), 100), Fraction(round(metre[1]), 100), _PER_CM)

@@ -84,18 +84,18 @@ def load(image: Image.Image) -> None:
 
     Once it has read the pixels, Pillow looks nothing up in a TIFF any more. It has turned the picture upright.
     """
-    told = _tiff(image)
+    exif_data = _tiff(image)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags that make no sense to Pillow
         image.load()
-    if told is not None:
-        image.info[_TOLD] = exif_.upright(told)
+    if exif_data is not None:
+        image.info[_TOLD] = exif_.upright(exif_data)
 
 
-def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
+def read(image: Image.Image, subject: str) -> tuple[Metadata, int]:
     """Return what a picture's file holds, and how the picture is to be turned to be upright.
 
-    This reads the pixels. What is damaged of the rest is left out, with one warning that begins with `what`.
+    This reads the pixels. What is damaged of the rest is left out, with one warning that begins with `subject`.
 
     Returns
     -------
@@ -106,25 +106,25 @@ def read(image: Image.Image, what: str) -> tuple[Metadata, int]:
     """
     load(image)
     damage: list[str] = []
-    found = _exif(image, damage)
-    packet = _xmp(image, found, damage)
+    exif_data = _exif(image, damage)
+    packet = _xmp(image, exif_data, damage)
     turn = 1
     if image.format != "TIFF":
-        turn = (found and exif_.orientation(found)) or (packet and xmp_.orientation(packet)) or 1
-    density = Density.of(_of_density(image), exif_.resolution(found) if found else None)
+        turn = (exif_data and exif_.orientation(exif_data)) or (packet and xmp_.orientation(packet)) or 1
+    density = Density.of(_of_density(image), exif_.resolution(exif_data) if exif_data else None)
     metadata = Metadata(
-        exif=exif_.without_others(exif_.upright(found, turn)) if found else None,
+        exif=exif_.without_others(exif_.upright(exif_data, turn)) if exif_data else None,
         xmp=packet,
-        iptc=_iptc(image, found) or None,
+        iptc=_iptc(image, exif_data) or None,
         density=density.turned() if density and turn >= 5 else density,
         texts={key: _sound(value) for key, value in _texts(image).items() if key in _KEYWORDS},
         comments=_comments(image),
         left_out=_left_out(image),
     )
-    if found and found.damaged:
-        damage.insert(0, f"its EXIF is damaged and left out in part ({found.damaged} of its entries)")
+    if exif_data and exif_data.damaged:
+        damage.insert(0, f"its EXIF is damaged and left out in part ({exif_data.damaged} of its entries)")
     if damage:
-        warnings.warn(f"{what}: {'; '.join(damage)}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{subject}: {'; '.join(damage)}", RuntimeWarning, stacklevel=2)
     return metadata, turn
 
 
@@ -143,8 +143,8 @@ def _tiff(image: Image.Image) -> Exif | None:
 
 
 def _exif(image: Image.Image, damage: list[str]) -> Exif | None:
-    if isinstance(told := image.info.get(_TOLD), Exif):
-        return told
+    if isinstance(exif_data := image.info.get(_TOLD), Exif):
+        return exif_data
     data = image.info.get("exif")
     if data is None and (profile := _raw_profile(image, "exif", "APP1")):
         data = profile
@@ -171,12 +171,13 @@ def _segments(image: Image.Image, name: str, start: bytes = b"") -> list[bytes]:
     return [data.removeprefix(start) for marker, data in segments if marker == name and data.startswith(start)]
 
 
-def _xmp(image: Image.Image, found: Exif | None, damage: list[str]) -> bytes | None:
-    within = found.main.value(exif_.XMP) if found else b""  # of a TIFF first: Pillow may have changed its own copy
-    told: list[str | bytes | None] = [within] if image.format == "TIFF" else []
-    told += [*_segments(image, "APP1", XMP_SEGMENT), image.info.get(XMP_TEXT), image.info.get("xmp")]
-    told += [_raw_profile(image, "xmp"), within]
-    packet = next((one for one in told if one), b"")
+def _xmp(image: Image.Image, exif_data: Exif | None, damage: list[str]) -> bytes | None:
+    # Of a TIFF first: Pillow may have changed its own copy.
+    within = exif_data.main.value(exif_.XMP) if exif_data else b""
+    packets: list[str | bytes | None] = [within] if image.format == "TIFF" else []
+    packets += [*_segments(image, "APP1", XMP_SEGMENT), image.info.get(XMP_TEXT), image.info.get("xmp")]
+    packets += [_raw_profile(image, "xmp"), within]
+    packet = next((one for one in packets if one), b"")
     packet = packet.encode("utf-8", "replace") if isinstance(packet, str) else packet
     try:
         return xmp_.sound(packet) if packet else None
@@ -185,16 +186,16 @@ def _xmp(image: Image.Image, found: Exif | None, damage: list[str]) -> bytes | N
         return None
 
 
-def _iptc(image: Image.Image, found: Exif | None) -> bytes:
+def _iptc(image: Image.Image, exif_data: Exif | None) -> bytes:
     if segments := _segments(image, "APP13", iptc_.PHOTOSHOP):
         return iptc_.kept(b"".join(segments))
     if isinstance(resources := image.info.get("photoshop"), dict):  # of a copy of a JPEG's picture
         return iptc_.joined({key: data for key, data in resources.items() if isinstance(data, bytes)})
     if profile := _raw_profile(image, "iptc", "8bim", "APP13"):
         return iptc_.of_profile(profile)
-    if found is None:
+    if exif_data is None:
         return b""
-    return iptc_.with_records(iptc_.kept(found.main.value(exif_.PHOTOSHOP)), found.main.value(exif_.IPTC))
+    return iptc_.with_records(iptc_.kept(exif_data.main.value(exif_.PHOTOSHOP)), exif_data.main.value(exif_.IPTC))
 
 
 def _of_density(image: Image.Image) -> dict[Any, Any]:
@@ -203,8 +204,8 @@ def _of_density(image: Image.Image) -> dict[Any, Any]:
 
 def _comments(image: Image.Image) -> tuple[bytes, ...]:
     comment = image.info.get("comment")
-    found = _segments(image, "COM") or ([comment] if isinstance(comment, bytes) else [])
-    stripped = (comment.strip(b"\0") for comment in found)
+    comments = _segments(image, "COM") or ([comment] if isinstance(comment, bytes) else [])
+    stripped = (comment.strip(b"\0") for comment in comments)
     return tuple(comment for comment in stripped if comment and not _OF_AN_ENCODER.match(comment))
 
 
@@ -242,8 +243,8 @@ def _sound(value: str) -> str:
 def comment_text(image: Image.Image) -> dict[str, str]:
     """Return the text in the UserComment of a picture's EXIF, by keyword; a comment of others as it is."""
     load(image)
-    found = _exif(image, [])
-    return _parse_comment(exif_.comment(found)) if found else {}
+    exif_data = _exif(image, [])
+    return _parse_comment(exif_.comment(exif_data)) if exif_data else {}
 
 
 def exif_with(exif: Exif | None, size: tuple[int, int], text: Mapping[str, str]) -> bytes:
@@ -252,11 +253,11 @@ def exif_with(exif: Exif | None, size: tuple[int, int], text: Mapping[str, str])
     A comment of others moves beneath the keyword ``UserComment``; how the photograph itself was made is left out.
     """
     exif = exif_.with_size(exif or Exif(), size)
-    told = _parse_comment(exif_.comment(exif))
-    note = {_COMMENT: told[_COMMENT]} if _COMMENT in told else {}
+    texts = _parse_comment(exif_.comment(exif))
+    note = {_COMMENT: texts[_COMMENT]} if _COMMENT in texts else {}
     if text:
         exif = exif_.with_comment(exif, json.dumps(note | {**text}, ensure_ascii=False))
-    elif told != note:
+    elif texts != note:
         exif = exif_.with_comment(exif, note.get(_COMMENT, ""))
     return exif_.serialise(exif) if exif.main.entries else b""
 

@@ -22,7 +22,7 @@ PHOTOSHOP = b"Photoshop 3.0\0"
 
 def kept(resources: bytes) -> bytes:
     """Return those of Photoshop's image resources that describe a picture, less what is damaged."""
-    found: dict[int, bytes] = {}
+    blocks: dict[int, bytes] = {}
     at = 0
     while resources[at : at + 4] == _SIGNATURE and len(resources) >= at + 12:
         (identifier,) = struct.unpack_from(">H", resources, at + 4)
@@ -31,13 +31,13 @@ def kept(resources: bytes) -> bytes:
         data = resources[at + 4 : at + 4 + length]
         at += 4 + _even(length)
         if len(data) == length:
-            found.setdefault(identifier, data)
-    return joined(found)
+            blocks.setdefault(identifier, data)
+    return joined(blocks)
 
 
-def joined(found: Mapping[int, bytes]) -> bytes:
+def joined(blocks: Mapping[int, bytes]) -> bytes:
     """Return image resources, by number, as bytes: those of them that describe a picture."""
-    return b"".join(_resource(identifier, found[identifier]) for identifier in _KEPT if identifier in found)
+    return b"".join(_resource(identifier, blocks[identifier]) for identifier in _KEPT if identifier in blocks)
 
 
 def with_records(resources: bytes, records: bytes) -> bytes:

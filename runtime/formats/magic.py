@@ -69,8 +69,8 @@ class Format:
 
 #: First bytes of files -> what they are of. Sources: each format's own specification.
 _SIGNATURES: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
-    (re.compile(pattern, re.DOTALL), Format(*what))
-    for pattern, *what in (
+    (re.compile(pattern, re.DOTALL), Format(*described))
+    for pattern, *described in (
         (rb"\x89PNG\r\n\x1a\n", "a PNG file", "PNG"),
         (rb"\xff\xd8\xff\xf7", "a JPEG-LS file"),
         (rb"\xff\xd8\xff", "a JPEG file", "JPEG"),
@@ -133,9 +133,9 @@ def format_of(head: bytes, name: str = "") -> Format | None:
     name
         Of the file: TGA has no signature, and is one that is called so.
     """
-    for pattern, found in _SIGNATURES:
+    for pattern, format_ in _SIGNATURES:
         if pattern.match(head):
-            return found
+            return format_
     return Format("a TGA file", "TGA") if name.lower().endswith(_TGA_NAMES) and len(head) > 18 else None
 
 
@@ -147,12 +147,12 @@ def reader_of(head: bytes, name: str = "") -> tuple[str, Format]:
     UnreadError
         When it cannot; the text says what it is instead, and what to do about it.
     """
-    found = format_of(head, name)
-    if found is None:
+    format_ = format_of(head, name)
+    if format_ is None:
         raise UnreadError(f"not a picture in a format that is read; expected {READ}")
-    if found.name == "a web page":
+    if format_.name == "a web page":
         raise UnreadError(_WEB_PAGE)
-    if found.why_unread:
-        raise UnreadError(found.why_unread)
-    assert found.reader is not None
-    return found.reader, found
+    if format_.why_unread:
+        raise UnreadError(format_.why_unread)
+    assert format_.reader is not None
+    return format_.reader, format_

@@ -93,20 +93,20 @@ class Png:
     def plain(self) -> io.BytesIO:
         """Return a PNG of the same pixels, and nothing else."""
         head = self.header
-        made = io.BytesIO()
-        made.write(SIGNATURE)
+        file = io.BytesIO()
+        file.write(SIGNATURE)
         _put(
-            made,
+            file,
             b"IHDR",
             struct.pack(">IIBBBBB", head.width, head.height, head.depth, head.color, 0, 0, head.interlaced),
         )
         if self.palette:
-            _put(made, b"PLTE", self.palette)
+            _put(file, b"PLTE", self.palette)
         for data in self.data:
-            _put(made, b"IDAT", data)
-        _put(made, b"IEND", b"")
-        made.seek(0)
-        return made
+            _put(file, b"IDAT", data)
+        _put(file, b"IEND", b"")
+        file.seek(0)
+        return file
 
     def unfolded(self) -> Iterator[bytes]:
         """Yield the bytes of the lines, each with that of its filter, in blocks: not one more than there should be.
@@ -174,7 +174,7 @@ def read(file: IO[bytes]) -> Png:
     ValueError
         When a chunk is damaged that the pixels need, or the end is missing.
     """
-    found = Png(read_header(file))
+    picture = Png(read_header(file))
     while True:
         kind, data, sound = _next(file)
         if not kind[0] & 0x20:  # a capital: critical
@@ -182,16 +182,16 @@ def read(file: IO[bytes]) -> Png:
                 raise ValueError(f"chunk {kind.decode()} is damaged")
             if kind == b"IEND":
                 break
-            _take_critical(found, kind, data)
+            _take_critical(picture, kind, data)
         else:
-            found.extras.take(kind, data, sound)
-    found.extras.settle()
-    _settle_transparency(found)
-    if not found.data:
+            picture.extras.take(kind, data, sound)
+    picture.extras.settle()
+    _settle_transparency(picture)
+    if not picture.data:
         raise ValueError("it has no image data")
-    if found.header.color == PALETTE and not found.palette:
+    if picture.header.color == PALETTE and not picture.palette:
         raise ValueError("it has no palette")
-    return found
+    return picture
 
 
 def _next(file: IO[bytes]) -> tuple[bytes, bytes, bool]:
@@ -207,25 +207,25 @@ def _next(file: IO[bytes]) -> tuple[bytes, bytes, bool]:
     return kind, data, zlib.crc32(data, zlib.crc32(kind)) == int.from_bytes(tail)
 
 
-def _take_critical(found: Png, kind: bytes, data: bytes) -> None:
+def _take_critical(picture: Png, kind: bytes, data: bytes) -> None:
     if kind == b"IDAT":
-        found.data.append(data)
-    elif kind == b"PLTE" and not found.palette and data and len(data) % 3 == 0 and len(data) <= 768:
-        found.palette = data if found.header.color == PALETTE else b""
+        picture.data.append(data)
+    elif kind == b"PLTE" and not picture.palette and data and len(data) % 3 == 0 and len(data) <= 768:
+        picture.palette = data if picture.header.color == PALETTE else b""
     else:
         raise ValueError(f"chunk {kind.decode()} makes no sense")
 
 
-def _settle_transparency(found: Png) -> None:
+def _settle_transparency(picture: Png) -> None:
     """Say which level, or how much of each colour of a palette, is transparent (section 11.3.1.1)."""
-    header, info = found.header, found.extras.info
+    header, info = picture.header, picture.extras.info
     data = info.pop("transparency", None)
     if data is None:
         return
     if header.color == PALETTE:
-        info["transparency"] = data[: len(found.palette) // 3]
+        info["transparency"] = data[: len(picture.palette) // 3]
     elif header.color in (GREY, RGB) and len(data) == 2 * header.samples:
         key = tuple(level & header.most for level in struct.unpack(f">{header.samples}H", data))
         info["transparency"] = key if header.color == RGB else key[0]
     else:
-        found.extras.dropped.append("tRNS")
+        picture.extras.dropped.append("tRNS")

@@ -77,9 +77,9 @@ def sound(packet: bytes) -> bytes:
 
 def orientation(packet: bytes) -> int | None:
     """Return how a sound packet says that the picture is turned, 1 to 8; None where it does not."""
-    for found in _Finder(packet).found:
-        if found.name == _ORIENTATION and found.value:
-            said = packet[slice(*found.value)].strip()
+    for property_ in _Finder(packet).properties:
+        if property_.name == _ORIENTATION and property_.value:
+            said = packet[slice(*property_.value)].strip()
             return int(said) if said in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8") else None
     return None
 
@@ -91,16 +91,16 @@ def renewed(packet: bytes, size: tuple[int, int], mime: str) -> bytes:
     """
     values: dict[_Name, bytes] = {_ORIENTATION: b"1", _FORMAT: mime.encode()}
     values |= dict.fromkeys(_WIDTHS, b"%d" % size[0]) | dict.fromkeys(_HEIGHTS, b"%d" % size[1])
-    made, done = [], 0
-    for start, end, value in sorted(_changes(_Finder(packet).found, values)):
+    pieces, done = [], 0
+    for start, end, value in sorted(_changes(_Finder(packet).properties, values)):
         if start >= done:  # else it stands in what has been left out
-            made += [packet[done:start], value]
+            pieces += [packet[done:start], value]
             done = end
-    return b"".join([*made, packet[done:]])
+    return b"".join([*pieces, packet[done:]])
 
 
-def _changes(found: list[_Property], values: Mapping[_Name, bytes]) -> Iterator[tuple[int, int, bytes]]:
-    for one in found:
+def _changes(properties: list[_Property], values: Mapping[_Name, bytes]) -> Iterator[tuple[int, int, bytes]]:
+    for one in properties:
         if one.name in values and one.value:
             yield *one.value, values[one.name]
         elif one.name in _FALSE or one.name[0] in _FALSE_NAMESPACES:
@@ -117,7 +117,7 @@ class _Finder:
     """The properties of a packet, elements and attributes, found by an XML parser."""
 
     def __init__(self, packet: bytes) -> None:
-        self.found: list[_Property] = []
+        self.properties: list[_Property] = []
         self._packet = packet
         self._namespaces: dict[str, list[str]] = {}
         self._open: list[tuple[int, int, bool]] = []  # each element's start, the end of its tag, whether it is empty
@@ -151,7 +151,7 @@ class _Finder:
             prefix, _colon, local = attribute[1].decode("utf-8").partition(":")
             if local and (uris := self._namespaces.get(prefix)):
                 value = attribute.start(2) + 1, attribute.end(2) - 1
-                self.found.append(_Property((uris[-1], local), attribute.span(), value))
+                self.properties.append(_Property((uris[-1], local), attribute.span(), value))
         end = _TAG_END.match(self._packet, at)
         if end is None:
             raise XmpError("it has a tag that cannot be understood")
@@ -162,4 +162,4 @@ class _Finder:
         outside = self._parser.CurrentByteIndex
         end = inside if is_empty else self._packet.index(b">", outside) + 1
         uri, _, local = name.rpartition(" ")
-        self.found.append(_Property((uri, local), (start, end), None if is_empty else (inside, outside)))
+        self.properties.append(_Property((uri, local), (start, end), None if is_empty else (inside, outside)))

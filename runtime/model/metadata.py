@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from impasto.runtime.errors import ModelError, RecipeError
 from impasto.runtime.model.default import export_again
@@ -95,9 +93,7 @@ class Metadata:
 
     def to_json(self) -> str:
         """Return the metadata as the JSON text that is kept in a graph."""
-        data = {"format": FORMAT, **vars(self)}
-        data |= {"recipe": self.recipe.to_mapping(), "layers": [asdict(layer) for layer in self.layers]}
-        return json.dumps(data)
+        return codec.to_json(self, FORMAT)
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> Metadata:
@@ -110,12 +106,9 @@ class Metadata:
         """
         again = export_again(path.parent)
         try:
-            data: Any = codec.parse_json(text)
-            if not isinstance(data, dict) or "format" not in data:
-                raise codec.Misfit("it is not of impasto")
-            if (version := data.pop("format")) != FORMAT:
-                wanted = f"but this version of impasto reads format {FORMAT}"
-                raise ModelError(f"{path}: model format {shown(version)}, {wanted}; {again}")
-            return codec.build(cls, data)
+            return codec.from_json(cls, text, FORMAT)
+        except codec.OtherFormat as error:
+            wanted = f"but this version of impasto reads format {FORMAT}"
+            raise ModelError(f"{path}: model format {shown(error.version)}, {wanted}; {again}") from None
         except (codec.Misfit, RecipeError) as error:
             raise ModelError(f"{path}: damaged metadata ({error}); {again}") from None

@@ -33,7 +33,7 @@ def is_array(picture: object) -> bool:
     return isinstance(picture, np.ndarray) or hasattr(picture, "__array__")
 
 
-def levels(picture: Any, what: str) -> Array:
+def levels(picture: Any, subject: str) -> Array:
     """Return an array's levels, [H, W, C] in 0..255 with C of 1 to 4: grey, grey and alpha, RGB, RGBA.
 
     Truth values are black and white, 16-bit levels are of 0..65535, all others are of 0..255: they keep their fractions
@@ -43,7 +43,7 @@ def levels(picture: Any, what: str) -> Array:
     ----------
     picture
         An array of any library's.
-    what
+    subject
         What errors call it.
 
     Raises
@@ -51,23 +51,23 @@ def levels(picture: Any, what: str) -> Array:
     PictureError
         When the shape or the range is another, or a level is not finite.
     """
-    array = as_numpy(picture, what)
+    array = as_numpy(picture, subject)
     if array.dtype.kind not in "biuf":
-        raise PictureError(f"{_described(array, what)}; {EXPECTED}")
-    array = _shaped(array.astype(array.dtype.newbyteorder("="), copy=False), what)
+        raise PictureError(f"{_described(array, subject)}; {EXPECTED}")
+    array = _shaped(array.astype(array.dtype.newbyteorder("="), copy=False), subject)
     if not array.size:
         return array  # the check of its size is the caller's
     if array.dtype == np.uint8:
         return array
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise PictureError(f"{what}: has values that are not finite; expected levels 0..255")
-    _check_range(array.dtype, low, high, what)
+        raise PictureError(f"{subject}: has values that are not finite; expected levels 0..255")
+    _check_range(array.dtype, low, high, subject)
     white = _WHITE.get(array.dtype, 255)
     return array if white == 255 else array * np.float32(255 / white)
 
 
-def to_image(picture: Any, what: str) -> Image.Image:
+def to_image(picture: Any, subject: str) -> Image.Image:
     """Return an array as an 8-bit image of mode L, LA, RGB or RGBA: its `levels`, rounded and clipped.
 
     Raises
@@ -75,15 +75,15 @@ def to_image(picture: Any, what: str) -> Image.Image:
     PictureError
         As `levels`.
     """
-    found = levels(picture, what)
-    height, width, channels = found.shape
-    if not found.size:
+    values = levels(picture, subject)
+    height, width, channels = values.shape
+    if not values.size:
         return Image.new(_MODES[channels], (width, height))
-    exact = np.ascontiguousarray(found if found.dtype == np.uint8 else found.round().clip(0, 255).astype(np.uint8))
+    exact = np.ascontiguousarray(values if values.dtype == np.uint8 else values.round().clip(0, 255).astype(np.uint8))
     return Image.frombytes(_MODES[channels], (width, height), exact.tobytes())
 
 
-def as_numpy(picture: Any, what: str) -> Array:
+def as_numpy(picture: Any, subject: str) -> Array:
     """Return an array of any library's as one of NumPy's.
 
     Raises
@@ -96,10 +96,10 @@ def as_numpy(picture: Any, what: str) -> Array:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         name = f"{type(picture).__module__.partition('.')[0]}'s {type(picture).__name__}"
-        raise PictureError(f"{what}: {name} cannot be read as an array ({reason}); {EXPECTED}") from None
+        raise PictureError(f"{subject}: {name} cannot be read as an array ({reason}); {EXPECTED}") from None
 
 
-def _shaped(array: Array, what: str) -> Array:
+def _shaped(array: Array, subject: str) -> Array:
     """Return an array as [H, W, C]."""
     if array.ndim == 2:
         return array[..., None]
@@ -110,23 +110,23 @@ def _shaped(array: Array, what: str) -> Array:
         advice += ": its channels come first; give array.transpose(1, 2, 0)"
     elif array.ndim == 4:
         advice += f": it is a batch of {array.shape[0]}; give one picture of it, array[0]"
-    raise PictureError(f"{_described(array, what)}; {advice}")
+    raise PictureError(f"{_described(array, subject)}; {advice}")
 
 
-def _check_range(dtype: np.dtype[Any], low: float, high: float, what: str) -> None:
+def _check_range(dtype: np.dtype[Any], low: float, high: float, subject: str) -> None:
     """Refuse levels that would come out black, or white, because they are of another range than their type says."""
-    found = f"{what}: its levels, {dtype}, are from {round(low, 2):g} to {round(high, 2):g}"
+    described = f"{subject}: its levels, {dtype}, are from {round(low, 2):g} to {round(high, 2):g}"
     if low == high == 0 or dtype == np.bool_:
         return
     if dtype == np.uint16:
         if high <= 255:
-            raise PictureError(f"{found}; expected 0..65535: give levels of 0..255 as uint8")
+            raise PictureError(f"{described}; expected 0..65535: give levels of 0..255 as uint8")
     elif low >= -_DARK and high <= _DARK:
         scaled = "multiply it by 255" if low >= 0 else "scale it"
-        raise PictureError(f"{found}; expected 0..255: {scaled}")
+        raise PictureError(f"{described}; expected 0..255: {scaled}")
     elif low < -_OVERSHOOT or high > 255 + _OVERSHOOT:
-        raise PictureError(f"{found}; expected 0..255: scale it, or give levels of 16 bits as uint16")
+        raise PictureError(f"{described}; expected 0..255: scale it, or give levels of 16 bits as uint16")
 
 
-def _described(array: Array, what: str) -> str:
-    return f"{what}: array {array.dtype}{list(array.shape)}"
+def _described(array: Array, subject: str) -> str:
+    return f"{subject}: array {array.dtype}{list(array.shape)}"

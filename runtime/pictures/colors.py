@@ -282,9 +282,9 @@ def _has_way_back(profile: bytes) -> bool:
     return True
 
 
-def _errors(found: Image.Image, expected: Image.Image) -> NDArray[np.float32]:
+def _errors(converted: Image.Image, expected: Image.Image) -> NDArray[np.float32]:
     """Return of each pixel the largest difference in a channel."""
-    errors: NDArray[np.float32] = np.abs(_levels(found) - _levels(expected)).max(axis=-1)
+    errors: NDArray[np.float32] = np.abs(_levels(converted) - _levels(expected)).max(axis=-1)
     return errors
 
 

@@ -47,14 +47,14 @@ _turn = threading.RLock()
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
+def decode(file: IO[bytes], subject: str, name: str = "") -> Image.Image:
     """Return a picture of any mode with its levels; of an animation, the first frame.
 
     Parameters
     ----------
     file
         The picture's bytes, which can be sought in.
-    what
+    subject
         What errors and warnings call it.
     name
         The file's, if it has one.
@@ -71,11 +71,11 @@ def decode(file: IO[bytes], what: str, name: str = "") -> Image.Image:
     MemoryShortage
         When memory gives out on the way.
     """
-    with refusing(what), settled():
+    with refusing(subject), settled():
         file.seek(0)
         reader, kind = magic.reader_of(file.read(magic.HEAD), name)
         file.seek(0)
-        return _decode_png(file, what) if reader == "PNG" else _decode_by(reader, file, kind.name)
+        return _decode_png(file, subject) if reader == "PNG" else _decode_by(reader, file, kind.name)
 
 
 def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
@@ -98,15 +98,15 @@ def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
         ) from None
 
 
-def decoded(image: Image.Image, what: str) -> Image.Image:
+def decoded(image: Image.Image, subject: str) -> Image.Image:
     """Return an image from Python, which may have been opened and not yet read, with its levels.
 
     Raises
     ------
     PictureError
-        When it has been closed, or its file has moved, or is damaged; `what` names it.
+        When it has been closed, or its file has moved, or is damaged; `subject` names it.
     """
-    with refusing(what), settled():
+    with refusing(subject), settled():
         if getattr(image, "tile", None):  # what is still to be read
             _check_room(image.size, image.mode, image.format or "")
             file = getattr(image, "fp", None)
@@ -120,7 +120,7 @@ def decoded(image: Image.Image, what: str) -> Image.Image:
 
 
 @contextlib.contextmanager
-def refusing(what: str) -> Iterator[None]:
+def refusing(subject: str) -> Iterator[None]:
     """Make a `PictureError` that names the picture of whatever goes wrong: damage makes decoders raise anything.
 
     Raises
@@ -136,8 +136,8 @@ def refusing(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         if not isinstance(error, UnreadError) and is_shortage(error):
-            raise MemoryShortage(f"{what}: too little memory to read it; make it smaller, or {advice()}") from None
-        raise PictureError(f"{what}: {_why(error)}") from None
+            raise MemoryShortage(f"{subject}: too little memory to read it; make it smaller, or {advice()}") from None
+        raise PictureError(f"{subject}: {_why(error)}") from None
 
 
 def _why(error: Exception) -> str:
@@ -160,7 +160,7 @@ def _why(error: Exception) -> str:
     return f"truncated or damaged ({reason}); get a whole copy"
 
 
-def _decode_png(file: IO[bytes], what: str) -> Image.Image:
+def _decode_png(file: IO[bytes], subject: str) -> Image.Image:
     header = png.read_header(file)
     _check_room((header.width, header.height), deep.MODES[header.samples], "PNG")
     file.seek(0)
@@ -168,7 +168,7 @@ def _decode_png(file: IO[bytes], what: str) -> Image.Image:
     picture.extras.info[embedded.TEXTS] = picture.extras.text
     if picture.extras.dropped:
         left_out = ", ".join(dict.fromkeys(picture.extras.dropped))
-        warnings.warn(f"{what}: damaged or not understood, and left out: {left_out}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{subject}: damaged or not understood, and left out: {left_out}", RuntimeWarning, stacklevel=2)
     if header.depth == 16:
         return deep.decode(picture)
     picture.check()

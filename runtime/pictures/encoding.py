@@ -85,17 +85,17 @@ def write_picture(
         When it cannot be written, for want of space for instance; whatever was there is still there.
     """
     data = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
-    places.write(data, place, replace=replace)
+    with places.replacing(place, replace=replace) as file:
+        file.write(data)
 
 
 def _format(place: Place) -> str | None:
     """Return the format for a place, by its extension; without one, PNG for standard output, a device or a pipe."""
-    found = FORMATS.get(Path(place).suffix.lower()) if places.is_file(place) else "PNG"
-    return "PNG" if found is None and places.is_stream(place) else found
+    format_ = FORMATS.get(Path(place).suffix.lower()) if places.is_file(place) else "PNG"
+    return "PNG" if format_ is None and places.is_stream(place) else format_
 
 
 def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:
-    image = image.convert("RGB")
     alpha = resize(like.alpha, *image.size) if like.alpha else None
     if alpha and format_ == "JPEG":
         image, alpha = like.over_white(image), None
@@ -111,12 +111,14 @@ def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, 
 
 def _warn(lost: str, left_out: Sequence[str]) -> None:
     """Say once what the result has not; of what no result is given the first few."""
-    told = [f"{lost} left out: more than a JPEG can hold; PNG can"] if lost else []
+    reasons = [f"{lost} left out: more than a JPEG can hold; PNG can"] if lost else []
     if left_out:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        told.append(f"the photograph's {', '.join(left_out[:_NAMED])}{more} left out: it may not be true of the result")
-    if told:
-        warnings.warn("; ".join(told), RuntimeWarning, stacklevel=4)
+        reasons.append(
+            f"the photograph's {', '.join(left_out[:_NAMED])}{more} left out: it may not be true of the result"
+        )
+    if reasons:
+        warnings.warn("; ".join(reasons), RuntimeWarning, stacklevel=4)
 
 
 def _from_srgb(image: Image.Image, profile: bytes | None, format_: str) -> tuple[Image.Image, bytes]:

@@ -45,7 +45,7 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     UnreadError
         When levels of more than 16 bits are not finite, or it cannot be told what is black and white.
     """
-    told = image.info
+    info = image.info
     image = _to_eight_bits(image)
     if image.mode in ("La", "RGBa", "1"):
         image = image.convert({"La": "LA", "RGBa": "RGBA", "1": "L"}[image.mode])
@@ -60,7 +60,7 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         if alpha.getextrema() == (255, 255):
             alpha = None
     colors = image if image.mode == mode else image.convert(mode)
-    gamma = Gamma.of(told) if mode != "CMYK" else None
+    gamma = Gamma.of(info) if mode != "CMYK" else None
     return colors if gamma is None else _without_gamma(colors, gamma), alpha
 
 
@@ -105,10 +105,10 @@ def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
 
 def _converted(image: Image.Image, mode: str, convert: Callable[[Array], Array]) -> Image.Image:
     """Return a picture of that mode, its levels made of another's."""
-    made = Image.new(mode, image.size)
+    converted = Image.new(mode, image.size)
     for box in _strips(image):
-        made.paste(Image.fromarray(convert(np.asarray(image.crop(box)))), box)
-    return made
+        converted.paste(Image.fromarray(convert(np.asarray(image.crop(box)))), box)
+    return converted
 
 
 def _without_gamma(colors: Image.Image, gamma: Gamma) -> Image.Image:
@@ -157,10 +157,10 @@ def _range(image: Image.Image, tags: Mapping[int, Any], meant: Numbers | None) -
     if image.mode in _SIXTEEN_BIT:
         black, white = 0.0, 2.0 ** (_first(tags, _BITS) or 16) - 1
     else:
-        told = _told(tags)
+        limits = _told(tags)
         low, high, mean = _extremes(image, meant)
-        if told:
-            black, white = told
+        if limits:
+            black, white = limits
         elif image.mode == "F":
             black, white = _of_floats(low, high, mean)
         else:
@@ -209,13 +209,13 @@ def _of_integers(low: float, high: float, tags: Mapping[int, Any], *, signed: bo
 
 def _extremes(image: Image.Image, meant: Numbers | None) -> tuple[float, float, float]:
     """Return the lowest and the highest level, and about the mean."""
-    found = list[tuple[float, float, float]]()
+    ranges = list[tuple[float, float, float]]()
     for box in _strips(image):
         levels = _as_numbers(np.asarray(image.crop(box)), meant)
         if not np.isfinite(levels).all():
             raise UnreadError("it has levels that are not finite numbers; expected 0 (black) to 1 (white)")
-        found.append((float(levels.min()), float(levels.max()), float(levels.mean())))
-    lows, highs, means = zip(*found, strict=True)
+        ranges.append((float(levels.min()), float(levels.max()), float(levels.mean())))
+    lows, highs, means = zip(*ranges, strict=True)
     return min(lows), max(highs), sum(means) / len(means)
 
 

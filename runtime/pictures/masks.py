@@ -21,7 +21,7 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.pictures import arrays, places
-from impasto.runtime.pictures.photographs import Photograph, Picture, read_picture
+from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import as_list
 from impasto.runtime.plan.sizes import MIN_SIDE
@@ -78,7 +78,7 @@ class Labels:
 
     Attributes
     ----------
-    what
+    subject
         What it is called in errors.
     colors
         Of its regions, those with the largest flat areas first.
@@ -92,7 +92,7 @@ class Labels:
         Where the mask came from, or its colour, if that is all it is.
     """
 
-    what: str
+    subject: str
     image: Image.Image
     colors: tuple[Color, ...]
     shares: tuple[float, ...]
@@ -128,8 +128,8 @@ def hex_color(color: Color) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def read_labels(mask: Mask, what: str) -> Labels:
-    """Find the regions of a mask; `what` names it in errors.
+def read_labels(mask: Mask, subject: str) -> Labels:
+    """Find the regions of a mask; `subject` names it in errors.
 
     Raises
     ------
@@ -138,53 +138,53 @@ def read_labels(mask: Mask, what: str) -> Labels:
     """
     if isinstance(mask, Labels):
         return mask
-    photograph = _photograph(mask, what)
+    photograph = _photograph(mask, subject)
     image = photograph.over_white()
     packed = np.asarray(image, np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-    found, codes, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    values, codes, counts = np.unique(packed, return_inverse=True, return_counts=True)
     codes = codes.reshape(packed.shape)
-    colors = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.float32)
-    flat = np.bincount(codes[_is_flat(packed)], minlength=len(found))
+    colors = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.float32)
+    flat = np.bincount(codes[_is_flat(packed)], minlength=len(values))
     has_area = flat >= max(1, SMALLEST * packed.size)
     if not has_area.any():
-        raise PictureError(f"{what}: has no area of one colour; expected a label picture, one flat colour a region")
-    if len(found) > MOST_COLORS:
+        raise PictureError(f"{subject}: has no area of one colour; expected a label picture, one flat colour a region")
+    if len(values) > MOST_COLORS:
         raise PictureError(
-            f"{what}: has {len(found)} colours; expected a label picture, one flat colour a region, and {MOST_COLORS} "
-            "at most: save it as PNG"
+            f"{subject}: has {len(values)} colours; expected a label picture, one flat colour a region, and "
+            f"{MOST_COLORS} at most: save it as PNG"
         )
-    exact = len(found) <= FEW and counts[~has_area].sum() < EDGES * packed.size
+    exact = len(values) <= FEW and counts[~has_area].sum() < EDGES * packed.size
     farthest = float(np.linalg.norm(np.ptp(colors[has_area], axis=0)))
     tolerance = 0.0 if exact else min(NOISE, _WITHIN * farthest)
     regions = _distinct(colors[has_area], flat[has_area], tolerance)
     if len(regions) > MOST_REGIONS:
         raise PictureError(
-            f"{what}: has {len(regions)} regions (flat areas of one colour, {SMALLEST:.1%} of it or more); expected "
+            f"{subject}: has {len(regions)} regions (flat areas of one colour, {SMALLEST:.1%} of it or more); expected "
             f"{MOST_REGIONS} at most: give those that may share a style one colour"
         )
     weights, stray = _mixes(colors, regions, tolerance)
     if (lost := counts[stray > STRAY].sum() / packed.size) > MANY:
         raise PictureError(
-            f"{what}: {lost:.0%} of it is neither in the colour of an area ({_list(regions)}) nor between two of them; "
-            "expected a label picture, one flat colour a region"
+            f"{subject}: {lost:.0%} of it is neither in the colour of an area ({_list(regions)}) nor between two of "
+            "them; expected a label picture, one flat colour a region"
         )
     shares = counts @ weights / packed.size
     named = tuple(map(_as_color, regions))
-    return Labels(what, image, named, tuple(map(float, shares)), codes, weights, photograph.place)
+    return Labels(subject, image, named, tuple(map(float, shares)), codes, weights, photograph.place)
 
 
-def _photograph(mask: Picture, what: str) -> Photograph:
+def _photograph(mask: Picture, subject: str) -> Photograph:
     """Return the picture of a mask, or one of its colour."""
     if isinstance(mask, str) and is_color(mask):
-        return Photograph(_plain(mask), place=mask)
+        return Photograph(plain(mask), place=mask)
     if isinstance(mask, str) and places.is_missing(mask):
         advice = "check the path, or give a colour such as #ff0000"
         raise PictureError(f"picture {places.name(mask)}: no such file; {advice}")
     if not isinstance(mask, str | os.PathLike | Image.Image) and arrays.is_array(mask):
-        mask = arrays.as_numpy(mask, what)
+        mask = arrays.as_numpy(mask, subject)
         if mask.dtype.kind in "iu" and mask.size and mask.min() >= 0 and mask.max() <= 255:
             mask = mask.astype(np.uint8)  # numbers of labels, whatever their type
-    return Photograph.given(mask, what)
+    return Photograph.given(mask, subject)
 
 
 def is_color(text: object) -> bool:
@@ -192,18 +192,7 @@ def is_color(text: object) -> bool:
     return isinstance(text, str) and bool(_COLOR.fullmatch(text))
 
 
-def read_mask(place: Place) -> Image.Image:
-    """Read a mask from where it is; or return one of a single colour, which is no place: ``#ff0000``.
-
-    Raises
-    ------
-    PictureError
-        As `impasto.runtime.pictures.photographs.read_picture`.
-    """
-    return _plain(place) if isinstance(place, str) and is_color(place) else read_picture(place)
-
-
-def _plain(color: str) -> Image.Image:
+def plain(color: str) -> Image.Image:
     """Return a mask of a single colour."""
     return Image.new("RGB", (MIN_SIDE, MIN_SIDE), color)
 
@@ -307,8 +296,8 @@ class Regions:
         if content_mask is None and not masks:
             return None
         if content_mask is None:
-            what, beside = option("content_mask"), option("style_masks")
-            raise InputError(f"{what}: none given beside {beside}; give both, or neither")
+            missing, beside = option("content_mask"), option("style_masks")
+            raise InputError(f"{missing}: none given beside {beside}; give both, or neither")
         content = read_labels(content_mask, "content mask")
         if len(masks) != styles:
             given = f"{option('style_masks')}: {len(masks)} given for {styles} styles"
@@ -317,7 +306,7 @@ class Regions:
         of_styles = tuple(tuple(_counterpart(color, content, style) for color in content.colors) for style in read)
         for number, (color, share) in enumerate(zip(content.colors, content.shares, strict=True)):
             if all(regions[number] is None for regions in of_styles):
-                has = "; ".join(f"{style.what} has {', '.join(map(hex_color, style.colors))}" for style in read)
+                has = "; ".join(f"{style.subject} has {', '.join(map(hex_color, style.colors))}" for style in read)
                 raise InputError(
                     f"region {hex_color(color)} of the content mask ({share:.1%} of it) is in no style mask ({has}); "
                     "give it an area in one of them"
@@ -352,7 +341,7 @@ class Regions:
             ratio = mask.width * height / (mask.height * width)
             if len(labels.colors) > 1 and not 1 / _STRETCH <= ratio <= _STRETCH:
                 raise PictureError(
-                    f"{labels.what}: {mask.width}x{mask.height} pixels for a picture of {width}x{height}; "
+                    f"{labels.subject}: {mask.width}x{mask.height} pixels for a picture of {width}x{height}; "
                     "expected the same proportions"
                 )
 

@@ -55,8 +55,8 @@ class Photograph:
     place: Place | None = None
 
     @classmethod
-    def given(cls, picture: Picture, what: str) -> Photograph:
-        """Take a picture as users give it; `what` names one in memory in errors and warnings, its place any other.
+    def given(cls, picture: Picture, subject: str) -> Photograph:
+        """Take a picture as users give it; `subject` names one in memory in errors and warnings, its place any other.
 
         An image that was opened from a file is taken to come from there. A photograph is taken as it is.
 
@@ -70,43 +70,43 @@ class Photograph:
         if isinstance(picture, str | os.PathLike):
             return read_photograph(picture if isinstance(picture, str) else Path(os.fsdecode(picture)))
         if isinstance(picture, Image.Image):
-            check_sides(what, *picture.size)
+            check_sides(subject, *picture.size)
             opened = getattr(picture, "filename", None)
             place = Path(os.fsdecode(opened)) if opened and isinstance(opened, str | bytes | os.PathLike) else None
-            return replace(cls.of(picture, what), place=place)
+            return replace(cls.of(picture, subject), place=place)
         if arrays.is_array(picture):
-            image = arrays.to_image(picture, what)
-            check_sides(what, *image.size)
-            return cls.of(image, what)
+            image = arrays.to_image(picture, subject)
+            check_sides(subject, *image.size)
+            return cls.of(image, subject)
         expected = "expected a path, an address, a PIL image or an array [H, W, 3]"
-        raise PictureError(f"{what}: is of type {type(picture).__name__}; {expected}{_opened_by(picture)}")
+        raise PictureError(f"{subject}: is of type {type(picture).__name__}; {expected}{_opened_by(picture)}")
 
     @classmethod
-    def of(cls, image: Image.Image, what: str = "picture") -> Photograph:
-        """Take a picture of any mode apart; `what` names it in errors and warnings.
+    def of(cls, image: Image.Image, subject: str = "picture") -> Photograph:
+        """Take a picture of any mode apart; `subject` names it in errors and warnings.
 
         Raises
         ------
         PictureError
             When its levels cannot be read, or it cannot be told what they mean.
         """
-        image = decoding.decoded(image, what)
-        with decoding.refusing(what), decoding.settled():
-            metadata, orientation = embedded.read(image, what)
+        image = decoding.decoded(image, subject)
+        with decoding.refusing(subject), decoding.settled():
+            metadata, orientation = embedded.read(image, subject)
             turn = _UPRIGHT.get(orientation)
             profile = image.info.get("icc_profile")
             picture, alpha = levels.split(image)
             if picture is image:  # which is the caller's, perhaps
                 picture = image.copy()
             del image  # it may be huge
-            picture, profile = _to_srgb(picture, profile, what)
+            picture, profile = _to_srgb(picture, profile, subject)
             if alpha is not None:
                 picture = levels.spread(picture, alpha)
             if turn is not None:
                 picture, alpha = picture.transpose(turn), alpha.transpose(turn) if alpha else None
-            for made in (picture, alpha):
-                if made is not None:
-                    made.info.clear()  # what it says has been heeded
+            for part in (picture, alpha):
+                if part is not None:
+                    part.info.clear()  # what it says has been heeded
             return cls(picture, alpha, profile, metadata)
 
     def over_white(self, picture: Image.Image | None = None) -> Image.Image:
@@ -140,10 +140,10 @@ def read_photograph(place: Place) -> Photograph:
         When it is missing, a folder, no picture, of a format that is not read, damaged, cut short, too large for the
         memory there is, or smaller than 32 x 32 pixels.
     """
-    what = _name(place)
-    with decoding.refusing(what), places.opened(place) as file:
-        photograph = Photograph.of(decoding.decode(file, what, str(place)), what)
-    check_sides(what, *photograph.picture.size)
+    subject = _name(place)
+    with decoding.refusing(subject), places.opened(place) as file:
+        photograph = Photograph.of(decoding.decode(file, subject, str(place)), subject)
+    check_sides(subject, *photograph.picture.size)
     return replace(photograph, place=place)
 
 
@@ -168,24 +168,13 @@ def read_text(place: Place) -> dict[str, str]:
     PictureError
         When it cannot be read; see `read_photograph`.
     """
-    what = _name(place)
-    with decoding.refusing(what), places.opened(place) as file:
+    subject = _name(place)
+    with decoding.refusing(subject), places.opened(place) as file:
         if file.read(len(png.SIGNATURE)) == png.SIGNATURE:
             file.seek(0)
             return png.read(file).extras.text
-        image = decoding.decode(file, what, str(place))
+        image = decoding.decode(file, subject, str(place))
         return embedded.comment_text(image)
-
-
-def to_rgb(image: Image.Image, what: str = "picture") -> Image.Image:
-    """Return a picture of any mode, upright as its EXIF says, as 8-bit sRGB; what is transparent becomes white.
-
-    Raises
-    ------
-    PictureError
-        As `Photograph.of`; `what` names it.
-    """
-    return Photograph.of(image, what).over_white()
 
 
 def _opened_by(picture: object) -> str:
@@ -201,12 +190,12 @@ def _name(place: Place) -> str:
     return f"picture {places.name(place)}"
 
 
-def _to_srgb(picture: Image.Image, profile: bytes | None, what: str) -> tuple[Image.Image, bytes | None]:
+def _to_srgb(picture: Image.Image, profile: bytes | None, subject: str) -> tuple[Image.Image, bytes | None]:
     """Return a picture of mode L, RGB or CMYK in sRGB, and the profile if a result can be given it."""
     if profile:
         try:
             converted = colors.to_srgb(picture, profile, in_place=True)
             return converted, profile if colors.color_space(profile) == "RGB" else None
         except ValueError as error:
-            warnings.warn(f"{what}: its colour profile is ignored: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{subject}: its colour profile is ignored: {error}", RuntimeWarning, stacklevel=2)
     return picture if picture.mode == "RGB" else picture.convert("RGB"), None

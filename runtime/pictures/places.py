@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import http.client
 import io
 import os
-import queue
 import re
-import socket
-import ssl
 import stat
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
-from urllib import request
-from urllib.error import URLError
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+from typing import IO, BinaryIO
 
-import impasto
+from impasto.figures import megabytes
 from impasto.runtime.errors import OutputError, PictureError, SaveError
-from impasto.runtime.storage import files
+from impasto.runtime.storage import checking, names
+from impasto.runtime.storage.replacing import replacing as replacing_file
 from impasto.text import printable
 
 #: Text may be a path, ``-`` (standard input or output) or a URL; a `Path` is a file's, whatever it looks like.
@@ -35,8 +26,6 @@ Place = str | Path
 STREAM = "-"
 
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]+://|(?:https?|ftps?|file|data):)", re.IGNORECASE)
-_SCHEMES = ("http", "https")
-_REDIRECTS = (301, 302, 303, 307, 308)
 _BLOCK = 1 << 16
 
 #: Seconds between two looks into a pipe that is empty.
@@ -55,21 +44,14 @@ class Limits:
         Time for all of it, from the look-up of the server's name to the last byte.
     silence
         Seconds to wait for a connection, or for the next bytes.
-    redirects
-        How often a server may send us elsewhere.
     """
 
     size: int = 100_000_000
     seconds: float = 120.0
     silence: float = 15.0
-    redirects: int = 5
 
 
 LIMITS = Limits()
-
-
-class _RefusedError(Exception):
-    """What is wrong with an address or its answer; the text says it, without naming the address."""
 
 
 def is_url(place: Place) -> bool:
@@ -93,7 +75,7 @@ def is_missing(place: Place) -> bool:
 def is_stream(place: Place) -> bool:
     """Whether a place is a standard stream, a device, a pipe or an open file, as far as that can be told."""
     try:
-        return place == STREAM or (is_file(place) and files.is_stream(Path(place)))
+        return place == STREAM or (is_file(place) and names.is_stream(Path(place)))
     except OSError:
         return False
 
@@ -101,7 +83,7 @@ def is_stream(place: Place) -> bool:
 def is_standard_output(place: Place) -> bool:
     """Whether what is written to a place goes to standard output."""
     try:
-        return place == STREAM or (is_file(place) and files.is_standard_output(Path(place)))
+        return place == STREAM or (is_file(place) and names.is_standard_output(Path(place)))
     except OSError:
         return False
 
@@ -110,12 +92,9 @@ def name(place: Place) -> str:
     """Return what messages call a place: of an address neither user, password nor query, which may be secret."""
     if not is_url(place):
         return printable(str(place))
-    try:
-        parts = _split(str(place))
-    except _RefusedError:
-        return f"{str(place).partition(':')[0]}:..."
-    shown = urlunsplit((parts.scheme, _host(parts), parts.path, "", "")) + ("?..." if parts.query else "")
-    return printable(shown)
+    from impasto import web  # which takes time to import, and few have addresses
+
+    return web.name(str(place))
 
 
 # --- coming in ------------------------------------------------------------------------------------------------
@@ -133,7 +112,7 @@ def opened(place: Place, limits: Limits = LIMITS) -> Iterator[IO[bytes]]:
         When a file cannot be opened.
     """
     if is_url(place):
-        yield io.BytesIO(fetch(str(place), limits))
+        yield io.BytesIO(_fetch(str(place), limits))
     elif not is_file(place):
         yield io.BytesIO(_read_standard_input(limits))
     elif stat.S_ISFIFO(kind := Path(place).stat().st_mode):
@@ -147,9 +126,18 @@ def opened(place: Place, limits: Limits = LIMITS) -> Iterator[IO[bytes]]:
             yield file
 
 
+def _fetch(url: str, limits: Limits) -> bytes:
+    from impasto import web  # as above
+
+    try:
+        return web.fetch(url, **asdict(limits))
+    except web.FetchError as error:
+        raise PictureError(f"picture {web.name(url)}: {error}") from None
+
+
 def _read_pipe(path: Path, limits: Limits) -> bytes:
     """Read a named pipe; one that nobody writes into would be waited for without end."""
-    what = f"picture {path}"
+    subject = f"picture {path}"
     pipe = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # Windows has neither it nor such pipes
     try:
         data, heard = bytearray(), time.monotonic()
@@ -157,10 +145,10 @@ def _read_pipe(path: Path, limits: Limits) -> bytes:
             data += block
             heard = time.monotonic()
             if len(data) > limits.size:
-                raise PictureError(f"{what}: more than {_megabytes(limits.size)}; make it smaller, or give a file")
+                raise PictureError(f"{subject}: more than {megabytes(limits.size)}; make it smaller, or give a file")
         if data:
             return bytes(data)
-        raise PictureError(f"{what}: is a pipe, and nothing comes out of it; give a file")
+        raise PictureError(f"{subject}: is a pipe, and nothing comes out of it; give a file")
     finally:
         os.close(pipe)
 
@@ -191,165 +179,14 @@ def _read_standard_input(limits: Limits) -> bytes:
     return data
 
 
-def _read_stream(stream: IO[bytes], what: str, limits: Limits) -> bytes:
+def _read_stream(stream: IO[bytes], subject: str, limits: Limits) -> bytes:
     try:
         data = stream.read(limits.size + 1)
     except OSError as error:
-        raise PictureError(f"picture {what}: cannot be read ({error.strerror}); give a file") from None
+        raise PictureError(f"picture {subject}: cannot be read ({error.strerror}); give a file") from None
     if len(data) > limits.size:
-        raise PictureError(f"picture {what}: more than {_megabytes(limits.size)}; make it smaller, or give a file")
+        raise PictureError(f"picture {subject}: more than {megabytes(limits.size)}; make it smaller, or give a file")
     return data
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:g} MB"
-
-
-# --- the web --------------------------------------------------------------------------------------------------
-
-
-def fetch(url: str, limits: Limits = LIMITS) -> bytes:
-    """Return what lies at an http or https address.
-
-    A user and password in it are sent (RFC 7617), only to the server it names; messages never show them. Proxies
-    are those of the environment.
-
-    Raises
-    ------
-    PictureError
-        When the address will not do, or the server does not give its bytes within `limits`.
-    """
-    found: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-    given_up = threading.Event()
-
-    def work() -> None:
-        try:
-            found.put(_follow(url, limits, given_up))
-        except Exception as error:
-            found.put(error)
-
-    # No time-out of a socket covers the look-up of a name, nor a server that sends a byte now and then.
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        answer = found.get(timeout=limits.seconds)
-    except queue.Empty:
-        answer = _RefusedError(f"took longer than {limits.seconds:g} seconds; download it and give the file")
-    finally:
-        given_up.set()
-    if isinstance(answer, bytes):
-        return answer
-    raise PictureError(f"picture {name(url)}: {_why_not_fetched(answer, limits)}") from None
-
-
-def _follow(url: str, limits: Limits, given_up: threading.Event) -> bytes:
-    """Return what lies at an address, or where its server sends us."""
-    asked = address = _split(url)
-    web = _web()
-    for _ in range(limits.redirects + 1):
-        answer: http.client.HTTPResponse = web.open(_request(address, asked), timeout=limits.silence)
-        with answer:
-            target = answer.headers.get("Location")
-            if answer.status not in _REDIRECTS or target is None:
-                _check_status(answer.status)
-                return _read_answer(answer, limits, given_up)
-        address = _split(urljoin(urlunsplit(address), target), "redirects to")
-    raise _RefusedError(f"redirects more than {limits.redirects} times; give the address of the picture itself")
-
-
-def _web() -> request.OpenerDirector:
-    """Return what speaks HTTP and nothing else, follows no redirect and takes any status for an answer."""
-    web = request.OpenerDirector()
-    for handler in (request.ProxyHandler(), request.HTTPHandler(), request.HTTPSHandler()):
-        web.add_handler(handler)
-    return web
-
-
-def _split(url: str, what: str = "is") -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.port != 0 and bool(parts.hostname)  # a port that is no number raises
-    except ValueError:
-        raise _RefusedError(f"{what} no valid address; expected one like https://example.org/photo.jpg") from None
-    if parts.scheme not in _SCHEMES:
-        raise _RefusedError(
-            f"{what} {parts.scheme}:, and only http: and https: are fetched; download it and give the file"
-        )
-    if not usable:
-        raise _RefusedError(f"{what} no valid address; expected one like https://example.org/photo.jpg")
-    return parts
-
-
-def _host(parts: SplitResult) -> str:
-    return parts.netloc.rpartition("@")[2]
-
-
-def _request(address: SplitResult, asked: SplitResult) -> request.Request:
-    """Ask for an address; what was `asked` for first may hold a password, for its own server only."""
-    path, query = quote(address.path, "/%:@!$&'()*+,;=~"), quote(address.query, "/%:@!$&'()*+,;=~?")
-    question = request.Request(urlunsplit((address.scheme, _host(address), path, query, "")))
-    question.add_header("User-Agent", f"impasto/{impasto.__version__}")
-    question.add_header("Accept", "image/*, */*;q=0.5")
-    holder = asked if (asked.scheme, _host(asked)) == (address.scheme, _host(address)) else address
-    if holder.username is not None:
-        secret = f"{unquote(holder.username)}:{unquote(holder.password or '')}".encode()
-        question.add_header("Authorization", f"Basic {base64.b64encode(secret).decode()}")
-    return question
-
-
-def _check_status(status: int) -> None:
-    if 200 <= status < 300:
-        return
-    match status:
-        case 404 | 410:
-            advice = "check the address"
-        case 401 | 403 | 407:
-            advice = "it asks for a permission: download it and give the file"
-        case _:
-            advice = "try again later, or download it and give the file"
-    phrase = next((f" {known.phrase}" for known in HTTPStatus if known == status), "")
-    raise _RefusedError(f"the server answers {status}{phrase}; {advice}")
-
-
-def _read_answer(answer: http.client.HTTPResponse, limits: Limits, given_up: threading.Event) -> bytes:
-    """Read to the end, counting: what a server declares is believed when it refuses, or ends, the reading."""
-    declared = answer.length
-    too_big = _RefusedError(f"is more than {_megabytes(limits.size)}; make it smaller, or give a file")
-    if declared is not None and declared > limits.size:
-        raise too_big
-    data = bytearray()
-    while declared is None or len(data) < declared:
-        block = answer.read1(_BLOCK if declared is None else min(_BLOCK, declared - len(data)))
-        if given_up.is_set():
-            raise _RefusedError("given up")
-        data += block
-        if len(data) > limits.size:
-            raise too_big
-        if not block:
-            break
-    if declared is not None and len(data) < declared:
-        raise _RefusedError(f"broke off after {len(data)} of {declared} bytes; try again")
-    return bytes(data)
-
-
-def _why_not_fetched(error: Exception, limits: Limits) -> str:
-    match error:
-        case _RefusedError():
-            return str(error)
-        case URLError(reason=Exception() as reason):
-            return _why_not_fetched(reason, limits)
-        case ssl.SSLCertVerificationError():
-            return f"the server cannot prove who it is ({error.verify_message}); download it and give the file"
-        case ssl.SSLError():
-            return f"no secure connection ({error.reason or 'TLS failed'}); check the address"
-        case TimeoutError():
-            return f"no answer for {limits.silence:g} seconds; try again later"
-        case socket.gaierror():
-            return "the server is not found; check the address and your connection"
-        case OSError(strerror=str(reason)):
-            return f"cannot be fetched ({reason}); check the address and your connection"
-        case OSError() | http.client.HTTPException() | UnicodeError():
-            return f"the server's answer cannot be understood ({type(error).__name__}); download it and give the file"
-    raise error
 
 
 # --- going out ------------------------------------------------------------------------------------------------
@@ -376,7 +213,7 @@ def check_destination(place: Place, *, force: bool = False, inputs: Sequence[Pla
         _check_standard_output()
         return
     try:
-        files.check(Path(place), force, [Path(other) for other in inputs if is_file(other)], again=again)
+        checking.check(Path(place), force, [Path(other) for other in inputs if is_file(other)], again=again)
     except OSError as error:
         raise OutputError(f"output {name(place)}: cannot be written ({error.strerror}); choose another place") from None
 
@@ -390,8 +227,11 @@ def _check_standard_output() -> None:
         raise OutputError("output -: standard output takes nothing but text; name a file")
 
 
-def write(data: bytes, place: Place, *, replace: bool = True) -> None:
-    """Write a whole file, or nothing; see `impasto.runtime.storage.files`. ``-`` is standard output.
+@contextlib.contextmanager
+def replacing(place: Place, *, replace: bool = True) -> Iterator[BinaryIO]:
+    """Open a place to be written, whole or not at all; see `impasto.runtime.storage.replacing`.
+
+    ``-`` is standard output.
 
     Parameters
     ----------
@@ -406,10 +246,8 @@ def write(data: bytes, place: Place, *, replace: bool = True) -> None:
         When it cannot be written, for want of space for instance; whatever was there is still there.
     """
     try:
-        if is_file(place):
-            files.write(data, Path(place), replace=replace)
-        else:
-            _write_standard_output(data)
+        with replacing_file(Path(place), replace=replace) if is_file(place) else _standard_output() as file:
+            yield file
     except OSError as error:
         raise SaveError(
             f"output {name(place)}: could not be written ({error.strerror or error}); make room or choose another "
@@ -417,9 +255,10 @@ def write(data: bytes, place: Place, *, replace: bool = True) -> None:
         ) from None
 
 
-def _write_standard_output(data: bytes) -> None:
+@contextlib.contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
     try:
-        sys.stdout.buffer.write(data)
+        yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except OSError:
         with contextlib.suppress(OSError):  # else Python tries, and complains, once more when it ends

@@ -12,37 +12,26 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.pictures import arrays
-from impasto.runtime.pictures.photographs import Photograph, Picture, to_rgb
+from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.sizes import check_sides, fitted_size
 
 Planes = NDArray[np.float32]
 
 
-def as_image(picture: Picture, what: str) -> Image.Image:
-    """Return a picture as it looks: 8-bit sRGB, over white; see `Photograph.given`.
-
-    Raises
-    ------
-    PictureError
-        As `Photograph.given`; `what` names it in the text.
-    """
-    return Photograph.given(picture, what).over_white()
-
-
-def as_list(pictures: object, what: str) -> list[Any]:
+def as_list(pictures: object, subject: str) -> list[Any]:
     """Return pictures as a list: one is a list of itself, an array of a batch, [N, H, W, C], one of N.
 
     Raises
     ------
     InputError
-        When it is neither a picture nor a list of them; `what` names it in the text.
+        When it is neither a picture nor a list of them; `subject` names it in the text.
     """
     is_array = arrays.is_array(pictures)
     if isinstance(pictures, Photograph | str | os.PathLike | Image.Image) or (is_array and np.ndim(pictures) < 4):  # type: ignore[arg-type]
         return [pictures]
     if not (isinstance(pictures, Iterable) or is_array):
-        raise InputError(f"{what}: is of type {type(pictures).__name__}; expected a picture, or a list of them")
+        raise InputError(f"{subject}: is of type {type(pictures).__name__}; expected a picture, or a list of them")
     return list(pictures)  # type: ignore[call-overload, no-any-return]
 
 
@@ -60,7 +49,7 @@ def as_styles(styles: Picture | Sequence[Picture]) -> list[Picture]:
     return given
 
 
-def measured_planes(picture: Picture, what: str, *, over_white: bool = False) -> Planes:
+def measured_planes(picture: Picture, subject: str, *, over_white: bool = False) -> Planes:
     """Return a picture that is given, as a graph takes it; opaque arrays keep the fractions of their levels.
 
     Parameters
@@ -71,34 +60,36 @@ def measured_planes(picture: Picture, what: str, *, over_white: bool = False) ->
     Raises
     ------
     PictureError
-        As `Photograph.given`; `what` names it in the text.
+        As `Photograph.given`; `subject` names it in the text.
     """
     if not isinstance(picture, str | os.PathLike | Image.Image) and arrays.is_array(picture):
-        found = arrays.levels(picture, what)
-        if found.shape[2] in (1, 3):
-            return to_planes(np.broadcast_to(found, (*found.shape[:2], 3)), what)
-    photograph = Photograph.given(picture, what)
-    return to_planes(np.asarray(photograph.over_white() if over_white else photograph.picture), what)
+        levels = arrays.levels(picture, subject)
+        if levels.shape[2] in (1, 3):
+            return to_planes(np.broadcast_to(levels, (*levels.shape[:2], 3)), subject)
+    photograph = Photograph.given(picture, subject)
+    return to_planes(np.asarray(photograph.over_white() if over_white else photograph.picture), subject)
 
 
-def to_planes(picture: Image.Image | NDArray[Any], what: str) -> Planes:
-    """Return an image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W]: what a graph takes.
+def to_planes(picture: Image.Image | NDArray[Any], subject: str) -> Planes:
+    """Return an 8-bit RGB image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W]: what a graph takes.
 
-    An array is taken as it is: an optimiser's may be of any range.
+    Both are taken as they are: an image has come through `Photograph.given`, and an array may be an optimiser's, of
+    any range.
 
     Raises
     ------
     PictureError
-        When it is neither an image nor a finite (H, W, 3) array, cannot be read, or is too small; `what` names it in
-        the text.
+        When it is not finite, of another shape, or too small; `subject` names it in the text.
     """
-    array = np.asarray(to_rgb(picture, what) if isinstance(picture, Image.Image) else picture)
+    array = np.asarray(picture)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "fiu":
-        raise PictureError(f"{what}: array {array.dtype}{list(array.shape)}; expected numbers [H, W, 3], RGB, 0..255")
-    check_sides(what, array.shape[1], array.shape[0])
+        raise PictureError(
+            f"{subject}: array {array.dtype}{list(array.shape)}; expected numbers [H, W, 3], RGB, 0..255"
+        )
+    check_sides(subject, array.shape[1], array.shape[0])
     planes = np.ascontiguousarray(array.transpose(2, 0, 1)[None], np.float32)
     if not np.isfinite(planes).all():
-        raise PictureError(f"{what}: has values that are not finite; expected levels 0..255")
+        raise PictureError(f"{subject}: has values that are not finite; expected levels 0..255")
     return planes
 
 

@@ -7,9 +7,8 @@ result and can be carried out again.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass, replace
 
 from impasto.defaults import COLORS, INITS, OPTIMIZERS
 from impasto.runtime.errors import InputError
@@ -237,24 +236,6 @@ class Plan:
         if stages and (stages[-1].width, stages[-1].height) != (self.width, self.height):
             stages += (Stage(self.width, self.height, 0),)
         return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the plan as plain data; `from_mapping` reads it back."""
-        return {**asdict(self), "recipe": self.recipe.to_mapping()}
-
-    @classmethod
-    def from_mapping(cls, data: Mapping[str, Any], where: str) -> Plan:
-        """Read back what `to_mapping` returned, perhaps through JSON.
-
-        Raises
-        ------
-        InputError
-            When it is no plan; the text says `where` it stands.
-        """
-        try:
-            return codec.build(cls, data)
-        except InputError as refused:
-            raise InputError(f"{where}: not a plan that this version of impasto knows ({refused})") from None
 
 
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:

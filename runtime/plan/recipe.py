@@ -6,7 +6,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -282,13 +282,9 @@ class Recipe:
             For an unknown or missing key or a value that does not fit; the text names it and `where` it stands.
         """
         try:
-            return codec.build(cls, data)
+            return codec.from_data(cls, data)
         except (codec.Misfit, RecipeError) as refused:
             raise RecipeError(f"{where}: {refused}") from None
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the recipe as plain data; `from_mapping` reads it back."""
-        return asdict(self)
 
 
 def parse_size(text: str) -> Size:

@@ -9,8 +9,6 @@ for more than its plan needs. What it names is compared with what the user names
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -31,7 +29,7 @@ from impasto.runtime.run.state import State, Step
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import Log, Watcher
 from impasto.runtime.storage import codec, npz
-from impasto.runtime.storage.files import Own
+from impasto.runtime.storage.own import Own
 from impasto.text import shown
 from impasto.wording import option
 
@@ -137,50 +135,44 @@ class Checkpoint:
     log: LogPosition | None = None
     written: dict[str, str] | None = None
 
-    def to_bytes(self) -> bytes:
-        """Return what the file holds; `from_bytes` reads it back."""
+    def write(self, file: IO[bytes]) -> None:
+        """Write the checkpoint into an open file; `from_file` reads it back."""
         p = self.state
         standing = _Standing(
             made=p.made, loss=p.loss, terms=p.terms, seconds=p.seconds, resumed=p.resumed,
             steps=p.adam.steps if p.adam else 0, reason=p.reason, device=p.device, lowering=p.lowering,
             scale=p.adam.scale if p.adam else 1.0, share=p.share,
         )  # fmt: skip
-        about = {"format": FORMAT, **asdict(_About(self.plan, self.origin, standing, self.log, self.written or {}))}
-        text = json.dumps(about, allow_nan=False)
+        text = codec.to_json(_About(self.plan, self.origin, standing, self.log, self.written or {}), FORMAT)
         arrays = {"point": p.point}
         if p.adam:
             arrays |= {"next": p.adam.point, "mean": p.adam.mean, "square": p.adam.square}
-        return npz.to_bytes({"about": np.frombuffer(text.encode(), np.uint8), **arrays})
+        npz.write(file, {"about": np.frombuffer(text.encode(), np.uint8), **arrays})
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> Checkpoint:
-        """Read back what `to_bytes` returned.
+    def from_file(cls, file: IO[bytes], where: str) -> Checkpoint:
+        """Read back what `write` has written.
 
         Raises
         ------
         InputError
             When it is damaged, another file, or of another version; the text says `where` it stands.
         """
-        return cls._from_file(io.BytesIO(data), where)
-
-    @classmethod
-    def _from_file(cls, file: IO[bytes], where: str) -> Checkpoint:
+        damaged, anew = f"{where}: is damaged", f"begin anew with {option('force', True)}"
         try:
             archive = npz.Archive(file)
-            about = codec.parse_json(archive.read("about", _LONGEST).tobytes().decode())
-            found = about.pop("format")
-        except MemoryError:
-            raise
-        except Exception:  # whatever is wrong, it is another file
-            anew = f"begin anew with {option('force', True)}"
-            raise InputError(f"{where}: is damaged, or no checkpoint of impasto; {anew}") from None
-        if found != FORMAT:
-            advice = "resume with the impasto that wrote it"
-            raise InputError(f"{where}: is of format {shown(found)}, not {FORMAT}; {advice}")
+            text = archive.read("about", _LONGEST).tobytes().decode()
+            about = codec.from_json(_About, text, FORMAT)
+        except codec.OtherFormat as error:
+            raise InputError(f"{where}: is of {error}; resume with the impasto that wrote it") from None
+        except (ValueError, KeyError, codec.Unreadable):
+            raise InputError(f"{damaged}, or no checkpoint of impasto; {anew}") from None
+        except InputError as error:
+            raise InputError(f"{damaged} ({error}); {anew}") from None
         try:
-            return cls._of(codec.build(_About, about, "about"), archive)
+            return cls._of(about, archive)
         except (ValueError, KeyError, InputError) as error:
-            raise InputError(f"{where}: is damaged ({error}); begin anew with {option('force', True)}") from None
+            raise InputError(f"{damaged} ({error}); {anew}") from None
 
     @classmethod
     def _of(cls, about: _About, archive: npz.Archive) -> Checkpoint:
@@ -205,7 +197,7 @@ class Checkpoint:
             if not Path(path).is_file():  # a pipe would be waited for, and a device has no end
                 raise InputError(f"{_where(path)}: cannot be read (it is no file); check the path")
             with Path(path).open("rb") as file:
-                return cls._from_file(file, _where(path))
+                return cls.from_file(file, _where(path))
         except OSError as error:
             raise InputError(f"{_where(path)}: cannot be read ({error.strerror}); check the path") from None
 
@@ -230,7 +222,7 @@ class Checkpoint:
 
     def _other_plan(self, plan: Plan) -> list[str]:
         """Say how a plan differs."""
-        then, now = (_flat(p.to_mapping()) for p in (self.plan, plan))
+        then, now = (_flat(codec.to_data(p)) for p in (self.plan, plan))
         return [
             f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
             for name in {**then, **now}
@@ -273,6 +265,11 @@ def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict
 
 def _where(path: str | Path) -> str:
     return f"checkpoint {places.name(Path(path))}"
+
+
+def _put(checkpoint: Checkpoint, path: Path, *, replace: bool) -> None:
+    with places.replacing(path, replace=replace) as file:
+        checkpoint.write(file)
 
 
 def _flat(data: Any, name: str = "") -> dict[str, Any]:
@@ -347,8 +344,7 @@ class Checkpoints(Watcher):
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
         checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.state.kept(), log, self.written)
         try:
-            data = checkpoint.to_bytes()
-            self._file.write(lambda path, replace: places.write(data, path, replace=replace))
+            self._file.write(lambda path, replace: _put(checkpoint, path, replace=replace))
         finally:
             self._pace.done(began)
 

@@ -8,16 +8,15 @@ opened here.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -57,8 +56,8 @@ _ROLES: Mapping[str, tuple[int, int]] = {
 
 
 def digest(image: Image.Image) -> str:
-    """Return the SHA-256 of a picture's pixels, 8-bit RGB, row by row."""
-    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+    """Return the SHA-256 of the pixels of an 8-bit RGB picture, row by row."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -230,21 +229,6 @@ class Origin:
         inputs = tuple(picture.named() for picture in self.inputs)
         return replace(self, inputs=inputs, model=replace(self.model, place=_last(self.model.place)))
 
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the origin as plain data; `from_mapping` reads it back."""
-        return asdict(self)
-
-    @classmethod
-    def from_mapping(cls, data: Any) -> Origin:
-        """Read back what `to_mapping` returned, perhaps through JSON.
-
-        Raises
-        ------
-        InputError
-            When it is nothing that this version knows.
-        """
-        return codec.build(cls, data, "origin")
-
     def differences(self, other: Origin) -> list[str]:
         """Say where another origin, of the same pictures, may lead to other pixels."""
         mine, theirs = self.machine, other.machine
@@ -333,7 +317,7 @@ class Record:
     plan: Plan
     origin: Origin
     outcome: Outcome
-    mixed: str | None = None
+    mixed: str | None = field(default=None, metadata=codec.BESIDE)
 
     def __post_init__(self) -> None:
         styles, start = len(self.inputs("style")), self.inputs("init")
@@ -382,8 +366,7 @@ class Record:
 
     def to_json(self) -> str:
         """Return the record as JSON; `from_json` reads it back."""
-        data = {"format": FORMAT, "plan": self.plan.to_mapping(), "origin": asdict(self.origin)}
-        return json.dumps(data | {"outcome": asdict(self.outcome)}, allow_nan=False)
+        return codec.to_json(self, FORMAT)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Record:
@@ -394,23 +377,13 @@ class Record:
         InputError
             When it is no record, or one of another version; the text says `where` it stands.
         """
-        damaged = f"{where}: its record is damaged, or another program's; use the file as it was"
         try:
-            data = codec.parse_json(text)
-        except codec.Misfit as error:
-            raise InputError(f"{damaged} ({error})") from None
-        if not isinstance(data, dict) or "format" not in data:
-            raise InputError(damaged)
-        if (found := data.pop("format")) != FORMAT:
-            used = "use the impasto that wrote it"
-            raise InputError(f"{where}: its record is of format {shown(found)}, not {FORMAT}; {used}")
-        try:
-            plan = Plan.from_mapping(data.pop("plan", None), where)
-            origin = Origin.from_mapping(data.pop("origin", None))
-            outcome = codec.build(Outcome, data.pop("outcome", None), "outcome")
-            if data:
-                raise codec.Misfit(f"unknown key {shown(next(iter(data)))}")
-            return cls(plan, origin, outcome)
+            return codec.from_json(cls, text, FORMAT)
+        except codec.Unreadable as error:
+            damaged = "its record is damaged, or another program's; use the file as it was"
+            raise InputError(f"{where}: {damaged} ({error})") from None
+        except codec.OtherFormat as error:
+            raise InputError(f"{where}: its record is of {error}; use the impasto that wrote it") from None
         except InputError as error:
             raise InputError(f"{where}: its record is not one that this version of impasto knows ({error})") from None
 

@@ -21,8 +21,8 @@ from impasto.runtime.engine.library import import_onnxruntime
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import ImpastoError
 from impasto.runtime.machine import processors
-from impasto.runtime.pictures import places
 from impasto.runtime.plan.plan import Plan
+from impasto.runtime.storage.replacing import replacing
 
 #: Raised whenever what a file holds changes its meaning: files of another format are begun anew.
 FORMAT = 2
@@ -150,7 +150,8 @@ class Timings:
             text = json.dumps({"format": FORMAT, "kinds": self._kinds}, indent=1)
             with contextlib.suppress(OSError, ImpastoError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                places.write(text.encode(), self.path)
+                with replacing(self.path) as file:
+                    file.write(text.encode())
 
 
 def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None = None) -> str:

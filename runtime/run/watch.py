@@ -13,8 +13,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from io import FileIO
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,9 +31,13 @@ from impasto.runtime.plan.sizes import MAX_SIDE
 from impasto.runtime.plan.terms import TV, content_term, style_term
 from impasto.runtime.run.pace import Pace
 from impasto.runtime.run.state import Callback, Step
-from impasto.runtime.storage import codec, files
-from impasto.runtime.storage.files import Own
+from impasto.runtime.storage import codec
+from impasto.runtime.storage.names import followed, free_name, identity, is_stream
+from impasto.runtime.storage.own import Own, remove
+from impasto.runtime.storage.replacing import taken
+from impasto.runtime.storage.streams import lock, open_stream
 from impasto.text import shown
+from impasto.waiting import WaitingFile
 
 #: No line of a log has more bytes.
 LONGEST_LINE = 1 << 16
@@ -184,7 +187,7 @@ class Saves(Watcher):
             When one is there already, or cannot be written.
         """
         for path in due:
-            if path in (due[0], due[-1]) or files.identity(path):  # the last one's name may be too long
+            if path in (due[0], due[-1]) or identity(path):  # the last one's name may be too long
                 check_output(path, force=self._may_replace(path), inputs=inputs)
 
     def see(self, step: Step) -> None:
@@ -229,9 +232,9 @@ class Log(Watcher):
         self.path, self.position = Path(path).absolute(), start
         self.check(path, start)
         self._replace = replace
-        self._file: FileIO | None = None
+        self._file: WaitingFile | None = None
         try:
-            self._is_stream = files.is_stream(self.path)
+            self._is_stream = is_stream(self.path)
             if start or self._is_stream:
                 self._opened()
             else:
@@ -247,29 +250,29 @@ class Log(Watcher):
         with unfinished.unbroken():
             self._locked("a").close()
             if is_new:
-                files.remove(self.path)
+                remove(self.path)
 
-    def _opened(self) -> FileIO:
+    def _opened(self) -> WaitingFile:
         """Return the file, cut to what is to be kept of it."""
         if self._file is None:
             self._file = self._open()
         return self._file
 
-    def _open(self) -> FileIO:
+    def _open(self) -> WaitingFile:
         if self._is_stream:
-            return files.open_stream(self.path)
+            return open_stream(self.path)
         if not (self.position or self._replace or self._make(self.path)):
-            wanted, self.path = self.path, files.free_name(files.followed(self.path), self._make)
-            warnings.warn(str(files.taken(wanted, self.path)), RuntimeWarning, stacklevel=4)
+            wanted, self.path = self.path, free_name(followed(self.path), self._make)
+            warnings.warn(str(taken(wanted, self.path)), RuntimeWarning, stacklevel=4)
         file = self._locked("r+" if self.path.exists() else "w")
         file.truncate(self.position)
         file.seek(self.position)
         return file
 
-    def _locked(self, mode: str) -> FileIO:
+    def _locked(self, mode: str) -> WaitingFile:
         """Open the file for this run alone."""
-        file = FileIO(self.path, mode)
-        if not files.lock(file):
+        file = WaitingFile(self.path, mode)
+        if not lock(file):
             file.close()
             raise OutputError(f"log {places.name(self.path)}: another run is writing it; choose another place")
         return file
@@ -278,7 +281,7 @@ class Log(Watcher):
     def _make(path: Path) -> bool:
         """Make an empty file where there is none, and tell whether there was none."""
         try:
-            files.followed(path).touch(exist_ok=False)
+            followed(path).touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
@@ -322,7 +325,7 @@ class Log(Watcher):
         data = (json.dumps(line(step), allow_nan=False) + "\n").encode()
         file = self._opened()
         try:
-            files.write_all(file, data)
+            file.write(data)
         except OSError as error:
             if not self._is_stream:
                 os.ftruncate(file.fileno(), self.position)
@@ -397,7 +400,7 @@ class LogLine:
         """
         if len(data) > LONGEST_LINE:
             raise codec.Misfit(f"it has more than {LONGEST_LINE} bytes")
-        return codec.build(cls, codec.parse_json(data.decode("utf-8", "replace")), "line")
+        return codec.from_data(cls, codec.parse_json(data.decode("utf-8", "replace")), "line")
 
 
 def line(step: Step) -> dict[str, Any]:
@@ -413,7 +416,7 @@ def line(step: Step) -> dict[str, Any]:
         change=_finite(step.change),
         seconds=round(step.seconds, 3),
     )
-    return asdict(found)
+    return codec.to_data(found)
 
 
 def _finite(value: float) -> float | None:

@@ -1,6 +1,7 @@
-"""Plain data, such as JSON and TOML hold, as dataclasses: what has another type or is absurd is refused by its key.
+"""Dataclasses as plain data, such as JSON and TOML hold, and back: `to_data` and `from_data`.
 
-The types of a dataclass's fields are its schema. What else has to hold the dataclass checks itself, when it is made.
+The types of a dataclass's fields are its schema. A value of another type, or an absurd one, is refused by its key. All
+other rules of a dataclass are its own: it checks them when it is made.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import types
 import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -44,8 +45,24 @@ class Misfit(InputError):
     """A value that does not fit; the text names its key, and says what was expected."""
 
 
-def expect(condition: bool, what: str) -> None:
-    """Refuse a value, unless a condition holds; `what` names its key, and says what was expected.
+class Unreadable(Misfit):
+    """A text that is no JSON, or has no format: it is damaged, or another program's."""
+
+
+class OtherFormat(Misfit):
+    """Data of another `version` of their format than is read here."""
+
+    def __init__(self, version: object, expected: int) -> None:
+        super().__init__(f"format {shown(version)}, not {expected}")
+        self.version = version
+
+
+#: The `metadata` of a dataclass's field that is no part of its data.
+BESIDE: Mapping[str, bool] = types.MappingProxyType({"beside": True})
+
+
+def expect(condition: bool, refusal: str) -> None:
+    """Refuse a value, unless a condition holds; `refusal` names its key, and says what was expected.
 
     Raises
     ------
@@ -53,7 +70,7 @@ def expect(condition: bool, what: str) -> None:
         With that text.
     """
     if not condition:
-        raise Misfit(what)
+        raise Misfit(refusal)
 
 
 def parse_json(text: str) -> Any:
@@ -79,15 +96,60 @@ def _refuse_constant(name: str) -> float:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    table = dict(pairs)
+    if len(table) < len(pairs):
         ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise Misfit(f"{shown(key)} is there twice")
-    return found
+    return table
 
 
-def build(type_: type[T], data: object, key: str = "") -> T:
-    """Make a dataclass of a mapping, such as `dataclasses.asdict` returns, or JSON or TOML hold.
+def to_json(instance: object, version: int) -> str:
+    """Return a dataclass as JSON, with the version of its format; `from_json` reads it back."""
+    return json.dumps({"format": version, **to_data(instance)}, allow_nan=False)
+
+
+def from_json(type_: type[T], text: str, version: int) -> T:
+    """Read back what `to_json` returned, for the same version of the format.
+
+    Raises
+    ------
+    Unreadable
+        When it is no JSON, or has no format.
+    OtherFormat
+        When its format has another version.
+    InputError
+        As `from_data`.
+    """
+    try:
+        data = parse_json(text)
+    except Misfit as error:
+        raise Unreadable(str(error)) from None
+    if not isinstance(data, dict) or "format" not in data:
+        raise Unreadable("it is not of impasto")
+    if (own := data.pop("format")) != version:
+        raise OtherFormat(own, version)
+    return from_data(type_, data)
+
+
+def to_data(instance: object) -> dict[str, Any]:
+    """Return a dataclass as plain data: tables, lists, text and numbers. `from_data` reads it back."""
+    return {field.name: _plain(getattr(instance, field.name)) for field in _data_fields(type(instance))}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return to_data(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _data_fields(type_: Any) -> list[Field[Any]]:
+    return [field for field in fields(type_) if not field.metadata.get("beside")]
+
+
+def from_data(type_: type[T], data: object, key: str = "") -> T:
+    """Make a dataclass of a mapping, such as `to_data` returns, or JSON or TOML hold.
 
     Parameters
     ----------
@@ -105,7 +167,7 @@ def build(type_: type[T], data: object, key: str = "") -> T:
         raise Misfit(f"{key or type_.__name__.lower()} is {shown(data)}; expected a table")
     schema: Any = type_
     prefix = f"{key}." if key else ""
-    known = {field.name: field for field in fields(schema)}
+    known = {field.name: field for field in _data_fields(schema)}
     for name in data:
         if name not in known:
             raise Misfit(f"unknown key {prefix}{_bare(name)}; expected one of {', '.join(sorted(known))}")
@@ -132,7 +194,7 @@ def _converted(type_: Any, value: Any, key: str) -> Any:
     if kind in (types.UnionType, typing.Union):
         return None if value is None else _converted(parts[0], value, key)
     if isinstance(type_, type) and is_dataclass(type_):
-        return build(type_, value, key)
+        return from_data(type_, value, key)
     if kind is tuple and isinstance(value, (list, tuple)):
         value = tuple(_converted(parts[0], item, key) for item in value)
     _check(type_, value, key)

@@ -74,7 +74,7 @@ class Archive:
         return _array(data, shown(name))
 
 
-def _array(data: bytes, what: str) -> NDArray[Any]:
+def _array(data: bytes, subject: str) -> NDArray[Any]:
     """Return the array that a whole .npy file holds."""
     file = io.BytesIO(data)
     try:
@@ -85,21 +85,19 @@ def _array(data: bytes, what: str) -> NDArray[Any]:
         }
         shape, in_columns, dtype = readers[version](file, max_header_size=_LONGEST_HEADER)
     except Exception as error:  # what is in a header is parsed by Python's own parser, which raises several things
-        raise ValueError(f"array {what} has a damaged header ({type(error).__name__})") from None
+        raise ValueError(f"array {subject} has a damaged header ({type(error).__name__})") from None
     if dtype.kind not in "biuf":
-        raise ValueError(f"array {what} is of {shown(str(dtype))}; expected numbers")
+        raise ValueError(f"array {subject} is of {shown(str(dtype))}; expected numbers")
     left = len(data) - file.tell()
     if math.prod(shape) * dtype.itemsize != left or min(shape, default=0) < 0:
-        raise ValueError(f"array {what} of shape {shown(shape)} has {left} bytes")
+        raise ValueError(f"array {subject} of shape {shown(shape)} has {left} bytes")
     array: NDArray[Any] = np.frombuffer(data, dtype, offset=file.tell())
     return array.reshape(shape, order="F" if in_columns else "C")
 
 
-def to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return an uncompressed .npz archive of arrays by name."""
-    file = io.BytesIO()
+def write(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an uncompressed .npz archive of arrays by name into an open file."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-    return file.getvalue()

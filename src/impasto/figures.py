@@ -46,3 +46,14 @@ def loss(value: float, share: float) -> str:
 def shared(value: float, share: float) -> str:
     """Return a loss, and what share it is of the start's: see `impasto.runtime.run.share`."""
     return f"{number(value)} ({percent(share)} of the start's)"
+
+
+def megabytes(size: int) -> str:
+    """Return an amount of bytes in megabytes.
+
+    Examples
+    --------
+    >>> megabytes(100_000_000)
+    '100 MB'
+    """
+    return f"{size / 1e6:g} MB"

@@ -133,12 +133,13 @@ def test_what_a_record_says_wrong_is_no_option_of_the_users(tmp_path: Path) -> N
     from impasto.cli.spelling import on_command_line
     from impasto.runtime.plan.plan import Plan, Stage
     from impasto.runtime.plan.recipe import load_recipe
+    from impasto.runtime.storage import codec
     from impasto.wording import speak
 
-    made = Plan(load_recipe("seed"), (Stage(40, 32, 3),), "content").to_mapping()
+    data = codec.to_data(Plan(load_recipe("seed"), (Stage(40, 32, 3),), "content"))
     with speak(on_command_line), pytest.raises(ImpastoError) as refused:
-        Plan.from_mapping({**made, "noise": 3.0}, "out.png: record")
-    assert "(noise is 3.0; expected 0 to 1)" in str(refused.value)
+        codec.from_data(Plan, {**data, "noise": 3.0})
+    assert str(refused.value) == "noise is 3.0; expected 0 to 1"
 
 
 @pytest.mark.parametrize(

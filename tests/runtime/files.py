@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from impasto.runtime.pictures.encoding import write_picture
+from impasto.runtime.pictures.photographs import Photograph, Picture
 
 SIZE = (48, 40)
 FORMATS = ["png", "jpg"]
@@ -27,6 +28,16 @@ EXIF, GPS, INTEROPERABILITY = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.
 def array(image: Image.Image) -> NDArray[np.int64]:
     assert image.mode == "RGB"
     return np.asarray(image, np.int64)
+
+
+def as_image(picture: Picture, what: str = "picture") -> Image.Image:
+    """Return a picture that is given as it looks."""
+    return Photograph.given(picture, what).over_white()
+
+
+def to_rgb(image: Image.Image, what: str = "picture") -> Image.Image:
+    """Return an image of any size as it looks."""
+    return Photograph.of(image, what).over_white()
 
 
 def encoded(image: Image.Image, format_: str = "PNG", **options: Any) -> bytes:

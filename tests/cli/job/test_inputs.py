@@ -184,9 +184,9 @@ def test_a_record_that_is_trusted_says_where(record: Make, tmp_path: Path) -> No
 
 def test_a_colour_is_a_mask_and_opens_nothing(record: Make, opened: list[places.Place]) -> None:
     made = record()
-    from impasto.runtime.pictures.masks import read_mask
+    from impasto.runtime.pictures.masks import plain
 
-    colors = [Input.of(role, read_mask("#ff0000"), "#ff0000") for role in ("content-mask", "style-mask")]
+    colors = [Input.of(role, plain("#ff0000"), "#ff0000") for role in ("content-mask", "style-mask")]
     made = replace(made, origin=replace(made.origin, inputs=(*made.origin.inputs, *colors)))
     assert where(made)[2:] == ["#ff0000", "#ff0000"]
     assert len(opened) == 2

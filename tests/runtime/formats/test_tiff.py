@@ -14,7 +14,7 @@ from PIL import Image
 
 from impasto.runtime.errors import PictureError
 from impasto.runtime.pictures.photographs import read_picture
-from impasto.runtime.pictures.planes import as_image
+from tests.runtime.files import as_image
 
 WIDTH, HEIGHT = 48, 40
 RAMP = np.linspace(0, 1, WIDTH)[None] * np.ones((HEIGHT, 1))

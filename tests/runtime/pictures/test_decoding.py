@@ -20,8 +20,8 @@ from impasto.runtime.errors import MemoryShortage, PictureError
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.pictures import decoding
 from impasto.runtime.pictures.photographs import read_picture
-from impasto.runtime.pictures.planes import as_image, to_planes
 from tests.runtime import pngs
+from tests.runtime.files import as_image
 from tests.runtime.pictures.test_levels import MODES, SIZE
 
 
@@ -192,17 +192,14 @@ def test_what_is_cut_short_is_refused_whatever_others_have_told_pillow(
     assert capfd.readouterr() == ("", "")  # libraries print of themselves
 
 
-@pytest.mark.parametrize("take", [as_image, to_planes])
 @pytest.mark.parametrize("kind", STORED)
-def test_images_from_python_that_cannot_be_read_are_refused_by_name(
-    kind: str, take: Callable[[Image.Image, str], object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_from_python_that_cannot_be_read_are_refused_by_name(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     data = stored(kind)
     image = Image.open(io.BytesIO(data))
     image.close()
     with pytest.raises(PictureError, match=r"^style 1: was closed before its levels were read; give it while it is op"):
-        take(image, "style 1")
+        as_image(image, "style 1")
     if kind in ("WEBP", "AVIF"):  # which Pillow reads when it opens them
         return
     image = Image.open(io.BytesIO(data))
@@ -211,7 +208,7 @@ def test_images_from_python_that_cannot_be_read_are_refused_by_name(
     else:
         image = Image.open(io.BytesIO(data[: len(data) * 2 // 3]))
     with pytest.raises(PictureError, match=r"^content: truncated or damaged"):
-        take(image, "content")
+        as_image(image, "content")
 
 
 @pytest.mark.parametrize("kind", STORED)

@@ -17,8 +17,9 @@ from PIL import ExifTags, Image
 
 from impasto.runtime.errors import PictureError
 from impasto.runtime.pictures import levels
-from impasto.runtime.pictures.photographs import read_photograph, read_picture, to_rgb
+from impasto.runtime.pictures.photographs import read_photograph, read_picture
 from tests.runtime import icc, pngs
+from tests.runtime.files import to_rgb
 
 SIZE = (40, 36)
 Colour = tuple[int, int, int]

@@ -20,10 +20,10 @@ from PIL import Image
 
 from impasto.runtime.errors import OutputError, PictureError
 from impasto.runtime.pictures.encoding import check_output, write_picture
-from impasto.runtime.pictures.photographs import Photograph, read_photograph, read_picture, read_text, to_rgb
+from impasto.runtime.pictures.photographs import Photograph, read_photograph, read_picture, read_text
 from impasto.runtime.plan.sizes import result_size
 from tests.runtime import files, icc
-from tests.runtime.files import FORMATS, SIZE, array, encoded, saved, written
+from tests.runtime.files import FORMATS, SIZE, array, encoded, saved, to_rgb, written
 
 ADOBE = icc.rgb_profile()
 

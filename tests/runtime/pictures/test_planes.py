@@ -15,8 +15,8 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError, OutputError, PictureError, SaveError
 from impasto.runtime.pictures.encoding import check_output, write_picture
+from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.planes import (
-    as_image,
     as_list,
     as_styles,
     fit_style,
@@ -27,6 +27,7 @@ from impasto.runtime.pictures.planes import (
 )
 from impasto.runtime.plan.recipe import FITS, load_recipe
 from impasto.runtime.plan.sizes import result_size
+from tests.runtime.files import as_image
 
 SIZE = (40, 36)
 
@@ -62,10 +63,25 @@ def test_small_images_are_refused() -> None:
             take(Image.new("RGB", (31, 40)), "style 1")
 
 
-@pytest.mark.parametrize("array", [np.zeros((40, 40)), np.zeros((40, 40, 4)), np.zeros((40, 40, 3), bool)])
-def test_planes_are_made_of_levels_in_three_channels_only(array: np.ndarray[Any, Any]) -> None:
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((40, 40)),
+        np.zeros((40, 40, 4)),
+        np.zeros((40, 40, 3), bool),
+        *(Image.new(mode, SIZE) for mode in ("L", "RGBA")),
+    ],
+)
+def test_planes_are_made_of_levels_in_three_channels_only(picture: Any) -> None:
     with pytest.raises(PictureError, match=r"^image: array .*; expected numbers \[H, W, 3\]"):
-        to_planes(array, "image")
+        to_planes(picture, "image")
+
+
+def test_a_photograph_is_taken_as_it_is_however_often_it_is_given() -> None:
+    photograph = Photograph.given(Image.new("RGB", SIZE), "content")
+    assert Photograph.given(photograph, "content") is photograph
+    assert photograph.over_white() is photograph.picture
+    assert resize(photograph.picture, *photograph.picture.size) is photograph.picture
 
 
 # --- one or several -------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from impasto.runtime.formats import png
 from impasto.runtime.pictures import colors
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.photographs import read_photograph, read_picture, read_text
-from impasto.runtime.pictures.planes import as_image
 from tests.runtime import icc, pngs
+from tests.runtime.files import as_image
 from tests.runtime.pngs import chunk
 
 pytestmark = pytest.mark.parametrize("seed", [1, 22, 333])

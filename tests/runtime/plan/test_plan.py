@@ -23,6 +23,7 @@ from impasto.runtime.plan.plan import (
     schedule,
 )
 from impasto.runtime.plan.recipe import INITS, load_recipe
+from impasto.runtime.storage import codec
 
 RECIPE = load_recipe("gatys")
 STAGES = (Stage(48, 40, 6), Stage(96, 80, 3))
@@ -181,7 +182,7 @@ plans = st.builds(
 
 @given(plans)
 def test_plans_survive_json_to_the_last_bit(original: Plan) -> None:
-    assert Plan.from_mapping(json.loads(json.dumps(original.to_mapping())), "here") == original
+    assert codec.from_data(Plan, json.loads(json.dumps(codec.to_data(original)))) == original
 
 
 @pytest.mark.parametrize(
@@ -197,9 +198,9 @@ def test_plans_survive_json_to_the_last_bit(original: Plan) -> None:
         {"noise": "much"},
     ],
 )
-def test_what_is_no_plan_is_refused_with_its_place(damage: dict[str, Any]) -> None:
+def test_what_is_no_plan_is_refused_in_one_line(damage: dict[str, Any]) -> None:
     with pytest.raises(InputError) as refused:
-        Plan.from_mapping({**plan().to_mapping(), **damage}, "somewhere")
+        codec.from_data(Plan, {**codec.to_data(plan()), **damage}, "plan")
     assert "\n" not in str(refused.value)
 
 

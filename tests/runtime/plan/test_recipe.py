@@ -36,6 +36,7 @@ from impasto.runtime.plan.terms import (
     effective_weights,
 )
 from impasto.runtime.run.prepare import prepare
+from impasto.runtime.storage import codec
 from tests.runtime.misfits import misfits
 
 GOOD = """
@@ -330,13 +331,13 @@ recipes = st.builds(
 
 @given(recipe=recipes)
 def test_recipes_survive_the_way_through_json(recipe: Recipe) -> None:
-    text = json.dumps(recipe.to_mapping())
+    text = json.dumps(codec.to_data(recipe))
     assert Recipe.from_mapping(json.loads(text), "here") == recipe
 
 
 @given(recipe=recipes, data=st.data())
 def test_any_value_in_any_place_is_taken_or_refused_as_a_recipe_error(recipe: Recipe, data: st.DataObject) -> None:
-    mapping = data.draw(misfits(recipe.to_mapping()))
+    mapping = data.draw(misfits(codec.to_data(recipe)))
     try:
         Recipe.from_mapping(mapping, "here")
     except RecipeError as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from impasto.runtime.storage.npz import Archive, to_bytes
+from impasto.runtime.storage.npz import Archive, write
+
+
+def to_bytes(arrays: Mapping[str, Any]) -> bytes:
+    file = io.BytesIO()
+    write(file, arrays)
+    return file.getvalue()
 
 
 @given(arrays.arrays(st.sampled_from([np.float32, np.uint8, np.int64, np.bool_]), arrays.array_shapes(min_side=0)))

@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impasto.runtime.errors import NameTaken, OutputError
-from impasto.runtime.storage import files
-from impasto.runtime.storage.files import Own, check, clear_up, followed, identity, is_stream, remove, write, write_all
-
-OLD, NEW = b"old", bytes(range(256)) * 100
-
-posix = pytest.mark.skipif(os.name != "posix", reason="permissions, pipes and unprivileged links are POSIX's")
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
+from impasto.runtime.storage.checking import check
+from impasto.runtime.storage.names import cut, followed, identity, is_stream, longest_name
+from impasto.runtime.storage.own import remove
+from impasto.runtime.storage.replacing import clear_up, make_beside, replacing
+from tests.runtime.storage.writing import NEW, OLD, names, posix, write
 
 # --- permissions ----------------------------------------------------------------------------------------------
 
@@ -169,22 +162,6 @@ def test_another_users_file_in_a_folder_like_tmp_is_refused_and_takes_no_result_
         assert names(folder) == ["out-2.png", "out.png"]
 
 
-@posix
-def test_a_pipe_that_is_full_for_the_moment_is_waited_for() -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-
-    def work() -> None:
-        with FileIO(writer, "w") as file:
-            write_all(file, NEW * 10)
-
-    writing = threading.Thread(target=work)
-    writing.start()
-    with os.fdopen(reader, "rb") as read:
-        assert read.read() == NEW * 10
-    writing.join()
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_device_that_is_full_fails_and_stays() -> None:
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
@@ -224,7 +201,7 @@ def test_an_open_file_of_the_process_is_written_on(tmp_path: Path) -> None:
 
 #: What file systems take, but for the folders themselves; bytes that are no UTF-8 only where the system keeps bytes.
 _LETTERS = st.characters(exclude_characters="/\0", exclude_categories=["Cs"])
-_NAMES = st.text(_LETTERS, min_size=1, max_size=255).map(lambda name: files._cut(name, 255))
+_NAMES = st.text(_LETTERS, min_size=1, max_size=255).map(lambda name: cut(name, 255))
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +213,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(_NAMES.filter(lambda name: name not in (".", "..")), st.binary(max_size=3))
 def test_whatever_the_file_system_takes_for_a_name_can_be_written_twice(folder: Path, name: str, odd: bytes) -> None:
     odd = bytes(byte | 0x80 for byte in odd)
-    path = folder / (files._cut(name, 255 - len(odd)) + os.fsdecode(odd))
+    path = folder / (cut(name, 255 - len(odd)) + os.fsdecode(odd))
     try:
         check(path, False, [])
         write(OLD, path, replace=False)
@@ -255,8 +232,8 @@ def test_whatever_the_file_system_takes_for_a_name_can_be_written_twice(folder: 
 
 @pytest.mark.parametrize("letter", ["a", "ä", "画"])
 def test_names_up_to_the_limit_work_and_longer_ones_are_refused(tmp_path: Path, letter: str) -> None:
-    longest = files._longest_name(tmp_path)
-    name = files._cut(letter * 300, longest - 4)
+    longest = longest_name(tmp_path)
+    name = cut(letter * 300, longest - 4)
     check(tmp_path / f"{name}.png", False, [])
     write(NEW, tmp_path / f"{name}.png", replace=False)
     with pytest.raises(OutputError, match=r"its name is \d+ bytes long, and at most \d+ will do; choose a shorter"):
@@ -269,9 +246,9 @@ def test_what_killed_processes_left_is_found_and_nothing_else(tmp_path: Path, na
     path, others = tmp_path / name, ["run.impasto", ".run.impasto.x", ".run.impasto.12345678.png", "a" * 254 + "b"]
     for other in others:
         (tmp_path / other).write_bytes(OLD)
-    descriptor, left = files._make_beside(path, 0o600)
+    descriptor, left = make_beside(path, 0o600)
     os.close(descriptor)
-    kept = files._make_beside(tmp_path / ("a" * 254 + "c"), 0o600)
+    kept = make_beside(tmp_path / ("a" * 254 + "c"), 0o600)
     os.close(kept[0])
     clear_up(path)
     assert not left.exists()
@@ -324,46 +301,35 @@ def test_of_many_that_want_one_name_each_has_a_file_of_its_own(tmp_path: Path) -
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {bytes([number]) for number in range(8)}
 
 
-def put(path: Path, replace: bool) -> None:
-    write(NEW, path, replace=replace)
+# --- what fails or is interrupted -----------------------------------------------------------------------------
 
 
-def test_a_file_that_is_written_again_and_again_is_replaced_while_it_is_ones_own(tmp_path: Path) -> None:
-    own = Own(tmp_path / "preview.png", replace=True)
-    own.write(put)
-    own.write(put)
-    (tmp_path / "preview.png").write_bytes(OLD)
-    with pytest.raises(NameTaken):
-        own.write(put)
-    own.write(put)
-    assert own.path == tmp_path / "preview-2.png"
-    assert names(tmp_path) == ["preview-2.png", "preview.png"]
-    own.remove()
-    assert names(tmp_path) == ["preview.png"]
-    assert (tmp_path / "preview.png").read_bytes() == OLD
-
-
-def test_what_was_there_at_first_is_replaced_only_where_that_is_allowed(tmp_path: Path) -> None:
-    for replace in (True, False):
-        path = tmp_path / f"{replace}.png"
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_broken_off_leaves_what_was_there_and_nothing_beside(
+    tmp_path: Path, there: bool, error: type[BaseException]
+) -> None:
+    path = tmp_path / "out.png"
+    if there:
         path.write_bytes(OLD)
-        own = Own(path, replace=replace)
-        if replace:
-            own.write(put)
-        else:
-            with pytest.raises(NameTaken):
-                own.write(put)
-    assert ((tmp_path / "True.png").read_bytes(), (tmp_path / "False.png").read_bytes()) == (NEW, OLD)
+    before = identity(path)
+    with pytest.raises(error), replacing(path) as file:
+        file.write(NEW)
+        file.flush()
+        assert len(names(tmp_path)) == 1 + there
+        raise error
+    assert identity(path) == before
+    assert names(tmp_path) == (["out.png"] if there else [])
 
 
-@posix
-def test_removing_a_file_of_ones_own_leaves_the_link_to_it(tmp_path: Path) -> None:
-    (tmp_path / "run.impasto").symlink_to("real.impasto")
-    own = Own(tmp_path / "run.impasto", replace=True)
-    own.write(put)
-    own.remove()
-    assert names(tmp_path) == ["run.impasto"]
-    assert (tmp_path / "run.impasto").is_symlink()
+def test_until_all_is_written_what_was_there_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "out.png"
+    path.write_bytes(OLD)
+    with replacing(path) as file:
+        for start in range(0, len(NEW), 1000):
+            file.write(NEW[start : start + 1000])
+            assert path.read_bytes() == OLD
+    assert path.read_bytes() == NEW
 
 
 # --- disks ----------------------------------------------------------------------------------------------------
