@@ -9,8 +9,10 @@ Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural Style
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Protocol
 
 from impasto.export import ops
@@ -25,7 +27,7 @@ from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, conten
 
 def content_loss(f: Var, p: Var) -> Var:
     """Return the mean of (F - P)^2: how far the activations F are from the content picture's P."""
-    return ops.mean_square(ops.subtract(f, p))
+    return ops.mean_square(f - p)
 
 
 # --- style ----------------------------------------------------------------------------------------------------
@@ -55,7 +57,7 @@ class Moments:
     @property
     def covariance(self) -> Var:
         """The Gram matrix without what the mean contributes to it."""
-        return ops.subtract(self.gram, _outer(self.mean))
+        return self.gram - self.mean @ self.mean.T
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def gram_target(f: Moments) -> Var:
 
 def gram_loss(f: Moments, a: Var) -> Var:
     """Return the mean of (G - A)^2: how far the Gram matrix G is from the style picture's A."""
-    return ops.mean_square(ops.subtract(f.gram, a))
+    return ops.mean_square(f.gram - a)
 
 
 def covariance_target(f: Moments) -> Var:
@@ -98,8 +100,7 @@ def covariance_loss(f: Moments, target: Var) -> Var:
     A Gram matrix is S + m m^T: here its two parts are compared each by itself: one cannot make up for the other.
     """
     t, n = _split(target)
-    of_covariances = ops.mean_square(ops.subtract(f.covariance, t))
-    return ops.add(of_covariances, ops.mean_square(ops.subtract(_outer(f.mean), _outer(n))))
+    return ops.mean_square(f.covariance - t) + ops.mean_square(f.mean @ f.mean.T - n @ n.T)
 
 
 #: Added to the diagonal of covariance matrices before their roots are drawn, in mean variances of the style's channels.
@@ -109,9 +110,9 @@ EPSILON = 1e-4
 def wasserstein_target(f: Moments) -> Var:
     """Return [A n]: the square root A of the covariance, epsilon added to its diagonal, and the mean n."""
     t = f.covariance
-    one = ops.identity(f.channels)
+    one = ops.Identity(f.channels)()
     variance = ops.inner(t, one)
-    a, _ = square_root(ops.add(t, ops.scale(ops.scale(EPSILON / f.channels, variance), one)))
+    a, _ = square_root(t + EPSILON / f.channels * variance * one)
     return ops.beside(a, f.mean)
 
 
@@ -127,29 +128,21 @@ def wasserstein_loss(f: Moments, target: Var) -> Var:
     """
     channels, m, s = f.channels, f.mean, f.covariance
     a, n = _split(target)
-    one = ops.identity(channels)
+    one = ops.Identity(channels)()
     trace = ops.inner(a, a)  # of T with its epsilon
-    epsilon = ops.scale(EPSILON / (1 + EPSILON) / channels, trace)
-    r, r_inverse = square_root(ops.add(s, ops.scale(epsilon, one)))
-    moved = ops.matmul(a, polar_factor(ops.matmul(a, r)))
-    distance = ops.subtract(r, moved)
-    slope = ops.subtract(one, ops.matmul(moved, r_inverse))
-    per_channel = ops.scale(1 / channels, ops.inner(distance, distance))
-    return ops.add(
-        ops.mean_square(ops.subtract(m, n)),
-        ops.with_derivative(per_channel, s, ops.scale(1 / channels, slope)),
-    )
-
-
-def _outer(m: Var) -> Var:
-    return ops.matmul(m, ops.transpose(m))
+    epsilon = EPSILON / (1 + EPSILON) / channels * trace
+    r, r_inverse = square_root(s + epsilon * one)
+    moved = a @ polar_factor(a @ r)
+    distance, slope = r - moved, one - moved @ r_inverse
+    per_channel = 1 / channels * ops.inner(distance, distance)
+    return ops.mean_square(m - n) + ops.with_derivative(per_channel, s, 1 / channels * slope)
 
 
 def _split(target: Var) -> tuple[Var, Var]:
     """Return the square matrix and the column that a target holds side by side."""
     assert isinstance(target.type, Matrix)
     size = target.type.rows
-    return ops.columns(target, 0, size), ops.columns(target, size, size + 1)
+    return ops.Columns(0, size)(target), ops.Columns(size, size + 1)(target)
 
 
 def _channels(f: Var) -> int:
@@ -215,19 +208,19 @@ class ByRegion:
         if result in known:
             return known[result]
         used = _used(known, result)
-        return ops.each_region(ops.Function(used, (result,)), [known[x] for x in used])
+        return ops.EachRegion(ops.Function(used, (result,)))([known[x] for x in used])
 
     def loss(self, style: StyleLoss, f: Var, target: str) -> Var:
         """Return the loss of activations against the graph's input `target`, a sum over regions."""
         type_ = style.target_type(_channels(f))
         own, moments = _region(_channels(f)), self._moments(f)
         share, wanted = ops.graph_input("share", Scalar()), ops.graph_input("target", type_)
-        loss = ops.scale(share, style.loss(own, wanted))
+        loss = share * style.loss(own, wanted)
         known = {own.gram: moments.gram, own.mean: moments.mean}
         used = _used(known, loss)
         function = ops.Function((*used, share, wanted), (loss, *(gradient(loss, x) for x in used)))
         shares, _ = self._weights(f)
-        return ops.region_sum(function, [*(known[x] for x in used), shares, ops.graph_input(target, PerRegion(type_))])
+        return ops.RegionSum(function)([*(known[x] for x in used), shares, ops.graph_input(target, PerRegion(type_))])
 
     def _weights(self, f: Var) -> tuple[Var, Var]:
         """Return, for activations, the mean of w for each region, and w divided by its sum."""
@@ -236,7 +229,7 @@ class ByRegion:
         while len(self._guides) <= level:
             self._guides.append(ops.halve_guides(self._guides[-1]))
         if level not in self._by_level:
-            w = ops.multiply(self._guides[level], self._guides[level])
+            w = self._guides[level] * self._guides[level]
             self._by_level[level] = ops.guide_mean(w), ops.normalize_guides(w)
         return self._by_level[level]
 
@@ -260,14 +253,14 @@ def _used(inputs: Iterable[Var], output: Var) -> tuple[Var, ...]:
 
 def power_variation(x: Var, exponent: float) -> Var:
     """Return the mean of (a + b)^p, a and b the squared differences of neighbours down and to the right."""
-    dy, dx = ops.difference(x, "y"), ops.difference(x, "x")
-    return ops.mean(ops.power(ops.add(ops.multiply(dy, dy), ops.multiply(dx, dx)), exponent))
+    dy, dx = ops.Difference("y")(x), ops.Difference("x")(x)
+    return ops.mean((dy * dy + dx * dx) ** exponent)
 
 
 def absolute_variation(x: Var) -> Var:
     """Return the mean of |dy| + |dx|, d the differences of neighbours; a pixel of the border has none beyond."""
-    padded = ops.pad_edge(x, 0)
-    return ops.mean(ops.add(*(_absolute(ops.difference(padded, axis)) for axis in ("y", "x"))))
+    padded = ops.PadEdge(0)(x)
+    return ops.mean(_absolute(ops.Difference("y")(padded)) + _absolute(ops.Difference("x")(padded)))
 
 
 def nine_point_variation(x: Var) -> Var:
@@ -275,14 +268,14 @@ def nine_point_variation(x: Var) -> Var:
 
     The picture is surrounded by a copy of its border; the means are over H W and, of the diagonals, (H+1) (W+1) places.
     """
-    after, around = ops.pad_edge(x, 0), ops.pad_edge(x, 1)
-    straight = (ops.mean_square(ops.difference(after, axis)) for axis in ("y", "x"))
-    diagonal = (ops.mean_square(ops.difference(around, axis)) for axis in ("diagonal", "antidiagonal"))
-    return ops.add(ops.scale(2 / 3, ops.add(*straight)), ops.scale(2 / 12, ops.add(*diagonal)))
+    after, around = ops.PadEdge(0)(x), ops.PadEdge(1)(x)
+    straight = ops.mean_square(ops.Difference("y")(after)) + ops.mean_square(ops.Difference("x")(after))
+    diagonal = ops.Difference("diagonal")(around), ops.Difference("antidiagonal")(around)
+    return 2 / 3 * straight + 2 / 12 * (ops.mean_square(diagonal[0]) + ops.mean_square(diagonal[1]))
 
 
 def _absolute(x: Var) -> Var:
-    return ops.add(ops.relu(x), ops.relu(ops.scale(-1.0, x)))
+    return ops.relu(x) + ops.relu(-x)
 
 
 def total_variation(x: Var, tv: TotalVariation) -> Var:
@@ -304,12 +297,12 @@ def activations(
 ) -> dict[str, Var]:
     """Return the network's activations (after the ReLU) of the wanted layers, and compute no more than they need."""
     pool = {"max": ops.max_pool, "average": ops.average_pool}[pooling]
-    x = ops.normalize(image, preprocessing.mean, preprocessing.scale)
+    x = ops.Normalize(preprocessing.mean, preprocessing.scale)(image)
     found: dict[str, Var] = {}
     wanted = set(wanted)
     layers = network.up_to(wanted)
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
-        x = ops.conv(x, layer.name, layer.inputs, layer.outputs)
+        x = ops.Conv(layer.name, layer.inputs, layer.outputs)(x)
         pooled = after is not None and after.level > layer.level
         # Max pooling and ReLU commute: where nobody asks for what is between, the ReLU can have a quarter of the work.
         first = pooled and pooling == "max" and layer.name not in wanted
@@ -355,13 +348,6 @@ def objective(
         term = style_term(name)
         means[term] = where.loss(style, f[name], target_of(term))
     means[TV] = total_variation(image, recipe.tv)
-    terms = {name: ops.scale(ops.graph_input(weight_of(name), Scalar()), m) for name, m in means.items()}
-    loss = _sum(terms)
+    terms = {name: ops.graph_input(weight_of(name), Scalar()) * m for name, m in means.items()}
+    loss = reduce(operator.add, terms.values())
     return {LOSS: loss, GRADIENT: gradient(loss, image), **terms}
-
-
-def _sum(terms: Mapping[str, Var]) -> Var:
-    first, *rest = terms.values()
-    for term in rest:
-        first = ops.add(first, term)
-    return first

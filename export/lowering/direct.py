@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
-from impasto.export import ops
+from impasto.export import graph, ops
 from impasto.export.graph import Guides, Map, Matrix, PerRegion, Type
 from impasto.export.lowering.base import Builder, Lowering
 from impasto.export.lowering.parameters import bias, kernel
@@ -39,35 +39,35 @@ lowers = direct.lowers
 # --- arithmetic -----------------------------------------------------------------------------------------------
 
 
-@lowers(ops.Constant)
-def _constant(b: Builder, op: ops.Constant) -> str:
+@lowers(graph.Constant)
+def _constant(b: Builder, op: graph.Constant) -> str:
     return b.number(op.value)
 
 
-@lowers(ops.Add)
-def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
+@lowers(graph.Add)
+def _add(b: Builder, op: graph.Add, x: str, y: str) -> str:
     return b.node("Add", x, y)
 
 
-@lowers(ops.Subtract)
-def _subtract(b: Builder, op: ops.Subtract, x: str, y: str) -> str:
+@lowers(graph.Subtract)
+def _subtract(b: Builder, op: graph.Subtract, x: str, y: str) -> str:
     return b.node("Sub", x, y)
 
 
-@lowers(ops.Multiply)
-@lowers(ops.Scale)
-def _multiply(b: Builder, op: ops.Multiply | ops.Scale, x: str, y: str) -> str:
+@lowers(graph.Multiply)
+@lowers(graph.Scale)
+def _multiply(b: Builder, op: graph.Multiply | graph.Scale, x: str, y: str) -> str:
     return b.node("Mul", x, y)
 
 
-@lowers(ops.Power)
-def _power(b: Builder, op: ops.Power, x: str) -> str:
+@lowers(graph.Power)
+def _power(b: Builder, op: graph.Power, x: str) -> str:
     if op.exponent == 0.5:
         return b.node("Sqrt", x)
     if op.exponent == 0.25:  # the seed's total variation; two square roots cost a fraction of Pow
         return b.node("Sqrt", b.node("Sqrt", x))
     if op.exponent == 1.25:
-        return b.node("Mul", x, _power(b, ops.Power(0.25), x))
+        return b.node("Mul", x, _power(b, graph.Power(0.25), x))
     return b.node("Pow", x, b.number(op.exponent))
 
 
@@ -361,8 +361,8 @@ def _identity(b: Builder, op: ops.Identity) -> str:
     return b.node("Cast", b.node("Equal", index, b.node("Unsqueeze", index, b.ints(1))), to=TensorProto.FLOAT)
 
 
-@lowers(ops.MatMul)
-def _matmul(b: Builder, op: ops.MatMul, x: str, y: str) -> str:
+@lowers(graph.MatMul)
+def _matmul(b: Builder, op: graph.MatMul, x: str, y: str) -> str:
     return b.node("MatMul", x, y)
 
 
@@ -381,8 +381,8 @@ def _with_derivative(b: Builder, op: ops.WithDerivative, y: str, x: str, d: str)
     return b.node("Identity", y)
 
 
-@lowers(ops.Transpose)
-def _transpose(b: Builder, op: ops.Transpose, a: str) -> str:
+@lowers(graph.Transpose)
+def _transpose(b: Builder, op: graph.Transpose, a: str) -> str:
     return b.node("Transpose", a, perm=[0, 2, 1] if isinstance(b.origin[a].type, PerRegion) else [1, 0])
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import TensorProto
 
-from impasto.export import ops
+from impasto.export import graph, ops
 from impasto.export.graph import Op
 from impasto.export.lowering.base import Builder, Emit, Lowering
 from impasto.export.lowering.direct import (
@@ -304,8 +304,8 @@ def _per_position(b: Builder, value: str, x: str) -> str:
     return b.node("Div", value, positions(b, x))
 
 
-@lowers(ops.Add)
-def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
+@lowers(graph.Add)
+def _add(b: Builder, op: graph.Add, x: str, y: str) -> str:
     """Add; two maps of which one is float16, in a unit in which neither can become larger than the larger was."""
     if not _scaled(b, x) and not _scaled(b, y):
         return b.node("Add", x, y)

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from onnx import TensorProto
 
-from impasto.export import ops
+from impasto.export import graph, ops
 from impasto.export.graph import GraphError, Guides, Map, Op, Type, Var
 from impasto.export.lowering import tiles
 from impasto.export.lowering.base import Builder, Emit, Lowering
@@ -47,19 +47,19 @@ def _describe(tiling: Tiling, type_: Type) -> Sequence[int | str]:
 
 #: Operators that are for pictures and scalars, or treat every element alike.
 _AS_DIRECT: tuple[type[Op], ...] = (
-    ops.Constant,
-    ops.Subtract,
-    ops.Multiply,
-    ops.Scale,
-    ops.Power,
+    graph.Constant,
+    graph.Subtract,
+    graph.Multiply,
+    graph.Scale,
+    graph.Power,
     ops.Normalize,
     ops.PadEdge,
     ops.PadEdgeAdjoint,
     ops.Difference,
     ops.DifferenceAdjoint,
     ops.Identity,
-    ops.Transpose,
-    ops.MatMul,
+    graph.Transpose,
+    graph.MatMul,
     ops.Beside,
     ops.Columns,
     ops.WithDerivative,
@@ -258,9 +258,9 @@ def _kept(b: Builder, decide: Callable[[], Iterable[str]], level: int, shapes: S
     return [b.node("Cast", strip, to=TensorProto.FLOAT) for strip in kept]
 
 
-@lowers(ops.Add)
-def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
-    add = partial(direct.rules[ops.Add], b, op)
+@lowers(graph.Add)
+def _add(b: Builder, op: graph.Add, x: str, y: str) -> str:
+    add = partial(direct.rules[graph.Add], b, op)
     return _each(b, add, _strips(b, x), _strips(b, y)) if _is_activation(b.origin[x].type) else add(x, y)
 
 
@@ -296,7 +296,7 @@ def _gated(b: Builder, g: str, y: str) -> str:
 def _is_mixed_into(g: Var, y: Var) -> bool:
     """Tell whether the values of y are kept for a gradient anyway: whether a term of the sum that g is mixes them."""
     match g.op:
-        case ops.Add():
+        case graph.Add():
             return any(_is_mixed_into(term, y) for term in g.inputs)
         case ops.Mix() | ops.GuidedMix():
             return y in g.inputs

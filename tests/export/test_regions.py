@@ -123,12 +123,12 @@ def test_guides_are_halved_like_maps_and_divided_by_their_sum() -> None:
 
 def test_functions_of_regions_are_evaluated_for_each_and_summed() -> None:
     a, s = ops.graph_input("a", square(2)), ops.graph_input("s", Scalar())
-    twice = ops.scale(2.0, ops.scale(s, a))
-    function = ops.Function((a, s), (ops.scale(s, ops.inner(a, a)), twice))
+    twice = 2.0 * (s * a)
+    function = ops.Function((a, s), (s * ops.inner(a, a), twice))
     values = [ops.graph_input("A", PerRegion(square(2))), ops.graph_input("S", PerRegion(Scalar()))]
     rng = np.random.default_rng(0)
     feeds = {"A": rng.normal(size=(5, 2, 2)).astype(np.float32), "S": rng.normal(size=5).astype(np.float32)}
-    got = run({"sum": ops.region_sum(function, values), "each": ops.each_region(function, values, 1)}, feeds)
+    got = run({"sum": ops.RegionSum(function)(values), "each": ops.EachRegion(function, 1)(values)}, feeds)
     np.testing.assert_allclose(got["sum"], (feeds["S"] * (feeds["A"] ** 2).sum((1, 2))).sum(), rtol=1e-5)
     np.testing.assert_allclose(got["each"], 2 * feeds["S"][:, None, None] * feeds["A"], rtol=1e-5)
 
@@ -140,7 +140,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
             make()
     number = ops.graph_input("s", Scalar())
     with pytest.raises(GraphError, match="a number and its derivatives"):
-        ops.region_sum(ops.Function((number,), (ops.identity(2),)), [ops.graph_input("S", PerRegion(Scalar()))])
+        ops.RegionSum(ops.Function((number,), (ops.Identity(2)(),)))([ops.graph_input("S", PerRegion(Scalar()))])
 
 
 # --- the graphs -----------------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ def test_sums_that_would_count_the_overhang_are_refused(op: Op) -> None:
 
 
 def test_statistics_of_a_pooled_map_are_refused() -> None:
-    pooled = ops.max_pool(ops.relu(ops.conv(ops.graph_input(IMAGE, Map(3)), "layer", 3, 64)))
+    pooled = ops.max_pool(ops.relu(ops.Conv("layer", 3, 64)(ops.graph_input(IMAGE, Map(3)))))
     parameters = {"layer.kernel": TensorProto(), "layer.bias": TensorProto()}
     with pytest.raises(GraphError, match="only a convolution takes it"):
         winograd.lower("test", {"gram": ops.gram(pooled)}, parameters)
