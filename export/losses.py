@@ -21,14 +21,20 @@ from impasto.export.graph import Guides, Map, Matrix, PerRegion, Scalar, Var, sq
 from impasto.export.networks import Network
 from impasto.export.roots import polar_factor, square_root
 from impasto.export.weights.weights import Preprocessing
-from impasto.runtime.plan.recipe import Recipe, TotalVariation
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, content_term, style_term, target_of, weight_of
-
-
-def content_loss(f: Var, p: Var) -> Var:
-    """Return the mean of (F - P)^2: how far the activations F are from the content picture's P."""
-    return ops.mean_square(f - p)
-
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.terms import (
+    CONTENT,
+    GRADIENT,
+    GUIDES,
+    IMAGE,
+    LOSS,
+    STYLE,
+    TERMS,
+    TV,
+    Term,
+    target_of,
+    weight_of,
+)
 
 # --- style ----------------------------------------------------------------------------------------------------
 
@@ -161,10 +167,10 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = {
     "wasserstein": StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_column),
 }
 
-# --- where the style is measured ------------------------------------------------------------------------------
+# --- guidance -------------------------------------------------------------------------------------------------
 
 
-class Extent(Protocol):
+class Guidance(Protocol):
     """Where a style is measured and compared."""
 
     def target(self, style: StyleLoss, f: Var) -> Var:
@@ -278,15 +284,74 @@ def _absolute(x: Var) -> Var:
     return ops.relu(x) + ops.relu(-x)
 
 
-def total_variation(x: Var, tv: TotalVariation) -> Var:
-    """Return the form of total variation that a recipe names."""
-    match tv.form:
+# --- terms ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What terms are computed of: a picture, its activations by layer, and what is guided in it."""
+
+    recipe: Recipe
+    image: Var
+    activations: Mapping[str, Var]
+    guidance: Guidance
+
+
+@dataclass(frozen=True)
+class TermLoss:
+    """How a kind of term is computed.
+
+    Attributes
+    ----------
+    loss
+        (scene, layer, name of the target) -> the term before it is weighted, a mean.
+    target
+        (scene of the picture that it is measured from, layer) -> the target; None: it has none.
+    """
+
+    loss: Callable[[Scene, str, str], Var]
+    target: Callable[[Scene, str], Var] | None = None
+
+
+def content_target(scene: Scene, layer: str) -> Var:
+    """Return the activations P."""
+    return scene.activations[layer]
+
+
+def content_loss(scene: Scene, layer: str, target: str) -> Var:
+    """Return the mean of (F - P)^2: how far the activations F are from the content picture's P."""
+    f = scene.activations[layer]
+    return ops.mean_square(f - ops.graph_input(target, f.type))
+
+
+def style_target(scene: Scene, layer: str) -> Var:
+    """Return what the recipe's style loss measures."""
+    return scene.guidance.target(STYLE_LOSSES[scene.recipe.style.loss], scene.activations[layer])
+
+
+def style_loss(scene: Scene, layer: str, target: str) -> Var:
+    """Return the recipe's style loss."""
+    return scene.guidance.loss(STYLE_LOSSES[scene.recipe.style.loss], scene.activations[layer], target)
+
+
+def total_variation(scene: Scene, layer: str, target: str) -> Var:
+    """Return the recipe's form of total variation; it is of the whole picture, and has no target."""
+    match scene.recipe.tv.form:
         case "absolute":
-            return absolute_variation(x)
+            return absolute_variation(scene.image)
         case "nine-point":
-            return nine_point_variation(x)
+            return nine_point_variation(scene.image)
         case _:
-            return power_variation(x, tv.exponent)
+            return power_variation(scene.image, scene.recipe.tv.exponent)
+
+
+#: How each of `TERMS` is computed.
+TERM_LOSSES: Mapping[Term, TermLoss] = {
+    CONTENT: TermLoss(content_loss, content_target),
+    STYLE: TermLoss(style_loss, style_target),
+    TV: TermLoss(total_variation),
+}
+assert tuple(TERM_LOSSES) == TERMS
 
 
 # --- the graphs -----------------------------------------------------------------------------------------------
@@ -298,7 +363,7 @@ def activations(
     """Return the network's activations (after the ReLU) of the wanted layers, and compute no more than they need."""
     pool = {"max": ops.max_pool, "average": ops.average_pool}[pooling]
     x = ops.Normalize(preprocessing.mean, preprocessing.scale)(image)
-    found: dict[str, Var] = {}
+    by_layer: dict[str, Var] = {}
     wanted = set(wanted)
     layers = network.up_to(wanted)
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
@@ -308,10 +373,10 @@ def activations(
         first = pooled and pooling == "max" and layer.name not in wanted
         x = ops.relu(pool(x) if first else x)
         if layer.name in wanted:
-            found[layer.name] = x
+            by_layer[layer.name] = x
         if pooled and not first:
             x = pool(x)
-    return found
+    return by_layer
 
 
 def statistics(
@@ -321,12 +386,13 @@ def statistics(
 
     With `guided` it takes guides, too, and the statistics are of each region by itself.
     """
-    image = ops.graph_input(IMAGE, Map(3))
-    where: Extent = ByRegion() if guided else Everywhere()
-    f = activations(image, network, preprocessing, recipe.pooling, recipe.layers)
-    content = {target_of(content_term(name)): f[name] for name in recipe.content.layers}
-    style = STYLE_LOSSES[recipe.style.loss]
-    return content | {target_of(style_term(name)): where.target(style, f[name]) for name in recipe.style.layers}
+    scene = _scene(recipe, network, preprocessing, guided=guided)
+    return {
+        target_of(term.name(layer)): target(scene, layer)
+        for term in TERMS
+        if (target := TERM_LOSSES[term].target)
+        for layer in term.shares(recipe)
+    }
 
 
 def objective(
@@ -336,18 +402,18 @@ def objective(
 
     With `guided` it takes guides, too, and has a target for each region.
     """
-    image = ops.graph_input(IMAGE, Map(3))
-    where: Extent = ByRegion() if guided else Everywhere()
-    f = activations(image, network, preprocessing, recipe.pooling, recipe.layers)
-    means: dict[str, Var] = {}
-    for name in recipe.content.layers:
-        term = content_term(name)
-        means[term] = content_loss(f[name], ops.graph_input(target_of(term), f[name].type))
-    style = STYLE_LOSSES[recipe.style.loss]
-    for name in recipe.style.layers:
-        term = style_term(name)
-        means[term] = where.loss(style, f[name], target_of(term))
-    means[TV] = total_variation(image, recipe.tv)
-    terms = {name: ops.graph_input(weight_of(name), Scalar()) * m for name, m in means.items()}
+    scene = _scene(recipe, network, preprocessing, guided=guided)
+    terms: dict[str, Var] = {}
+    for term in TERMS:
+        for layer in term.shares(recipe):
+            name = term.name(layer)
+            mean = TERM_LOSSES[term].loss(scene, layer, target_of(name))
+            terms[name] = ops.graph_input(weight_of(name), Scalar()) * mean
     loss = reduce(operator.add, terms.values())
-    return {LOSS: loss, GRADIENT: gradient(loss, image), **terms}
+    return {LOSS: loss, GRADIENT: gradient(loss, scene.image), **terms}
+
+
+def _scene(recipe: Recipe, network: Network, preprocessing: Preprocessing, *, guided: bool) -> Scene:
+    image = ops.graph_input(IMAGE, Map(3))
+    by_layer = activations(image, network, preprocessing, recipe.pooling, recipe.layers)
+    return Scene(recipe, image, by_layer, ByRegion() if guided else Everywhere())

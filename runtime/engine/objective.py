@@ -43,10 +43,8 @@ from impasto.runtime.plan.terms import (
     GUIDES,
     IMAGE,
     LOSS,
-    content_term,
     effective_weights,
-    style_term,
-    target_of,
+    targets_of,
     weight_of,
 )
 from impasto.runtime.signatures import explained
@@ -316,8 +314,7 @@ def _measure(
     With regions, there is a target for each: the average over the styles that have it.
     """
     recipe = session.metadata.recipe
-    content_targets = [target_of(content_term(name)) for name in recipe.content.layers]
-    style_targets = [target_of(style_term(name)) for name in recipe.style.layers]
+    content_targets, style_targets = targets_of(recipe, "content"), targets_of(recipe, "style")
     shares, guides = np.array(blend, np.float64), [dict[str, Planes]() for _ in styles]
     if regions:
         made = [regions.style_guides(k, style.shape[3], style.shape[2]) for k, style in enumerate(styles)]

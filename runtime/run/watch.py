@@ -29,7 +29,7 @@ from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.plan.recipe import LAYER, MOST_EVALUATIONS
 from impasto.runtime.plan.sizes import MAX_SIDE
-from impasto.runtime.plan.terms import TV, content_term, style_term
+from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.run.pace import Pace
 from impasto.runtime.run.transfer import Callback, Step
 from impasto.runtime.storage import codec, files
@@ -43,7 +43,7 @@ LONGEST_LINE = 1 << 16
 _MOST_LOSS = float(np.finfo(np.float32).max)
 
 #: What terms are called; see `impasto.runtime.plan.terms`.
-_TERM = re.compile(f"{TV}|{content_term('')}{LAYER}|{style_term('')}{LAYER}")
+_TERM = re.compile("|".join(term.name(LAYER) for term in TERMS))
 
 #: The keywords of texts that only previews, and only pictures in between, have: these may be replaced.
 PREVIEW = "impasto-preview"

@@ -27,7 +27,7 @@ from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights.weights import CAFFE, LayerWeights, Provenance, Weights
 from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.runtime.plan.recipe import Recipe, StyleTerm, load_recipe
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, content_term, style_term, target_of, weight_of
+from impasto.runtime.plan.terms import CONTENT, GRADIENT, GUIDES, IMAGE, LOSS, STYLE, target_of, weight_of
 
 if TYPE_CHECKING:
     import torch
@@ -234,8 +234,8 @@ def test_loss_and_gradient_by_region_agree_with_autograd(
     graph = losses.statistics(recipe, NARROW, CAFFE, guided=True)
     feeds = run_graph(graph, {IMAGE: planes(content), GUIDES: guides}, lowering, written)
     feeds |= style_inputs(run_graph(graph, {IMAGE: planes(style), GUIDES: of_style}, lowering, written))
-    weight = {content_term(name): 1e-3 for name in recipe.content.layers}
-    weight |= {style_term(name): 3.0 for name in recipe.style.layers} | {"tv": 0.0}
+    weight = {CONTENT.name(name): 1e-3 for name in recipe.content.layers}
+    weight |= {STYLE.name(name): 3.0 for name in recipe.style.layers} | {"tv": 0.0}
     feeds |= {weight_of(term): np.array(value, np.float32) for term, value in weight.items()}
     graph = losses.objective(recipe, NARROW, CAFFE, guided=True)
     got = run_graph(graph, {IMAGE: planes(image), GUIDES: guides, **feeds}, lowering, written)
@@ -306,4 +306,4 @@ def test_graphs_without_guides_know_nothing_of_regions(narrow: Weights) -> None:
 def test_targets_are_named_as_without_guides(narrow: Weights) -> None:
     plain, guided = (losses.statistics(GATYS, NARROW, CAFFE, guided=guided) for guided in (False, True))
     assert plain.keys() == guided.keys()
-    assert target_of(style_term("block1_conv1")) in guided
+    assert target_of(STYLE.name("block1_conv1")) in guided
