@@ -30,7 +30,7 @@ from impasto.export.lowering.half import half
 from impasto.export.lowering.winograd import measuring, small, winograd
 from impasto.export.networks import NETWORKS, Network
 from impasto.export.selfcheck import SelfCheck, check_kinds, self_check
-from impasto.export.weights.weights import Provenance, Weights
+from impasto.export.weights.weights import Preprocessing, Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.runtime.errors import (
     ExportError,
@@ -72,7 +72,7 @@ from impasto.wording import option
 LOWERINGS: tuple[Lowering, ...] = (direct, winograd)
 
 #: The logical graphs of a recipe, by name.
-LOGICAL: Mapping[str, Callable[..., dict[str, Var]]] = {
+LOGICAL: Mapping[str, Callable[[Recipe, Network, Preprocessing], dict[str, Var]]] = {
     OBJECTIVE: losses.objective,
     STATISTICS: losses.statistics,
     GUIDED_OBJECTIVE: partial(losses.objective, guided=True),

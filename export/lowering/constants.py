@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -32,7 +32,7 @@ class Opened:
     """A graph whose constants are shared: its session, and those of the constants that are to be fed to it."""
 
     runner: Runner
-    feeds: Mapping[str, NDArray[Any]]
+    feeds: Mapping[str, NDArray[np.generic]]
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Constants:
     """
 
     folder: Path
-    _values: dict[bytes, NDArray[Any]] = field(default_factory=dict)
+    _values: dict[bytes, NDArray[np.generic]] = field(default_factory=dict)
     _computing: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self, path: Path, placement: Placement = _ONE_CORE) -> Opened:
@@ -67,14 +67,14 @@ class Constants:
         )
         return Opened(open_model(path, model.SerializeToString(), placement), feeds)
 
-    def _cut(self, model: onnx.ModelProto, path: Path) -> dict[str, NDArray[Any]]:
+    def _cut(self, model: onnx.ModelProto, path: Path) -> dict[str, NDArray[np.generic]]:
         """Take out of a graph what computes constants, put the small ones in its place, and return the large ones."""
         graph = model.graph
         tensors = {tensor.name: tensor for tensor in graph.initializer}
         computing, rest = _divided(graph.node, tensors)
         digests = _digests(tensors, computing)
         read = {name for node in rest for name in reads(node)} | {output.name for output in graph.output}
-        found: dict[str, NDArray[Any]] = {}
+        found: dict[str, NDArray[np.generic]] = {}
         del graph.node[:], graph.initializer[:]
         graph.node.extend(rest)
         for name in sorted(read & digests.keys()):
@@ -98,7 +98,7 @@ class Constants:
         computing: Sequence[onnx.NodeProto],
         tensors: Mapping[str, TensorProto],
         path: Path,
-    ) -> NDArray[Any]:
+    ) -> NDArray[np.generic]:
         """Run the nodes that a constant is computed by, as they are written; or read it."""
         if name in tensors:
             return numpy_helper.to_array(self._whole(tensors[name]))
@@ -109,7 +109,7 @@ class Constants:
         )
         alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         runner = open_model(path, alone.SerializeToString(), _ONE_CORE, optimize=False)
-        value: NDArray[Any] = runner.run({})[name].copy()  # the session's memory goes with it
+        value: NDArray[np.generic] = runner.run({})[name].copy()  # the session's memory goes with it
         return value
 
     def _whole(self, tensor: TensorProto) -> TensorProto:

@@ -11,8 +11,8 @@ import numpy as np
 from onnx import TensorProto
 
 from impasto.export import graph, ops
-from impasto.export.graph import Guides, Map, Matrix, PerRegion, Type
-from impasto.export.lowering.base import Builder, Lowering
+from impasto.export.graph import Guides, Map, Matrix, Op, PerRegion, Type
+from impasto.export.lowering.base import Builder, RuleTable
 from impasto.export.lowering.parameters import bias, kernel
 from impasto.runtime.model.folder import DIRECT, REGIONS, dimension
 
@@ -33,7 +33,7 @@ def describe(type_: Type) -> Sequence[int | str]:
             return []
 
 
-direct = Lowering(DIRECT, describe)
+direct = RuleTable(DIRECT, describe, Builder)
 lowers = direct.lowers
 
 # --- arithmetic -----------------------------------------------------------------------------------------------
@@ -54,9 +54,8 @@ def _subtract(b: Builder, op: graph.Subtract, x: str, y: str) -> str:
     return b.node("Sub", x, y)
 
 
-@lowers(graph.Multiply)
-@lowers(graph.Scale)
-def _multiply(b: Builder, op: graph.Multiply | graph.Scale, x: str, y: str) -> str:
+@lowers(graph.Multiply, graph.Scale)
+def _multiply(b: Builder, op: Op, x: str, y: str) -> str:
     return b.node("Mul", x, y)
 
 
@@ -427,7 +426,8 @@ def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
     """Take one region after the other: all at once would need the memory of a map for each."""
     rows = rows_of(b, x)
 
-    def region(u: str) -> list[str]:
+    def region(slices: Sequence[str]) -> list[str]:
+        (u,) = slices
         return [b.node("Gemm", _guided(b, rows, u), rows, transA=1)]
 
     return b.scan(region, [_guides(b, u)])[0]
@@ -437,7 +437,8 @@ def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
 def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
     rows = rows_of(b, x)
 
-    def region(sum_: str, a: str, u: str) -> list[str]:
+    def region(slices: Sequence[str]) -> list[str]:
+        sum_, a, u = slices
         return [b.node("Gemm", _guided(b, rows, u), a, sum_, transB=1)]
 
     zeros = b.node("Expand", b.number(0.0), b.node("Shape", rows))
@@ -467,7 +468,7 @@ def _region_sum(b: Builder, op: ops.RegionSum, *values: str) -> str:
 def _evaluate(b: Builder, function: ops.Function, values: tuple[str, ...]) -> list[str]:
     """Return all outputs of a function, for each region: what several operators name is computed once."""
 
-    def region(*slices: str) -> list[str]:
+    def region(slices: Sequence[str]) -> list[str]:
         for var, name in zip(function.inputs, slices, strict=True):
             b.bind(var, name)
         direct.emit(b, function.outputs)  # matrices and numbers are laid out alike in all lowerings

@@ -193,7 +193,7 @@ class Runner:
             self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", allocator)
 
     def run(
-        self, feeds: Mapping[str, NDArray[np.float32]], outputs: Iterable[str] | None = None
+        self, feeds: Mapping[str, NDArray[np.generic]], outputs: Iterable[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
         """Evaluate the graph and return the wanted outputs. All of it is computed: onnxruntime has no other way.
 

@@ -4,7 +4,7 @@ Inside a graph every term is a mean, so that its value depends neither on the pi
 
 - content, layer l: the mean of (F - P)^2 over the C x M activations;
 - style, layer l: the mean of (G - A)^2 over the C x C entries of the Gram matrices G = F F^T / M; a recipe may name
-  another loss, see `impasto.export.style_losses`: `covariance`, a mean over C x C entries, too, or `wasserstein`, over C;
+  another loss, see `impasto.export.style_losses`: `covariance`, over C x C entries, too, or `wasserstein`, over C;
 - total variation: the mean of (a + b)^p over the 3 x (H-1) x (W-1) differences; or of another form.
 
 Recipes are written in the conventions of their sources (sums, the paper's 1 / (4 N^2 M^2), ...). The functions here

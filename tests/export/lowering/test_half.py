@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from impasto.export import losses, ops
 from impasto.export.graph import Map, topological
-from impasto.export.lowering.base import OPSET, Builder
-from impasto.export.lowering.half import half
+from impasto.export.lowering.base import OPSET
+from impasto.export.lowering.half import Halved, half
 from impasto.export.lowering.parameters import tensors
 from impasto.export.networks import NETWORKS
 from impasto.export.weights.weights import Weights
@@ -226,7 +226,7 @@ def test_no_map_passes_its_bound(recipe: str, which: str, real_model: Path, real
     posed = problem(real_model, recipe, cut["a spark"], cut["black and white noise"], cut[which])
     parameters = {name: numpy_helper.from_array(value, name) for name, value in tensors(real_weights).items()}
     graph = losses.objective(load_recipe(recipe), NETWORKS["vgg19"], real_weights.preprocessing)
-    builder = Builder(parameters)
+    builder = Halved(parameters)
     for var in topological(graph.values()):
         if isinstance(var.op, ops.Input):
             builder.bind(var, var.op.name)

@@ -30,7 +30,7 @@ TILINGS = st.sampled_from([tiles.SMALL_TILING, tiles.LARGE_TILING])
 
 def tables(tiling: Tiling, height: int, width: int, level: int) -> dict[str, NDArray[np.int64]]:
     """Compute every table of a level in the graph, for a picture of height x width."""
-    b = Builder({}, tiling)
+    b = tiles.Tiled({}, tiling=tiling)
     names = {
         "own": tiles.windows(b, level, tiles.tiles(b, level)),
         "taps": tiles.taps(b, level),
@@ -130,7 +130,7 @@ def test_strips_have_about_the_width_that_is_wanted_and_the_last_may_be_empty(
 ) -> None:
     m, wanted, most = (values[level] for values in (tiling.sides, tiling.widths, tiling.strips))
     stride = -(-(height >> level) // m) * -(-(width >> level) // m) + 1
-    b = Builder({}, tiling)
+    b = tiles.Tiled({}, tiling=tiling)
     for strip in tiles.strips(b, level, tiles.windows(b, level, tiles.tiles(b, level)), 1):
         b.nodes.append(helper.make_node("Shape", [strip], [f"width of {strip}"], start=1))
     names = [node.output[0] for node in b.nodes if node.output[0].startswith("width")]
@@ -148,7 +148,7 @@ def test_every_operator_is_lowered() -> None:
 
 @pytest.mark.parametrize("op", [ops.Mean(), ops.Inner(), ops.Spread()])
 def test_sums_that_would_count_the_overhang_are_refused(op: Op) -> None:
-    b = Builder({})
+    b = tiles.Tiled({}, tiling=tiles.LARGE_TILING)
     x = ops.graph_input("x", Map(64))
     b.origin["x"] = x
     with pytest.raises(GraphError, match="of an activation is not lowered in winograd"):
