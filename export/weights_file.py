@@ -112,10 +112,10 @@ def read_graph(path: Path) -> tuple[Metadata, set[str]]:
 
 def _provenance(metadata: Metadata) -> Provenance | None:
     try:
-        found = codec.build(Provenance, dict(metadata.weights))
+        provenance = codec.build(Provenance, dict(metadata.weights))
     except codec.Misfit:
         return None
-    return found if found.preprocessing in PREPROCESSINGS else None
+    return provenance if provenance.preprocessing in PREPROCESSINGS else None
 
 
 def _layout(network: Network, known: Collection[str], size: int) -> Described | None:
@@ -127,9 +127,9 @@ def _layout(network: Network, known: Collection[str], size: int) -> Described | 
     eight_bit = {layer.name for layer in network.layers if f"{layer.name}.codes" in known}
     unread = {layer.name for layer in network.layers if f"{layer.name}.bias" not in known}
     for palettes in (eight_bit | unread, eight_bit):
-        found = described(network, palettes)
-        if sum(_padded(_length(*entry)) for entry in found.values()) == size:
-            return found
+        entries = described(network, palettes)
+        if sum(_padded(_length(*entry)) for entry in entries.values()) == size:
+            return entries
     return None
 
 
@@ -138,9 +138,9 @@ def _length(dtype: np.dtype, shape: tuple[int, ...]) -> int:
 
 
 def _cut(data: bytes, layout: Described) -> Mapping[str, Array]:
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     offset = 0
     for name, (dtype, shape) in layout.items():
-        found[name] = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
+        arrays[name] = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
         offset += _padded(_length(dtype, shape))
-    return found
+    return arrays

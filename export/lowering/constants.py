@@ -74,7 +74,7 @@ class Constants:
         computing, rest = _divided(graph.node, tensors)
         digests = _digests(tensors, computing)
         read = {name for node in rest for name in reads(node)} | {output.name for output in graph.output}
-        found: dict[str, NDArray[np.generic]] = {}
+        large: dict[str, NDArray[np.generic]] = {}
         del graph.node[:], graph.initializer[:]
         graph.node.extend(rest)
         for name in sorted(read & digests.keys()):
@@ -86,10 +86,10 @@ class Constants:
                     self._values[digests[name]] = self._compute(name, model, computing, tensors, path)
                 value = self._values[digests[name]]
             if value.nbytes > _SMALL:
-                found[name] = value
+                large[name] = value
             else:
                 graph.initializer.append(numpy_helper.from_array(value, name))
-        return found
+        return large
 
     def _compute(
         self,
@@ -117,10 +117,10 @@ class Constants:
         whole = TensorProto()
         whole.CopyFrom(tensor)
         if uses_external_data(whole):  # onnx itself would refuse a file that has a second name
-            where = {entry.key: entry.value for entry in whole.external_data}
-            with (self.folder / where["location"]).open("rb") as file:
-                file.seek(int(where.get("offset", 0)))
-                whole.raw_data = file.read(int(where.get("length", -1)))
+            entries = {entry.key: entry.value for entry in whole.external_data}
+            with (self.folder / entries["location"]).open("rb") as file:
+                file.seek(int(entries.get("offset", 0)))
+                whole.raw_data = file.read(int(entries.get("length", -1)))
             whole.data_location = TensorProto.DEFAULT
             del whole.external_data[:]
         return whole
@@ -151,20 +151,20 @@ def _divided(
 
 def _digests(tensors: Mapping[str, TensorProto], computing: Iterable[onnx.NodeProto]) -> dict[str, bytes]:
     """Return a digest of how each constant is computed, whatever it is called."""
-    found = {"": b"", **{name: _digest([b"tensor", _nameless(tensor)]) for name, tensor in tensors.items()}}
+    digests = {"": b"", **{name: _digest([b"tensor", _nameless(tensor)]) for name, tensor in tensors.items()}}
     for node in computing:
         attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
-        how = [node.domain.encode(), node.op_type.encode(), *attributes, *(found[name] for name in node.input)]
-        found |= {name: _digest([*how, b"%d" % k]) for k, name in enumerate(node.output)}
-    return found
+        how = [node.domain.encode(), node.op_type.encode(), *attributes, *(digests[name] for name in node.input)]
+        digests |= {name: _digest([*how, b"%d" % k]) for k, name in enumerate(node.output)}
+    return digests
 
 
 def _nameless(tensor: TensorProto) -> bytes:
     copy = TensorProto()
     copy.CopyFrom(tensor)
     copy.ClearField("name")
-    found: bytes = copy.SerializeToString(deterministic=True)
-    return found
+    serialized: bytes = copy.SerializeToString(deterministic=True)
+    return serialized
 
 
 def _digest(parts: Iterable[bytes]) -> bytes:

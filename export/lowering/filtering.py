@@ -133,14 +133,14 @@ def filtering(points: Sequence[Point], taps: int = 3) -> Filtering:
         others = [*points[:i], *points[i + 1 :]]
         # Lagrange's polynomial of point i is `lagrange` / `there`: zero at every other point, one here.
         lagrange = _product_of_factors(others)
-        there = prod(b * p - a * q for a, b in others)
-        if there == 0:
+        value = prod(b * p - a * q for a, b in others)
+        if value == 0:
             raise ValueError(f"the points are not distinct: {p}/{q} appears twice")
         powers = _evaluation((p, q), m)
         shrink_input, shrink_output = _power_of_two(lagrange), _power_of_two(powers)
         to_input.append(tuple(c / shrink_input for c in lagrange))
         to_output.append(tuple(c / shrink_output for c in powers))
-        to_kernel.append(tuple(c * shrink_input * shrink_output / there for c in _evaluation((p, q), taps)))
+        to_kernel.append(tuple(c * shrink_input * shrink_output / value for c in _evaluation((p, q), taps)))
     return Filtering(input=tuple(to_input), kernel=tuple(to_kernel), output=tuple(zip(*to_output, strict=True)))
 
 

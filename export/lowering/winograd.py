@@ -135,8 +135,8 @@ def _to_picture(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
     """Take the share of each tap first, three channels each, and add them up where they belong: [1, 3, H, W]."""
     taps = b.node("Reshape", b.node("Transpose", kernel(b, op.layer), perm=[0, 2, 3, 1]), b.ints(op.outputs, -1))
     shares = _join(b, (b.node("MatMul", strip, taps) for strip in _strips(b, g)))
-    found = b.node("Gather", _rows(b, shares, _RGB), tiles.taps(b, 0))
-    pixels = b.node("ReduceSum", found, b.ints(0, 1), keepdims=0)
+    gathered = b.node("Gather", _rows(b, shares, _RGB), tiles.taps(b, 0))
+    pixels = b.node("ReduceSum", gathered, b.ints(0, 1), keepdims=0)
     return b.node("Transpose", b.node("Unsqueeze", pixels, b.ints(0)), perm=[0, 3, 1, 2])
 
 
@@ -496,8 +496,8 @@ def _guided(b: Tiled, rows: str, u: str) -> tuple[str, str, str]:
     """
     last = b.node("Sub", b.node("Shape", u), b.ints(1))  # it is zero, and spares products of no rows at all
     numbers = b.node("Concat", b.node("Reshape", b.node("NonZero", u), b.ints(-1)), last, axis=0)
-    found = b.node("Gather", rows, numbers)
-    return numbers, found, b.node("Mul", found, b.node("Unsqueeze", b.node("Gather", u, numbers), b.ints(1)))
+    counted = b.node("Gather", rows, numbers)
+    return numbers, counted, b.node("Mul", counted, b.node("Unsqueeze", b.node("Gather", u, numbers), b.ints(1)))
 
 
 @lowers(ops.GuidedGram)
@@ -506,8 +506,8 @@ def _guided_gram(b: Tiled, op: ops.GuidedGram, x: str, u: str) -> str:
 
     def region(slices: Sequence[str]) -> list[str]:
         (u,) = slices
-        _, found, weighted = _guided(b, rows, u)
-        return [b.node("Gemm", found, weighted, transA=1)]
+        _, counted, weighted = _guided(b, rows, u)
+        return [b.node("Gemm", counted, weighted, transA=1)]
 
     return b.scan(region, [_guide_rows(b, u)])[0]
 
