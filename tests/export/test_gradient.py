@@ -8,7 +8,7 @@ from running import run
 
 from impasto.export import ops
 from impasto.export.gradient import gradient
-from impasto.export.graph import GraphError, Map, Scalar, Scale, topological
+from impasto.export.graph import GraphError, Map, Scalar, Scale, constant, topological
 
 MAP = Map(2)
 
@@ -32,6 +32,11 @@ def test_branches_off_the_path_are_not_differentiated() -> None:
     x, t = ops.graph_input("x", MAP), ops.graph_input("t", MAP)
     pooled = ops.max_unpool(ops.max_pool(t), t, ops.max_pool(t))  # has no rule, and needs none
     assert gradient(ops.mean_square(x - pooled), x).type == MAP
+
+
+def test_multiplying_by_the_constant_one_and_the_first_power_leave_no_trace() -> None:
+    x = ops.graph_input("x", MAP)
+    assert all(y is x for y in (1.0 * x, constant(1.0) * x, x * constant(1.0), x**1))
 
 
 def test_only_a_scalar_has_a_gradient() -> None:
