@@ -122,14 +122,14 @@ def extent(b: Tiled, level: int) -> Extent:
     return b.once(("extent", level), make)
 
 
-def tiles(b: Tiled, level: int) -> Layout:
+def layout_of(b: Tiled, level: int) -> Layout:
     """Return the layout of a level's own activations."""
     return b.once(("tiles", level), lambda: _layout(b, side(b, level), extent(b, level)))
 
 
 def pooled(b: Tiled, level: int) -> Layout:
     """Return the layout of a level's activations as pooling the level above leaves them."""
-    above = tiles(b, level - 1)
+    above = layout_of(b, level - 1)
     return Layout(above.m // 2, extent(b, level), above.down, above.across, above.stride)
 
 
@@ -151,7 +151,7 @@ def windows(b: Tiled, level: int, source: Layout) -> str:
 
     n = m + 2: a 3x3 filter reads one pixel beyond each side.
     """
-    target = tiles(b, level)
+    target = layout_of(b, level)
     return b.once(("windows", source), lambda: _table(b, target, source, target.m + 2, target.m, -1))
 
 
@@ -161,7 +161,7 @@ def unpooled(b: Tiled, level: int) -> str:
     The table is [(m / 2)^2, P + 1].
     """
     half = side(b, level) // 2
-    return b.once(("unpooled", level), lambda: _table(b, tiles(b, level), tiles(b, level + 1), half, half, 0))
+    return b.once(("unpooled", level), lambda: _table(b, layout_of(b, level), layout_of(b, level + 1), half, half, 0))
 
 
 def _table(b: Tiled, target: Layout, source: Layout, n: int, step: int, offset: int) -> str:
@@ -185,7 +185,7 @@ def places(b: Tiled, level: int) -> str:
     Rows that are no pixels have the number of the last pixel plus one.
     """
     m = side(b, level)
-    return b.once(("places", level), lambda: _table(b, tiles(b, level), untiled(b, level), m, m, 0))
+    return b.once(("places", level), lambda: _table(b, layout_of(b, level), untiled(b, level), m, m, 0))
 
 
 def taps(b: Tiled, level: int) -> str:
@@ -193,7 +193,7 @@ def taps(b: Tiled, level: int) -> str:
 
     The table is [3, 3, H, W]. Rows are cut in nine shares, one for each tap: a number is nine times a row plus the tap.
     """
-    layout = tiles(b, level)
+    layout = layout_of(b, level)
 
     def coordinates(count: str) -> str:
         return b.node("Sub", _range(b, count), b.array(np.array([[-1], [0], [1]], np.int64)))  # [3, count]
@@ -209,7 +209,7 @@ def overhang(b: Tiled, level: int) -> str:
     """Return the rows of a level that belong to tiles but to no pixel; the padding row ends them: [any, 1 or more]."""
 
     def make() -> str:
-        own = tiles(b, level)
+        own = layout_of(b, level)
         whole = Extent(*(b.node("Mul", count, b.ints(own.m)) for count in (own.down, own.across)))
         layout = Layout(own.m, whole, own.down, own.across, own.stride)
         height, width = own.extent.height, own.extent.width
@@ -236,7 +236,7 @@ def padding_only(b: Tiled, level: int, value: float) -> str:
     """Return [P + 1, 1]: 0 for every tile, and `value` for the one that does not exist."""
 
     def make() -> str:
-        count = b.node("Sub", tiles(b, level).stride, b.ints(1))
+        count = b.node("Sub", layout_of(b, level).stride, b.ints(1))
         zeros = b.node("Expand", b.array(np.zeros((1, 1), np.float32)), b.node("Concat", count, b.ints(1), axis=0))
         return b.node("Concat", zeros, b.array(np.full((1, 1), value, np.float32)), axis=0)
 
@@ -268,7 +268,7 @@ def _ends(b: Tiled, level: int) -> list[str]:
     """Return where strips of nearly equal width end, the first one at 0."""
 
     def make() -> list[str]:
-        stride, width, most = tiles(b, level).stride, b.tiling.widths[level], b.tiling.strips[level]
+        stride, width, most = layout_of(b, level).stride, b.tiling.widths[level], b.tiling.strips[level]
         wanted = b.node("Div", b.node("Add", stride, b.ints(width // 2)), b.ints(width))
         used = b.node("Max", b.node("Min", wanted, b.ints(most)), b.ints(1))
         full = (b.node("Min", used, b.ints(k)) for k in range(most + 1))

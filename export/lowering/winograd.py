@@ -22,7 +22,7 @@ from impasto.export.graph import GraphError, Guides, Map, Op, Type, Var
 from impasto.export.lowering import tiles
 from impasto.export.lowering.base import Emit, RuleTable
 from impasto.export.lowering.direct import direct, total
-from impasto.export.lowering.filtering import TILES, Filtering, Matrix, as_array
+from impasto.export.lowering.filtering import TILES, Filtering, Rationals, as_array
 from impasto.export.lowering.parameters import bias, kernel
 from impasto.export.lowering.tiles import LARGE_TILING, SMALL_TILING, Tiled, Tiling
 from impasto.runtime.model.folder import WINOGRAD
@@ -102,7 +102,7 @@ def _conv(b: Tiled, op: ops.Conv, x: str) -> str:
     elif _is_picture(_map(b, x)):
         x, source = _pixel_rows(b, x), tiles.untiled(b, 0)
     else:
-        source = tiles.tiles(b, level)
+        source = tiles.layout_of(b, level)
     method = _method(b, level)
     strips = []
     shift = tiles.strips(b, level, tiles.padding_only(b, level, _NEVER), 0) if op.bias else []
@@ -124,7 +124,7 @@ def _conv_adjoint(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
         return _to_picture(b, op, g)
     method = _method(b, level).reversed()
     strips = []
-    for table in tiles.strips(b, level, tiles.windows(b, level, tiles.tiles(b, level)), 1):
+    for table in tiles.strips(b, level, tiles.windows(b, level, tiles.layout_of(b, level)), 1):
         values = _to_products(b, _rows(b, g, op.outputs), table, method, op.outputs)
         products = b.node("MatMul", values, _transformed(b, op, level))
         strips.append(_from_products(b, products, method, op.inputs))
@@ -154,7 +154,7 @@ def _from_products(b: Tiled, products: str, method: Filtering, channels: int) ->
     return b.node("Reshape", _both_ways(b, products, method.output), b.ints(m * m, -1, channels))
 
 
-def _both_ways(b: Tiled, x: str, matrix: Matrix) -> str:
+def _both_ways(b: Tiled, x: str, matrix: Rationals) -> str:
     """Apply A [p, q] to both of x's first axes, flattened into one [q q, ...]: sum of A[k, i] A[l, j] x[i, j]."""
     factor = b.array(as_array(matrix).astype(np.float32))
     p, q = len(matrix), len(matrix[0])

@@ -32,10 +32,10 @@ def tables(tiling: Tiling, height: int, width: int, level: int) -> dict[str, NDA
     """Compute every table of a level in the graph, for a picture of height x width."""
     b = tiles.Tiled({}, tiling=tiling)
     names = {
-        "own": tiles.windows(b, level, tiles.tiles(b, level)),
+        "own": tiles.windows(b, level, tiles.layout_of(b, level)),
         "taps": tiles.taps(b, level),
         "overhang": tiles.overhang(b, level),
-        "stride": tiles.tiles(b, level).stride,
+        "stride": tiles.layout_of(b, level).stride,
     }
     if level:
         names["pooled"] = tiles.windows(b, level, tiles.pooled(b, level))
@@ -131,7 +131,7 @@ def test_strips_have_about_the_width_that_is_wanted_and_the_last_may_be_empty(
     m, wanted, most = (values[level] for values in (tiling.sides, tiling.widths, tiling.strips))
     stride = -(-(height >> level) // m) * -(-(width >> level) // m) + 1
     b = tiles.Tiled({}, tiling=tiling)
-    for strip in tiles.strips(b, level, tiles.windows(b, level, tiles.tiles(b, level)), 1):
+    for strip in tiles.strips(b, level, tiles.windows(b, level, tiles.layout_of(b, level)), 1):
         b.nodes.append(helper.make_node("Shape", [strip], [f"width of {strip}"], start=1))
     names = [node.output[0] for node in b.nodes if node.output[0].startswith("width")]
     widths = [int(x[0]) for x in evaluate(b, names, height, width)]
