@@ -83,8 +83,8 @@ Type = Scalar | Matrix | Map | Guides | PerRegion
 class Op:
     """An operator of the logical graph; called with `Var`s it returns what it makes of them.
 
-    Each subclass becomes a frozen dataclass, whose fields are the operator's attributes. Most derive from `Leaf`, `Unary`,
-    `Binary` or `Ternary`, after the number of their inputs.
+    Each subclass becomes a frozen dataclass, whose fields are the operator's attributes. Most derive from `Leaf`,
+    `Unary`, `Binary` or `Ternary`, after the number of their inputs.
     """
 
     def __init_subclass__(cls) -> None:
