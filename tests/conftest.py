@@ -145,8 +145,8 @@ def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weigh
     folder = tmp_path_factory.mktemp("models") / "narrow"
     graphs = {}
     for key, (lowering, kind) in build.GRAPHS.items():
-        if isinstance(tiling := lowering.settings, tiles.Tiling):
-            lowering = tiled(replace(tiling, widths=(31, 17, 9, 5, 4), strips=(9, 8, 7, 6, 5)))
+        if isinstance(builder := lowering.begin({}), tiles.Tiled):
+            lowering = tiled(replace(builder.tiling, widths=(31, 17, 9, 5, 4), strips=(9, 8, 7, 6, 5)))
         graphs[key] = (lowering, kind)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(build, "GRAPHS", graphs)
