@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from impasto.export import ops
-from impasto.export.graph import GraphError, Scalar, Var, topological
-from impasto.export.vjps import NO_GRADIENT, RULES
+from impasto.export.graph import GraphError, Scalar, Var, constant, topological
+from impasto.export.vjps import NO_GRADIENT, RULES, Gradients
 
 
 def gradient(loss: Var, wrt: Var) -> Var:
@@ -17,7 +16,7 @@ def gradient(loss: Var, wrt: Var) -> Var:
     """
     if loss.type != Scalar():
         raise GraphError(f"only a scalar has a gradient, not {loss}")
-    return pull_back(loss, ops.constant(1.0), wrt)
+    return pull_back(loss, constant(1.0), wrt)
 
 
 def pull_back(output: Var, cotangent: Var, wrt: Var) -> Var:
@@ -35,13 +34,13 @@ def pull_back(output: Var, cotangent: Var, wrt: Var) -> Var:
             continue
         for x, gx in zip(var.inputs, _apply_rule(var, gradients.pop(var)), strict=True):
             if gx is not None and x in path:
-                gradients[x] = ops.add(gradients[x], gx) if x in gradients else gx
+                gradients[x] = gradients[x] + gx if x in gradients else gx
     if wrt not in gradients:
         raise GraphError(f"no gradient flows from {output} to {wrt}")
     return gradients[wrt]
 
 
-def _apply_rule(var: Var, g: Var) -> tuple[Var | None, ...]:
+def _apply_rule(var: Var, g: Var) -> Gradients:
     """Apply the operator's rule and hold its answer to the types of the inputs."""
     rule = RULES.get(type(var.op))
     if rule is None:

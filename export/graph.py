@@ -1,13 +1,15 @@
 """The logical graph: the mathematics of the loss, with no trace of how a tensor is laid out in memory.
 
-A `Var` is the result of applying an `Op` to other `Var`s; its `Type` is inferred and checked the moment it is made, so
-a mistake is reported where it is written. A graph is nothing but the `Var`s one can reach from its outputs.
+A `Var` is the result of applying an `Op` to other `Var`s. Its `Type` is inferred and checked at once, so a mistake is
+reported where it is written. A graph is nothing but the `Var`s one can reach from its outputs. Formulas are written
+with Python's operators; what these stand for is here, all other operators are in `ops`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import dataclass_transform
 
 
 class GraphError(TypeError):
@@ -77,12 +79,16 @@ class PerRegion:
 Type = Scalar | Matrix | Map | Guides | PerRegion
 
 
+@dataclass_transform(frozen_default=True)
 class Op:
-    """An operator of the logical graph. Subclasses are frozen dataclasses; their fields are the attributes."""
+    """An operator of the logical graph; called with `Var`s it returns what it makes of them.
 
-    def infer(self, *types: Type) -> Type:
-        """Return the type of the result, or raise `GraphError`."""
-        raise NotImplementedError
+    Each subclass becomes a frozen dataclass, whose fields are the operator's attributes. Most derive from `Leaf`,
+    `Unary`, `Binary` or `Ternary`, after the number of their inputs.
+    """
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
 
     def reject(self, expected: str, *types: Type) -> GraphError:
         """Make the error for arguments of the wrong type."""
@@ -90,9 +96,53 @@ class Op:
         return GraphError(f"{self} takes {expected}, not ({given})")
 
 
+class Leaf(Op):
+    """An operator of no inputs."""
+
+    def infer(self) -> Type:
+        """Return the type of the result."""
+        raise NotImplementedError
+
+    def __call__(self) -> Var:
+        return Var(self, (), self.infer())
+
+
+class Unary(Op):
+    """An operator of one input."""
+
+    def infer(self, x: Type, /) -> Type:
+        """Return the type of the result, or raise `GraphError`."""
+        raise NotImplementedError
+
+    def __call__(self, x: Var, /) -> Var:
+        return Var(self, (x,), self.infer(x.type))
+
+
+class Binary(Op):
+    """An operator of two inputs."""
+
+    def infer(self, a: Type, b: Type, /) -> Type:
+        """Return the type of the result, or raise `GraphError`."""
+        raise NotImplementedError
+
+    def __call__(self, a: Var, b: Var, /) -> Var:
+        return Var(self, (a, b), self.infer(a.type, b.type))
+
+
+class Ternary(Op):
+    """An operator of three inputs."""
+
+    def infer(self, a: Type, b: Type, c: Type, /) -> Type:
+        """Return the type of the result, or raise `GraphError`."""
+        raise NotImplementedError
+
+    def __call__(self, a: Var, b: Var, c: Var, /) -> Var:
+        return Var(self, (a, b, c), self.infer(a.type, b.type, c.type))
+
+
 @dataclass(frozen=True, eq=False)
 class Var:
-    """One value of the graph: `op` applied to `inputs`."""
+    """One value of the graph: `op` applied to `inputs`. Arithmetic with it makes new ones."""
 
     op: Op
     inputs: tuple[Var, ...]
@@ -101,16 +151,122 @@ class Var:
     def __str__(self) -> str:
         return f"{self.op}: {self.type}"
 
+    def __add__(self, other: Var) -> Var:
+        return Add()(self, other)
 
-def apply(op: Op, *inputs: Var) -> Var:
-    """Apply an operator; its result's type is inferred here.
+    def __sub__(self, other: Var) -> Var:
+        return Subtract()(self, other)
 
-    Raises
-    ------
-    GraphError
-        When the operator is not defined for inputs of these types.
-    """
-    return Var(op, inputs, op.infer(*(x.type for x in inputs)))
+    def __neg__(self) -> Var:
+        return -1.0 * self
+
+    def __mul__(self, other: Var) -> Var:
+        """Multiply by a scalar, or element by element; multiplying by the constant one leaves no trace."""
+        s, x = (self, other) if self.type == Scalar() else (other, self)
+        if s.type != Scalar():
+            return Multiply()(self, other)
+        if s.op == Constant(1.0):
+            return x
+        return s if x.op == Constant(1.0) else Scale()(s, x)
+
+    def __rmul__(self, factor: float) -> Var:
+        return constant(factor) * self
+
+    def __pow__(self, exponent: float) -> Var:
+        return self if exponent == 1 else Power(exponent)(self)
+
+    def __matmul__(self, other: Var) -> Var:
+        return MatMul()(self, other)
+
+    @property
+    def T(self) -> Var:  # noqa: N802 - as numpy has it
+        """The matrix transposed; each one, where there is one for each region."""
+        return Transpose()(self)
+
+
+# --- arithmetic -----------------------------------------------------------------------------------------------
+
+
+class Constant(Leaf):
+    """A number known when the graph is written."""
+
+    value: float
+
+    def infer(self) -> Type:
+        return Scalar()
+
+
+def constant(value: float) -> Var:
+    """Return a constant scalar."""
+    return Constant(value)()
+
+
+class Elementwise(Binary):
+    """What takes two values of one type."""
+
+    def infer(self, a: Type, b: Type) -> Type:
+        if a != b:
+            raise self.reject("two values of one type", a, b)
+        return a
+
+
+class Add(Elementwise):
+    """a + b."""
+
+
+class Subtract(Elementwise):
+    """a - b."""
+
+
+class Multiply(Elementwise):
+    """a * b, element by element."""
+
+
+class Scaling(Binary):
+    """What takes a scalar and a value."""
+
+    def infer(self, s: Type, x: Type) -> Type:
+        if s != Scalar():
+            raise self.reject("a scalar and a value", s, x)
+        return x
+
+
+class Scale(Scaling):
+    """s * x, for a scalar s and any x."""
+
+
+class Power(Unary):
+    """x ** exponent, element by element, for x >= 0."""
+
+    exponent: float
+
+    def infer(self, x: Type) -> Type:
+        return x
+
+
+class MatMul(Binary):
+    """A B."""
+
+    def infer(self, a: Type, b: Type) -> Type:
+        match a, b:
+            case Matrix(rows, inner), Matrix(also_inner, columns) if inner == also_inner:
+                return Matrix(rows, columns)
+        raise self.reject("two matrices that fit", a, b)
+
+
+class Transpose(Unary):
+    """A^T; of each matrix, where there is one for each region."""
+
+    def infer(self, a: Type) -> Type:
+        match a:
+            case Matrix(rows, columns):
+                return Matrix(columns, rows)
+            case PerRegion(Matrix(rows, columns)):
+                return PerRegion(Matrix(columns, rows))
+        raise self.reject("a matrix, or one for each region", a)
+
+
+# --- order ----------------------------------------------------------------------------------------------------
 
 
 def topological(outputs: Iterable[Var]) -> list[Var]:

@@ -31,13 +31,13 @@ class Network:
     @property
     def layers(self) -> tuple[ConvLayer, ...]:
         """The convolutions, in order."""
-        found: list[ConvLayer] = []
+        layers: list[ConvLayer] = []
         inputs = 3
         for level, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             for number in range(1, depth + 1):
-                found.append(ConvLayer(f"block{level + 1}_conv{number}", inputs, width, level))
+                layers.append(ConvLayer(f"block{level + 1}_conv{number}", inputs, width, level))
                 inputs = width
-        return tuple(found)
+        return tuple(layers)
 
     def up_to(self, names: set[str]) -> tuple[ConvLayer, ...]:
         """Return the convolutions needed to reach every layer of `names`, in order.

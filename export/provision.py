@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from impasto import packages
 from impasto.defaults import DEFAULT_RECIPE, DEFAULT_WEIGHTS
@@ -58,7 +58,9 @@ def ensure(
         ModelFolder.open(folder).graph(recipe)  # names the command, where it is still missing
         return folder
     chosen = load_recipe(recipe)
-    build, sources = import_exporter()
+    with importing_exporter():
+        from impasto.export import build
+        from impasto.export.weights import sources
     build.check_folder(folder)  # before weights are fetched
     tell(f"exporting a model to {folder}, once")
     try:
@@ -86,7 +88,8 @@ def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
     lacking = sorted(name for name in {*recipes} & {*builtin_recipes()} if not _traces(model, name))
     if not lacking or importlib.util.find_spec("onnx") is None:
         return
-    build, _ = import_exporter()
+    with importing_exporter():
+        from impasto.export import build
     from impasto.export.weights_file import read_weights
 
     names, began = ", ".join(lacking), time.perf_counter()
@@ -111,8 +114,9 @@ def _traces(model: ModelFolder, recipe: str) -> bool:
     return any((model.path / key.file(recipe)).exists() for key in GRAPHS)
 
 
-def import_exporter() -> tuple[Any, Any]:
-    """Import what exports, and what loads weights: `impasto.export.build`, `impasto.export.weights.sources`.
+@contextlib.contextmanager
+def importing_exporter() -> Iterator[None]:
+    """Import, in its block, what exports and what loads weights.
 
     Raises
     ------
@@ -120,8 +124,6 @@ def import_exporter() -> tuple[Any, Any]:
         When a package that they need is not installed.
     """
     try:
-        from impasto.export import build
-        from impasto.export.weights import sources
+        yield
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed; to export, {packages.EXPORT}") from None
-    return build, sources

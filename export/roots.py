@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from impasto.export import ops
-from impasto.export.graph import Matrix, Var
+from impasto.export.graph import Matrix, Var, constant
 
 #: Of square roots, relative to the largest: below it float32 leaves little of a covariance matrix measured in float32.
 SMALLEST_ROOT = 1e-3
@@ -29,12 +29,12 @@ _TINY = 1e-20
 
 def scalings(smallest: float) -> tuple[float, ...]:
     """Return r for each step that it takes from [smallest, 1] to 1."""
-    found = []
+    steps = []
     while 1 - smallest > _CLOSE:
         r = math.sqrt(3 / (1 + smallest + smallest**2))
-        found.append(r)
+        steps.append(r)
         smallest = r / 2 * smallest * (3 - (r * smallest) ** 2)
-    return (*found, 1.0)
+    return (*steps, 1.0)
 
 
 def square_root(s: Var) -> tuple[Var, Var]:
@@ -44,32 +44,27 @@ def square_root(s: Var) -> tuple[Var, Var]:
     square roots; the product Z Y has the eigenvalues x^2 (Higham, "Functions of Matrices", 2008, equation 6.35).
     """
     norm = _norm(s)
-    y = ops.scale(_inverse(norm), s)
-    z = ops.identity(_size(s))
+    y = norm**-1 * s
+    z = ops.Identity(_size(s))()
     one = z
     for r in scalings(SMALLEST_ROOT):
-        t = ops.subtract(ops.scale(3 * r / 2, one), ops.scale(r**3 / 2, ops.matmul(z, y)))
-        y, z = ops.matmul(y, t), ops.matmul(t, z)
-    root = ops.power(norm, 0.5)
-    return ops.scale(root, y), ops.scale(_inverse(root), z)
+        t = 3 * r / 2 * one - r**3 / 2 * (z @ y)
+        y, z = y @ t, t @ z
+    root = norm**0.5
+    return root * y, root**-1 * z
 
 
 def polar_factor(p: Var) -> Var:
     """Return the orthogonal Q that is nearest to P = U D V^T: Q = U V^T, by X <- r/2 X (3 - r^2 X^T X)."""
-    x = ops.scale(_inverse(_norm(p)), p)
+    x = _norm(p) ** -1 * p
     for r in scalings(SMALLEST_SINGULAR):
-        cube = ops.matmul(x, ops.matmul(ops.transpose(x), x))
-        x = ops.subtract(ops.scale(3 * r / 2, x), ops.scale(r**3 / 2, cube))
+        x = 3 * r / 2 * x - r**3 / 2 * (x @ (x.T @ x))
     return x
 
 
 def _norm(a: Var) -> Var:
     """Return the Frobenius norm, an upper bound of every singular value."""
-    return ops.add(ops.power(ops.inner(a, a), 0.5), ops.constant(_TINY))
-
-
-def _inverse(x: Var) -> Var:
-    return ops.power(x, -1.0)
+    return ops.inner(a, a) ** 0.5 + constant(_TINY)
 
 
 def _size(a: Var) -> int:

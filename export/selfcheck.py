@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,7 +157,7 @@ class Objective:
     """An objective graph with its targets, whose terms are weighed by what they are divided by."""
 
     graph: Opened
-    targets: Mapping[str, NDArray[Any]]
+    targets: Mapping[str, NDArray[np.float32]]
 
     def __call__(self, image: NDArray[np.float32], means: Mapping[str, float]) -> tuple[float, NDArray[np.float32]]:
         """Return loss and gradient."""
@@ -194,7 +193,9 @@ def _line(evaluate: Objective, image: NDArray[np.float32], noise: NDArray[np.flo
     return replace(line, end=end), (slope + float(np.vdot(gradient, direction))) / 2
 
 
-def _measured(constants: Constants, path: Path, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+def _measured(
+    constants: Constants, path: Path, feeds: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
     """Return the targets that a graph measures; its session is closed before another is opened."""
     measure = constants.open(path)
     return {name: value.copy() for name, value in measure.runner.run({**feeds, **measure.feeds}).items()}

@@ -1,7 +1,8 @@
 """The gradient rules: for each operator its vector-Jacobian product.
 
-A rule takes the node `y = op(*inputs)` and g, the gradient of some scalar with respect to y, and returns one entry per
-input: the gradient of that scalar with respect to it, or None where none flows.
+A rule takes the operator, the node `y = op(*inputs)` and g, the gradient of some scalar with respect to y. It returns
+one entry per input: the gradient of that scalar with respect to it, or None where none flows. Nothing is broadcast in
+the logical graph, so no rule has to undo it.
 """
 
 from __future__ import annotations
@@ -9,208 +10,83 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from impasto.export import ops
+from impasto.export import graph, ops
 from impasto.export.graph import Op, Var
 
-Rule = Callable[[Var, Var], tuple[Var | None, ...]]
+Gradients = tuple[Var | None, ...]
 
-RULES: dict[type[Op], Rule] = {}
+#: Operator -> its rule, for the node and g.
+RULES: dict[type[Op], Callable[[Var, Var], Gradients]] = {}
 
 #: Operators through which nothing is differentiated: the leaves of a graph.
-NO_GRADIENT: frozenset[type[Op]] = frozenset({ops.Input, ops.Constant, ops.Identity})
+NO_GRADIENT: frozenset[type[Op]] = frozenset({ops.Input, graph.Constant, ops.Identity})
 
-R = TypeVar("R", bound=Rule)
+O = TypeVar("O", bound=Op)  # noqa: E741
 
 
-def vjp(op: type[Op]) -> Callable[[R], R]:
+def vjp(op: type[O], rule: Callable[[O, Var, Var], Gradients]) -> None:
     """Register the rule of an operator; a second rule for the same operator is a mistake."""
+    if op in RULES or op in NO_GRADIENT:
+        raise ValueError(f"{op.__name__} has a gradient rule already")
 
-    def register(rule: R) -> R:
-        if op in RULES or op in NO_GRADIENT:
-            raise ValueError(f"{op.__name__} has a gradient rule already")
-        RULES[op] = rule
-        return rule
+    def apply(y: Var, g: Var) -> Gradients:
+        assert isinstance(y.op, op)
+        return rule(y.op, y, g)
 
-    return register
+    RULES[op] = apply
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------
 
-
-@vjp(ops.Add)
-def _add(y: Var, g: Var) -> tuple[Var, Var]:
-    return g, g
-
-
-@vjp(ops.Subtract)
-def _subtract(y: Var, g: Var) -> tuple[Var, Var]:
-    return g, ops.scale(-1.0, g)
-
-
-@vjp(ops.Multiply)
-def _multiply(y: Var, g: Var) -> tuple[Var, Var]:
-    a, b = y.inputs
-    return ops.multiply(g, b), ops.multiply(g, a)
-
-
-@vjp(ops.Scale)
-def _scale(y: Var, g: Var) -> tuple[Var, Var]:
-    s, x = y.inputs
-    return ops.inner(g, x), ops.scale(s, g)
-
-
-@vjp(ops.Power)
-def _power(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.Power)
-    (x,) = y.inputs
-    p = y.op.exponent
-    return (ops.scale(p, ops.multiply(g, ops.power(x, p - 1))),)
-
+vjp(graph.Add, lambda op, y, g: (g, g))
+vjp(graph.Subtract, lambda op, y, g: (g, -g))
+vjp(graph.Multiply, lambda op, y, g: (g * y.inputs[1], g * y.inputs[0]))
+vjp(graph.Scale, lambda op, y, g: (ops.inner(g, y.inputs[1]), y.inputs[0] * g))
+vjp(graph.Power, lambda op, y, g: (op.exponent * (g * y.inputs[0] ** (op.exponent - 1)),))
+vjp(graph.MatMul, lambda op, y, g: (g @ y.inputs[1].T, y.inputs[0].T @ g))
+vjp(graph.Transpose, lambda op, y, g: (g.T,))
 
 # --- sums and means -------------------------------------------------------------------------------------------
 
-
-@vjp(ops.Inner)
-def _inner(y: Var, g: Var) -> tuple[Var, Var]:
-    a, b = y.inputs
-    return ops.scale(g, b), ops.scale(g, a)
-
-
-@vjp(ops.Mean)
-def _mean(y: Var, g: Var) -> tuple[Var]:
-    return (ops.spread(g, y.inputs[0]),)
-
-
-@vjp(ops.MeanSquare)
-def _mean_square(y: Var, g: Var) -> tuple[Var]:
-    return (ops.share(ops.scale(2.0, g), y.inputs[0]),)
-
+vjp(ops.Inner, lambda op, y, g: (g * y.inputs[1], g * y.inputs[0]))
+vjp(ops.Mean, lambda op, y, g: (ops.spread(g, y.inputs[0]),))
+vjp(ops.MeanSquare, lambda op, y, g: (ops.share(2.0 * g, y.inputs[0]),))
 
 # --- pictures -------------------------------------------------------------------------------------------------
 
-
-@vjp(ops.Normalize)
-def _normalize(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.Normalize)
-    return (ops.normalize(g, (0.0,) * len(y.op.mean), y.op.scale),)
-
-
-@vjp(ops.PadEdge)
-def _pad_edge(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.PadEdge)
-    return (ops.pad_edge_adjoint(g, y.op.before),)
-
-
-@vjp(ops.PadEdgeAdjoint)
-def _pad_edge_adjoint(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.PadEdgeAdjoint)
-    return (ops.pad_edge(g, y.op.before),)
-
-
-@vjp(ops.Difference)
-def _difference(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.Difference)
-    return (ops.difference_adjoint(g, y.op.axis),)
-
-
-@vjp(ops.DifferenceAdjoint)
-def _difference_adjoint(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.DifferenceAdjoint)
-    return (ops.difference(g, y.op.axis),)
-
+vjp(ops.Normalize, lambda op, y, g: (ops.Normalize((0.0,) * len(op.mean), op.scale)(g),))
+vjp(ops.PadEdge, lambda op, y, g: (ops.PadEdgeAdjoint(op.before)(g),))
+vjp(ops.PadEdgeAdjoint, lambda op, y, g: (ops.PadEdge(op.before)(g),))
+vjp(ops.Difference, lambda op, y, g: (ops.DifferenceAdjoint(op.axis)(g),))
+vjp(ops.DifferenceAdjoint, lambda op, y, g: (ops.Difference(op.axis)(g),))
 
 # --- the network ----------------------------------------------------------------------------------------------
 
-
-@vjp(ops.Conv)
-def _conv(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.Conv)
-    return (ops.conv_adjoint(g, y.op.layer, y.op.inputs, y.op.outputs),)
-
-
-@vjp(ops.ConvAdjoint)
-def _conv_adjoint(y: Var, g: Var) -> tuple[Var]:
-    assert isinstance(y.op, ops.ConvAdjoint)
-    return (ops.conv(g, y.op.layer, y.op.inputs, y.op.outputs, bias=False),)
-
-
-@vjp(ops.Relu)
-def _relu(y: Var, g: Var) -> tuple[Var]:
-    return (ops.gate(g, y),)  # y > 0 exactly where x > 0: the derivative at zero is zero
-
-
-@vjp(ops.Gate)
-def _gate(y: Var, g: Var) -> tuple[Var, None]:
-    return ops.gate(g, y.inputs[1]), None  # constant in its second argument wherever it is differentiable
-
-
-@vjp(ops.MaxPool)
-def _max_pool(y: Var, g: Var) -> tuple[Var]:
-    return (ops.max_unpool(g, y.inputs[0], y),)
-
-
-@vjp(ops.AveragePool)
-def _average_pool(y: Var, g: Var) -> tuple[Var]:
-    return (ops.average_unpool(g, y.inputs[0]),)
-
-
-@vjp(ops.AverageUnpool)
-def _average_unpool(y: Var, g: Var) -> tuple[Var, None]:
-    return ops.average_pool(g), None  # the second argument gives an extent only
-
+vjp(ops.Conv, lambda op, y, g: (ops.ConvAdjoint(op.layer, op.inputs, op.outputs)(g),))
+vjp(ops.ConvAdjoint, lambda op, y, g: (ops.Conv(op.layer, op.inputs, op.outputs, bias=False)(g),))
+vjp(ops.Relu, lambda op, y, g: (ops.gate(g, y),))  # y > 0 exactly where x > 0: the derivative at zero is zero
+vjp(ops.Gate, lambda op, y, g: (ops.gate(g, y.inputs[1]), None))  # constant in the second wherever differentiable
+vjp(ops.MaxPool, lambda op, y, g: (ops.max_unpool(g, y.inputs[0], y),))
+vjp(ops.AveragePool, lambda op, y, g: (ops.average_unpool(g, y.inputs[0]),))
+vjp(ops.AverageUnpool, lambda op, y, g: (ops.average_pool(g), None))  # the second gives an extent only
 
 # --- statistics of activations --------------------------------------------------------------------------------
 
+vjp(ops.Gram, lambda op, y, g: (ops.mix(g + g.T, y.inputs[0]),))  # d(X X^T) = dX X^T + X dX^T
+vjp(ops.ChannelMean, lambda op, y, g: (ops.channel_spread(g, y.inputs[0]),))
+vjp(ops.ChannelSpread, lambda op, y, g: (ops.channel_mean(g), None))  # the second gives an extent only
+vjp(ops.GuidedGram, lambda op, y, g: (ops.guided_mix(g + g.T, *y.inputs), None))  # guides stay as they are
+vjp(ops.GuidedMean, lambda op, y, g: (ops.guided_spread(g, *y.inputs), None))
 
-@vjp(ops.Gram)
-def _gram(y: Var, g: Var) -> tuple[Var]:
-    return (ops.mix(ops.add(g, ops.transpose(g)), y.inputs[0]),)  # d(X X^T) = dX X^T + X dX^T
+# --- derivatives that are known -------------------------------------------------------------------------------
 
-
-@vjp(ops.ChannelMean)
-def _channel_mean(y: Var, g: Var) -> tuple[Var]:
-    return (ops.channel_spread(g, y.inputs[0]),)
-
-
-@vjp(ops.ChannelSpread)
-def _channel_spread(y: Var, g: Var) -> tuple[Var, None]:
-    return ops.channel_mean(g), None  # the second argument gives an extent only
+vjp(ops.WithDerivative, lambda op, y, g: (None, g * y.inputs[2], None))
 
 
-@vjp(ops.GuidedGram)
-def _guided_gram(y: Var, g: Var) -> tuple[Var, None]:
-    x, u = y.inputs
-    return ops.guided_mix(ops.add(g, ops.transpose(g)), x, u), None  # guides stay as they are
-
-
-@vjp(ops.GuidedMean)
-def _guided_mean(y: Var, g: Var) -> tuple[Var, None]:
-    x, u = y.inputs
-    return ops.guided_spread(g, x, u), None
-
-
-@vjp(ops.RegionSum)
-def _region_sum(y: Var, g: Var) -> tuple[Var | None, ...]:
-    assert isinstance(y.op, ops.RegionSum)
-    derivatives = [ops.each_region(y.op.function, y.inputs, k) for k in range(1, len(y.op.function.outputs))]
+def _region_sum(op: ops.RegionSum, y: Var, g: Var) -> Gradients:
+    derivatives = [ops.EachRegion(op.function, k)(y.inputs) for k in range(1, len(op.function.outputs))]
     rest = (None,) * (len(y.inputs) - len(derivatives))
-    return (*(ops.scale(g, d) for d in derivatives), *rest)
+    return (*(g * d for d in derivatives), *rest)
 
 
-# --- matrices -------------------------------------------------------------------------------------------------
-
-
-@vjp(ops.Transpose)
-def _transpose(y: Var, g: Var) -> tuple[Var]:
-    return (ops.transpose(g),)
-
-
-@vjp(ops.MatMul)
-def _matmul(y: Var, g: Var) -> tuple[Var, Var]:
-    a, b = y.inputs
-    return ops.matmul(g, ops.transpose(b)), ops.matmul(ops.transpose(a), g)
-
-
-@vjp(ops.WithDerivative)
-def _with_derivative(y: Var, g: Var) -> tuple[None, Var, None]:
-    return None, ops.scale(g, y.inputs[2]), None
+vjp(ops.RegionSum, _region_sum)

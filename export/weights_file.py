@@ -129,9 +129,9 @@ def _layout(network: Network, known: Collection[str], size: int) -> Described | 
     eight_bit = {layer.name for layer in network.layers if f"{layer.name}.codes" in known}
     unread = {layer.name for layer in network.layers if f"{layer.name}.bias" not in known}
     for palettes in (eight_bit | unread, eight_bit):
-        layout = described(network, palettes)
-        if sum(_padded(_length(*entry)) for entry in layout.values()) == size:
-            return layout
+        entries = described(network, palettes)
+        if sum(_padded(_length(*entry)) for entry in entries.values()) == size:
+            return entries
     return None
 
 
@@ -140,9 +140,9 @@ def _length(dtype: np.dtype, shape: tuple[int, ...]) -> int:
 
 
 def _cut(data: bytes, layout: Described) -> Mapping[str, Array]:
-    tensors: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     offset = 0
     for name, (dtype, shape) in layout.items():
-        tensors[name] = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
+        arrays[name] = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
         offset += _padded(_length(dtype, shape))
-    return tensors
+    return arrays

@@ -27,7 +27,7 @@ from impasto.export.weights import sources
 from impasto.export.weights.sources import WHEEL, load_weights
 from impasto.export.weights.weights import Weights
 from impasto.runtime.errors import WeightsError
-from impasto.runtime.model.graphs import GraphKey
+from impasto.runtime.model.graphs import WINOGRAD, GraphKey
 from impasto.runtime.plan.recipe import Recipe, load_recipe
 
 settings.register_profile("impasto", deadline=None, print_blob=True)  # machines differ, and nothing is kept
@@ -149,8 +149,8 @@ def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weigh
 
     def narrow(key: GraphKey) -> Lowering:
         lowering = lowering_of(key)
-        if isinstance(tiling := lowering.settings, tiles.Tiling):
-            return tiled(replace(tiling, widths=(31, 17, 9, 5, 4), strips=(9, 8, 7, 6, 5)))
+        if key.layout == WINOGRAD and isinstance(builder := lowering.begin({}), tiles.Tiled):
+            return tiled(replace(builder.tiling, widths=(31, 17, 9, 5, 4), strips=(9, 8, 7, 6, 5)))
         return lowering
 
     with pytest.MonkeyPatch.context() as patched:

@@ -72,14 +72,16 @@ def export(
     force: options.Force = False,
 ) -> None:
     """Write a network's loss and gradient to ONNX, once. Recipes are added to a folder over the same weights."""
-    from impasto.export.provision import import_exporter
+    from impasto.export.provision import importing_exporter
     from impasto.runtime import InputError
     from impasto.runtime.model.default import folder_to_write
     from impasto.runtime.plan.recipe import load_recipe
 
     if all_ and recipe:
         raise InputError("--all: has every recipe that comes along; leave --recipe out, or export that by itself")
-    build, sources = import_exporter()
+    with importing_exporter():
+        from impasto.export import build
+        from impasto.export.weights import sources
     folder = output or folder_to_write(network)
     chosen = _all_recipes(folder, force=force) if all_ else [load_recipe(name) for name in recipe or EXPORTED_RECIPES]
     build.check_folder(folder)  # before weights are fetched

@@ -178,8 +178,9 @@ def _inputs(record: Record) -> dict[str, str]:
 
 def _plan(plan: Plan) -> Mapping[str, str]:
     """Return what of a plan is not as it would be if nothing were said, and its recipe, stages and start."""
+    from impasto.runtime.plan.terms import TERMS
+
     recipe = plan.recipe
-    terms = (("content", recipe.content.weight), ("style", recipe.style.weight), ("tv", recipe.tv.weight))
     stages = ", ".join(
         f"{stage.evaluations} at {stage.width}x{stage.height}"
         if stage.evaluations
@@ -190,7 +191,7 @@ def _plan(plan: Plan) -> Mapping[str, str]:
     start += [f"seed {plan.seed}"] if plan.noise or plan.init in ("random", "statistics") else []
     return {
         "recipe": recipe.name,
-        "weights": ", ".join(f"{name} {weight:g}" for name, weight in terms),
+        "weights": ", ".join(f"{term.key} {term.table(recipe).weight:g}" for term in TERMS),
         "evaluations": stages,
         "start": ", ".join(start),
         "optimizer": plan.optimizer + (", levels held in 0..255" if plan.clip else ""),

@@ -125,6 +125,8 @@ def _render(described: list[dict[str, Any]], width: int, height: int) -> str:
 
 def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
     """Return the table that compares recipes."""
+    from impasto.runtime.plan.terms import TERMS
+
     title = (
         f"Effective weights for a picture of {width}x{height} pixels: the numbers that multiply the means of which the "
         "loss is made up, so that they compare across recipes and sizes. A layer's content loss is the mean of "
@@ -134,7 +136,7 @@ def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
     rows = [("recipe", "style loss", "pooling", "content", "style", "variation", "style : content")]
     for entry in described:
         weights = entry["effective_weights"]
-        figures = (*(_sum(weights, kind) for kind in ("content/", "style/", "tv")), entry["style_to_content"])
+        figures = (*(term.total(weights) for term in TERMS), entry["style_to_content"])
         rows.append((entry["name"], entry["style_loss"], entry["pooling"], *map(_number, figures)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -184,10 +186,6 @@ def _fill(text: str, first: str, rest: str) -> list[str]:
 def _layers(weights: Mapping[str, float], kind: str) -> str:
     pairs: Iterable[tuple[str, float]] = ((k.removeprefix(kind), v) for k, v in weights.items() if k.startswith(kind))
     return ", ".join(f"{name}\N{NO-BREAK SPACE}{_number(weight)}" for name, weight in pairs)
-
-
-def _sum(weights: Mapping[str, float], kind: str) -> float:
-    return sum(weight for name, weight in weights.items() if name.startswith(kind))
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 import onnx
@@ -22,6 +22,9 @@ from impasto.runtime.model.graphs import SINGLE
 from impasto.runtime.plan.terms import GRADIENT
 
 T = TypeVar("T")
+B = TypeVar("B", bound="Builder")
+O = TypeVar("O", bound=Op)  # noqa: E741
+P = ParamSpec("P")
 
 OPSET = 18
 
@@ -30,43 +33,44 @@ IR_VERSION = 8
 
 Tensors = Mapping[str, TensorProto]
 
+#: What an attribute of a node may be.
+Attribute = int | float | str | Sequence[int] | onnx.GraphProto
+
 
 @dataclass
 class Builder:
     """An ONNX graph in the making. Values are known by their names.
 
+    A lowering that knows more than this derives its own.
+
     Attributes
     ----------
     parameters
         The tensors of the network's weights by name.
-    settings
-        Those of the lowering that it is made for.
     values, origin
         The name of the value that each logical one was lowered to, and the other way round.
-    notes
-        What a lowering knows about a value beside its type, by the value's name.
     """
 
     parameters: Tensors
-    settings: object = None
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
     values: dict[Var, str] = field(default_factory=dict)
     origin: dict[str, Var] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
     _pieces: dict[str, list[str]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
-    _memo: dict[Hashable, Any] = field(default_factory=dict)
+    _memo: dict[Hashable, object] = field(default_factory=dict)
 
-    def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+    def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
         """Emit a node with one output and return the output's name."""
         return self.split(op_type, *inputs, outputs=1, domain=domain, **attributes)[0]
 
-    def split(self, op_type: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+    def split(self, op_type: str, *inputs: str, outputs: int, domain: str = "", **attributes: Attribute) -> list[str]:
         """Emit a node with several outputs and return their names."""
         name = self._fresh()
         names = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
-        self.nodes.append(helper.make_node(op_type, inputs, names, domain=domain or None, **attributes))
+        node = helper.make_node(op_type, inputs, names, domain=domain or None)
+        node.attribute.extend(helper.make_attribute(*attribute) for attribute in sorted(attributes.items()))
+        self.nodes.append(node)
         return names
 
     def join(self, pieces: Sequence[str], axis: int) -> str:
@@ -81,7 +85,7 @@ class Builder:
         """Return what a value was joined from, or the value alone."""
         return self._pieces.get(name, [name])
 
-    def array(self, values: NDArray[Any]) -> str:
+    def array(self, values: NDArray[np.generic]) -> str:
         """Return the name of a constant tensor; equal constants are written once."""
         key = ("array", values.dtype.str, values.shape, values.tobytes())
         return self.once(key, lambda: self._initializer(values))
@@ -103,7 +107,7 @@ class Builder:
         """Return what `make` returned the first time that it was asked for under `key`."""
         if key not in self._memo:
             self._memo[key] = make()
-        return self._memo[key]  # type: ignore[no-any-return]
+        return cast(T, self._memo[key])
 
     def bind(self, var: Var, name: str) -> None:
         """Record that a logical value has this name."""
@@ -111,7 +115,7 @@ class Builder:
         self.origin[name] = var
 
     def scan(
-        self, body: Callable[..., Sequence[str]], sequences: Sequence[str], state: Sequence[str] = ()
+        self, body: Callable[[Sequence[str]], Sequence[str]], sequences: Sequence[str], state: Sequence[str] = ()
     ) -> list[str]:
         """Emit nodes that run once for each slice of float sequences along their first axis, one slice after another.
 
@@ -130,15 +134,15 @@ class Builder:
         # What is emitted for a step is unknown outside of it.
         self.nodes, self._memo, self.values = [], dict(memo), dict(values)
         inputs = [self._fresh() for _ in (*state, *sequences)]
-        outputs = list(body(*inputs))
-        made = {name for node in self.nodes for name in node.output}
-        outputs = [name if name in made else self.node("Identity", name) for name in outputs]
+        outputs = list(body(inputs))
+        emitted = {name for node in self.nodes for name in node.output}
+        outputs = [name if name in emitted else self.node("Identity", name) for name in outputs]
         step = needed(self.nodes, outputs)
         self.nodes, self._memo, self.values = nodes, memo, values
         graph = helper.make_graph(step, self._fresh(), _floats(inputs), _floats(outputs))
         return self.split("Scan", *state, *sequences, outputs=len(outputs), body=graph, num_scan_inputs=len(sequences))
 
-    def _initializer(self, values: NDArray[Any]) -> str:
+    def _initializer(self, values: NDArray[np.generic]) -> str:
         name = self._fresh()
         self.initializers[name] = numpy_helper.from_array(values, name)
         return name
@@ -151,45 +155,20 @@ class Builder:
         return np.base_repr(next(self._numbers), 36)
 
 
-Emit = Callable[..., str]
+#: How an operator is emitted: (builder, operator, name of each input) -> name of the result.
+Emit = Callable[Concatenate[B, O, ...], str]
 
 
-@dataclass(frozen=True)
-class Lowering:
-    """How each operator becomes ONNX nodes in one layout and precision.
+class Lowering(Protocol):
+    """What writes logical graphs as ONNX models, in one layout and precision."""
 
-    Attributes
-    ----------
-    layout
-        How activations lie in memory: one of `impasto.runtime.model.graphs.LAYOUTS`.
-    describe
-        Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
-    settings
-        What else its rules go by: how maps are cut, for instance.
-    precision
-        Of activations: one of `impasto.runtime.model.graphs.PRECISIONS`.
-    deliver
-        (builder, name of a value) -> name of what an output is to hold: for a lowering whose values are not what they
-        stand for.
-    """
+    @property
+    def layout(self) -> str:
+        """How activations lie in memory: one of `impasto.runtime.model.graphs.LAYOUTS`."""
 
-    layout: str
-    describe: Callable[[Type], Sequence[int | str]]
-    rules: dict[type[Op], Emit] = field(default_factory=dict)
-    settings: object = None
-    precision: str = SINGLE
-    deliver: Callable[[Builder, str], str] = lambda builder, name: name
-
-    def lowers(self, op: type[Op]) -> Callable[[Emit], Emit]:
-        """Register how `op` is emitted: a function (builder, op, *names of the inputs) -> name of the result."""
-
-        def register(emit: Emit) -> Emit:
-            if op in self.rules:
-                raise ValueError(f"{op.__name__} is lowered already in {self.layout}")
-            self.rules[op] = emit
-            return emit
-
-        return register
+    @property
+    def precision(self) -> str:
+        """Of activations: one of `impasto.runtime.model.graphs.PRECISIONS`."""
 
     def lower(self, name: str, outputs: Mapping[str, Var], parameters: Tensors) -> onnx.ModelProto:
         """Write a logical graph as an ONNX model.
@@ -201,7 +180,49 @@ class Lowering:
         parameters
             The tensors of the network's weights by name; only those used end up in the model.
         """
-        builder = Builder(parameters, self.settings)
+
+
+@dataclass(frozen=True)
+class RuleTable(Generic[B]):
+    """A lowering: how each operator becomes ONNX nodes.
+
+    Attributes
+    ----------
+    layout, precision
+        See `Lowering`.
+    describe
+        Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
+    begin
+        The network's weights -> what its rules write nodes with.
+    deliver
+        (builder, name of a value) -> name of what an output is to hold: for a lowering whose values are not what they
+        stand for.
+    """
+
+    layout: str
+    describe: Callable[[Type], Sequence[int | str]]
+    begin: Callable[[Tensors], B]
+    rules: dict[type[Op], Emit[B, Op]] = field(default_factory=dict)
+    deliver: Callable[[B, str], str] = lambda builder, name: name
+    precision: str = SINGLE
+
+    def lowers(
+        self, *operators: type[O]
+    ) -> Callable[[Callable[Concatenate[B, O, P], str]], Callable[Concatenate[B, O, P], str]]:
+        """Register how operators are emitted."""
+
+        def register(emit: Callable[Concatenate[B, O, P], str]) -> Callable[Concatenate[B, O, P], str]:
+            for op in operators:
+                if op in self.rules:
+                    raise ValueError(f"{op.__name__} is lowered already in {self.layout}")
+                self.rules[op] = cast(Emit[B, Op], emit)  # it is only ever given that operator
+            return emit
+
+        return register
+
+    def lower(self, name: str, outputs: Mapping[str, Var], parameters: Tensors) -> onnx.ModelProto:
+        """Write a logical graph: see `Lowering`."""
+        builder = self.begin(parameters)
         inputs: list[onnx.ValueInfoProto] = []
         for var in topological(outputs.values()):
             if isinstance(var.op, ops.Input):
@@ -223,7 +244,7 @@ class Lowering:
         opsets = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in _domains(nodes)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="impasto")
 
-    def emit(self, builder: Builder, outputs: Iterable[Var]) -> None:
+    def emit(self, builder: B, outputs: Iterable[Var]) -> None:
         """Emit what the outputs depend on and has no name yet."""
         for var in topological(outputs):
             if var in builder.values:

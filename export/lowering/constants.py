@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -34,7 +34,7 @@ class Opened:
     """A graph whose constants are shared: its session, and those of the constants that are to be fed to it."""
 
     runner: Runner
-    feeds: Mapping[str, NDArray[Any]]
+    feeds: Mapping[str, NDArray[np.generic]]
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Constants:
     """
 
     folder: Path
-    _values: dict[bytes, NDArray[Any]] = field(default_factory=dict)
+    _values: dict[bytes, NDArray[np.generic]] = field(default_factory=dict)
     _computing: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self, path: Path, placement: Placement = _ONE_CORE) -> Opened:
@@ -69,14 +69,14 @@ class Constants:
         )
         return Opened(open_model(path, model.SerializeToString(), placement), feeds)
 
-    def _cut(self, model: onnx.ModelProto, path: Path) -> dict[str, NDArray[Any]]:
+    def _cut(self, model: onnx.ModelProto, path: Path) -> dict[str, NDArray[np.generic]]:
         """Take out of a graph what computes constants, put the small ones in its place, and return the large ones."""
         graph = model.graph
         tensors = {tensor.name: tensor for tensor in graph.initializer}
         computing, rest = _divided(graph.node, tensors)
         digests = _digests(tensors, computing)
         read = {name for node in rest for name in reads(node)} | {output.name for output in graph.output}
-        large: dict[str, NDArray[Any]] = {}
+        large: dict[str, NDArray[np.generic]] = {}
         del graph.node[:], graph.initializer[:]
         graph.node.extend(rest)
         for name in sorted(read & digests.keys()):
@@ -100,7 +100,7 @@ class Constants:
         computing: Sequence[onnx.NodeProto],
         tensors: Mapping[str, TensorProto],
         path: Path,
-    ) -> NDArray[Any]:
+    ) -> NDArray[np.generic]:
         """Run the nodes that a constant is computed by, as they are written; or read it."""
         if name in tensors:
             return numpy_helper.to_array(self._whole(tensors[name]))
@@ -111,7 +111,7 @@ class Constants:
         )
         alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         runner = open_model(path, alone.SerializeToString(), _ONE_CORE, optimize=False)
-        value: NDArray[Any] = runner.run({})[name].copy()  # the session's memory goes with it
+        value: NDArray[np.generic] = runner.run({})[name].copy()  # the session's memory goes with it
         return value
 
     def _whole(self, tensor: TensorProto) -> TensorProto:
@@ -119,10 +119,10 @@ class Constants:
         whole = TensorProto()
         whole.CopyFrom(tensor)
         if uses_external_data(whole):  # onnx itself would refuse a file that has a second name
-            place = {entry.key: entry.value for entry in whole.external_data}
-            with (self.folder / place["location"]).open("rb") as file:
-                file.seek(int(place.get("offset", 0)))
-                whole.raw_data = file.read(int(place.get("length", -1)))
+            entries = {entry.key: entry.value for entry in whole.external_data}
+            with (self.folder / entries["location"]).open("rb") as file:
+                file.seek(int(entries.get("offset", 0)))
+                whole.raw_data = file.read(int(entries.get("length", -1)))
             whole.data_location = TensorProto.DEFAULT
             del whole.external_data[:]
         return whole
@@ -165,8 +165,8 @@ def _nameless(tensor: TensorProto) -> bytes:
     copy = TensorProto()
     copy.CopyFrom(tensor)
     copy.ClearField("name")
-    written: bytes = copy.SerializeToString(deterministic=True)
-    return written
+    serialized: bytes = copy.SerializeToString(deterministic=True)
+    return serialized
 
 
 def _digest(parts: Iterable[bytes]) -> bytes:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
-from impasto.export import ops
-from impasto.export.graph import Guides, Map, Matrix, PerRegion, Type
-from impasto.export.lowering.base import Builder, Lowering
+from impasto.export import graph, ops
+from impasto.export.graph import Guides, Map, Matrix, Op, PerRegion, Type
+from impasto.export.lowering.base import Builder, RuleTable
 from impasto.export.lowering.parameters import bias, kernel
 from impasto.runtime.model.graphs import DIRECT, REGIONS, dimension
 
@@ -33,41 +33,40 @@ def describe(type_: Type) -> Sequence[int | str]:
             return []
 
 
-direct = Lowering(DIRECT, describe)
+direct = RuleTable(DIRECT, describe, Builder)
 lowers = direct.lowers
 
 # --- arithmetic -----------------------------------------------------------------------------------------------
 
 
-@lowers(ops.Constant)
-def _constant(b: Builder, op: ops.Constant) -> str:
+@lowers(graph.Constant)
+def _constant(b: Builder, op: graph.Constant) -> str:
     return b.number(op.value)
 
 
-@lowers(ops.Add)
-def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
+@lowers(graph.Add)
+def _add(b: Builder, op: graph.Add, x: str, y: str) -> str:
     return b.node("Add", x, y)
 
 
-@lowers(ops.Subtract)
-def _subtract(b: Builder, op: ops.Subtract, x: str, y: str) -> str:
+@lowers(graph.Subtract)
+def _subtract(b: Builder, op: graph.Subtract, x: str, y: str) -> str:
     return b.node("Sub", x, y)
 
 
-@lowers(ops.Multiply)
-@lowers(ops.Scale)
-def _multiply(b: Builder, op: ops.Multiply | ops.Scale, x: str, y: str) -> str:
+@lowers(graph.Multiply, graph.Scale)
+def _multiply(b: Builder, op: Op, x: str, y: str) -> str:
     return b.node("Mul", x, y)
 
 
-@lowers(ops.Power)
-def _power(b: Builder, op: ops.Power, x: str) -> str:
+@lowers(graph.Power)
+def _power(b: Builder, op: graph.Power, x: str) -> str:
     if op.exponent == 0.5:
         return b.node("Sqrt", x)
     if op.exponent == 0.25:  # the seed's total variation; two square roots cost a fraction of Pow
         return b.node("Sqrt", b.node("Sqrt", x))
     if op.exponent == 1.25:
-        return b.node("Mul", x, _power(b, ops.Power(0.25), x))
+        return b.node("Mul", x, _power(b, graph.Power(0.25), x))
     return b.node("Pow", x, b.number(op.exponent))
 
 
@@ -361,8 +360,8 @@ def _identity(b: Builder, op: ops.Identity) -> str:
     return b.node("Cast", b.node("Equal", index, b.node("Unsqueeze", index, b.ints(1))), to=TensorProto.FLOAT)
 
 
-@lowers(ops.MatMul)
-def _matmul(b: Builder, op: ops.MatMul, x: str, y: str) -> str:
+@lowers(graph.MatMul)
+def _matmul(b: Builder, op: graph.MatMul, x: str, y: str) -> str:
     return b.node("MatMul", x, y)
 
 
@@ -381,8 +380,8 @@ def _with_derivative(b: Builder, op: ops.WithDerivative, y: str, x: str, d: str)
     return b.node("Identity", y)
 
 
-@lowers(ops.Transpose)
-def _transpose(b: Builder, op: ops.Transpose, a: str) -> str:
+@lowers(graph.Transpose)
+def _transpose(b: Builder, op: graph.Transpose, a: str) -> str:
     return b.node("Transpose", a, perm=[0, 2, 1] if isinstance(b.origin[a].type, PerRegion) else [1, 0])
 
 
@@ -427,7 +426,8 @@ def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
     """Take one region after the other: all at once would need the memory of a map for each."""
     rows = rows_of(b, x)
 
-    def region(u: str) -> list[str]:
+    def region(slices: Sequence[str]) -> list[str]:
+        (u,) = slices
         return [b.node("Gemm", _guided(b, rows, u), rows, transA=1)]
 
     return b.scan(region, [_guides(b, u)])[0]
@@ -437,7 +437,8 @@ def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
 def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
     rows = rows_of(b, x)
 
-    def region(sum_: str, a: str, u: str) -> list[str]:
+    def region(slices: Sequence[str]) -> list[str]:
+        sum_, a, u = slices
         return [b.node("Gemm", _guided(b, rows, u), a, sum_, transB=1)]
 
     zeros = b.node("Expand", b.number(0.0), b.node("Shape", rows))
@@ -467,7 +468,7 @@ def _region_sum(b: Builder, op: ops.RegionSum, *values: str) -> str:
 def _evaluate(b: Builder, function: ops.Function, values: tuple[str, ...]) -> list[str]:
     """Return all outputs of a function, for each region: what several operators name is computed once."""
 
-    def region(*slices: str) -> list[str]:
+    def region(slices: Sequence[str]) -> list[str]:
         for var, name in zip(function.inputs, slices, strict=True):
             b.bind(var, name)
         direct.emit(b, function.outputs)  # matrices and numbers are laid out alike in all lowerings

@@ -65,7 +65,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
+Rationals: TypeAlias = tuple[tuple[Fraction, ...], ...]
 """Rows of exact numbers."""
 
 Point: TypeAlias = tuple[int, int]
@@ -78,11 +78,11 @@ INFINITY: Point = (1, 0)
 class Filtering:
     """The matrices of ``F(outputs, taps)``, exact; see the module's text for what they mean."""
 
-    input: Matrix
+    input: Rationals
     """B^T: one tile of the signal to its n transformed values."""
-    kernel: Matrix
+    kernel: Rationals
     """G: a kernel to its n transformed values."""
-    output: Matrix
+    output: Rationals
     """A^T: n products to one tile of outputs."""
 
     @property
@@ -133,18 +133,18 @@ def filtering(points: Sequence[Point], taps: int = 3) -> Filtering:
         others = [*points[:i], *points[i + 1 :]]
         # Lagrange's polynomial of point i is `lagrange` / `there`: zero at every other point, one here.
         lagrange = _product_of_factors(others)
-        there = prod(b * p - a * q for a, b in others)
-        if there == 0:
+        value = prod(b * p - a * q for a, b in others)
+        if value == 0:
             raise ValueError(f"the points are not distinct: {p}/{q} appears twice")
         powers = _evaluation((p, q), m)
         shrink_input, shrink_output = _power_of_two(lagrange), _power_of_two(powers)
         to_input.append(tuple(c / shrink_input for c in lagrange))
         to_output.append(tuple(c / shrink_output for c in powers))
-        to_kernel.append(tuple(c * shrink_input * shrink_output / there for c in _evaluation((p, q), taps)))
+        to_kernel.append(tuple(c * shrink_input * shrink_output / value for c in _evaluation((p, q), taps)))
     return Filtering(input=tuple(to_input), kernel=tuple(to_kernel), output=tuple(zip(*to_output, strict=True)))
 
 
-def as_array(matrix: Matrix) -> NDArray[np.float64]:
+def as_array(matrix: Rationals) -> NDArray[np.float64]:
     """Round an exact matrix to double precision (exact itself where all entries are dyadic)."""
     return np.array([[float(entry) for entry in row] for row in matrix])
 

@@ -13,15 +13,14 @@ float32, and the losses their differences, which float16 would not show.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from onnx import TensorProto
 
-from impasto.export import ops
+from impasto.export import graph, ops
 from impasto.export.graph import Op
-from impasto.export.lowering.base import Builder, Emit, Lowering
+from impasto.export.lowering.base import Builder, Emit, RuleTable
 from impasto.export.lowering.direct import (
     channels_last,
     direct,
@@ -81,22 +80,29 @@ class Scaled:
     positive: bool = False
 
 
+@dataclass
+class Halved(Builder):
+    """A graph in the making some of whose maps are float16; `notes` has what is known of these, by name."""
+
+    notes: dict[str, Scaled] = field(default_factory=dict)
+
+
 # --- between half and single precision ------------------------------------------------------------------------
 
 
-def _scaled(b: Builder, x: str) -> Scaled | None:
+def _scaled(b: Halved, x: str) -> Scaled | None:
     """Return what is known of x if it is a float16 map, else nothing."""
     return b.notes.get(x)
 
 
-def _note(b: Builder, x: str, scaled: Scaled | None) -> str:
+def _note(b: Halved, x: str, scaled: Scaled | None) -> str:
     """Write down what is known of a result, and return it; nothing if it is float32."""
     if scaled:
         b.notes[x] = scaled
     return x
 
 
-def _single(b: Builder, x: str) -> str:
+def _single(b: Halved, x: str) -> str:
     """Return what x stands for, in float32."""
     scaled = _scaled(b, x)
     if scaled is None:
@@ -111,7 +117,7 @@ def _single(b: Builder, x: str) -> str:
     return b.once(("single", x), single)
 
 
-def _half(b: Builder, x: str, floor: str | None = None) -> str:
+def _half(b: Halved, x: str, floor: str | None = None) -> str:
     """Return a float32 map as a float16 one, measured; `floor` is a magnitude that it is not taken to be below."""
     if _scaled(b, x):
         return x
@@ -123,23 +129,23 @@ def _half(b: Builder, x: str, floor: str | None = None) -> str:
     return b.once(("half", x, floor), half_)
 
 
-def _magnitude(b: Builder, x: str, *, positive: bool = False) -> str:
+def _magnitude(b: Halved, x: str, *, positive: bool = False) -> str:
     """Return the largest magnitude in x, a number of its type."""
     largest = b.node("ReduceMax", x, keepdims=0)
     return largest if positive else b.node("Max", largest, b.node("Neg", b.node("ReduceMin", x, keepdims=0)))
 
 
-def _divisor(b: Builder, magnitude: str, floor: str | None = None) -> str:
+def _divisor(b: Halved, magnitude: str, floor: str | None = None) -> str:
     """Return a float32 magnitude that may be divided by: no less than `floor`, or than nothing."""
     return b.node("Max", magnitude, floor or b.number(_NOTHING))
 
 
-def _largest_sum(b: Builder, x: str, *axes: int) -> str:
+def _largest_sum(b: Halved, x: str, *axes: int) -> str:
     """Return the largest sum of magnitudes along some axes of x: how many times larger a product with x may be."""
     return _divisor(b, _magnitude(b, b.node("ReduceSum", b.node("Abs", x), b.ints(*axes)), positive=True))
 
 
-def _measured(b: Builder, x: str, floor: str | None = None) -> str:
+def _measured(b: Halved, x: str, floor: str | None = None) -> str:
     """Return a float16 map divided by its largest magnitude; `floor` as for `_half`."""
     scaled = b.notes[x]
 
@@ -155,50 +161,44 @@ def _measured(b: Builder, x: str, floor: str | None = None) -> str:
     return b.once(("measured", x, floor), measured)
 
 
-def _ready(b: Builder, x: str, growth: float) -> str:
+def _ready(b: Halved, x: str, growth: float) -> str:
     """Return x as a float16 map that may become `growth` times as large."""
     x = _half(b, x)
     return x if b.notes[x].bound * growth <= _TOP else _measured(b, x)
 
 
-def _float16(b: Builder, x: str) -> str:
+def _float16(b: Halved, x: str) -> str:
     return b.node("Cast", x, to=TensorProto.FLOAT16)
 
 
-def _zero(b: Builder, scaled: Scaled | None) -> str:
+def _zero(b: Halved, scaled: Scaled | None) -> str:
     return b.array(np.zeros((), np.float16 if scaled else np.float32))
 
 
-def _in_single(rule: Emit) -> Emit:
+def _in_single(rule: Emit[Builder, Op]) -> Emit[Halved, Op]:
     """Return a rule of `direct` for values of either kind."""
     return lambda b, op, *values: rule(b, op, *(_single(b, x) for x in values))
 
 
-_RULES = {op: _in_single(rule) for op, rule in direct.rules.items()}
-half = Lowering(DIRECT, direct.describe, _RULES, precision=HALF, deliver=_single)
-
-
-def lowers(op: type[Op]) -> Callable[[Emit], Emit]:
-    """Register how `op` is emitted, instead of as `direct` does."""
-    del half.rules[op]
-    return half.lowers(op)
+half = RuleTable(DIRECT, direct.describe, Halved, deliver=_single, precision=HALF)
+lowers = half.lowers
 
 
 # --- the network ----------------------------------------------------------------------------------------------
 
 
 @lowers(ops.Conv)
-def _conv(b: Builder, op: ops.Conv, x: str) -> str:
+def _conv(b: Halved, op: ops.Conv, x: str) -> str:
     return _convolve(b, x, kernel(b, op.layer), bias(b, op.layer) if op.bias else None)
 
 
 @lowers(ops.ConvAdjoint)
-def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
+def _conv_adjoint(b: Halved, op: ops.ConvAdjoint, g: str) -> str:
     g = _convolve(b, g, flipped(b, op.layer))
     return _single(b, g) if op.inputs == _PICTURE else g
 
 
-def _convolve(b: Builder, x: str, weights: str, biases: str | None = None) -> str:
+def _convolve(b: Halved, x: str, weights: str, biases: str | None = None) -> str:
     """Convolve x with float32 kernels [out, C, 3, 3]; products in float16, their sums in float32.
 
     The kernels are scaled such that in none of them the sum of magnitudes is over `_KERNEL`; that does not depend on
@@ -219,7 +219,7 @@ def _convolve(b: Builder, x: str, weights: str, biases: str | None = None) -> st
     return _note(b, _conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit))), Scaled(unit, 2 * _KERNEL))
 
 
-def _conv3x3(b: Builder, *factors: str) -> str:
+def _conv3x3(b: Halved, *factors: str) -> str:
     return b.node("Conv", *factors, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
 
@@ -228,7 +228,7 @@ def _in_either(op: type[Op], *, positive: bool = False) -> None:
     rule = direct.rules[op]
 
     @lowers(op)
-    def _emit(b: Builder, op: Op, x: str) -> str:
+    def _emit(b: Halved, op: Op, x: str) -> str:
         scaled = _scaled(b, x)
         return _note(b, rule(b, op, x), scaled and replace(scaled, positive=scaled.positive or positive))
 
@@ -239,13 +239,13 @@ _in_either(ops.AveragePool)
 
 
 @lowers(ops.Gate)
-def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+def _gate(b: Halved, op: ops.Gate, g: str, y: str) -> str:
     scaled = _scaled(b, g)
     return _note(b, gated(b, g, y, _zero(b, scaled)), scaled)
 
 
 @lowers(ops.MaxUnpool)
-def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
+def _max_unpool(b: Halved, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     """Give g to the first place of each window, in reading order, whose x is the largest.
 
     The places are compared with each other, not with y: where a provider has no kernels for half precision, onnxruntime
@@ -263,7 +263,7 @@ def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
 
 
 @lowers(ops.AverageUnpool)
-def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
+def _average_unpool(b: Halved, op: ops.AverageUnpool, g: str, x: str) -> str:
     """Give g to each place of its window; the quarter goes to its unit."""
     scaled = _scaled(b, g)
     if not scaled:
@@ -276,7 +276,7 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 
 
 @lowers(ops.Gram)
-def _gram(b: Builder, op: ops.Gram, x: str) -> str:
+def _gram(b: Halved, op: ops.Gram, x: str) -> str:
     """Multiply in float32; by the unit once it is a matrix."""
     rows = b.node("Cast", rows_of(b, x), to=TensorProto.FLOAT)
     unit = b.notes[x].unit
@@ -284,7 +284,7 @@ def _gram(b: Builder, op: ops.Gram, x: str) -> str:
 
 
 @lowers(ops.Mix)
-def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
+def _mix(b: Halved, op: ops.Mix, a: str, x: str) -> str:
     """Scale the matrix such that no row of it, times what x can be at most, is over `_MIXED`."""
     scaled, largest = b.notes[x], _largest_sum(b, a, 1)
     rise = b.number(scaled.bound / _MIXED)
@@ -294,19 +294,19 @@ def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
 
 
 @lowers(ops.ChannelSpread)
-def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
+def _channel_spread(b: Halved, op: ops.ChannelSpread, v: str, x: str) -> str:
     unit = _divisor(b, _magnitude(b, v))
     each = b.node("Unsqueeze", _float16(b, b.node("Div", v, unit)), b.ints(0, 3))  # [1, C, 1, 1]
     y = b.node("Expand", each, b.node("Shape", x))
     return _note(b, y, Scaled(_per_position(b, unit, x), 1.0))
 
 
-def _per_position(b: Builder, value: str, x: str) -> str:
+def _per_position(b: Halved, value: str, x: str) -> str:
     return b.node("Div", value, positions(b, x))
 
 
-@lowers(ops.Add)
-def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
+@lowers(graph.Add)
+def _add(b: Halved, op: graph.Add, x: str, y: str) -> str:
     """Add; two maps of which one is float16, in a unit in which neither can become larger than the larger was."""
     if not _scaled(b, x) and not _scaled(b, y):
         return b.node("Add", x, y)
@@ -317,3 +317,9 @@ def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
     unit = b.node("Max", *most, b.number(_NO_UNIT))
     terms = [b.node("Mul", v, _float16(b, b.node("Div", scaled.unit, unit))) for v, scaled in ((x, of_x), (y, of_y))]
     return _note(b, b.node("Add", *terms), Scaled(unit, 2 * bound))
+
+
+# --- all else -------------------------------------------------------------------------------------------------
+
+for _op, _rule in direct.rules.items():
+    half.rules.setdefault(_op, _in_single(_rule))

@@ -20,39 +20,39 @@ Described = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 
 def tensors(weights: Weights) -> dict[str, Array]:
     """Return every tensor of the weights by the name it has in the graphs; 8-bit weights stay 8-bit."""
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for name, layer in weights.layers.items():
         if isinstance(layer.kernel, Palette):
-            found[f"{name}.codes"] = layer.kernel.codes
-            found[f"{name}.table"] = layer.kernel.table
+            arrays[f"{name}.codes"] = layer.kernel.codes
+            arrays[f"{name}.table"] = layer.kernel.table
         else:
-            found[f"{name}.kernel"] = layer.kernel
-        found[f"{name}.bias"] = layer.bias
-    return found
+            arrays[f"{name}.kernel"] = layer.kernel
+        arrays[f"{name}.bias"] = layer.bias
+    return arrays
 
 
 def described(network: Network, palettes: Collection[str]) -> Described:
     """Return what `tensors` returns for weights of a network, without the values; `palettes` are its 8-bit layers."""
     single, byte = np.dtype(np.float32), np.dtype(np.uint8)
-    found: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+    entries: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
     for layer in network.layers:
         shape = (layer.outputs, layer.inputs, 3, 3)
         if layer.name in palettes:
-            found[f"{layer.name}.codes"] = byte, shape
-            found[f"{layer.name}.table"] = single, (256,)
+            entries[f"{layer.name}.codes"] = byte, shape
+            entries[f"{layer.name}.table"] = single, (256,)
         else:
-            found[f"{layer.name}.kernel"] = single, shape
-        found[f"{layer.name}.bias"] = single, (layer.outputs,)
-    return found
+            entries[f"{layer.name}.kernel"] = single, shape
+        entries[f"{layer.name}.bias"] = single, (layer.outputs,)
+    return entries
 
 
-def layers(network: Network, arrays: Mapping[str, Any]) -> dict[str, LayerWeights]:
+def layers(network: Network, arrays: Mapping[str, NDArray[Any]]) -> dict[str, LayerWeights]:
     """Return the layers whose `tensors` these arrays are."""
 
     def kernels(name: str) -> NDArray[np.float32] | Palette:
         if f"{name}.codes" in arrays:
             return Palette(arrays[f"{name}.codes"], arrays[f"{name}.table"])
-        return arrays[f"{name}.kernel"]  # type: ignore[no-any-return]
+        return arrays[f"{name}.kernel"]
 
     return {layer.name: LayerWeights(kernels(layer.name), arrays[f"{layer.name}.bias"]) for layer in network.layers}
 
@@ -70,8 +70,8 @@ def kernel(b: Builder, layer: str) -> str:
         # Flat while they are small: a session keeps what it folds until it is made.
         indices = b.node("Cast", b.node("Reshape", codes, b.ints(-1)), to=6)  # those of 8 bits are not allowed
         # GatherElements copies numbers where Gather copies blocks, of one number here: several times as fast
-        found = b.node("GatherElements", b.parameter(f"{layer}.table"), indices)
-        return b.node("Reshape", found, b.node("Shape", codes))
+        kernels = b.node("GatherElements", b.parameter(f"{layer}.table"), indices)
+        return b.node("Reshape", kernels, b.node("Shape", codes))
 
     return b.once(("kernel", layer), look_up)
 

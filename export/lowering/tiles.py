@@ -19,7 +19,7 @@ depends on x, and comes out of the picture's shape when the graph runs.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import TensorProto
@@ -57,15 +57,16 @@ LARGE_TILING = Tiling((6, 6, 6, 6, 4), (300, 150, 112, 128, 256), (48, 24, 6, 3,
 _FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits 32 bits
 
 
-def tiling(b: Builder) -> Tiling:
-    """Return how the graph in the making cuts its maps."""
-    assert isinstance(b.settings, Tiling)
-    return b.settings
+@dataclass
+class Tiled(Builder):
+    """A graph in the making; `tiling` is how it cuts its maps."""
+
+    tiling: Tiling = field(kw_only=True)
 
 
-def side(b: Builder, level: int) -> int:
+def side(b: Tiled, level: int) -> int:
     """Return m, the outputs per tile and axis."""
-    return tiling(b).sides[level]
+    return b.tiling.sides[level]
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Layout:
     across: str
     stride: str
 
-    def row(self, b: Builder, coordinate: str, axis: int) -> str:
+    def row(self, b: Tiled, coordinate: str, axis: int) -> str:
         """Return the part of the row numbers that a coordinate (int64, any shape) contributes.
 
         Where the coordinate is outside the picture, it is a number beyond all rows.
@@ -103,13 +104,13 @@ class Layout:
         inside = b.node("And", b.node("GreaterOrEqual", coordinate, b.ints(0)), b.node("Less", coordinate, size))
         return b.node("Cast", b.node("Where", inside, number, b.ints(_FAR)), to=TensorProto.INT32)
 
-    def padding(self, b: Builder) -> str:
+    def padding(self, b: Tiled) -> str:
         """Return the number of the last row, which is always zero (int32 [1])."""
         rows = b.node("Mul", self.stride, b.ints(self.m**2))
         return b.node("Cast", b.node("Sub", rows, b.ints(1)), to=TensorProto.INT32)
 
 
-def extent(b: Builder, level: int) -> Extent:
+def extent(b: Tiled, level: int) -> Extent:
     """Return the extent of a level, half of the one above, rounded down."""
 
     def make() -> Extent:
@@ -121,23 +122,23 @@ def extent(b: Builder, level: int) -> Extent:
     return b.once(("extent", level), make)
 
 
-def tiles(b: Builder, level: int) -> Layout:
+def layout_of(b: Tiled, level: int) -> Layout:
     """Return the layout of a level's own activations."""
     return b.once(("tiles", level), lambda: _layout(b, side(b, level), extent(b, level)))
 
 
-def pooled(b: Builder, level: int) -> Layout:
+def pooled(b: Tiled, level: int) -> Layout:
     """Return the layout of a level's activations as pooling the level above leaves them."""
-    above = tiles(b, level - 1)
+    above = layout_of(b, level - 1)
     return Layout(above.m // 2, extent(b, level), above.down, above.across, above.stride)
 
 
-def untiled(b: Builder, level: int) -> Layout:
+def untiled(b: Tiled, level: int) -> Layout:
     """Return the layout of a level as rows of pixels in reading order, a picture's: tiles of one."""
     return b.once(("untiled", level), lambda: _layout(b, 1, extent(b, level)))
 
 
-def _layout(b: Builder, m: int, size: Extent) -> Layout:
+def _layout(b: Tiled, m: int, size: Extent) -> Layout:
     down, across = (b.node("Div", b.node("Add", side, b.ints(m - 1)), b.ints(m)) for side in (size.height, size.width))
     return Layout(m, size, down, across, b.node("Add", b.node("Mul", down, across), b.ints(1)))
 
@@ -145,25 +146,25 @@ def _layout(b: Builder, m: int, size: Extent) -> Layout:
 # --- tables ---------------------------------------------------------------------------------------------------
 
 
-def windows(b: Builder, level: int, source: Layout) -> str:
+def windows(b: Tiled, level: int, source: Layout) -> str:
     """Return, for each tile of a level, the rows in `source` of its pixels and of those around: [n * n, P + 1].
 
     n = m + 2: a 3x3 filter reads one pixel beyond each side.
     """
-    target = tiles(b, level)
+    target = layout_of(b, level)
     return b.once(("windows", source), lambda: _table(b, target, source, target.m + 2, target.m, -1))
 
 
-def unpooled(b: Builder, level: int) -> str:
+def unpooled(b: Tiled, level: int) -> str:
     """Return, for each tile of a level, the rows in the next level's own layout of what it is pooled to.
 
     The table is [(m / 2)^2, P + 1].
     """
     half = side(b, level) // 2
-    return b.once(("unpooled", level), lambda: _table(b, tiles(b, level), tiles(b, level + 1), half, half, 0))
+    return b.once(("unpooled", level), lambda: _table(b, layout_of(b, level), layout_of(b, level + 1), half, half, 0))
 
 
-def _table(b: Builder, target: Layout, source: Layout, n: int, step: int, offset: int) -> str:
+def _table(b: Tiled, target: Layout, source: Layout, n: int, step: int, offset: int) -> str:
     """Return for tile t of `target` and place k < n the row in `source` of pixel step t + k + offset, both ways."""
 
     def coordinates(count: str) -> str:
@@ -178,21 +179,21 @@ def _table(b: Builder, target: Layout, source: Layout, n: int, step: int, offset
     return b.node("Concat", rows, none, axis=1)
 
 
-def places(b: Builder, level: int) -> str:
+def places(b: Tiled, level: int) -> str:
     """Return for each row of a level the number of its pixel in reading order: [m * m, P + 1].
 
     Rows that are no pixels have the number of the last pixel plus one.
     """
     m = side(b, level)
-    return b.once(("places", level), lambda: _table(b, tiles(b, level), untiled(b, level), m, m, 0))
+    return b.once(("places", level), lambda: _table(b, layout_of(b, level), untiled(b, level), m, m, 0))
 
 
-def taps(b: Builder, level: int) -> str:
+def taps(b: Tiled, level: int) -> str:
     """Return, for each tap of a 3x3 filter and each pixel in reading order, the share that the tap gives to the pixel.
 
     The table is [3, 3, H, W]. Rows are cut in nine shares, one for each tap: a number is nine times a row plus the tap.
     """
-    layout = tiles(b, level)
+    layout = layout_of(b, level)
 
     def coordinates(count: str) -> str:
         return b.node("Sub", _range(b, count), b.array(np.array([[-1], [0], [1]], np.int64)))  # [3, count]
@@ -204,11 +205,11 @@ def taps(b: Builder, level: int) -> str:
     return b.node("Add", b.node("Mul", rows, b.array(np.array(9, np.int32))), b.array(tap))
 
 
-def overhang(b: Builder, level: int) -> str:
+def overhang(b: Tiled, level: int) -> str:
     """Return the rows of a level that belong to tiles but to no pixel; the padding row ends them: [any, 1 or more]."""
 
     def make() -> str:
-        own = tiles(b, level)
+        own = layout_of(b, level)
         whole = Extent(*(b.node("Mul", count, b.ints(own.m)) for count in (own.down, own.across)))
         layout = Layout(own.m, whole, own.down, own.across, own.stride)
         height, width = own.extent.height, own.extent.width
@@ -219,30 +220,30 @@ def overhang(b: Builder, level: int) -> str:
     return b.once(("overhang", level), make)
 
 
-def _rows(b: Builder, layout: Layout, ys: str, xs: str) -> str:
+def _rows(b: Tiled, layout: Layout, ys: str, xs: str) -> str:
     """Return the rows of all pixels (y, x), y among `ys` and x among `xs`, in reading order."""
     y = b.node("Unsqueeze", layout.row(b, ys, 0), b.ints(1))
     return b.node("Reshape", b.node("Add", y, layout.row(b, xs, 1)), b.ints(-1))
 
 
-def _range(b: Builder, end: str, start: str | None = None) -> str:
+def _range(b: Tiled, end: str, start: str | None = None) -> str:
     """Return start, ..., end - 1 for int64 [1] values; from 0 by default."""
     first = b.node("Squeeze", start) if start else b.array(np.array(0, np.int64))
     return b.node("Range", first, b.node("Squeeze", end), b.array(np.array(1, np.int64)))
 
 
-def padding_only(b: Builder, level: int, value: float) -> str:
+def padding_only(b: Tiled, level: int, value: float) -> str:
     """Return [P + 1, 1]: 0 for every tile, and `value` for the one that does not exist."""
 
     def make() -> str:
-        count = b.node("Sub", tiles(b, level).stride, b.ints(1))
+        count = b.node("Sub", layout_of(b, level).stride, b.ints(1))
         zeros = b.node("Expand", b.array(np.zeros((1, 1), np.float32)), b.node("Concat", count, b.ints(1), axis=0))
         return b.node("Concat", zeros, b.array(np.full((1, 1), value, np.float32)), axis=0)
 
     return b.once(("padding", level, value), make)
 
 
-def positions(b: Builder, level: int) -> str:
+def positions(b: Tiled, level: int) -> str:
     """Return M, the number of a level's pixels, as a float."""
 
     def make() -> str:
@@ -252,9 +253,9 @@ def positions(b: Builder, level: int) -> str:
     return b.once(("positions", level), make)
 
 
-def strips(b: Builder, level: int, table: str, axis: int) -> list[str]:
+def strips(b: Tiled, level: int, table: str, axis: int) -> list[str]:
     """Cut a table or a map by tiles, along `axis`, into the level's number of strips; the last ones may be empty."""
-    if tiling(b).strips[level] == 1:
+    if b.tiling.strips[level] == 1:
         return [table]
 
     def cut() -> list[str]:
@@ -263,11 +264,11 @@ def strips(b: Builder, level: int, table: str, axis: int) -> list[str]:
     return b.once(("strips", table, level, axis), cut)
 
 
-def _ends(b: Builder, level: int) -> list[str]:
+def _ends(b: Tiled, level: int) -> list[str]:
     """Return where strips of nearly equal width end, the first one at 0."""
 
     def make() -> list[str]:
-        stride, width, most = tiles(b, level).stride, tiling(b).widths[level], tiling(b).strips[level]
+        stride, width, most = layout_of(b, level).stride, b.tiling.widths[level], b.tiling.strips[level]
         wanted = b.node("Div", b.node("Add", stride, b.ints(width // 2)), b.ints(width))
         used = b.node("Max", b.node("Min", wanted, b.ints(most)), b.ints(1))
         full = (b.node("Min", used, b.ints(k)) for k in range(most + 1))

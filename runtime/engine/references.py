@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from impasto.runtime.engine.session import Session
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.planes import Planes
-from impasto.runtime.plan.terms import GUIDES, IMAGE, content_term, style_term, target_of
+from impasto.runtime.plan.terms import GUIDES, IMAGE, targets_of
 
 #: Names of a graph's inputs -> their values.
 Targets = dict[str, NDArray[np.float32]]
@@ -63,7 +63,7 @@ class References:
 
 def measure_content(session: Session, references: References) -> Targets:
     """Return the targets of the content, by a graph of statistics."""
-    names = [target_of(content_term(name)) for name in session.metadata.recipe.content.layers]
+    names = targets_of(session.metadata.recipe, "content")
     # What the graph measures of the content's style, if anything, is not wanted: one region is the least work.
     anywhere = {GUIDES: np.ones((1, 1, *references.shape), np.float32)} if references.regions else {}
     return _measure(session, {IMAGE: references.content, **anywhere}, names)
@@ -71,7 +71,7 @@ def measure_content(session: Session, references: References) -> Targets:
 
 def measure_style(session: Session, references: References, style: int) -> Targets:
     """Return the targets of one style, by a graph of statistics; with regions, of each region."""
-    names = [target_of(style_term(name)) for name in session.metadata.recipe.style.layers]
+    names = targets_of(session.metadata.recipe, "style")
     return _measure(session, {IMAGE: references.styles[style], **references.guides(style)}, names)
 
 

@@ -48,7 +48,7 @@ class Runner:
 
     def run(
         self,
-        feeds: Mapping[str, NDArray[np.float32]],
+        feeds: Mapping[str, NDArray[np.generic]],
         outputs: Iterable[str] | None = None,
         *,
         give_back: bool = False,

@@ -14,6 +14,7 @@ from impasto.defaults import COLORS, INITS, OPTIMIZERS
 from impasto.runtime.errors import InputError
 from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
 from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
+from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.storage import codec
 from impasto.runtime.storage.codec import expect
 from impasto.text import shown
@@ -200,8 +201,8 @@ class Plan:
             not restarted,
             f"{option('restart_every')}: restarts are SciPy's; leave it out with {option('optimizer', self.optimizer)}",
         )
-        terms = (self.recipe.content, self.recipe.style, self.recipe.tv)
-        expect(any(term.weight for term in terms), "weights: all are 0, and so is any picture's loss; raise one")
+        weights = [term.table(self.recipe).weight for term in TERMS]
+        expect(any(weights), "weights: all are 0, and so is any picture's loss; raise one")
 
     @property
     def width(self) -> int:

@@ -262,15 +262,11 @@ class Recipe:
         RecipeError
             When a weight is neither 0 nor one from `LEAST_WEIGHT` to `MOST_WEIGHT`.
         """
-        for name, weight in (("content_weight", content), ("style_weight", style), ("tv_weight", tv)):
-            if weight is not None:
-                _check_given(option(name), weight)
-        return replace(
-            self,
-            content=self.content if content is None else replace(self.content, weight=content),
-            style=self.style if style is None else replace(self.style, weight=style),
-            tv=self.tv if tv is None else replace(self.tv, weight=tv),
-        )
+        given = {"content": content, "style": style, "tv": tv}
+        changed = {key: weight for key, weight in given.items() if weight is not None}
+        for key, weight in changed.items():
+            _check_given(option(f"{key}_weight"), weight)
+        return replace(self, **{key: replace(getattr(self, key), weight=weight) for key, weight in changed.items()})
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], where: str) -> Recipe:

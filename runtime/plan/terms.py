@@ -4,18 +4,21 @@ Inside a graph every term is a mean, so that its value depends neither on the pi
 
 - content, layer l: the mean of (F - P)^2 over the C x M activations;
 - style, layer l: the mean of (G - A)^2 over the C x C entries of the Gram matrices G = F F^T / M; a recipe may name
-  another loss, see `impasto.export.losses`: `covariance`, a mean over C x C entries, too, or `wasserstein`, over C;
+  another loss, see `impasto.export.style_losses`: `covariance`, over C x C entries, too, or `wasserstein`, over C;
 - total variation: the mean of (a + b)^p over the 3 x (H-1) x (W-1) differences; or of another form.
 
 Recipes are written in the conventions of their sources (sums, the paper's 1 / (4 N^2 M^2), ...). The functions here
 turn a convention into the number that multiplies the mean: the term's *effective weight*.
+
+`TERMS` lists the kinds of terms. A new one is an entry there, a table of the recipe, and an entry in
+`impasto.export.losses.TERM_LOSSES` with the function that computes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from impasto.runtime.plan.recipe import Recipe
@@ -28,18 +31,6 @@ GUIDES = "guides"
 
 #: The objective graph's main outputs; the gradient is with respect to the picture and shaped like it.
 LOSS, GRADIENT = "loss", "gradient"
-
-TV = "tv"
-
-
-def content_term(layer: str) -> str:
-    """Name the content term of a layer; also the graph output that holds its value."""
-    return f"content/{layer}"
-
-
-def style_term(layer: str) -> str:
-    """Name the style term of a layer; also the graph output that holds its value."""
-    return f"style/{layer}"
 
 
 def target_of(term: str) -> str:
@@ -99,6 +90,88 @@ TV_CONVENTIONS: Mapping[str, Callable[[int], float]] = {
 }
 
 
+# --- kinds of terms -------------------------------------------------------------------------------------------
+
+#: Stands for a layer where a term is of the whole picture itself.
+WHOLE = ""
+
+
+class Weighted(Protocol):
+    """The table of a kind of terms in a recipe."""
+
+    @property
+    def weight(self) -> float:
+        """What all its terms are multiplied by."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A kind of term.
+
+    Attributes
+    ----------
+    key
+        What its table in a recipe is called, and what the names of its terms begin with.
+    table
+        Recipe -> that table.
+    layers
+        Recipe -> the share of each layer in it; None: it is one term, of the picture itself.
+    measured
+        Which picture's activations make its targets; None: it has none.
+    factor
+        (recipe, size of the layer, height and width of the picture) -> what its convention makes of the mean.
+    """
+
+    key: str
+    table: Callable[[Recipe], Weighted]
+    layers: Callable[[Recipe], Mapping[str, float]] | None
+    measured: Literal["content", "style"] | None
+    factor: Callable[[Recipe, LayerSize, int, int], float]
+
+    def name(self, layer: str = WHOLE) -> str:
+        """Name the term of a layer; also the graph output that holds its value."""
+        return f"{self.key}/{layer}" if self.layers else self.key
+
+    def shares(self, recipe: Recipe) -> Mapping[str, float]:
+        """Return the share of each of its terms, by layer."""
+        return self.layers(recipe) if self.layers else {WHOLE: 1.0}
+
+    def total(self, weights: Mapping[str, float]) -> float:
+        """Return the sum of its terms' weights, of those of all terms."""
+        return sum(weight for name, weight in weights.items() if name.partition("/")[0] == self.key)
+
+
+CONTENT = Term(
+    "content",
+    table=lambda recipe: recipe.content,
+    layers=lambda recipe: recipe.content.layers,
+    measured="content",
+    factor=lambda recipe, layer, h, w: CONTENT_CONVENTIONS[recipe.content.convention](layer),
+)
+STYLE = Term(
+    "style",
+    table=lambda recipe: recipe.style,
+    layers=lambda recipe: recipe.style.layers,
+    measured="style",
+    factor=lambda recipe, layer, h, w: STYLE_CONVENTIONS[recipe.style.convention](layer, h * w),
+)
+TV = Term(
+    "tv",
+    table=lambda recipe: recipe.tv,
+    layers=None,
+    measured=None,
+    factor=lambda recipe, layer, h, w: TV_CONVENTIONS[recipe.tv.convention](TV_FORMS[recipe.tv.form](h, w)),
+)
+
+#: All kinds, in the order of the graphs' outputs.
+TERMS = (CONTENT, STYLE, TV)
+
+
+def targets_of(recipe: Recipe, picture: Literal["content", "style"]) -> list[str]:
+    """Name the targets that are measured from a picture."""
+    return [target_of(term.name(layer)) for term in TERMS if term.measured == picture for layer in term.shares(recipe)]
+
+
 def effective_weights(recipe: Recipe, layers: Mapping[str, LayerSize], height: int, width: int) -> dict[str, float]:
     """Return the number that multiplies each term's mean, for a picture of height x width pixels.
 
@@ -107,24 +180,15 @@ def effective_weights(recipe: Recipe, layers: Mapping[str, LayerSize], height: i
     layers
         The size, for this picture, of every layer that the recipe names.
     """
-    content = CONTENT_CONVENTIONS[recipe.content.convention]
-    style = STYLE_CONVENTIONS[recipe.style.convention]
-    tv, differences = TV_CONVENTIONS[recipe.tv.convention], TV_FORMS[recipe.tv.form](height, width)
-    weights = {
-        content_term(name): recipe.content.weight * share * content(layers[name])
-        for name, share in recipe.content.layers.items()
+    sizes = {**layers, WHOLE: LayerSize(3, height * width)}
+    return {
+        term.name(layer): term.table(recipe).weight * share * term.factor(recipe, sizes[layer], height, width)
+        for term in TERMS
+        for layer, share in term.shares(recipe).items()
     }
-    weights |= {
-        style_term(name): recipe.style.weight * share * style(layers[name], height * width)
-        for name, share in recipe.style.layers.items()
-    }
-    weights[TV] = recipe.tv.weight * tv(differences)
-    return weights
 
 
 def style_to_content(weights: Mapping[str, float]) -> float:
     """Return how much all style terms weigh beside all content terms, of their effective weights; 0 or more."""
-    style, content = (
-        sum(weight for name, weight in weights.items() if name.startswith(kind)) for kind in ("style/", "content/")
-    )
-    return style / content if content else float("inf")
+    content = CONTENT.total(weights)
+    return STYLE.total(weights) / content if content else float("inf")

@@ -33,6 +33,7 @@ from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.pictures.photographs import read_text
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.plan.plan import PICTURE, Plan
+from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.storage import codec
 from impasto.text import shown
 from impasto.wording import option
@@ -451,7 +452,7 @@ class Record:
         wanted = self.plan.recipe
         own = read_metadata(ModelFolder.open(model), wanted.name).recipe
         own = own.with_weights(wanted.content.weight, wanted.style.weight, wanted.tv.weight)
-        for part in ("pooling", "content", "style", "tv"):
+        for part in ("pooling", *(term.key for term in TERMS)):
             if getattr(own, part) != getattr(wanted, part):
                 raise InputError(
                     f"model {model}: its recipe {wanted.name!r} has another {part} than the one the picture was made "

@@ -28,7 +28,7 @@ from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.plan.recipe import LAYER, MOST_EVALUATIONS
 from impasto.runtime.plan.sizes import MAX_SIDE
-from impasto.runtime.plan.terms import TV, content_term, style_term
+from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.run.pace import Pace
 from impasto.runtime.run.state import Callback, Step
 from impasto.runtime.storage import codec
@@ -46,7 +46,7 @@ LONGEST_LINE = 1 << 16
 _MOST_LOSS = float(np.finfo(np.float32).max)
 
 #: What terms are called; see `impasto.runtime.plan.terms`.
-_TERM = re.compile(f"{TV}|{content_term('')}{LAYER}|{style_term('')}{LAYER}")
+_TERM = re.compile("|".join(term.name(LAYER) for term in TERMS))
 
 #: The keywords of texts that only previews, and only pictures in between, have: these may be replaced.
 PREVIEW = "impasto-preview"

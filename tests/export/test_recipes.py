@@ -23,12 +23,12 @@ from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.runtime.model.metadata import Layer
 from impasto.runtime.plan.recipe import Recipe, StyleTerm, TotalVariation, load_recipe
 from impasto.runtime.plan.terms import (
+    CONTENT,
     GRADIENT,
     IMAGE,
     LOSS,
-    content_term,
+    STYLE,
     effective_weights,
-    style_term,
     target_of,
     weight_of,
 )
@@ -121,6 +121,6 @@ def test_loss_and_gradient_are_the_peers(
     assert x.grad is not None
     assert abs(float(got[LOSS]) - loss.item()) <= 1e-4 * loss.item()
     assert relative(got[GRADIENT][0], x.grad.numpy()) <= MOST[recipe.style.loss]
-    terms = [*map(content_term, recipe.content.layers), *map(style_term, recipe.style.layers), "tv"]
+    terms = [*map(CONTENT.name, recipe.content.layers), *map(STYLE.name, recipe.style.layers), "tv"]
     assert sum(float(got[term]) for term in terms) == pytest.approx(float(got[LOSS]), rel=1e-5)
     assert all(target_of(term) in targets for term in terms[:-1])

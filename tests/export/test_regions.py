@@ -26,7 +26,7 @@ from impasto.export.networks import NETWORKS, Network
 from impasto.export.weights.weights import CAFFE, LayerWeights, Provenance, Weights
 from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.runtime.plan.recipe import Recipe, StyleTerm, load_recipe
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, content_term, style_term, target_of, weight_of
+from impasto.runtime.plan.terms import CONTENT, GRADIENT, GUIDES, IMAGE, LOSS, STYLE, target_of, weight_of
 
 if TYPE_CHECKING:
     import torch
@@ -122,12 +122,12 @@ def test_guides_are_halved_like_maps_and_divided_by_their_sum() -> None:
 
 def test_functions_of_regions_are_evaluated_for_each_and_summed() -> None:
     a, s = ops.graph_input("a", square(2)), ops.graph_input("s", Scalar())
-    twice = ops.scale(2.0, ops.scale(s, a))
-    function = ops.Function((a, s), (ops.scale(s, ops.inner(a, a)), twice))
+    twice = 2.0 * (s * a)
+    function = ops.Function((a, s), (s * ops.inner(a, a), twice))
     values = [ops.graph_input("A", PerRegion(square(2))), ops.graph_input("S", PerRegion(Scalar()))]
     rng = np.random.default_rng(0)
     feeds = {"A": rng.normal(size=(5, 2, 2)).astype(np.float32), "S": rng.normal(size=5).astype(np.float32)}
-    got = run({"sum": ops.region_sum(function, values), "each": ops.each_region(function, values, 1)}, feeds)
+    got = run({"sum": ops.RegionSum(function)(values), "each": ops.EachRegion(function, 1)(values)}, feeds)
     np.testing.assert_allclose(got["sum"], (feeds["S"] * (feeds["A"] ** 2).sum((1, 2))).sum(), rtol=1e-5)
     np.testing.assert_allclose(got["each"], 2 * feeds["S"][:, None, None] * feeds["A"], rtol=1e-5)
 
@@ -139,7 +139,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
             make()
     number = ops.graph_input("s", Scalar())
     with pytest.raises(GraphError, match="a number and its derivatives"):
-        ops.region_sum(ops.Function((number,), (ops.identity(2),)), [ops.graph_input("S", PerRegion(Scalar()))])
+        ops.RegionSum(ops.Function((number,), (ops.Identity(2)(),)))([ops.graph_input("S", PerRegion(Scalar()))])
 
 
 # --- the graphs -----------------------------------------------------------------------------------------------
@@ -233,8 +233,8 @@ def test_loss_and_gradient_by_region_agree_with_autograd(
     graph = losses.statistics(recipe, NARROW, CAFFE, guided=True)
     feeds = run_graph(graph, {IMAGE: planes(content), GUIDES: guides}, lowering, written)
     feeds |= style_inputs(run_graph(graph, {IMAGE: planes(style), GUIDES: of_style}, lowering, written))
-    weight = {content_term(name): 1e-3 for name in recipe.content.layers}
-    weight |= {style_term(name): 3.0 for name in recipe.style.layers} | {"tv": 0.0}
+    weight = {CONTENT.name(name): 1e-3 for name in recipe.content.layers}
+    weight |= {STYLE.name(name): 3.0 for name in recipe.style.layers} | {"tv": 0.0}
     feeds |= {weight_of(term): np.array(value, np.float32) for term, value in weight.items()}
     graph = losses.objective(recipe, NARROW, CAFFE, guided=True)
     got = run_graph(graph, {IMAGE: planes(image), GUIDES: guides, **feeds}, lowering, written)
@@ -305,4 +305,4 @@ def test_graphs_without_guides_know_nothing_of_regions(narrow: Weights) -> None:
 def test_targets_are_named_as_without_guides(narrow: Weights) -> None:
     plain, guided = (losses.statistics(GATYS, NARROW, CAFFE, guided=guided) for guided in (False, True))
     assert plain.keys() == guided.keys()
-    assert target_of(style_term("block1_conv1")) in guided
+    assert target_of(STYLE.name("block1_conv1")) in guided

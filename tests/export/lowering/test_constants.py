@@ -83,7 +83,7 @@ def test_a_graph_with_shared_constants_gives_what_its_file_gives(
         target, image = pictures(key.by_region)
         targets = assert_alike(constants, folder.graph(recipe.name, key.targets), target)
         terms = [name.removesuffix(".target") for name in targets]
-        weights = {weight_of(term): np.array(k + 1, np.float32) for k, term in enumerate([*terms, TV])}
+        weights = {weight_of(term): np.array(k + 1, np.float32) for k, term in enumerate([*terms, TV.name()])}
         assert {LOSS, GRADIENT} < assert_alike(
             constants, folder.graph(recipe.name, key), {**image, **targets, **weights}
         ).keys()

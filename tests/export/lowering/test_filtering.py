@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impasto.export.lowering.filtering import INFINITY, TILES, Filtering, Matrix, Point, as_array, filtering
+from impasto.export.lowering.filtering import INFINITY, TILES, Filtering, Point, Rationals, as_array, filtering
 
 numbers = st.fractions(min_value=-5, max_value=5, max_denominator=6)
 points = st.one_of(st.just(INFINITY), numbers.map(Fraction.as_integer_ratio))
@@ -25,7 +25,7 @@ def problems(draw: st.DrawFn) -> tuple[Filtering, list[Fraction], list[Fraction]
     return filtering(chosen, taps), kernel, signal
 
 
-def times(matrix: Matrix, vector: list[Fraction]) -> list[Fraction]:
+def times(matrix: Rationals, vector: list[Fraction]) -> list[Fraction]:
     return [sum((a * b for a, b in zip(row, vector, strict=True)), Fraction(0)) for row in matrix]
 
 

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from impasto.export import losses, ops
 from impasto.export.graph import Map, topological
-from impasto.export.lowering.base import OPSET, Builder
-from impasto.export.lowering.half import half
+from impasto.export.lowering.base import OPSET
+from impasto.export.lowering.half import Halved, half
 from impasto.export.lowering.parameters import tensors
 from impasto.export.networks import NETWORKS
 from impasto.export.weights.weights import Weights
@@ -82,7 +82,7 @@ def test_a_convolution_keeps_its_digits_at_any_magnitude(of_input: int, of_kerne
     bias = rng.normal(size=4).astype(np.float32)
     parameters = {f"block1_conv1.{key}": value for key, value in (("kernel", kernel), ("bias", bias))}
     tensors = {name: numpy_helper.from_array(value, name) for name, value in parameters.items()}
-    var = ops.conv(ops.graph_input("x", Map(5)), "block1_conv1", 5, 4)
+    var = ops.Conv("block1_conv1", 5, 4)(ops.graph_input("x", Map(5)))
     model = half.lower("one convolution", {"y": var}, tensors)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(["y"], {"x": x})
@@ -111,7 +111,7 @@ def test_convolutions_in_a_row_keep_biases_and_signal(
         name = f"block1_conv{k + 1}"
         kernel, bias = rng.normal(size=(5, 5, 3, 3)) * of_kernels, rng.normal(size=5) * of_biases[k]
         parameters |= {f"{name}.kernel": kernel.astype(np.float32), f"{name}.bias": bias.astype(np.float32)}
-        var = ops.relu(ops.conv(var, name, 5, 5))
+        var = ops.relu(ops.Conv(name, 5, 5)(var))
         layer = [torch.from_numpy(parameters[f"{name}.{key}"]).double() for key in ("kernel", "bias")]
         exact = torch.nn.functional.conv2d(exact, *layer, padding=1).relu()
     lowered = half.lower("chain", {"y": var}, {n: numpy_helper.from_array(v, n) for n, v in parameters.items()})
@@ -217,7 +217,7 @@ def test_no_map_passes_its_bound(recipe: str, which: str, real_model: Path, real
     posed = problem(real_model, recipe, cut["a spark"], cut["black and white noise"], cut[which])
     parameters = {name: numpy_helper.from_array(value, name) for name, value in tensors(real_weights).items()}
     graph = losses.objective(load_recipe(recipe), NETWORKS["vgg19"], real_weights.preprocessing)
-    builder = Builder(parameters)
+    builder = Halved(parameters)
     for var in topological(graph.values()):
         if isinstance(var.op, ops.Input):
             builder.bind(var, var.op.name)

@@ -31,12 +31,12 @@ TILINGS = st.sampled_from([tiles.SMALL_TILING, tiles.LARGE_TILING])
 
 def tables(tiling: Tiling, height: int, width: int, level: int) -> dict[str, NDArray[np.int64]]:
     """Compute every table of a level in the graph, for a picture of height x width."""
-    b = Builder({}, tiling)
+    b = tiles.Tiled({}, tiling=tiling)
     names = {
-        "own": tiles.windows(b, level, tiles.tiles(b, level)),
+        "own": tiles.windows(b, level, tiles.layout_of(b, level)),
         "taps": tiles.taps(b, level),
         "overhang": tiles.overhang(b, level),
-        "stride": tiles.tiles(b, level).stride,
+        "stride": tiles.layout_of(b, level).stride,
     }
     if level:
         names["pooled"] = tiles.windows(b, level, tiles.pooled(b, level))
@@ -131,8 +131,8 @@ def test_strips_have_about_the_width_that_is_wanted_and_the_last_may_be_empty(
 ) -> None:
     m, wanted, most = (values[level] for values in (tiling.sides, tiling.widths, tiling.strips))
     stride = -(-(height >> level) // m) * -(-(width >> level) // m) + 1
-    b = Builder({}, tiling)
-    for strip in tiles.strips(b, level, tiles.windows(b, level, tiles.tiles(b, level)), 1):
+    b = tiles.Tiled({}, tiling=tiling)
+    for strip in tiles.strips(b, level, tiles.windows(b, level, tiles.layout_of(b, level)), 1):
         b.nodes.append(helper.make_node("Shape", [strip], [f"width of {strip}"], start=1))
     names = [node.output[0] for node in b.nodes if node.output[0].startswith("width")]
     widths = [int(x[0]) for x in evaluate(b, names, height, width)]
@@ -149,7 +149,7 @@ def test_every_operator_is_lowered() -> None:
 
 @pytest.mark.parametrize("op", [ops.Mean(), ops.Inner(), ops.Spread()])
 def test_sums_that_would_count_the_overhang_are_refused(op: Op) -> None:
-    b = Builder({})
+    b = tiles.Tiled({}, tiling=tiles.LARGE_TILING)
     x = ops.graph_input("x", Map(64))
     b.origin["x"] = x
     with pytest.raises(GraphError, match="of an activation is not lowered in winograd"):
@@ -157,7 +157,7 @@ def test_sums_that_would_count_the_overhang_are_refused(op: Op) -> None:
 
 
 def test_statistics_of_a_pooled_map_are_refused() -> None:
-    pooled = ops.max_pool(ops.relu(ops.conv(ops.graph_input(IMAGE, Map(3)), "layer", 3, 64)))
+    pooled = ops.max_pool(ops.relu(ops.Conv("layer", 3, 64)(ops.graph_input(IMAGE, Map(3)))))
     parameters = {"layer.kernel": TensorProto(), "layer.bias": TensorProto()}
     with pytest.raises(GraphError, match="only a convolution takes it"):
         winograd.lower("test", {"gram": ops.gram(pooled)}, parameters)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from impasto.runtime.plan.recipe import Recipe, load_recipe
-from impasto.runtime.plan.terms import LayerSize, effective_weights
+from impasto.runtime.plan.terms import LayerSize, effective_weights, style_to_content, targets_of
 
 HEIGHT, WIDTH = 75, 101
 #: VGG-19's channels, and the size of its activations for such a picture, block by block: halved, rounded down.
@@ -113,3 +113,15 @@ def test_shares_and_weights_multiply() -> None:
     thrice = effective_weights(recipe.with_weights(style=3 * recipe.style.weight), sizes(recipe), HEIGHT, WIDTH)
     for name, weight in once.items():
         assert thrice[name] == pytest.approx(weight * (3 if name.startswith("style/") else 1))
+
+
+def test_targets_are_measured_from_the_content_and_the_style_and_variation_has_none() -> None:
+    seed = load_recipe("seed")
+    assert targets_of(seed, "content") == ["content/block2_conv2.target"]
+    assert targets_of(seed, "style") == [f"style/{layer}.target" for layer in seed.style.layers]
+
+
+def test_style_to_content_counts_all_layers_and_no_variation() -> None:
+    weights = {"content/block1_conv1": 2.0, "style/block1_conv1": 3.0, "style/block2_conv1": 5.0, "tv": 100.0}
+    assert style_to_content(weights) == 4
+    assert style_to_content({**weights, "content/block1_conv1": 0.0}) == float("inf")

@@ -1,0 +1,105 @@
+"""Which part of a picture has which style: all of it one, or each region its own.
+
+The latter is the guidance of Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural
+Style Transfer" (CVPR 2017), section 4. Any style loss may be guided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from impasto.export import ops
+from impasto.export.gradient import gradient
+from impasto.export.graph import Guides, Map, Matrix, PerRegion, Scalar, Var, square, topological
+from impasto.export.style_losses import Moments, StyleLoss
+from impasto.runtime.plan.terms import GUIDES
+
+
+class Guidance(Protocol):
+    """Where a style is measured and compared."""
+
+    def target(self, style: StyleLoss, f: Var) -> Var:
+        """Return the target for activations."""
+
+    def loss(self, style: StyleLoss, f: Var, target: str) -> Var:
+        """Return the loss of activations against the graph's input `target`."""
+
+
+class Everywhere:
+    """All of a picture has one style."""
+
+    def target(self, style: StyleLoss, f: Var) -> Var:
+        """Return the target for activations."""
+        return style.target(Moments(ops.gram(f), ops.channel_mean(f)))
+
+    def loss(self, style: StyleLoss, f: Var, target: str) -> Var:
+        """Return the loss of activations against the graph's input `target`."""
+        wanted = ops.graph_input(target, style.target_type(_channels(f)))
+        return style.loss(Moments(ops.gram(f), ops.channel_mean(f)), wanted)
+
+
+class ByRegion:
+    """Each region of a picture has a style of its own.
+
+    The paper multiplies activations by a guide t, so a position counts by w = t^2; a border, where t is 1/2 in two
+    regions, counts less than what is clearly in one. A region's moments are means with these weights. Its loss counts
+    as much as the mean of w over the map: at a position within a region the gradient is then as strong as it would be
+    without guides, however large or small the region is.
+    """
+
+    def __init__(self) -> None:
+        self._guides = [ops.graph_input(GUIDES, Guides())]
+        self._by_level: dict[int, tuple[Var, Var]] = {}
+
+    def target(self, style: StyleLoss, f: Var) -> Var:
+        """Return the target for activations, for each region."""
+        own, moments = _region(_channels(f)), self._moments(f)
+        result = style.target(own)
+        known = {own.gram: moments.gram, own.mean: moments.mean}
+        if result in known:
+            return known[result]
+        used = _used(known, result)
+        return ops.EachRegion(ops.Function(used, (result,)))([known[x] for x in used])
+
+    def loss(self, style: StyleLoss, f: Var, target: str) -> Var:
+        """Return the loss of activations against the graph's input `target`, a sum over regions."""
+        type_ = style.target_type(_channels(f))
+        own, moments = _region(_channels(f)), self._moments(f)
+        share, wanted = ops.graph_input("share", Scalar()), ops.graph_input("target", type_)
+        loss = share * style.loss(own, wanted)
+        known = {own.gram: moments.gram, own.mean: moments.mean}
+        used = _used(known, loss)
+        function = ops.Function((*used, share, wanted), (loss, *(gradient(loss, x) for x in used)))
+        shares, _ = self._weights(f)
+        return ops.RegionSum(function)([*(known[x] for x in used), shares, ops.graph_input(target, PerRegion(type_))])
+
+    def _weights(self, f: Var) -> tuple[Var, Var]:
+        """Return, for activations, the mean of w for each region, and w divided by its sum."""
+        assert isinstance(f.type, Map)
+        level = f.type.level
+        while len(self._guides) <= level:
+            self._guides.append(ops.halve_guides(self._guides[-1]))
+        if level not in self._by_level:
+            w = self._guides[level] * self._guides[level]
+            self._by_level[level] = ops.guide_mean(w), ops.normalize_guides(w)
+        return self._by_level[level]
+
+    def _moments(self, f: Var) -> Moments:
+        _, u = self._weights(f)
+        return Moments(ops.guided_gram(f, u), ops.guided_mean(f, u))
+
+
+def _region(channels: int) -> Moments:
+    """Return the moments of one region, as inputs of a function."""
+    return Moments(ops.graph_input("gram", square(channels)), ops.graph_input("mean", Matrix(channels, 1)))
+
+
+def _used(inputs: Iterable[Var], output: Var) -> tuple[Var, ...]:
+    reached = set(topological([output]))
+    return tuple(x for x in inputs if x in reached)
+
+
+def _channels(f: Var) -> int:
+    assert isinstance(f.type, Map)
+    return f.type.channels
