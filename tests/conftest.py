@@ -63,7 +63,7 @@ SMALL = (
 _USERS = dict(os.environ)
 
 #: What decides how impasto and what it is made of behave, by how the names of the variables begin or end.
-_DECISIVE = (("IMPASTO_", "ORT_", "PIP_", "XDG_", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"), ("_PROXY",))
+_DECISIVE = (("IMPASTO_", "MPL", "ORT_", "PIP_", "XDG_", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"), ("_PROXY",))
 
 
 def pytest_configure(config: pytest.Config) -> None:

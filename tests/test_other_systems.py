@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = """
 import asyncio, importlib, importlib.util, os, pkgutil, signal, sys
 import hypothesis.extra.numpy, numpy, onnx, onnxruntime, PIL.Image, pytest, rich.console, scipy.optimize, typer.testing
-import h5py, platformdirs, safetensors.numpy, threadpoolctl, venv
+import h5py, matplotlib, platformdirs, safetensors.numpy, threadpoolctl, venv
 if importlib.util.find_spec("torch"):
     import torch
 
