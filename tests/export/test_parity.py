@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from reference import Record, Reference, margin, torch
 from running import decisions, run
 
-from impasto.cli.drawing.samples import draw_content, draw_style
+from docs.samples import draw_content, draw_style
 from impasto.export import ops
 from impasto.export.build import export_model
 from impasto.export.graph import Map

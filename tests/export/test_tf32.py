@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from reference import Reference
 from running import decisions
 
-from impasto.cli.drawing.samples import draw_content, draw_style
+from docs.samples import draw_content, draw_style
 from impasto.export.lowering.base import IR_VERSION, OPSET
 from impasto.export.lowering.direct import direct
 from impasto.export.weights.weights import Weights
