@@ -93,7 +93,9 @@ def test_where_cores_are_not_told_processors_count(tmp_path: Path, monkeypatch: 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
 def test_a_process_that_is_kept_on_one_processor_starts_one_thread() -> None:
     work = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    work += "from impasto.runtime import processors as p; print(p.usable(), p.default_threads() or p.installed())"
+    work += (
+        "from impasto.runtime.machine import processors as p; print(p.usable(), p.default_threads() or p.installed())"
+    )
     done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
 
