@@ -194,7 +194,7 @@ def test_a_reader_that_stays_and_never_reads_stops_no_run(small_model: Path) -> 
 
 LIBRARY = """
 import os, sys
-from impasto.cli import streams
+from impasto.cli.terminal import streams
 streams.prepare()
 os.write(1, b"from a library\\n")
 print("a result", flush=True)
@@ -213,7 +213,8 @@ def test_what_libraries_print_is_no_part_of_results() -> None:
 
 
 def test_files_get_no_descriptor_of_a_closed_stream() -> None:
-    opens = "import sys; from impasto.cli import streams; streams.prepare(); print(open(sys.argv[1], 'w').fileno() > 2)"
+    opens = "import sys; from impasto.cli.terminal import streams; "
+    opens += "streams.prepare(); print(open(sys.argv[1], 'w').fileno() > 2)"
     done = redirected([sys.executable, "-c", opens, "file"], "<&- 2>&-")
     assert (done.returncode, done.stdout) == (0, b"True\n")
 

@@ -133,7 +133,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(real_weights: Weights, c
 
 def test_two_processes_may_fetch_at_once(cache: Path, index: Path) -> None:
     program = (
-        "import pathlib, sys; from impasto.export import sources\n"
+        "import pathlib, sys; from impasto.export.weights import sources\n"
         "sources.cache_folder = lambda: pathlib.Path(sys.argv[1])\n"
         "print(sources.load_weights().provenance.sha256)"
     )

@@ -185,7 +185,8 @@ def test_outside_a_notebook_nothing_is_shown_and_ipython_is_not_imported(small_m
 import sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
-from impasto.runtime import notebook, stylize
+from impasto.runtime import stylize
+from impasto.runtime.run import notebook
 picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
 stylize(picture, picture, model={str(small_model)!r}, evaluations=1, progress=True, **{HERE!r})
 print(notebook.is_running(), "IPython" in sys.modules)
