@@ -163,9 +163,9 @@ def test_a_command_is_measured(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, model: Path, random_weights: Weights) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory, deep_model: Path, random_weights: Weights) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    model_folder(folder).symlink_to(model)
+    model_folder(folder).symlink_to(deep_model)
     write_weights(folder, random_weights)
     write_pictures(folder, [SIZE])
     return folder

@@ -31,7 +31,7 @@ from impasto.runtime.model.folder import (
     ModelFolder,
     graph_file,
 )
-from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
+from impasto.runtime.plan.recipe import Recipe, builtin_recipes, load_recipe
 from tests.conftest import SHALLOW, SMALL
 
 ONE, OTHER = SMALL

@@ -229,14 +229,14 @@ def evaluate_masked(folder: Path, recipe: str, *, masked: bool) -> tuple[Objecti
     ],
 )
 def test_neither_strips_nor_graphs_for_larger_pictures_change_what_is_computed(
-    recipe: str, masked: bool, model: Path, narrow_model: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: str, masked: bool, deep_model: Path, narrow_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, loss, gradient = evaluate_masked(model, recipe, masked=masked)
+    own, loss, gradient = evaluate_masked(deep_model, recipe, masked=masked)
     _, narrow_loss, narrow_gradient = evaluate_masked(narrow_model, recipe, masked=masked)
     assert narrow_loss == pytest.approx(loss, rel=1e-6)
     assert np.linalg.norm(narrow_gradient - gradient) < 1e-5 * np.linalg.norm(gradient)
     monkeypatch.setattr("impasto.runtime.model.folder.SMALL_PIXELS", 0)
-    for folder in (model, narrow_model):
+    for folder in (deep_model, narrow_model):
         other, other_loss, other_gradient = evaluate_masked(folder, recipe, masked=masked)
         assert own.metadata.kind == f"small-{other.metadata.kind}"
         assert other_loss == pytest.approx(loss, rel=1e-5)
