@@ -33,8 +33,8 @@ settings.load_profile("impasto")
 
 Rgb = NDArray[np.float32]
 
-#: What the deep model folders of the tests hold: the defaults, and a style loss unlike theirs. Most other recipes differ
-#: in weights only; `tests/export/test_recipes.py` has them all.
+#: What the deep model folders of the tests hold: the defaults, and a style loss unlike theirs. Most other recipes
+#: differ in weights only; `tests/export/test_recipes.py` has them all.
 GRAM_RECIPES = tuple(load_recipe(name) for name in ("gatys", "impasto", "seed"))
 CROWSON = load_recipe("crowson")
 

@@ -93,9 +93,9 @@ def test_provenance_hash_and_licence_travel_with_the_model(real_model: Path) -> 
     assert "Simonyan" in (real_model / NOTICE_FILE).read_text()
 
 
-def test_the_recipe_comes_back_from_the_graph(model: Path) -> None:
+def test_the_recipe_comes_back_from_the_graph(deep_model: Path) -> None:
     for name in ("seed", "gatys"):
-        assert read_metadata(ModelFolder.open(model), name, OBJECTIVE).recipe == load_recipe(name)
+        assert read_metadata(ModelFolder.open(deep_model), name, OBJECTIVE).recipe == load_recipe(name)
 
 
 def test_random_weights_are_marked(model: Path) -> None:

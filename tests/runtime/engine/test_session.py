@@ -342,7 +342,9 @@ def test_bad_thread_counts_are_refused(model: Path, noise: Noise) -> None:
 
 
 def test_the_wanted_outputs_are_returned(deep_model: Path, noise: Noise) -> None:
-    session = open_session(ModelFolder.open(deep_model), "gatys", STATISTICS, Placement(device="cpu", lowering="direct"))
+    session = open_session(
+        ModelFolder.open(deep_model), "gatys", STATISTICS, Placement(device="cpu", lowering="direct")
+    )
     image = noise().transpose(2, 0, 1)[None]
     everything = session.run({"image": image})
     assert set(everything) == set(session.outputs)
