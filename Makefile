@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 TEST_VENV := .venv-test
 # What is installed: an environment that is no link to it has to be made again when it changes.
-SOURCES := $(wildcard src/impasto/*.py runtime/*.py runtime/*/*.py runtime/recipes/* export/*.py export/*/*.py cli/*.py cli/*/*.py)
+SOURCES := $(wildcard src/impasto/*.py runtime/*.py runtime/*/*.py runtime/recipes/* export/*.py export/*/*.py cli/*.py cli/*/*.py cli/drawing/*.png)
 # The lowest versions that pyproject.toml allows of everything, and no torch.
 LOWEST := .venv-lowest
 # What builds distributions, and nothing else.
@@ -82,7 +82,7 @@ $(LOWEST)/ready: pyproject.toml tests/lowest.py
 	$(PYTHON) tests/lowest.py >/dev/null
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/lowest.py >$(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cpu,export]' pytest hypothesis
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cpu,export,plot]' pytest hypothesis
 	touch $@
 
 $(DIST)/ready: Makefile
@@ -116,9 +116,10 @@ $(BENCH)/keras/ready: Makefile
 	$(BENCH)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1
 	touch $@
 
-# The pictures of the documentation, its reference of options, and its notebook.
+# The demo's pictures, those of the documentation, its reference of options, and its notebook.
 pictures: $(VENV)/ready
 	$(VENV)/bin/impasto export --all
+	$(VENV)/bin/python -m docs.samples
 	$(VENV)/bin/python -m docs.pictures
 	$(VENV)/bin/python -m docs.options
 	$(VENV)/bin/python -m docs.notebook

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.files import model_folder, picture_file, pictures_file, weights_file
 from benchmarks.problem import PROBLEMS
-from impasto.cli.drawing.samples import draw_content, draw_style
+from impasto.cli.drawing.samples import open_sample
 from impasto.export.build import export_model
 from impasto.export.weights.sources import load_weights
 from impasto.export.weights.weights import Weights
@@ -35,7 +35,7 @@ def write_weights(data: Path, weights: Weights) -> None:
 
 def write_pictures(data: Path, sizes: Sequence[int]) -> None:
     """Write the demo's pictures in every size, and one to evaluate at: half noise, so that no term is zero."""
-    drawn = {"content": draw_content(), "style": draw_style()}
+    drawn = {"content": open_sample("town"), "style": open_sample("sunset")}
     for size in sizes:
         resized = {name: image.resize((size, size), Image.Resampling.LANCZOS) for name, image in drawn.items()}
         for name, image in resized.items():

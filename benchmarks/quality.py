@@ -357,9 +357,9 @@ def _picture(given: str | None, name: str) -> Image.Image:
     """Return a picture that is given, or the demo's."""
     if given:
         return read_picture(given)
-    from impasto.cli.drawing import samples
+    from impasto.cli.drawing.samples import open_sample
 
-    return samples.draw_content() if name == "content" else samples.draw_style()
+    return open_sample("town" if name == "content" else "sunset")
 
 
 def parse(arguments: Sequence[str] | None = None) -> Plan:

@@ -69,9 +69,9 @@ Addresses, PIL images and arrays will do, too.
     Cell(
         "pictures",
         """\
-from impasto.cli.drawing.samples import draw_content, draw_style
+from impasto.cli.drawing.samples import open_sample
 
-photo, painting = draw_content(), draw_style()
+photo, painting = open_sample("town"), open_sample("sunset")
 photo""",
     ),
     Cell("painting", "painting"),

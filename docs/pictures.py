@@ -15,9 +15,9 @@ from typing import Any
 from PIL import Image
 
 from docs.paintings import draw_mosaic, draw_woodcut
+from docs.samples import draw_content, draw_style
 from impasto.cli.commands.sheet import sheet
 from impasto.cli.drawing.contact import Label, contact_sheet
-from impasto.cli.drawing.samples import draw_content, draw_style
 from impasto.runtime import stylize
 from impasto.runtime.model.default import find_model
 from impasto.runtime.pictures import encoding, photographs, planes

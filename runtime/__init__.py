@@ -1,7 +1,7 @@
 """The runtime: evaluates exported graphs with onnxruntime and lets SciPy update the picture.
 
-Needs numpy, scipy, threadpoolctl, pillow and onnxruntime, nothing else. Where platformdirs is installed, a model is
-looked for in the user's data folder, too.
+Needs numpy, scipy, threadpoolctl, pillow, psutil and onnxruntime, nothing else. Where platformdirs is installed, a
+model is looked for in the user's data folder, too.
 """
 
 from impasto.runtime.engine.objective import Objective

@@ -70,17 +70,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 # --- what is in them ------------------------------------------------------------------------------------------
 
 
-def test_the_wheel_holds_every_module_the_recipes_and_nothing_else(built: Built) -> None:
+def test_the_wheel_holds_every_module_the_recipes_the_demos_pictures_and_nothing_else(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {
-        f"{package.replace('.', '/')}/{path.name}"
+        f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}"
         for package, folder in FOLDERS.items()
-        for path in (ROOT / folder).glob("*.py")
+        for path in (ROOT / folder).rglob("*.py")
     }
     recipes = {f"impasto/runtime/recipes/{path.name}" for path in (ROOT / "runtime" / "recipes").glob("*.toml")}
     assert len(recipes) == len(builtin_recipes()) > 0
-    assert names == modules | recipes | {"impasto/py.typed"}
+    pictures = {f"impasto/cli/drawing/{name}.png" for name in ("town", "sunset")}
+    assert names == modules | recipes | pictures | {"impasto/py.typed"}
 
 
 def test_the_wheels_metadata_tell_version_licence_and_the_whole_readme(built: Built) -> None:
@@ -98,7 +99,14 @@ def test_the_wheels_metadata_tell_version_licence_and_the_whole_readme(built: Bu
 def test_the_sdist_holds_what_the_two_commands_need(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names >= {"Makefile", "pyproject.toml", "CHANGELOG.md", "models/README.md", "docs/first_hour.ipynb"}
+    assert names >= {
+        "Makefile",
+        "pyproject.toml",
+        "CHANGELOG.md",
+        "models/README.md",
+        "docs/first_hour.ipynb",
+        "cli/drawing/town.png",
+    }
     assert {name for name in names if name.startswith("tests/") and name.endswith(".py")} == {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")
     }
@@ -210,8 +218,10 @@ def test_a_target_machine_gets_nothing_that_only_exporting_or_development_needs(
     extras = PROJECT["project"]["optional-dependencies"]
     brought = closure(PROJECT["project"]["dependencies"] + extras["cpu"])
     assert brought > {"numpy", "scipy", "onnxruntime", "protobuf", "typer", "rich", "pygments"}
-    others = {canonicalize_name(Requirement(one).name) for name in ("export", "torch", "dev") for one in extras[name]}
-    assert not brought & (others | {"matplotlib", "opencv-python", "scikit-image", "pandas", "ml-dtypes"})
+    others = {
+        canonicalize_name(Requirement(one).name) for name in ("export", "plot", "torch", "dev") for one in extras[name]
+    }
+    assert not brought & (others | {"opencv-python", "scikit-image", "pandas", "ml-dtypes"})
 
 
 @pytest.mark.slow  # fetches a hundred megabytes
@@ -227,7 +237,7 @@ def test_a_target_machine_gets_350_mb_at_most(built: Built, users_environment: d
 def test_nothing_advises_to_install_impasto_by_its_name() -> None:
     """It is on no index: a clone or a wheel is what can be installed."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "models").glob("*.md")]
-    code = [path for folder in ("docs", *FOLDERS.values()) for path in (ROOT / folder).glob("*.py")]
+    code = [path for folder in ("docs", *FOLDERS.values()) for path in (ROOT / folder).rglob("*.py")]
     said = [path.read_text("utf-8") for path in (*pages, *code, ROOT / "docs" / "first_hour.ipynb")]
     assert any("pip install '.[cpu,export]'" in text for text in said)
     assert not [text for text in said if re.search(r"""pip install [^\n`]*(?<![\w/])impasto(?![\w/-])""", text)]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = """
 import asyncio, importlib, importlib.util, os, pkgutil, signal, sys
 import hypothesis.extra.numpy, numpy, onnx, onnxruntime, PIL.Image, pytest, rich.console, scipy.optimize, typer.testing
-import h5py, platformdirs, safetensors.numpy, threadpoolctl, venv
+import h5py, matplotlib.figure, platformdirs, psutil, safetensors.numpy, threadpoolctl, venv
 if importlib.util.find_spec("torch"):
     import torch
 
@@ -38,7 +38,7 @@ IMPORT = """
 import impasto.defaults, impasto.__main__
 found = 0
 for package in ("impasto.cli", "impasto.export", "impasto.runtime", "benchmarks", "docs"):
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
         try:
             importlib.import_module(module.name)
         except ModuleNotFoundError as error:

@@ -33,7 +33,9 @@ def demo(
     model: options.Model = None,
     size: Annotated[
         str | None,
-        option("--size", "-s", value=SIZE, help="Long side in pixels, or WIDTHxHEIGHT.", default="the scene's, 384"),
+        option(
+            "--size", "-s", value=SIZE, help="Long side in pixels, or WIDTHxHEIGHT.", default="the photograph's, 480"
+        ),
     ] = None,
     evaluations: Annotated[
         int, option("--evaluations", "-e", value=WHOLE_NUMBER, min=1, help="How often the loss is evaluated.")
@@ -43,14 +45,14 @@ def demo(
     oversize: options.Oversize = False,
     force: options.Force = False,
 ) -> None:
-    """Draw a scene and a painting, export a model if there is none, transfer, and write a triptych."""
-    from impasto.cli.drawing.samples import draw_content, draw_style
+    """Repaint a photograph that comes along, exporting a model if there is none, and write a triptych."""
+    from impasto.cli.drawing.samples import open_sample
     from impasto.cli.job.job import Job
     from impasto.cli.job.outputs import Wishes
     from impasto.export import ensure
     from impasto.runtime.run.prepare import prepare
 
-    content, style = draw_content(), draw_style()
+    content, style = open_sample("town"), open_sample("sunset")
     size = size or str(max(content.size))
     _check_wishes(device, threads, size, (content, style), oversize=oversize)
     made = _check_output(output, force)

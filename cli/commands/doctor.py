@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from impasto.runtime.model.metadata import Metadata
 
 #: What a transfer needs, then what an export needs, then the rest of what matters.
-NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow")
+NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow", "psutil")
 RUNTIME = (*NEEDED, "onnxruntime", "onnxruntime-gpu")
 EXPORT = ("onnx", "h5py", "safetensors")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
+from impasto import packages
 from impasto.cli import options
 from impasto.cli.command import examples
 from impasto.cli.options import FILE, argument, option
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
 #: Said where there are stages.
 _JUMPS = "A dashed line begins a finer stage. Losses of two sizes do not compare: the jump is no step back."
 
-#: The loss itself; logs, or terms of a kind, in their order.
+#: The loss itself; then logs, and terms of a kind, in their order. Colour-blind people tell them apart, too: neighbours
+#: differ in lightness. Most are of the palette of Okabe and Ito (2008).
 _LOSS = "#22252a"
-_LOGS = ("#1f6fb2", "#d1495b", "#2e8b57", "#e08e2b", "#7a5195", "#3a9ea5", "#8c564b", "#6b7078")
+_LOGS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#aa4499", "#56b4e9", "#661100", "#6b7078")
 _KINDS = {
-    "content": ("#1f6fb2", "#5a9bd4", "#8dbbe4", "#154c7a", "#3a86c8"),
-    "style": ("#b5361c", "#d9632b", "#ec9238", "#c2477f", "#7d2a62"),
-    "tv": ("#4a9a5b",),
+    "content": ("#0072b2", "#56b4e9", "#003f66", "#88b8dd", "#2a5a86"),
+    "style": ("#8a2500", "#d55e00", "#e69f00", "#aa4499", "#c46fb2"),
+    "tv": ("#009e73",),
 }
 
 
@@ -49,9 +52,27 @@ def plot(
     from impasto.cli.job.writing import write
     from impasto.runtime.pictures import encoding
 
+    _check_matplotlib()
     encoding.check_output(output, force=force, inputs=logs)
-    found = [Run.read(path) for path in logs]
-    write(chart_of_terms(found[0]) if len(found) == 1 else chart_of_losses(found), output, replace=force)
+    runs = [Run.read(path) for path in logs]
+    write(chart_of_terms(runs[0]) if len(runs) == 1 else chart_of_losses(runs), output, replace=force)
+
+
+def _check_matplotlib() -> None:
+    """Import what draws, and keep it from writing about its cache of fonts and the user's settings.
+
+    Raises
+    ------
+    InputError
+        When matplotlib is not installed.
+    """
+    from impasto.runtime import InputError
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    try:
+        from impasto.cli.drawing import chart  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed; to plot, {packages.PLOT}") from None
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,48 @@
-"""A line chart with a logarithmic axis, drawn with Pillow: that much needs no plotting library."""
+"""A line chart with a logarithmic axis, drawn by matplotlib. Only what draws one imports this module."""
 
 from __future__ import annotations
 
+import io
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from PIL import Image
 
-#: Drawn so many times as large, then made smaller: that smoothes the lines.
-_FINER = 3
+_INK, _FAINT, _GRID = "#22252a", "#6b7078", "#e6e8eb"
 
-_PAPER, _INK, _FAINT, _GRID = "#ffffff", "#22252a", "#6b7078", "#e6e8eb"
+#: In pixels: the picture, what lies around the plot area, and the least distance between the names at the lines' ends.
+_WIDTH, _HEIGHT = 1200, 720
+_LEFT, _RIGHT, _TOP, _BOTTOM, _APART = 86, 190, 66, 62, 20
 
-#: In pixels: around the plot area, of a text, and the least distance between the names at the lines' ends.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 86, 190, 66, 62
-_TEXT, _TITLE, _APART = 15, 19, 19
+#: The y axis reaches no more powers of ten than this below the highest point; what is lower is cut off.
+_DECADES = 7
 
+#: In characters: what there is room for, of a line's name and of a title.
+_NAME, _TITLE = 20, 34
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+#: matplotlib gives sizes of letters and lines in points, 1/72 of an inch: here a point is two pixels.
+_DPI = 144
+
+_STYLE = {
+    "font.size": 7.5,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _FAINT,
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "ytick.major.size": 0,
+    "grid.color": _GRID,
+    "lines.solid_capstyle": "round",
+    "text.parse_math": False,  # names of files are no formulas
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +56,7 @@ class Line:
     paths
         Its pieces, one or more, each of (x, y), x rising, y positive; between them is nothing.
     color
-        As Pillow takes it.
+        As matplotlib takes it.
     width
         In pixels.
     dots
@@ -59,16 +83,7 @@ class Mark:
     name: str
 
 
-def draw(
-    lines: Sequence[Line],
-    *,
-    title: str,
-    x_name: str,
-    marks: Sequence[Mark] = (),
-    note: str = "",
-    size: tuple[int, int] = (1200, 720),
-    decades: float = 7.0,
-) -> Image.Image:
+def draw(lines: Sequence[Line], *, title: str, x_name: str, marks: Sequence[Mark] = (), note: str = "") -> Image.Image:
     """Draw lines against a logarithmic y axis.
 
     Parameters
@@ -79,159 +94,92 @@ def draw(
         Vertical lines with names, such as where the stages of a run begin.
     note
         What else is to be said; it stands beside the title.
-    size
-        Of the picture, in pixels.
-    decades
-        The y axis reaches no more powers of ten than this below the highest point; what is lower is cut off.
     """
-    chart = _Chart(lines, size, decades)
-    chart.grid(x_name)
-    chart.marks(marks)
-    for line in lines:
-        chart.line(line)
-    image = chart.image.resize(size, Image.Resampling.LANCZOS)
-    _Texts(image, chart).write(title, note, x_name, marks, lines)
-    return image
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font lacks what some names are written in
+        figure = Figure((_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
+        x_unit, y_unit = 1 / _WIDTH, 1 / _HEIGHT
+        axes = figure.add_axes(
+            (_LEFT * x_unit, _BOTTOM * y_unit, 1 - (_LEFT + _RIGHT) * x_unit, 1 - (_TOP + _BOTTOM) * y_unit)
+        )
+        upper = 1 - 34 * y_unit
+        figure.text(_LEFT * x_unit, upper, _shortened(title, _TITLE), color=_INK, size=9.5)
+        figure.text(1 - 16 * x_unit, upper, note, color=_FAINT, ha="right")
+        _set_axes(axes, lines, x_name)
+        _draw_marks(axes, marks)
+        for line in lines:
+            _draw_line(axes, line)
+        _write_names(axes, lines)
+        pixels = io.BytesIO()
+        figure.savefig(pixels, format="rgba")
+    return Image.frombytes("RGBA", (_WIDTH, _HEIGHT), pixels.getvalue()).convert("RGB")
 
 
-class _Chart:
-    """The drawing, `_FINER` times as large, and where a value lies in it (in pixels of the result)."""
-
-    def __init__(self, lines: Sequence[Line], size: tuple[int, int], decades: float) -> None:
-        points = [point for line in lines for path in line.paths for point in path]
-        xs, ys = [x for x, _ in points], [y for _, y in points]
-        self.width, self.height = size
-        self.x_range = (min(xs), max(max(xs), min(xs) + 1))
-        high = math.log10(max(ys))
-        low = max(math.log10(min(ys)), high - decades)
-        room = max(0.04 * (high - low), 0.02)
-        self.y_range = (low - room, high + room)
-        self.image = Image.new("RGB", (self.width * _FINER, self.height * _FINER), _PAPER)
-        self._draw = ImageDraw.Draw(self.image)
-
-    def x(self, value: float) -> float:
-        """Return where a value of x is."""
-        first, last = self.x_range
-        return _LEFT + (value - first) / (last - first) * (self.width - _LEFT - _RIGHT)
-
-    def y(self, value: float) -> float:
-        """Return where a value of y is, or the lower end of the axis is."""
-        low, high = self.y_range
-        share = (math.log10(value) - low) / (high - low) if value > 0 else 0.0
-        return self.height - _BOTTOM - max(0.0, share) * (self.height - _TOP - _BOTTOM)
-
-    def x_ticks(self) -> list[float]:
-        """Return round numbers along the x axis."""
-        first, last = self.x_range
-        step = _round_step((last - first) / 8)
-        return [k * step for k in range(math.ceil(first / step), math.floor(last / step) + 1)]
-
-    def y_ticks(self) -> list[float]:
-        """Return round numbers along the y axis: powers of ten, and 2 and 5 times these, or still more, where few."""
-        low, high = (10**end for end in self.y_range)
-        powers = range(math.floor(self.y_range[0]), math.ceil(self.y_range[1]) + 1)
-        for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
-            ticks = [factor * 10.0**power for power in powers for factor in factors]
-            ticks = [tick for tick in ticks if low <= tick <= high]
-            if len(ticks) >= 4:
-                return ticks
-        step = _round_step((high - low) / 5)
-        return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1) if k * step > 0]
-
-    def grid(self, x_name: str) -> None:
-        """Draw the ticks' lines, and the x axis."""
-        right, bottom = self.width - _RIGHT, self.height - _BOTTOM
-        for tick in self.y_ticks():
-            self._path([(_LEFT, self.y(tick)), (right, self.y(tick))], _GRID, 1)
-        for tick in self.x_ticks():
-            self._path([(self.x(tick), bottom), (self.x(tick), bottom + 5)], _FAINT, 1)
-        self._path([(_LEFT, bottom), (right, bottom)], _FAINT, 1)
-
-    def marks(self, marks: Sequence[Mark]) -> None:
-        """Draw dashed lines where something begins."""
-        for mark in marks:
-            if mark.x <= self.x_range[0]:
-                continue  # nothing lies before
-            top, bottom, x = _TOP - 18, self.height - _BOTTOM, self.x(mark.x)
-            for y in range(top, bottom, 9):
-                self._path([(x, y), (x, min(y + 5, bottom))], _FAINT, 1)
-
-    def line(self, line: Line) -> None:
-        """Draw a line, those of its dots that lie in the chart, and a pale one from its end to its name."""
-        for x, y in line.dots:
-            if _TOP <= self.y(y) < self.height - _BOTTOM:
-                self._dot(self.x(x), self.y(y), 1.6, _mixed(line.color, 0.45))
-        right, end = self.width - _RIGHT, self.y(line.end[1])
-        self._path([(self.x(line.end[0]), end), (right, end)], _mixed(line.color, 0.3), 1)
-        for points in line.paths:
-            path = [(self.x(x), self.y(y)) for x, y in points]
-            self._path(path, line.color, line.width)
-            for x, y in path[:1] + path[-1:]:  # round ends; and a path of one point is one
-                self._dot(x, y, line.width / 2 if len(path) > 1 else line.width, line.color)
-
-    def _path(self, path: Sequence[tuple[float, float]], color: str, width: float) -> None:
-        points = [(x * _FINER, y * _FINER) for x, y in path]
-        self._draw.line(points, color, round(width * _FINER), joint="curve")
-
-    def _dot(self, x: float, y: float, radius: float, color: str) -> None:
-        box = [(v + s * radius) * _FINER for s in (-1, 1) for v in (x, y)]
-        self._draw.ellipse(box, color)
+def _set_axes(axes: Axes, lines: Sequence[Line], x_name: str) -> None:
+    """Set what the axes show: all points of the lines, but for those that are far lower than the highest."""
+    xs, ys = zip(*(point for line in lines for path in line.paths for point in path), strict=True)
+    axes.set_xlim(min(xs), max(max(xs), min(xs) + 1))
+    axes.set_xlabel(x_name)
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
+    high = math.log10(max(ys))
+    low = max(math.log10(min(ys)), high - _DECADES)
+    room = max(0.04 * (high - low), 0.02)
+    axes.set_yscale("log")
+    axes.set_ylim(10 ** (low - room), 10 ** (high + room))
+    if high - low < 1:
+        axes.yaxis.set_major_locator(MaxNLocator(8))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high - low < 3 else (1,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
 
 
-def _round_step(least: float) -> float:
-    """Return the smallest of 1, 2, 5, 10, ... that is at least so much; for counts, 1 or more."""
-    power = 10.0 ** math.floor(math.log10(least)) if least > 0 else 1.0
-    return next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= least * (1 - 1e-9))
+def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Draw a dashed line where something begins, unless nothing lies before, and write what it is."""
+    for mark in marks:
+        if mark.x > axes.get_xlim()[0]:
+            axes.axvline(mark.x, 0, 1.03, color=_FAINT, linewidth=_points(1), linestyle=(0, (5, 4)), clip_on=False)
+        place = axes.get_xaxis_transform()
+        axes.annotate(mark.name, (mark.x, 1), (3, 3), place, "offset points", color=_FAINT, annotation_clip=False)
 
 
-def _mixed(color: str, share: float) -> str:
-    """Return a colour mixed with the paper."""
-    levels = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
-    return "#" + "".join(f"{round(255 + share * (level - 255)):02x}" for level in levels)
+def _draw_line(axes: Axes, line: Line) -> None:
+    """Draw the pieces of a line, and its dots; what lies below the axis runs along it."""
+    lowest = axes.get_ylim()[0]
+    if line.dots:
+        axes.plot(*zip(*line.dots, strict=True), ".", color=line.color, alpha=0.45, markersize=_points(5))
+    for path in line.paths:
+        xs, ys = zip(*((x, max(y, lowest)) for x, y in path), strict=True)
+        axes.plot(xs, ys, color=line.color, linewidth=_points(line.width), zorder=3, clip_on=False)
+        if len(path) == 1:
+            axes.plot(xs, ys, "o", color=line.color, markersize=_points(2 * line.width), zorder=3, clip_on=False)
 
 
-class _Texts:
-    """The texts, drawn on the finished lines: letters are smooth as they are."""
+def _write_names(axes: Axes, lines: Sequence[Line]) -> None:
+    """Write each line's name beside its end, with a pale line to it. Names that would overlap are moved apart."""
+    lowest, right = axes.get_ylim()[0], _WIDTH - _RIGHT + 14
+    ends = [(x, max(y, lowest)) for x, y in (line.end for line in lines)]
+    heights = axes.transData.transform(ends)[:, 1].tolist()
+    order = sorted(range(len(lines)), key=heights.__getitem__)
+    for k, y in zip(order, spread([heights[k] for k in order], _APART, _BOTTOM, _HEIGHT - _TOP), strict=True):
+        axes.annotate(
+            _shortened(lines[k].name, _NAME), ends[k], (right, y), textcoords="figure pixels", color=lines[k].color,
+            va="center", annotation_clip=False, arrowprops={
+                "arrowstyle": "-", "color": lines[k].color, "alpha": 0.6, "linewidth": _points(1), "shrinkA": 2,
+                "shrinkB": 0, "relpos": (0, 0.5),
+            },
+        )  # fmt: skip
 
-    def __init__(self, image: Image.Image, chart: _Chart) -> None:
-        self._draw, self._chart = ImageDraw.Draw(image), chart
-        self._font, self._large = ImageFont.load_default(_TEXT), ImageFont.load_default(_TITLE)
 
-    def write(self, title: str, note: str, x_name: str, marks: Sequence[Mark], lines: Sequence[Line]) -> None:
-        """Write all there is to be read."""
-        chart = self._chart
-        bottom, middle = chart.height - _BOTTOM, (_LEFT + chart.width - _RIGHT) / 2
-        edge = chart.width - 16
-        self._draw.text((edge, 34), note, _FAINT, self._font, anchor="rb")
-        room = edge - _LEFT - self._draw.textlength(note, self._font) - 24
-        self._draw.text((_LEFT, 34), self._fit(title, room, self._large), _INK, self._large, anchor="lb")
-        for tick in chart.y_ticks():
-            self._draw.text((_LEFT - 10, chart.y(tick)), f"{tick:.4g}", _FAINT, self._font, anchor="rm")
-        for tick in chart.x_ticks():
-            self._draw.text((chart.x(tick), bottom + 10), f"{tick:g}", _FAINT, self._font, anchor="mt")
-        self._draw.text((middle, chart.height - 14), x_name, _FAINT, self._font, anchor="mb")
-        for mark in marks:
-            self._draw.text((chart.x(mark.x) + 6, _TOP - 20), mark.name, _FAINT, self._font)
-        self._names(lines)
+def _points(pixels: float) -> float:
+    return pixels * 72 / _DPI
 
-    def _names(self, lines: Sequence[Line]) -> None:
-        """Write each line's name at its end; where several end close together, one below the other."""
-        chart = self._chart
-        ends = sorted((chart.y(line.end[1]), k) for k, line in enumerate(lines))
-        places = spread([y for y, _ in ends], _APART, _TOP, chart.height - _BOTTOM)
-        x = chart.width - _RIGHT + 10
-        for (_, k), y in zip(ends, places, strict=True):
-            self._draw.text(
-                (x, y), self._fit(lines[k].name, _RIGHT - 16, self._font), lines[k].color, self._font, anchor="lm"
-            )
 
-    def _fit(self, text: str, width: float, font: Font) -> str:
-        """Return as much of a text as there is room for."""
-        if self._draw.textlength(text, font) <= width:
-            return text
-        while text and self._draw.textlength(f"{text}...", font) > width:
-            text = text[:-1]
-        return f"{text}..."
+def _shortened(text: str, most: int) -> str:
+    """Return as much of a text as there is room for."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:

@@ -20,3 +20,6 @@ COMMAND_LINE = install("typer", "rich", "platformdirs")
 #: What an export needs, and what torchvision's weights need.
 EXPORT = install("onnx", "h5py", "safetensors")
 TORCH = install("torch", "torchvision")
+
+#: What draws charts.
+PLOT = install("matplotlib")

@@ -163,9 +163,9 @@ def test_a_command_is_measured(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, model: Path, random_weights: Weights) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory, deep_model: Path, random_weights: Weights) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    model_folder(folder).symlink_to(model)
+    model_folder(folder).symlink_to(deep_model)
     write_weights(folder, random_weights)
     write_pictures(folder, [SIZE])
     return folder
@@ -178,26 +178,19 @@ def start(name: str, data: Path, recipe: str = "seed") -> Contender:
 
 
 @pytest.mark.parametrize("recipe", sorted(PROBLEMS))
-def test_contenders_agree(data: Path, recipe: str) -> None:
+def test_contenders_agree_and_optimise(data: Path, recipe: str) -> None:
     pytest.importorskip("torch")
-    found: dict[str, list[Answer]] = {}
-    for name in ("impasto", "torch"):
+    evaluated: dict[str, list[Answer]] = {}
+    for name in ("impasto", "torch", *(["impasto-lbfgs-device"] if recipe == "gatys" else [])):
         contender = start(name, data, recipe)
-        found[name] = [contender.evaluate()]
+        before, after = contender.evaluate(), contender.transfer(6)
         contender.close()
-    check_agreement(found)
-    assert all(a.seconds > 0 and a.peak_mib > 50 and np.isfinite(a.loss) for run in found.values() for a in run)
-
-
-def test_contenders_optimise(data: Path) -> None:
-    pytest.importorskip("torch")
-    for name in ("impasto", "impasto-lbfgs-device", "torch"):
-        contender = start(name, data, "gatys")
-        before, found = contender.evaluate(), contender.transfer(6)
-        contender.close()
-        assert found.loss < before.loss, name
-        assert 0 < found.evaluating < found.seconds, name
-        assert found.device_mib is None
+        evaluated[name] = [before]
+        assert before.seconds > 0 and before.peak_mib > 50 and np.isfinite(before.loss), name
+        assert after.loss < before.loss, name
+        assert 0 < after.evaluating < after.seconds, name
+        assert after.device_mib is None
+    check_agreement(evaluated)
 
 
 def test_a_contender_that_fails_says_why(data: Path) -> None:

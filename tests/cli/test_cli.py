@@ -202,7 +202,7 @@ def damage(path: Path, share: int) -> None:
 @pytest.mark.parametrize("name", ["weights.data", "impasto.direct.objective.onnx", "impasto.direct.statistics.onnx"])
 @pytest.mark.parametrize("how", ["missing", "truncated"])
 def test_damaged_models_are_refused(desk: Path, copy: Path, name: str, how: str) -> None:
-    (copy / name).unlink() if how == "missing" else damage(copy / name, 5000)
+    (copy / name).unlink() if how == "missing" else damage(copy / name, 1000)
     before = contents(desk)
     done = impasto_("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", copy, *QUICK)
     assert (done.returncode, done.stdout) == (2, "")
@@ -433,10 +433,10 @@ def test_progress_is_live_on_a_terminal(model: Path) -> None:
     assert Path("out.png").exists()
 
 
-def test_a_second_ctrl_c_leaves_at_once_and_gives_the_terminal_back(desk: Path, model: Path) -> None:
+def test_a_second_ctrl_c_leaves_at_once_and_gives_the_terminal_back(desk: Path, deep_model: Path) -> None:
     before = contents(desk)
-    slow = ("--size", "640", "--stages", "1")  # an evaluation must not end between the two signals
-    terminal = Terminal("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", model, *slow, *LONG)
+    slow = ("--size", "512", "--stages", "1")  # an evaluation must not end between the two signals
+    terminal = Terminal("stylize", "photo.png", "painting.jpg", "-o", "out.png", "--model", deep_model, *slow, *LONG)
     assert terminal.read_until(b"1/100000"), terminal.screen
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.read_until(b"stopping after this evaluation"), terminal.screen
@@ -463,21 +463,21 @@ def test_leaving_the_demo_keeps_the_model_it_exported_and_does_not_deny_it(real_
 # --- info -----------------------------------------------------------------------------------------------------
 
 
-def test_info_shows_what_a_folder_holds(model: Path) -> None:
-    done = impasto_("info", model)
+def test_info_shows_what_a_folder_holds(deep_model: Path) -> None:
+    done = impasto_("info", deep_model)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     for expected in ("vgg19", "RANDOM WEIGHTS", "recipe seed:", "recipe gatys:", "block5_conv3", "sha256", "caffe"):
         assert expected in done.stdout
 
 
-def test_info_is_json_when_asked(model: Path) -> None:
-    done = impasto_("info", "--json", IMPASTO_MODEL=str(model))
+def test_info_is_json_when_asked(deep_model: Path) -> None:
+    done = impasto_("info", "--json", IMPASTO_MODEL=str(deep_model))
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["network"] == "vgg19"
     assert found["random_weights"] is True
-    assert found["bytes"] == sum(path.stat().st_size for path in model.iterdir())
+    assert found["bytes"] == sum(path.stat().st_size for path in deep_model.iterdir())
     assert {"seed", "gatys"} <= set(found["recipes"])
     assert found["recipes"]["seed"]["content"]["layers"] == {"block2_conv2": 1}
 

@@ -114,7 +114,7 @@ def test_signals_at_random_moments_lose_nothing_and_leave_nothing(desk: Path, sm
     assert b"wrote out.png" in whole.stderr
     most = 1.3 * (time.monotonic() - began)
     moments = random.Random(12)
-    shots = [Shot(desk / str(n), moments.uniform(0, most), getattr(signal, moments.choice(SIGNALS))) for n in range(20)]
+    shots = [Shot(desk / str(n), moments.uniform(0, most), getattr(signal, moments.choice(SIGNALS))) for n in range(12)]
     with ThreadPoolExecutor(2) as executor:
         ends = list(executor.map(lambda shot: shot.fire(desk, small_model), shots))
     for shot, (code, said) in zip(shots, ends, strict=True):

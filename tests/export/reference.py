@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -49,14 +50,13 @@ class Reference:
         """Walk the network; activations after each ReLU, by layer. What a ReLU takes goes to `record`."""
         wanted = set(wanted)
         mean, scale = (torch.tensor(v, dtype=self.dtype) for v in self._preprocessing())
+        parameters = self._parameters
         x = (x - mean.view(1, 3, 1, 1)) * scale.view(1, 3, 1, 1)
         found: dict[str, torch.Tensor] = {}
         for block, count in CONVOLUTIONS.items():
             for number in range(1, count + 1):
                 name = f"block{block}_conv{number}"
-                layer = self.weights.layers[name]
-                kernel, bias = (torch.tensor(a, dtype=self.dtype) for a in (layer.dense(), layer.bias))
-                z = F.conv2d(x, kernel, bias, padding=1)
+                z = F.conv2d(x, *parameters[name], padding=1)
                 x = z * (decisions[name] > 0) if decisions else F.relu(z)
                 if record is not None:
                     record[name] = z
@@ -66,6 +66,14 @@ class Reference:
                     return found
             x = self._pool(x, decisions[name] if decisions else x)
         raise AssertionError(f"no such layers: {wanted - found.keys()}")
+
+    @cached_property
+    def _parameters(self) -> dict[str, list[torch.Tensor]]:
+        """The kernel and the bias of every layer."""
+        return {
+            name: [torch.tensor(array, dtype=self.dtype) for array in (layer.dense(), layer.bias)]
+            for name, layer in self.weights.layers.items()
+        }
 
     def _pool(self, x: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
         """Pool x, in max pooling to the elements that are the (first) largest of `by`."""

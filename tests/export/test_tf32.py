@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from reference import Reference
 from running import decisions
 
-from impasto.cli.drawing.samples import draw_content, draw_style
+from docs.samples import draw_content, draw_style
 from impasto.export.lowering.base import IR_VERSION, OPSET
 from impasto.export.lowering.direct import direct
 from impasto.export.weights.weights import Weights
@@ -120,7 +120,7 @@ def test_a_picture_changed_in_its_last_bits_may_have_a_gradient_that_is_another_
     assert np.median(far) < 5e-3
 
 
-@pytest.mark.parametrize("recipe", ["gatys", "seed"])
+@pytest.mark.parametrize("recipe", ["gatys", pytest.param("seed", marks=pytest.mark.slow)])
 def test_the_gradient_is_within_a_thousandth_for_the_decisions_that_were_made(
     recipe: str, real_model: Path, real_weights: Weights, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ def doctor(*arguments: object, blocked: frozenset[str] = frozenset()) -> tuple[i
 
 HEALTHY = Findings(
     packages={
-        "numpy": "2.4", "scipy": "1.17", "threadpoolctl": "3.6", "pillow": "12",
+        "numpy": "2.4", "scipy": "1.17", "threadpoolctl": "3.6", "pillow": "12", "psutil": "7.2",
         "onnxruntime": None, "onnxruntime-gpu": "1.24",
         "onnx": "1.20", "h5py": "3.14", "safetensors": "0.6",
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageColor
 from processes import assert_refused, contents, impasto_, lay_out
 
-from impasto.cli.commands.plot import Run, chart_of_losses, chart_of_terms
+from impasto.cli.commands.plot import Run, chart_of_losses, chart_of_terms, plot
 from impasto.cli.drawing.chart import Line, Mark, draw, spread
 from impasto.runtime import InputError
 
@@ -65,8 +66,8 @@ def test_several_logs_share_a_chart() -> None:
     done = impasto_("plot", "one.jsonl", "two.jsonl", "-o", "losses.png")
     assert done.returncode == 0, done.stderr
     with Image.open("losses.png") as image:
-        assert count(image, "#1f6fb2") > 300
-        assert count(image, "#d1495b") > 300
+        assert count(image, "#0072b2") > 300
+        assert count(image, "#d55e00") > 300
 
 
 def test_charts_replace_nothing_unasked_and_never_the_log(desk: Path) -> None:
@@ -76,6 +77,17 @@ def test_charts_replace_nothing_unasked_and_never_the_log(desk: Path) -> None:
     before = contents(desk)
     assert_refused(impasto_("plot", "run.jsonl"), "losses.png: exists already")
     assert_refused(impasto_("plot", "run.png", "-o", "run.png", "--force"), "is one of the pictures to be read")
+    assert contents(desk) == before
+
+
+def test_without_matplotlib_the_error_names_the_command(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "impasto.cli.drawing.chart", raising=False)
+    monkeypatch.delattr("impasto.cli.drawing.chart", raising=False)
+    log = write_log("run.jsonl")
+    before = contents(desk)
+    with pytest.raises(InputError, match=r"^matplotlib is not installed; to plot, pip install matplotlib$"):
+        plot([log])
     assert contents(desk) == before
 
 
@@ -155,6 +167,16 @@ def test_losses_that_are_not_numbers_are_left_out() -> None:
 def test_a_log_of_one_evaluation_can_be_drawn() -> None:
     image = chart_of_terms(Run.read(write_log("run.jsonl", count=1)))
     assert count(image, "#22252a") > 20
+
+
+@pytest.mark.parametrize("name", ["costs $1 and $2", "_hidden", "絵", "n" * 200])
+def test_names_of_any_kind_are_written_as_they_are(name: str) -> None:
+    write_log("run.jsonl").rename(f"{name}.jsonl")
+    done = impasto_("plot", f"{name}.jsonl", f"{name}.jsonl", "-o", "losses.png")
+    assert (done.returncode, done.stderr) == (0, "wrote losses.png (1200x720)\n")
+    with Image.open("losses.png") as image:
+        names = np.asarray(image.convert("L").crop((1024, 66, 1200, 658)))
+        assert (names < 200).sum() > 20
 
 
 # --- the chart ------------------------------------------------------------------------------------------------

@@ -193,7 +193,10 @@ def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, w
     assert relative(found[GRADIENT], posed.gradient) <= 3e-2
 
 
-@pytest.mark.parametrize(("recipe", "most"), [("gatys", 3e-2), ("impasto", 3e-2), ("seed", 3e-2), ("crowson", 0.2)])
+@pytest.mark.parametrize(
+    ("recipe", "most"),
+    [("gatys", 3e-2), ("impasto", 3e-2), ("seed", 3e-2), pytest.param("crowson", 0.2, marks=pytest.mark.slow)],
+)
 def test_by_region_with_every_value_rounded_it_agrees_with_single_precision(
     recipe: str, most: float, real_model: Path
 ) -> None:
@@ -209,7 +212,11 @@ def test_by_region_with_every_value_rounded_it_agrees_with_single_precision(
 
 @pytest.mark.parametrize(
     ("recipe", "which"),
-    [*(("seed", which) for which in pictures()), ("impasto", "black and white noise"), ("crowson", "a spark")],
+    [
+        *(("seed", which) for which in pictures()),
+        ("impasto", "black and white noise"),
+        pytest.param("crowson", "a spark", marks=pytest.mark.slow),
+    ],
 )
 def test_no_map_passes_its_bound(recipe: str, which: str, real_model: Path, real_weights: Weights) -> None:
     """The bounds are below float16's end, so nothing is infinite, nor NaN."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reference import Reference
 from running import decisions
 
-from impasto.cli.drawing.samples import draw_content, draw_style
+from impasto.cli.drawing.samples import open_sample
 from impasto.export.lowering.direct import direct
 from impasto.export.weights.weights import Weights
 from impasto.runtime import DeviceError, Objective, TransferError, stylize
@@ -43,7 +43,7 @@ DECIDED = 1e-3
 
 def pictures(height: int = 256, width: int = 320) -> tuple[Array, Array, Planes]:
     """Return a content, a style and a picture to evaluate at: half noise, so that no term is zero."""
-    content, style = (np.asarray(draw().resize((width, height)), np.float32) for draw in (draw_content, draw_style))
+    content, style = (np.asarray(open_sample(name).resize((width, height)), np.float32) for name in ("town", "sunset"))
     noise = np.random.default_rng(0).uniform(0, 255, content.shape).astype(np.float32)
     return content, style, to_planes((content + noise) / 2, "start")
 

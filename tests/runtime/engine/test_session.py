@@ -336,8 +336,10 @@ def test_bad_thread_counts_are_refused(model: Path, noise: Noise) -> None:
 # --- outputs --------------------------------------------------------------------------------------------------
 
 
-def test_the_wanted_outputs_are_returned(model: Path, noise: Noise) -> None:
-    session = open_session(ModelFolder.open(model), "gatys", PLAIN.targets, Placement(device="cpu", lowering="direct"))
+def test_the_wanted_outputs_are_returned(deep_model: Path, noise: Noise) -> None:
+    session = open_session(
+        ModelFolder.open(deep_model), "gatys", PLAIN.targets, Placement(device="cpu", lowering="direct")
+    )
     image = noise().transpose(2, 0, 1)[None]
     everything = session.run({"image": image})
     assert set(everything) == set(session.outputs)

@@ -34,14 +34,14 @@ def edit_metadata(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Non
         replace(path, graph.SerializeToString())
 
 
-def test_graphs_say_what_they_are(model: Path) -> None:
-    metadata = read_metadata(ModelFolder.open(model), "seed")
+def test_graphs_say_what_they_are(deep_model: Path) -> None:
+    metadata = read_metadata(ModelFolder.open(deep_model), "seed")
     assert metadata.network == "vgg19"
     assert metadata.graph == PLAIN
     assert metadata.recipe.name == "seed"
     assert metadata.random_weights
     assert metadata.weights["preprocessing"] == "caffe"
-    assert metadata.weights_size == (model / WEIGHTS_FILE).stat().st_size
+    assert metadata.weights_size == (deep_model / WEIGHTS_FILE).stat().st_size
     assert {layer.name for layer in metadata.layers} == set(metadata.recipe.layers)
     sizes = metadata.sizes(75, 101)
     assert sizes["block1_conv2"] == LayerSize(64, 75 * 101)

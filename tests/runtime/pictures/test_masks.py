@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from impasto.cli.drawing.samples import draw_content, draw_style
+from docs.samples import draw_content, draw_style
 from impasto.export.weights.weights import Weights
 from impasto.runtime import InputError, ModelError, Objective, PictureError, stylize
 from impasto.runtime.model.graphs import GraphKey

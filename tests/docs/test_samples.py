@@ -1,11 +1,15 @@
+"""The demo's pictures: what their drawings are like, and that the files are these."""
+
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFilter
 
-from impasto.cli.drawing.samples import draw_content, draw_style
+from docs.samples import draw_content, draw_style
+from impasto.cli.drawing.samples import open_sample
 
 Draw = Callable[[int, int], Image.Image]
 
@@ -55,12 +59,16 @@ def test_uses_the_tonal_range_and_colour(draw: Draw) -> None:
     assert (np.asarray(picture, dtype=np.float64).std(axis=(0, 1)) / 255 > 0.12).all()
 
 
-def test_pictures_default_to_one_size() -> None:
-    assert draw_content().size == draw_style().size == (480, 360)
+@pytest.mark.parametrize(("name", "draw"), [("town", draw_content), ("sunset", draw_style)])
+def test_the_files_are_what_is_drawn_but_for_rounding(name: Literal["town", "sunset"], draw: Draw) -> None:
+    kept, drawn = open_sample(name), draw(480, 360)
+    assert (kept.mode, kept.size) == (drawn.mode, drawn.size)
+    apart = np.abs(np.asarray(kept, int) - np.asarray(drawn, int)).max(axis=-1)
+    assert (apart > 8).mean() < 0.001, "run: python -m docs.samples"
 
 
 @pytest.mark.parametrize("radius", [2, 8])
 def test_strokes_cover_the_painting_but_not_the_photograph(radius: float) -> None:
-    content, style = texture(draw_content(), radius), texture(draw_style(), radius)
+    content, style = (texture(open_sample(name), radius) for name in ("town", "sunset"))
     assert np.median(style) > 1.5 * np.median(content)
     assert style[len(style) // 20] > 5 * content[len(content) // 20]  # the photograph has smooth places
