@@ -88,7 +88,8 @@ def _with_options(
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     types: dict[str, Any] = {}
     for kind in options:
-        types |= kind.__annotations__
+        inherited = {name for other in options if _extends(kind, other) for name in other.__annotations__}
+        types |= {name: type_ for name, type_ in kind.__annotations__.items() if name not in inherited}
     more = [
         inspect.Parameter(
             name,
@@ -99,6 +100,11 @@ def _with_options(
         for name, type_ in types.items()
     ]
     return signature.replace(parameters=[*own, *more])
+
+
+def _extends(kind: type[Any], other: type[Any]) -> bool:
+    """Whether a `TypedDict` has all keys of another one, and more; Python 3.11 does not say what it has inherited."""
+    return kind.__annotations__.keys() > other.__annotations__.keys()
 
 
 def _with_type(line: str, signature: inspect.Signature) -> str:

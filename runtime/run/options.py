@@ -1,13 +1,16 @@
-"""The options of a transfer, beside its pictures, its model and who watches it."""
+"""The options of a transfer: all but its pictures."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 
+from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.engine.options import ObjectiveOptions, defaults_of
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.pictures.photographs import Picture
 from impasto.runtime.plan.plan import Plan
+from impasto.runtime.run.state import Callback
 
 
 class TransferOptions(ObjectiveOptions, total=False):
@@ -15,6 +18,15 @@ class TransferOptions(ObjectiveOptions, total=False):
 
     Attributes
     ----------
+    model
+        A model folder; by default that of `impasto.runtime.model.default`.
+    recipe
+        The name of one of the recipes that it holds.
+    callback
+        Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
+    progress
+        Whether a notebook shows a bar and the growing picture; by default where there is no callback. Elsewhere
+        nothing is shown.
     size
         Of the result: the long side in pixels, (width, height), or text as ``--size`` takes it, such as ``"content"``;
         by default the recipe's.
@@ -50,6 +62,10 @@ class TransferOptions(ObjectiveOptions, total=False):
         Seconds after which it ends with the best picture so far; evaluations are divided among stages by it.
     """
 
+    model: str | Path | None
+    recipe: str
+    callback: Callback | None
+    progress: bool | None
     size: int | tuple[int, int] | str | None
     evaluations: int | None
     stages: int | None
@@ -67,4 +83,4 @@ class TransferOptions(ObjectiveOptions, total=False):
 
 
 #: What the options are where they are not given, by name; None is the recipe's own.
-DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "clip": None})
+DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Unpack
 
 from PIL import Image
@@ -27,7 +26,6 @@ from impasto.runtime.plan.sizes import result_size
 from impasto.runtime.run.material import Material
 from impasto.runtime.run.options import DEFAULTS, TransferOptions
 from impasto.runtime.run.result import Result
-from impasto.runtime.run.state import Callback
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.signatures import explained
 from impasto.text import shown
@@ -35,16 +33,7 @@ from impasto.wording import option
 
 
 @explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS)
-def draft(
-    content: Picture,
-    styles: Picture | Sequence[Picture],
-    *,
-    model: str | Path | None = None,
-    recipe: str = DEFAULT_RECIPE,
-    callback: Callback | None = None,
-    progress: bool | None = None,
-    **options: Unpack[TransferOptions],
-) -> Transfer:
+def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpack[TransferOptions]) -> Transfer:
     """Plan a transfer as `prepare` does, before its recipe is in the model folder, if it is one that comes along.
 
     Parameters
@@ -54,26 +43,18 @@ def draft(
         (H, W, 3) or (H, W, 4): uint8, bool, uint16 of 0..65535, or other numbers of 0..255.
     styles
         The painting, or a list of them, whose targets are averaged; as `content`. What is transparent is white.
-    model
-        A model folder; by default that of `impasto.runtime.model.default`.
-    recipe
-        The name of one of the recipes that it holds.
-    callback
-        Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
-    progress
-        Whether a notebook shows a bar and the growing picture; by default where there is no callback. Elsewhere
-        nothing is shown.
 
     Raises
     ------
     InputError
         When an argument will not do; an `OptionError` when there is none of that name.
     """
+    callback, recipe = options.get("callback"), options.get("recipe", DEFAULT_RECIPE)
     if callback is not None and not callable(callback):
         raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
     given, placement = as_styles(styles), placement_of(options)
     _check_together(options)
-    folder = find_model(model)
+    folder = find_model(options.get("model"))
     metadata = _metadata(ModelFolder.open(folder), recipe)
     own = metadata.recipe if metadata else load_recipe(recipe)
     photograph = Photograph.given(content, "content")
@@ -91,23 +72,14 @@ def draft(
         matched=plan.colors == "match",
     )
     placement = placement.unrecorded() if plan.optimizer == "lbfgs-device" else placement
-    transfer = Transfer(plan, material, folder, placement, callback, progress)
+    transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
         transfer.metadata = metadata  # it need not be read again
     return transfer
 
 
 @explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS, like=draft)
-def prepare(
-    content: Picture,
-    styles: Picture | Sequence[Picture],
-    *,
-    model: str | Path | None = None,
-    recipe: str = DEFAULT_RECIPE,
-    callback: Callback | None = None,
-    progress: bool | None = None,
-    **options: Unpack[TransferOptions],
-) -> Transfer:
+def prepare(content: Picture, styles: Picture | Sequence[Picture], **options: Unpack[TransferOptions]) -> Transfer:
     """Plan a transfer that repaints the content picture in the manner of the styles.
 
     Returns
@@ -120,22 +92,13 @@ def prepare(
     InputError
         When an argument will not do; an `OptionError` when there is none of that name.
     """
-    transfer = draft(content, styles, model=model, recipe=recipe, callback=callback, progress=progress, **options)
+    transfer = draft(content, styles, **options)
     _ = transfer.metadata  # a recipe that the model folder has not is refused
     return transfer
 
 
 @explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS, like=draft)
-def stylize(
-    content: Picture,
-    styles: Picture | Sequence[Picture],
-    *,
-    model: str | Path | None = None,
-    recipe: str = DEFAULT_RECIPE,
-    callback: Callback | None = None,
-    progress: bool | None = None,
-    **options: Unpack[TransferOptions],
-) -> Result:
+def stylize(content: Picture, styles: Picture | Sequence[Picture], **options: Unpack[TransferOptions]) -> Result:
     """Repaint the content picture in the manner of the styles.
 
     Returns
@@ -160,7 +123,7 @@ def stylize(
     >>> result = stylize("photo.jpg", "painting.jpg", model="models/vgg19", size=512)  # doctest: +SKIP
     >>> result.save("result.png")  # doctest: +SKIP
     """
-    return prepare(content, styles, model=model, recipe=recipe, callback=callback, progress=progress, **options).run()
+    return prepare(content, styles, **options).run()
 
 
 def _check_together(options: TransferOptions) -> None:
