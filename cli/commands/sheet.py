@@ -198,7 +198,7 @@ class _Cell:
         from impasto.runtime.run.record import Origin
 
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
-        wishes = Wishes(self.path, record_places=self.record_places, quiet=True)
+        wishes = Wishes(self.path, record_places=self.record_places, force=True, quiet=True)
         job = Job(self.transfer, wishes, origin, engine=ENGINE)
         result = job.paint(report)
         if self.picture() is None:  # else another run has made the same picture meanwhile
