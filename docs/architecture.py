@@ -28,8 +28,8 @@ FONT = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 FRAMES = {"cli": "#e7eef6", "export": "#f6ece2", "runtime": "#e8f1e8"}
 
 #: Pixels: of text, within boxes, between boxes and between layers.
-TITLE, SMALL, PADDING, GAP, BETWEEN, MARGIN = 15, 12, 8, 24, 28, 20
-CHARACTERS = 35  # of a line within a box
+TITLE, SMALL, PADDING, GAP, BETWEEN, MARGIN = 15, 12, 8, 20, 30, 20
+CHARACTERS = 32  # of a line within a box
 SWEEPS = 8
 
 LEGEND = (
@@ -41,14 +41,17 @@ LEGEND = (
 
 @dataclass(eq=False)
 class Node:
-    """A room in its layer; or, without a room, the place where an arrow passes through a layer."""
+    """A room in its layer; or, without a room, the place where an arrow passes through a layer.
+
+    `x` is its middle, `y` its upper edge, `floor` the lower edge of the layer.
+    """
 
     layer: int
     left: bool
     room: Room | None = None
     x: float = 0.0
     y: float = 0.0
-    height: float = 0.0
+    floor: float = 0.0
     above: list[Node] = field(default_factory=list)
     below: list[Node] = field(default_factory=list)
 
@@ -65,6 +68,11 @@ class Node:
             return 4.0
         title = len(self.room.name) * TITLE * 0.56
         return round(max(title, *(len(line) * SMALL * 0.52 for line in ("", *self.lines)))) + 2 * PADDING
+
+    @property
+    def height(self) -> float:
+        """How high it is."""
+        return 2 * PADDING + TITLE + 3 + len(self.lines) * (SMALL + 3) if self.room else 0.0
 
 
 # --- layout ---------------------------------------------------------------------------------------------------
@@ -156,11 +164,9 @@ def _mean(numbers: list[float]) -> float:
 def _place_down(rows: list[list[Node]]) -> None:
     y = float(MARGIN)
     for row in reversed(rows):
-        lines = max(len(node.lines) for node in row)
-        height = 2 * PADDING + TITLE + 3 + lines * (SMALL + 3)
+        height = max(node.height for node in row)
         for node in row:
-            fewer = lines - len(node.lines) if node.room else 0
-            node.y, node.height = y + height / 2, height - fewer * (SMALL + 3)
+            node.y, node.floor = y, y + height
         y += height + BETWEEN
 
 
@@ -171,7 +177,7 @@ def draw(house: House) -> str:
     """Return the drawing as SVG."""
     nodes = arranged(house)
     width = round(max(node.x + node.width / 2 for node in nodes)) + MARGIN
-    height = round(max(node.y + node.height / 2 for node in nodes)) + MARGIN
+    height = round(max(node.floor for node in nodes)) + MARGIN
     elements = [
         f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
         *(_frame(name, fill, nodes) for name, fill in FRAMES.items()),
@@ -180,8 +186,8 @@ def draw(house: House) -> str:
         *(_text(MARGIN, MARGIN + (SMALL + 4) * k, line, SMALL, MUTED) for k, line in enumerate(LEGEND, 1)),
     ]
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-    tip = f'<path d="M0 0 L7 3 L0 6 Z" fill="{LINE}"/>'
-    size = 'markerWidth="7" markerHeight="6" refX="7" refY="3" markerUnits="userSpaceOnUse"'
+    tip = f'<path d="M0 0 L9 3.5 L0 7 Z" fill="{LINE}"/>'
+    size = 'markerWidth="9" markerHeight="7" refX="8" refY="3.5" markerUnits="userSpaceOnUse"'
     marker = f'<marker id="tip" {size} orient="auto">{tip}</marker>'
     title = "<title>The rooms of impasto: an arrow points from a room to one that it imports</title>"
     body = "\n".join(elements)
@@ -191,21 +197,18 @@ def draw(house: House) -> str:
 def _frame(package: str, fill: str, nodes: Iterable[Node]) -> str:
     """Draw what lies behind the rooms of a package."""
     own = [node for node in nodes if node.room and node.room.package == package]
-    x, y = (min(low) - 12 for low in zip(*((n.x - n.width / 2, n.y - n.height / 2) for n in own), strict=True))
-    right, bottom = (
-        max(high) + 12 for high in zip(*((n.x + n.width / 2, n.y + n.height / 2) for n in own), strict=True)
-    )
+    x, y = (min(low) - 12 for low in zip(*((n.x - n.width / 2, n.y) for n in own), strict=True))
+    right, bottom = (max(high) + 12 for high in zip(*((n.x + n.width / 2, n.y + n.height) for n in own), strict=True))
     return f'<rect x="{x:.0f}" y="{y:.0f}" width="{right - x:.0f}" height="{bottom - y:.0f}" rx="10" fill="{fill}"/>'
 
 
 def _arrow(above: Node, below: Node) -> str:
     """Draw an arrow, or the part of one between two layers."""
-    start, end = above.y + above.height / 2, below.y - below.height / 2
     x, to = _end(above, below, above.below), _end(below, above, below.above)
-    bend = (end - start) / 2
+    middle = (above.floor + below.y) / 2
+    path = f"M{x:.1f} {above.y + above.height:.1f} V{above.floor:.1f}"
+    path += f" C{x:.1f} {middle:.1f} {to:.1f} {middle:.1f} {to:.1f} {below.y:.1f}"
     tip = ' marker-end="url(#tip)"' if below.room else ""
-    through = "" if above.room else f"M{x:.1f} {start - above.height:.1f} V{start:.1f} "
-    path = f"{through}M{x:.1f} {start:.1f} C{x:.1f} {start + bend:.1f} {to:.1f} {end - bend:.1f} {to:.1f} {end:.1f}"
     return f'<path d="{path}" fill="none" stroke="{LINE}" stroke-width="1.4"{tip}/>'
 
 
@@ -217,7 +220,7 @@ def _end(node: Node, other: Node, others: list[Node]) -> float:
 
 
 def _box(node: Node, room: Room) -> Iterable[str]:
-    left, top = node.x - node.width / 2, node.y - node.height / 2
+    left, top = node.x - node.width / 2, node.y
     yield (
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{node.width:.0f}" height="{node.height:.0f}" rx="6" '
         f'fill="#ffffff" stroke="{LINE}"/>'
