@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import fsum
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -139,7 +140,7 @@ def _place_across(rows: list[list[Node]]) -> None:
 def _wish(node: Node) -> float:
     """Return the mean of where its neighbours on the same side are."""
     beside = [other.x for other in (*node.above, *node.below) if other.left == node.left]
-    return sum(beside) / len(beside) if beside else node.x
+    return _mean(beside) if beside else node.x
 
 
 def _spread(row: list[Node]) -> None:
@@ -158,7 +159,7 @@ def _spread(row: list[Node]) -> None:
 
 
 def _mean(numbers: list[float]) -> float:
-    return sum(numbers) / len(numbers)
+    return fsum(numbers) / len(numbers)  # the same in every version of Python
 
 
 def _place_down(rows: list[list[Node]]) -> None:
