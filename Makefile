@@ -116,12 +116,13 @@ $(BENCH)/keras/ready: Makefile
 	$(BENCH)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1
 	touch $@
 
-# The demo's pictures, those of the documentation, its reference of options, and its notebook.
+# The demo's pictures, those of the documentation, its reference of options, its drawing of the rooms, and its notebook.
 pictures: $(VENV)/ready
 	$(VENV)/bin/impasto export --all
 	$(VENV)/bin/python -m docs.samples
 	$(VENV)/bin/python -m docs.pictures
 	$(VENV)/bin/python -m docs.options
+	$(VENV)/bin/python -m docs.architecture
 	$(VENV)/bin/python -m docs.notebook
 
 clean:

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -63,13 +63,6 @@ def _common(
 
 for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, mix, doctor):
     app.command(cls=GroupedCommand)(command)
-
-
-def main() -> NoReturn:
-    """Run the command line, and end the process; `impasto.__main__` has what comes before and after."""
-    from impasto.__main__ import main as run_process
-
-    run_process()
 
 
 def run() -> int:

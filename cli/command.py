@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from impasto.cli import given, help
 from impasto.cli.spelling import on_command_line
+from impasto.cli.terminal.width import width
 from impasto.shortage import check_start, limits
 from impasto.text import shown
 from impasto.wording import speak
@@ -56,7 +57,7 @@ class _Helpful:
     def get_help(self: Any, ctx: Any) -> str:
         """Return the help."""
         formatter = ctx.make_formatter()
-        formatter.width = help.width()
+        formatter.width = width()
         self.format_help(ctx, formatter)
         return help.finished(formatter)
 
@@ -116,7 +117,7 @@ class GroupedCommand(_Helpful, TyperCommand):
     def get_hint(self, ctx: Any) -> str:
         """Return usage and examples, for whoever has left out what the command needs."""
         formatter = ctx.make_formatter()
-        formatter.width = help.width()
+        formatter.width = width()
         self.format_usage(ctx, formatter)
         formatter.write("Examples:\n")
         formatter.indent()

@@ -6,18 +6,10 @@ version to version: what is read of them here all versions have.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
-
-#: Columns that help is written for; a narrower terminal breaks lines itself.
-NARROWEST, WIDEST = 40, 160
-
-#: Columns where there is no terminal.
-_ORDINARY = 80
 
 #: From so many columns on, texts stand beside the names of options, else below them.
 _BESIDE = 60
@@ -30,20 +22,6 @@ _WITH_VALUE = re.compile(r"--[^ ]+ (?!-)[^ ]+|[^ ]+")
 
 #: What stands for a value -> what a message says was expected.
 EXPECTED = {"NUMBER": "a number", "WHOLE NUMBER": "a whole number", "SECONDS": "a number of seconds", "GIB": "a number"}
-
-
-def width() -> int:
-    """Return how many columns there are to write on: those of the terminal, even where a pager stands before it."""
-    columns = shutil.get_terminal_size((0, 0)).columns or next(filter(None, map(_columns, (1, 2, 0))), _ORDINARY)
-    return min(max(columns, NARROWEST), WIDEST)
-
-
-def _columns(descriptor: int) -> int:
-    """Return how wide the terminal behind a descriptor is; 0 where there is none."""
-    try:
-        return os.get_terminal_size(descriptor).columns
-    except (OSError, ValueError):
-        return 0
 
 
 def bounds(low: float | None, high: float | None) -> str:

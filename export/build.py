@@ -27,9 +27,9 @@ from impasto.export.lowering.constants import Constants
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.half import half
 from impasto.export.lowering.winograd import measuring, small, winograd
-from impasto.export.networks import NETWORKS, Network
+from impasto.export.networks import NETWORKS, Network, Preprocessing
 from impasto.export.selfcheck import SelfCheck, self_check
-from impasto.export.weights.weights import Preprocessing, Provenance, Weights
+from impasto.export.weights.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.runtime.errors import (
     ExportError,

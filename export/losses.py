@@ -16,9 +16,8 @@ from impasto.export import ops
 from impasto.export.gradient import gradient
 from impasto.export.graph import Map, Scalar, Var
 from impasto.export.guidance import ByRegion, Everywhere, Guidance
-from impasto.export.networks import Network
+from impasto.export.networks import Network, Preprocessing
 from impasto.export.style_losses import STYLE_LOSSES
-from impasto.export.weights.weights import Preprocessing
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import (
     CONTENT,

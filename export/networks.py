@@ -1,4 +1,4 @@
-"""The VGG networks of Simonyan and Zisserman (2014), as data.
+"""The VGG networks of Simonyan and Zisserman (2014), as data, and what they expect of a picture.
 
 Both are chains of 3x3 convolutions (stride 1, zero padding 1), each followed by a ReLU, in five blocks with a 2x2
 pooling of stride 2 between them. A layer is named as Keras names it, ``block4_conv2``, and its name means the
@@ -8,6 +8,7 @@ activation *after* the ReLU.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,28 @@ class Network:
 
 
 NETWORKS = {network.name: network for network in (Network("vgg16", (2, 2, 3, 3, 3)), Network("vgg19", (2, 2, 4, 4, 4)))}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of its input.
+
+    A picture ``x``, RGB in 0..255, enters as ``(x - mean) * scale``; `mean` and `scale` are always stated in
+    RGB order. `channels` is the order in which kernels of this kind are *distributed*; once loaded they take
+    RGB.
+    """
+
+    name: str
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+    channels: Literal["rgb", "bgr"]
+
+
+CAFFE = Preprocessing("caffe", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
+TORCHVISION = Preprocessing(
+    "torchvision",
+    (0.485 * 255, 0.456 * 255, 0.406 * 255),
+    (1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255)),
+    "rgb",
+)
+PREPROCESSINGS = {style.name: style for style in (CAFFE, TORCHVISION)}

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 
 from impasto.export.lowering.base import Tensors
 from impasto.export.lowering.parameters import Array, Described, described, layers, tensors
-from impasto.export.networks import NETWORKS, Network
-from impasto.export.weights.weights import PREPROCESSINGS, Provenance, Weights
+from impasto.export.networks import NETWORKS, PREPROCESSINGS, Network
+from impasto.export.weights.weights import Provenance, Weights
 from impasto.runtime.errors import MemoryShortage, ModelError
 from impasto.runtime.model.default import export_again
 from impasto.runtime.model.folder import WEIGHTS_FILE, ModelFolder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from impasto import defaults
 from impasto.export import networks
-from impasto.export.weights import weights
 from impasto.runtime.engine import cuda
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.model import graphs
@@ -12,7 +11,7 @@ from impasto.runtime.model import graphs
 
 def test_choices_are_those_of_what_uses_them() -> None:
     assert {*defaults.NETWORKS} == {*networks.NETWORKS}
-    assert {*defaults.PREPROCESSINGS} == {*weights.PREPROCESSINGS}
+    assert {*defaults.PREPROCESSINGS} == {*networks.PREPROCESSINGS}
     assert {*defaults.CONV_SEARCHES} == {*cuda.SEARCHES}
     assert {*defaults.PRECISIONS} == {*graphs.PRECISIONS}
     assert {*defaults.LOWERINGS} == {"auto", *graphs.LAYOUTS}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from clone import ROOT, copy_clone
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
@@ -27,7 +27,6 @@ from weigh import MB, disk_usage
 import impasto
 from impasto.runtime.plan.recipe import builtin_recipes
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]
 
@@ -47,12 +46,6 @@ def run(*command: object, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def left_out(folder: str, names: list[str]) -> set[str]:
-    """Return what is no part of a clone as it comes: environments, caches, models, what was built."""
-    found = {*shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "demo")(folder, names)}
-    return found | ({*names} - {"README.md"} if Path(folder) == ROOT / "models" else set())
-
-
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Both, built from a copy of the clone, the wheel from the sdist."""
@@ -61,8 +54,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     except metadata.PackageNotFoundError:
         pytest.skip("needs the package `build`, of the extra dev")
     folder = tmp_path_factory.mktemp("distributions")
-    copy = shutil.copytree(ROOT, folder / "clone", symlinks=True, ignore=left_out)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, copy)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, copy_clone(folder))
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return Built(sdist, wheel)
 

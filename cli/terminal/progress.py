@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import figures
 from impasto.cli.terminal.messages import is_live, is_terminal, say
+from impasto.cli.terminal.width import width
 from impasto.figures import clock, roughly
 
 if TYPE_CHECKING:
@@ -101,8 +102,6 @@ def _plain(step: Step, left: float | None) -> str:
     forms = [_line(count, *said, *_stage(step), _time(left)) for said in (_figures(step), _figures(step)[:1], [short])]
     if not is_terminal():
         return forms[0]
-    from impasto.cli.help import width
-
     columns = width()
     return next((line for line in forms if len(line) <= columns), forms[-1])
 

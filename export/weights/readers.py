@@ -26,17 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto import packages
-from impasto.export.networks import NETWORKS, ConvLayer, Network
+from impasto.export.networks import CAFFE, NETWORKS, PREPROCESSINGS, TORCHVISION, ConvLayer, Network, Preprocessing
 from impasto.export.weights import torch_stream
 from impasto.export.weights.torch_stream import reason
-from impasto.export.weights.weights import (
-    CAFFE,
-    PREPROCESSINGS,
-    TORCHVISION,
-    LayerWeights,
-    Palette,
-    Preprocessing,
-)
+from impasto.export.weights.weights import LayerWeights, Palette
 from impasto.runtime.errors import WeightsError
 from impasto.runtime.storage import npz
 from impasto.text import shown

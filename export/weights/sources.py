@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from impasto import packages, unfinished
 from impasto.defaults import WEIGHTS
-from impasto.export.networks import NETWORKS, Network
+from impasto.export.networks import CAFFE, NETWORKS, Network, Preprocessing
 from impasto.export.weights import torch_stream
 from impasto.export.weights.readers import assemble, check_readable, choose_preprocessing, read_arrays, require
 from impasto.export.weights.torch_stream import reason
-from impasto.export.weights.weights import CAFFE, LayerWeights, Preprocessing, Provenance, Weights, fingerprint
+from impasto.export.weights.weights import LayerWeights, Provenance, Weights, fingerprint
 from impasto.runtime.errors import WeightsError
 from impasto.text import shown
 from impasto.wording import option

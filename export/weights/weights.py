@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from impasto.export.networks import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,31 +45,6 @@ class LayerWeights:
             codes = np.ascontiguousarray(self.kernel.codes[:, ::-1])
             return LayerWeights(Palette(codes, self.kernel.table), self.bias)
         return LayerWeights(np.ascontiguousarray(self.kernel[:, ::-1]), self.bias)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a network expects of its input.
-
-    A picture ``x``, RGB in 0..255, enters as ``(x - mean) * scale``; `mean` and `scale` are always stated in
-    RGB order. `channels` is the order in which kernels of this kind are *distributed*; once loaded they take
-    RGB.
-    """
-
-    name: str
-    mean: tuple[float, float, float]
-    scale: tuple[float, float, float]
-    channels: Literal["rgb", "bgr"]
-
-
-CAFFE = Preprocessing("caffe", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
-TORCHVISION = Preprocessing(
-    "torchvision",
-    (0.485 * 255, 0.456 * 255, 0.406 * 255),
-    (1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255)),
-    "rgb",
-)
-PREPROCESSINGS = {style.name: style for style in (CAFFE, TORCHVISION)}
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from onnx import TensorProto, defs, numpy_helper, shape_inference
 from impasto.export import build
 from impasto.export.lbfgs import algebra
 from impasto.export.lowering.base import OPSET
-from impasto.export.networks import NETWORKS, Network
-from impasto.export.weights.weights import CAFFE
+from impasto.export.networks import CAFFE, NETWORKS, Network
 from impasto.runtime.engine.opening import fix_extents
 from impasto.runtime.model.graphs import ALGEBRA, DIRECT, GRAPHS, PLAIN, algebra_file, extents
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from impasto.export.losses import objective, statistics
-from impasto.export.networks import NETWORKS
-from impasto.export.weights.weights import CAFFE
+from impasto.export.networks import CAFFE, NETWORKS
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 from impasto.runtime.plan.terms import GRADIENT, LOSS, TERMS, targets_of
 

@@ -11,8 +11,7 @@ from impasto.export import ops
 from impasto.export.graph import Map, topological
 from impasto.export.losses import activations
 from impasto.export.lowering.direct import direct
-from impasto.export.networks import NETWORKS
-from impasto.export.weights.weights import CAFFE
+from impasto.export.networks import CAFFE, NETWORKS
 
 ZOO = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_vgg19.onnx"
 

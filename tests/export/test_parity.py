@@ -22,9 +22,9 @@ from impasto.export.losses import activations
 from impasto.export.lowering.base import Lowering
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.winograd import small, winograd
-from impasto.export.networks import NETWORKS
+from impasto.export.networks import NETWORKS, TORCHVISION
 from impasto.export.weights.sources import load_weights
-from impasto.export.weights.weights import TORCHVISION, Weights
+from impasto.export.weights.weights import Weights
 from impasto.export.weights_file import write_weights
 from impasto.runtime.engine.objective import Objective
 from impasto.runtime.model.graphs import LAYOUTS

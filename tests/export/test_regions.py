@@ -22,8 +22,8 @@ from impasto.export.lowering import tiles
 from impasto.export.lowering.base import Lowering
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.winograd import winograd
-from impasto.export.networks import NETWORKS, Network
-from impasto.export.weights.weights import CAFFE, LayerWeights, Provenance, Weights
+from impasto.export.networks import CAFFE, NETWORKS, Network
+from impasto.export.weights.weights import LayerWeights, Provenance, Weights
 from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.runtime.plan.recipe import Recipe, StyleTerm, load_recipe
 from impasto.runtime.plan.terms import CONTENT, GRADIENT, GUIDES, IMAGE, LOSS, STYLE, target_of, weight_of

@@ -26,7 +26,7 @@ class Blocker:
         if name.partition(".")[0] in {blocked!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocker())
-from impasto.cli.app import main
+from impasto.__main__ import main
 sys.argv = ["impasto", "doctor", *sys.argv[1:]]
 main()
 """

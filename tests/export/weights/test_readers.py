@@ -15,10 +15,10 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from impasto.export.networks import NETWORKS, Network
+from impasto.export.networks import CAFFE, NETWORKS, TORCHVISION, Network
 from impasto.export.weights import readers
 from impasto.export.weights.readers import assemble, read_arrays
-from impasto.export.weights.weights import CAFFE, TORCHVISION, LayerWeights, Palette
+from impasto.export.weights.weights import LayerWeights, Palette
 from impasto.runtime.errors import WeightsError
 
 VGG16 = Network("vgg16", NETWORKS["vgg16"].depths, (4, 4, 4, 8, 8))

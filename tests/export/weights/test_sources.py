@@ -17,10 +17,10 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from impasto.export.networks import NETWORKS, Network
+from impasto.export.networks import CAFFE, NETWORKS, TORCHVISION, Network
 from impasto.export.weights import sources
 from impasto.export.weights.sources import QUANTISED, WHEEL, draw, load_file, load_torchvision, load_weights
-from impasto.export.weights.weights import CAFFE, TORCHVISION, Palette, Weights
+from impasto.export.weights.weights import Palette, Weights
 from impasto.runtime.errors import WeightsError
 
 TINY = Network("vgg19", NETWORKS["vgg19"].depths, (4, 4, 4, 8, 8))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from impasto.export.weights.weights import CAFFE, TORCHVISION, LayerWeights, Palette, Preprocessing, fingerprint
+from impasto.export.networks import CAFFE, TORCHVISION, Preprocessing
+from impasto.export.weights.weights import LayerWeights, Palette, fingerprint
 
 
 @pytest.fixture
