@@ -97,7 +97,7 @@ class Transfer:
         self.callback, self.progress, self.engine = callback, progress, engine
         self.after_stage: Callable[[], None] | None = None
         self.state = State((), np.empty(0, np.float32))
-        self._share, self._budget = Share(), Budget(plan.stages, plan.time_limit, 1 + len(material.paintings))
+        self._share, self._budget = Share(), Budget((), None, 0)
         self._time_is_over = self._was_shortened = False
         self._history: list[Step] = []
         self._watchers: list[Callback] = []
@@ -146,6 +146,7 @@ class Transfer:
             self._watchers = [watch for watch in (live, self.callback) if watch]
             self.state = _resumed(resume) if resume else State((), canvas.begin(self.plan, self.material))
             self._share = Share(self.state.share)
+            self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.material.paintings))
             _ = self.origin  # a model that will not do is refused before the work
             if self.state.ending is None:
                 preload(self.plan.optimizer)
