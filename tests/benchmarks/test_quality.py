@@ -91,7 +91,7 @@ def test_a_run_by_stages_is_timed_at_full_size_and_ends_with_the_loss_of_one_or_
     ("loss", "size", "ends"), [(9.0, (88, 66), True), (9.1, (88, 66), False), (1.0, (44, 33), False)]
 )
 def test_a_transfer_ends_when_the_loss_is_as_low_at_full_size(loss: float, size: tuple[int, int], ends: bool) -> None:
-    step = Step(1, 2, 1, 1, *size, loss, {}, 1.0, True, 0.0, 1.0, transfer=None)  # type: ignore[arg-type]
+    step = Step(1, 2, 1, 1, *size, 1, loss, {}, 1.0, True, 0.0, 1.0)
     seen: list[Step] = []
     stop = until(9.0, (88, 66), seen.append)
     with pytest.raises(StopOptimization) if ends else contextlib.nullcontext():
