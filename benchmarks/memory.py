@@ -50,7 +50,7 @@ class Setting:
     size, style
         Sides of the square result and of the style, in pixels.
     optimizer
-        One of `impasto.runtime.run.estimate.OPTIMIZERS`; ``bounds`` is L-BFGS-B with bounds.
+        One of `impasto.runtime.run.estimate.OPTIMIZER_BYTES`; ``bounds`` is L-BFGS-B with bounds.
     """
 
     recipe: str

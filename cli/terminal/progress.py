@@ -37,13 +37,13 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, expected: float | None = None) -> None:
-        from impasto.runtime.run.budget import Clock
+        from impasto.runtime.run.budget import Countdown
 
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
         self._next_line, self._expected = 1, expected
-        self._clock = Clock(plan)
+        self._clock = Countdown(plan)
 
     def __enter__(self) -> Progress:
         if is_live():

@@ -1,7 +1,7 @@
-"""The plan of a transfer: everything that decides what the result looks like, but the pictures and the machine.
+"""The plan of a transfer: everything that decides what the result looks like, except the pictures and the machine.
 
-A plan is made, and refused where it does not hold together, before any work. It is plain data: it is embedded in the
-result and can be carried out again.
+A plan is made before any work; an inconsistent one is refused. It is plain data: it is embedded in the result and can
+be carried out again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from impasto.wording import option
 #: The `init` of a run that starts from a picture of the user's.
 PICTURE = "picture"
 
-#: Pictures with a longer side are painted coarse to fine: a VGG network sees strokes of up to some 200 pixels, and what
-#: is larger has to be laid out while the picture is small.
+#: Pictures with a longer side are painted coarse to fine: a VGG network sees strokes of up to some 200 pixels, so that
+#: larger shapes are laid out while the picture is small.
 COARSEST = 400
 
-#: No style is enlarged, or made smaller, by more.
+#: The least and the largest `style_scale`.
 SCALES: tuple[float, float] = (0.05, 20)
 
-#: What shares that were computed to sum to 1 may differ from it.
+#: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
 
 #: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
@@ -39,12 +39,12 @@ FINER, FEWER = 2, 2
 
 @dataclass(frozen=True)
 class Stage:
-    """So many evaluations at one size, in pixels; with none, the picture of the stage before is only enlarged.
+    """Evaluations at one size, in pixels; without any, the picture of the stage before is only enlarged.
 
     Attributes
     ----------
     planned
-        How many they were to be, where something ended them early: Adam's steps fall in proportion to that.
+        The planned number of evaluations, if there were fewer in the end: the fall of Adam's steps depends on it.
     """
 
     width: int
@@ -52,24 +52,24 @@ class Stage:
     evaluations: int
     planned: int | None = None
 
-    def check(self, what: str, least: int = 1) -> None:
-        """Refuse what is out of range; `what` names the stage, which makes `least` evaluations or more.
+    def check(self, subject: str, least: int = 1) -> None:
+        """Refuse a stage with values out of range; errors name it `subject`, and it has `least` evaluations or more.
 
         Raises
         ------
         InputError
-            When a size or a number of evaluations will not do.
+            When a size or a number of evaluations is out of range.
         """
-        codec.check(self, what)
-        _in_range(f"{what}: width", self.width, MIN_SIDE, MAX_SIDE)
-        _in_range(f"{what}: height", self.height, MIN_SIDE, MAX_SIDE)
-        _in_range(f"{what}: evaluations", self.evaluations, least, MOST_EVALUATIONS)
+        codec.check(self, subject)
+        _in_range(f"{subject}: width", self.width, MIN_SIDE, MAX_SIDE)
+        _in_range(f"{subject}: height", self.height, MIN_SIDE, MAX_SIDE)
+        _in_range(f"{subject}: evaluations", self.evaluations, least, MOST_EVALUATIONS)
         if self.planned is not None:
-            _in_range(f"{what}: planned", self.planned, self.evaluations, MOST_EVALUATIONS)
+            _in_range(f"{subject}: planned", self.planned, self.evaluations, MOST_EVALUATIONS)
 
     @property
     def steps(self) -> int:
-        """In how many evaluations Adam's steps fall to their last size."""
+        """The number of evaluations in which Adam's steps fall to their last size."""
         return self.planned or self.evaluations
 
 
@@ -79,10 +79,10 @@ def schedule(width: int, height: int, evaluations: int, stages: int | None = Non
     Parameters
     ----------
     evaluations
-        Of all stages together. There are no more stages than evaluations.
+        The number of evaluations in all stages. There are no more stages than evaluations.
     stages
-        How many; by default as many as it takes for the first to have a long side of at most 400 pixels. No stage has
-        a side below 32 pixels, so there may be fewer.
+        The number of stages; by default the first has a long side of at most 400 pixels. No stage has a side below 32
+        pixels, so there may be fewer.
 
     Examples
     --------
@@ -96,8 +96,8 @@ Stage(width=1024, height=768, evaluations=30))
     stages = min(stages, possible, evaluations)
     shares = [FEWER**k for k in reversed(range(stages))]
     counts = [max(1, evaluations * share // sum(shares)) for share in shares]
-    counts[0] += max(0, evaluations - sum(counts))  # what rounding left over
-    while sum(counts) > evaluations:  # so few that each has one: the largest share, of equal ones the last, gives
+    counts[0] += max(0, evaluations - sum(counts))  # the remainder of rounding
+    while sum(counts) > evaluations:  # too many, as each has one: the largest count, of equal ones the last, is reduced
         counts[max(range(stages), key=lambda k: (counts[k], k))] -= 1
     sizes = [FINER**k for k in reversed(range(stages))]
     return tuple(
@@ -108,45 +108,45 @@ Stage(width=1024, height=768, evaluations=30))
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The plan of a transfer.
 
     Attributes
     ----------
     recipe
-        With the weights the user has set.
+        The recipe, with the weights the user has set.
     stages
         From coarse to fine; the last one's size is the result's, and it alone may be without evaluations.
     init
         ``random``, ``content``, ``style``, ``statistics`` (noise with the colour statistics of the style) or
         ``picture`` (one that the user gives).
     noise
-        How much of the start is replaced by noise, 0..1.
+        The share of the start that is replaced by noise, 0..1.
     seed
-        Of all noise.
+        The seed of all noise.
     blend
-        What each style's share in the targets is; they sum to 1.
+        The share of each style in the targets; they sum to 1.
     style_scale
-        The style's size as a multiple of what the recipe makes of it.
+        The style's size as a multiple of the recipe's.
     colors
-        ``style``: as they come. ``keep``: the content's colours, with the result's lightness. ``match``: the style's
-        colours are matched to the content's before the run.
+        ``style``: as the optimisation leaves them. ``keep``: the content's colours, with the result's lightness.
+        ``match``: the style's colours are matched to the content's before the run.
     strength
-        How much of the result is mixed with the content afterwards: 1 is the result itself.
+        The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
     optimizer
-        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-device`` (the same method, computed where the loss is) or
-        ``adam``, which needs less memory.
+        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-device`` (the same method, on the device of the loss) or ``adam``, which
+        needs less memory.
     restart_every
         See `impasto.runtime.optimize.minimize.minimize`.
     min_improvement
-        A stage ends when this many evaluations have lowered its loss by less than this fraction: see
-        `impasto.runtime.optimize.search.PATIENCE`.
+        A stage ends when its last `impasto.runtime.optimize.search.PATIENCE` evaluations have lowered its loss by less
+        than this fraction.
     time_limit
-        Seconds after which the run ends with what it has.
+        Seconds after which the run ends with the best picture so far.
     restarts
-        After how many evaluations, of all stages, L-BFGS begins anew from the best picture, without the curvature it
-        has learnt: where a run was interrupted and resumed.
+        The numbers of evaluations, of all stages, after which L-BFGS starts again from the best picture, without the
+        curvature it has learnt: there a run was interrupted and resumed.
     """
 
     recipe: Recipe
@@ -166,7 +166,7 @@ class Plan:
     restarts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range.
+        """Refuse values that are out of range.
 
         Raises
         ------
@@ -206,28 +206,28 @@ class Plan:
 
     @property
     def width(self) -> int:
-        """Of the result, in pixels."""
+        """The width of the result, in pixels."""
         return self.stages[-1].width
 
     @property
     def height(self) -> int:
-        """Of the result, in pixels."""
+        """The height of the result, in pixels."""
         return self.stages[-1].height
 
     @property
     def finest(self) -> Stage:
-        """The last stage that makes evaluations: where it is not the last of all, its picture is enlarged."""
+        """The last stage that has evaluations; if it is not the last of all, its picture is enlarged."""
         return next(stage for stage in reversed(self.stages) if stage.evaluations)
 
     @property
     def evaluations(self) -> int:
-        """Of all stages together."""
+        """The number of evaluations in all stages."""
         return sum(stage.evaluations for stage in self.stages)
 
-    def made(self, evaluations: Sequence[int], restarts: Sequence[int] = ()) -> Plan:
-        """Return the plan that makes so many evaluations in each stage, and restarts, whatever brought them about.
+    def executed(self, evaluations: Sequence[int], restarts: Sequence[int] = ()) -> Plan:
+        """Return the plan that makes exactly so many evaluations in each stage, and these restarts.
 
-        Its result is as large as this one's, even where the last stages were not begun.
+        Its result is as large as this one's, even if the last stages were not begun.
         """
         stages = tuple(
             replace(stage, evaluations=n, planned=stage.steps if n < stage.steps else None)
@@ -250,7 +250,7 @@ def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float,
     Raises
     ------
     InputError
-        When there is not one for each style, or one is negative, or all are zero.
+        When there is not one weight for each style, or one is negative, or all are zero.
     """
     if blend is None:
         return (1 / styles,) * styles

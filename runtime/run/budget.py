@@ -1,7 +1,7 @@
-"""How the time of a transfer is divided among its stages, where there is a limit to it; and how much is left.
+"""The time of a transfer: its division among the stages when there is a limit, and the time that is left.
 
-Each stage takes as much less as the others do, in evaluations. A stage that would get too few of them to pay off is not
-begun: the stages before it have its time.
+All stages give up the same share of their evaluations. A stage that would get too few of them is not begun: its time
+goes to the stages before it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from impasto.runtime.run.timings import FORWARD
 if TYPE_CHECKING:
     from impasto.runtime.run.state import Step
 
-#: A stage starts from the picture of the one before, enlarged. With fewer evaluations than these it hardly changes it,
-#: and opening its graphs takes as long.
-PAYS = 5
+#: A stage with fewer evaluations hardly changes the enlarged picture that it starts from, and opening its graphs takes
+#: as long as these evaluations.
+LEAST_EVALUATIONS = 5
 
-#: After so many evaluations of a transfer it is known how fast the machine is.
-SURE = 5
+#: After so many evaluations of a transfer, the speed of the machine is known.
+SETTLED = 5
 
-#: How many evaluations tell how long the next ones will take.
+#: The last evaluations, this many, predict how long the next ones will take.
 _RECENT = 30
 
 
 class Rate:
-    """The seconds of an evaluation for each pixel, as the last evaluations have shown it.
+    """The seconds of an evaluation for each pixel, measured on the last evaluations.
 
-    An evaluation takes time in proportion to its pixels. The rate is that of the present stage's last evaluations, for
-    a machine may get other work to do; before there are two, that of the stage before.
+    The time of an evaluation is proportional to its pixels. Only the last evaluations of the present stage count, since
+    a machine may get other work to do. Until the stage has two, the rate is that of the stage before.
 
     Attributes
     ----------
     value
-        None where nothing is known yet.
+        The rate; None while nothing is known yet.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Rate:
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
 
     def note(self, stage: int, evaluation: int, pixels: int, seconds: float) -> None:
-        """Take in that an evaluation has ended, so many seconds after the transfer began."""
+        """Note that an evaluation has ended, so many seconds after the transfer began."""
         if stage != self._stage:
             self._recent.clear()
         self._stage = stage
@@ -56,16 +56,16 @@ class Rate:
 
 
 class Budget:
-    """Says when a stage has had its share of the time, and whether the next one pays off.
+    """Says when a stage has used its share of the time, and whether the next one is worth beginning.
 
     Parameters
     ----------
     stages
-        As planned.
+        The planned stages.
     limit
-        Seconds, of the whole transfer; None where there is no limit.
+        The time limit of the whole transfer, in seconds; None when there is no limit.
     pictures
-        How many pictures' targets are measured when a stage is opened.
+        The number of pictures whose targets are measured when a stage is opened.
     """
 
     def __init__(self, stages: Sequence[Stage], limit: float | None, pictures: int) -> None:
@@ -74,52 +74,62 @@ class Budget:
         self._began = self._fixed = 0.0
 
     def begin(self, seconds: float) -> None:
-        """Take in that a stage begins, before its graphs are opened, so many seconds after the transfer began."""
+        """Note that a stage begins, before its graphs are opened, so many seconds after the transfer began."""
         self._began = seconds
 
-    def note(self, number: int, made: int, evaluation: int, seconds: float) -> None:
-        """Take in that an evaluation has ended: the stage's index, how many it has made, and all have."""
+    def note(self, number: int, of_stage: int, evaluation: int, seconds: float) -> None:
+        """Note that an evaluation has ended.
+
+        Parameters
+        ----------
+        number
+            The index of the stage.
+        of_stage, evaluation
+            The number of the evaluation in this stage, and in the whole transfer, from 1.
+        seconds
+            The time since the transfer began.
+        """
         stage = self._stages[number]
         self._rate.note(number, evaluation, stage.width * stage.height, seconds)
-        if made == 1:
+        if of_stage == 1:
             self._fixed = seconds - self._began
-        elif made == 2 and (rate := self._rate.value):  # now it can be told what of that was work for pixels
+        elif of_stage == 2 and (rate := self._rate.value):  # now the work for pixels can be separated from the rest
             self._fixed = max(0.0, self._fixed - rate * self._work(stage))
 
     def spent(self, number: int, seconds: float) -> bool:
-        """Whether the time is over; within half an evaluation, when their time is known."""
+        """Whether the time is over, to the nearest evaluation once their time is known."""
         if self._limit is None:
             return False
         return seconds + self._evaluation(number) / 2 >= self._limit
 
-    def is_enough(self, number: int, made: int, seconds: float) -> bool:
-        """Whether a stage has had its share, and is to leave the rest of the time to the later ones."""
+    def is_enough(self, number: int, of_stage: int, seconds: float) -> bool:
+        """Whether a stage has used its share, and must leave the rest of the time to the later ones."""
         if self._limit is None or self._rate.value is None:
             return False
         later = list(range(number + 1, len(self._stages)))
         while later:
-            share = self._share(number, made, later, seconds)
+            share = self._share(number, of_stage, later, seconds)
             if all(share * self._stages[k].evaluations >= self._least(k) for k in later):
-                return made >= share * self._stages[number].evaluations
+                return of_stage >= share * self._stages[number].evaluations
             later.pop()
         return False
 
     def pays(self, number: int, seconds: float) -> bool:
-        """Whether a stage that has not begun pays off in the time that is left."""
+        """Whether a stage that has not begun is worth beginning in the time that is left."""
         if self._limit is None or self._rate.value is None:
             return True
         left = self._limit - seconds - self._opening(number)
         return left >= self._least(number) * self._evaluation(number)
 
-    def _share(self, number: int, made: int, later: Sequence[int], seconds: float) -> float:
-        """Return what share of its evaluations each stage can make, so that all end with the limit."""
+    def _share(self, number: int, of_stage: int, later: Sequence[int], seconds: float) -> float:
+        """Return the share of its evaluations that each stage can make, so that the last one ends at the limit."""
         assert self._limit is not None
         left = self._limit - seconds - sum(map(self._opening, later))
         planned = sum(self._stages[k].evaluations * self._evaluation(k) for k in (number, *later))
-        return min(1.0, (left + made * self._evaluation(number)) / planned)
+        return min(1.0, (left + of_stage * self._evaluation(number)) / planned)
 
     def _least(self, number: int) -> int:
-        return min(PAYS, self._stages[number].evaluations)
+        return min(LEAST_EVALUATIONS, self._stages[number].evaluations)
 
     def _evaluation(self, number: int) -> float:
         """Return the seconds of one evaluation, as far as they are known."""
@@ -131,14 +141,14 @@ class Budget:
         return self._fixed + FORWARD * self._pictures * self._evaluation(number)
 
     def _work(self, stage: Stage) -> float:
-        """Return the pixels' part of what comes before the end of a stage's first evaluation, in pixels."""
+        """Return the work, in pixels, until the end of a stage's first evaluation; opening the graphs is no part."""
         return (1 + FORWARD * self._pictures) * stage.width * stage.height
 
 
-class Clock:
-    """Says how long a transfer will still take, if every evaluation does what it plans.
+class Countdown:
+    """Predicts how long a transfer will still take, if it makes all of its planned evaluations.
 
-    Later stages are slower: see `Rate`. A time limit is never exceeded.
+    Later stages are slower: see `Rate`. The prediction never exceeds the time limit.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -146,11 +156,11 @@ class Clock:
 
     @staticmethod
     def is_sure(step: Step) -> bool:
-        """Whether an evaluation is late enough to tell how fast the machine is."""
-        return step.evaluation >= SURE
+        """Whether the speed of the machine is known after an evaluation."""
+        return step.evaluation >= SETTLED
 
     def left(self, step: Step) -> float | None:
-        """Return the seconds that are left after an evaluation; None where there is nothing to tell by."""
+        """Return the seconds that are left after an evaluation; None while the speed is unknown."""
         plan, pixels = self._plan, step.width * step.height
         self._rate.note(step.stage, step.evaluation, pixels, step.seconds)
         if self._rate.value is None:

@@ -1,4 +1,4 @@
-"""The picture that is optimised: how it begins, grows from stage to stage, and becomes the result."""
+"""The picture that is optimised: its start, its growth from stage to stage, and the result made of it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from impasto.runtime.pictures.planes import Planes, resize, resize_planes, to_im
 from impasto.runtime.plan.plan import PICTURE, Plan, Stage
 from impasto.runtime.run.material import Material
 
-#: What the levels of a picture are bounded by, where the plan says so.
+#: The bounds of a picture's levels, when the plan has `clip`.
 LEVELS = (0.0, 255.0)
 
 
 def begin(plan: Plan, material: Material) -> Planes:
-    """Return what the first stage starts from, with the plan's share of noise: float32 [1, 3, h, w].
+    """Return the picture that the first stage starts from, with the plan's share of noise: float32 [1, 3, h, w].
 
     Raises
     ------
@@ -49,9 +49,9 @@ def begin(plan: Plan, material: Material) -> Planes:
 def enlarge(point: Planes, width: int, height: int, plan: Plan, material: Material) -> Planes:
     """Return the best picture so far in another size, float32 [1, 3, height, width].
 
-    It is the difference from the photograph that is enlarged: a finer stage starts with every detail of the photograph
-    that the coarser one could not hold, rather than with a blurred picture. Not so where the photograph has no say, or
-    all began with another picture: these are enlarged as they are.
+    Its difference from the photograph is enlarged, and added to the photograph in the new size. So a finer stage starts
+    with every detail of the photograph, rather than with a blurred picture. When the content has no weight, or when the
+    transfer started from another picture, the best picture itself is enlarged.
     """
     *_, h, w = point.shape
     from_photograph = plan.init not in ("style", PICTURE) and plan.recipe.content.weight > 0
@@ -65,9 +65,9 @@ def enlarge(point: Planes, width: int, height: int, plan: Plan, material: Materi
 
 
 def picture_of(point: Planes, plan: Plan, material: Material) -> Image.Image:
-    """Return the best picture so far as the user would get it: 8-bit, with colours and strength as planned.
+    """Return the best picture so far as the user would get it: 8-bit, with the planned colours and strength.
 
-    It has the size of the result: what a stage before the last has painted is enlarged as for the next stage.
+    It has the size of the result: the picture of an earlier stage is enlarged as for the next stage.
     """
     image = to_image(enlarge(point, plan.width, plan.height, plan, material))
     content = resize(material.content, *image.size)

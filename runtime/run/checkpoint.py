@@ -1,10 +1,10 @@
-"""Checkpoints: one file from which a transfer goes on after an interruption, or after having been killed.
+"""Checkpoints: one file from which a transfer goes on after it was interrupted or killed.
 
-The file is an .npz archive: ``about`` holds JSON, the other arrays the picture and, with Adam, its two means. It is
-written beside its place, then renamed into it, so that there is a whole one at any moment.
+The file is an .npz archive: ``about`` holds JSON, the other arrays hold the picture and, with Adam, its two means. It
+is written beside its place, then renamed, so that there is a whole file at any moment.
 
-A checkpoint that is read may be a stranger's: it is refused where it is not as one is written, before memory is taken
-for more than its plan needs. What it names is compared with what the user names, and never opened.
+A checkpoint that is read may be a stranger's. It is refused unless it is as `Checkpoint.write` writes it, and before it
+takes more memory than its plan needs. The files that it names are compared with the user's, and never opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,17 +36,17 @@ from impasto.wording import option
 #: Raised whenever a reader of older checkpoints would be misled.
 FORMAT = 1
 
-#: What may be another when a transfer is resumed: it says when to end, not how to go on.
+#: The fields of a plan that may change when a transfer is resumed: they say when to end, not how to go on.
 _FREE = ("min_improvement", "time_limit")
 
-#: The arrays beside ``about``: with L-BFGS the first only.
+#: The arrays beside ``about``; with L-BFGS only the first.
 _ARRAYS = ("point", "next", "mean", "square")
 
-#: So many differences from another run are told.
-_TOLD = 5
+#: A message names no more differences from another run.
+_MOST_DIFFERENCES = 5
 
-#: What ``about`` takes at most, in bytes.
-_LONGEST = 1 << 24
+#: The most bytes that ``about`` may take.
+_LONGEST_ABOUT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class LogPosition:
 
 @dataclass(frozen=True)
 class _Standing:
-    """What of a `State` is not in arrays; Adam's steps are 0 with L-BFGS, and `scale` is its own."""
+    """The part of a `State` that JSON holds. `steps` and `scale` are Adam's; with L-BFGS, `steps` is 0."""
 
     made: tuple[int, ...]
     loss: float
@@ -77,33 +77,44 @@ class _Standing:
     scale: float = 1.0
     share: float = 1.0
 
+    @classmethod
+    def of(cls, state: State) -> _Standing:
+        steps, scale = (state.adam.steps, state.adam.scale) if state.adam else (0, 1.0)
+        shared = {field.name: getattr(state, field.name) for field in fields(cls) if hasattr(state, field.name)}
+        return cls(**shared, steps=steps, scale=scale)
+
+    def state(self, arrays: Mapping[str, NDArray[np.float32]]) -> State:
+        """Return the state with these arrays."""
+        shared = {name: value for name, value in vars(self).items() if name not in ("steps", "scale")}
+        adam = None
+        if self.steps:
+            adam = Adam(self.steps, arrays["next"], arrays["mean"], arrays["square"], self.scale)
+        return State(point=arrays["point"], adam=adam, **shared)
+
     def __post_init__(self) -> None:
-        for name in ("made", "resumed"):
-            if min(getattr(self, name), default=0) < 0:
-                raise codec.Misfit(f"standing.{name} is {shown(getattr(self, name))}; expected 0 or more")
-        for name in ("seconds", "steps"):
-            if getattr(self, name) < 0:
-                raise codec.Misfit(f"standing.{name} is {shown(getattr(self, name))}; expected 0 or more")
-        if not 0 <= self.share <= 1:
-            raise codec.Misfit(f"standing.share is {shown(self.share)}; expected 0 to 1")
-        if not SCALES[0] <= self.scale <= SCALES[1]:
-            raise codec.Misfit(f"standing.scale is {shown(self.scale)}; expected {SCALES[0]:g} to {SCALES[1]:g}")
+        for name in ("made", "resumed", "seconds", "steps"):
+            value = getattr(self, name)
+            least = min(value, default=0) if isinstance(value, tuple) else value
+            codec.expect(least >= 0, f"standing.{name} is {shown(value)}; expected 0 or more")
+        codec.expect(0 <= self.share <= 1, f"standing.share is {shown(self.share)}; expected 0 to 1")
+        low, high = SCALES
+        codec.expect(low <= self.scale <= high, f"standing.scale is {shown(self.scale)}; expected {low:g} to {high:g}")
 
     def stage_of(self, plan: Plan) -> Stage:
-        """Return the stage of a plan that is under way; refuse a standing that is none in it."""
-        if not 1 <= len(self.made) <= len(plan.stages):
-            raise codec.Misfit(f"standing.made has {len(self.made)} stages; the plan has {len(plan.stages)}")
-        for number, (made, stage) in enumerate(zip(self.made, plan.stages, strict=False), 1):
-            if made > stage.evaluations:
-                raise codec.Misfit(f"standing.made has {made} evaluations in stage {number} of {stage.evaluations}")
-        if bool(self.steps) and plan.optimizer != "adam":
-            raise codec.Misfit(f"standing.steps is {self.steps}, with optimizer {plan.optimizer}")
-        return plan.stages[len(self.made) - 1]
+        """Return the plan's present stage; refuse numbers that do not fit the plan."""
+        begun, planned = len(self.made), len(plan.stages)
+        codec.expect(1 <= begun <= planned, f"standing.made has {begun} stages; the plan has {planned}")
+        for number, (count, stage) in enumerate(zip(self.made, plan.stages, strict=False), 1):
+            refusal = f"standing.made has {count} evaluations in stage {number} of {stage.evaluations}"
+            codec.expect(count <= stage.evaluations, refusal)
+        fits = plan.optimizer == "adam" or not self.steps
+        codec.expect(fits, f"standing.steps is {self.steps}, with optimizer {plan.optimizer}")
+        return plan.stages[begun - 1]
 
 
 @dataclass(frozen=True)
 class _About:
-    """What ``about`` says, beside the format."""
+    """The JSON of ``about``, without the format."""
 
     plan: Plan
     origin: Origin
@@ -114,19 +125,19 @@ class _About:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a transfer stood, and what it was.
+    """A transfer and its state.
 
     Attributes
     ----------
     plan, origin
-        What is to be done, and with what.
+        The plan, and the inputs, model and machine it is carried out with.
     state
-        How much of it is.
+        The state of the transfer.
     log
         The log that was being written, if there was one.
     written
-        The absolute path and the SHA-256 of each file that holds the result as it was when the run was interrupted,
-        now or before: these may be replaced.
+        The absolute path -> the SHA-256 of each file that holds the result of an interrupted run, this one or an
+        earlier one: these may be replaced.
     """
 
     plan: Plan
@@ -137,34 +148,28 @@ class Checkpoint:
 
     def write(self, file: IO[bytes]) -> None:
         """Write the checkpoint into an open file; `from_file` reads it back."""
-        p = self.state
-        standing = _Standing(
-            made=p.made, loss=p.loss, terms=p.terms, seconds=p.seconds, resumed=p.resumed,
-            steps=p.adam.steps if p.adam else 0, reason=p.reason, device=p.device, lowering=p.lowering,
-            scale=p.adam.scale if p.adam else 1.0, share=p.share,
-        )  # fmt: skip
-        text = codec.to_json(_About(self.plan, self.origin, standing, self.log, self.written or {}), FORMAT)
-        arrays = {"point": p.point}
-        if p.adam:
-            arrays |= {"next": p.adam.point, "mean": p.adam.mean, "square": p.adam.square}
+        about = _About(self.plan, self.origin, _Standing.of(self.state), self.log, self.written or {})
+        adam, text = self.state.adam, codec.to_json(about, FORMAT)
+        values = (self.state.point, *((adam.point, adam.mean, adam.square) if adam else ()))
+        arrays = dict(zip(_ARRAYS, values, strict=False))
         npz.write(file, {"about": np.frombuffer(text.encode(), np.uint8), **arrays})
 
     @classmethod
-    def from_file(cls, file: IO[bytes], where: str) -> Checkpoint:
+    def from_file(cls, file: IO[bytes], subject: str) -> Checkpoint:
         """Read back what `write` has written.
 
         Raises
         ------
         InputError
-            When it is damaged, another file, or of another version; the text says `where` it stands.
+            When it is damaged, no checkpoint, or of another version; the text begins with `subject`.
         """
-        damaged, anew = f"{where}: is damaged", f"begin anew with {option('force', True)}"
+        damaged, anew = f"{subject}: is damaged", f"begin anew with {option('force', True)}"
         try:
             archive = npz.Archive(file)
-            text = archive.read("about", _LONGEST).tobytes().decode()
+            text = archive.read("about", _LONGEST_ABOUT).tobytes().decode()
             about = codec.from_json(_About, text, FORMAT)
         except codec.OtherFormat as error:
-            raise InputError(f"{where}: is of {error}; resume with the impasto that wrote it") from None
+            raise InputError(f"{subject}: is of {error}; resume with the impasto that wrote it") from None
         except (ValueError, KeyError, codec.Unreadable):
             raise InputError(f"{damaged}, or no checkpoint of impasto; {anew}") from None
         except InputError as error:
@@ -178,11 +183,7 @@ class Checkpoint:
     def _of(cls, about: _About, archive: npz.Archive) -> Checkpoint:
         standing = about.standing
         arrays = _read_arrays(archive, standing.stage_of(about.plan), with_adam=standing.steps > 0)
-        values = asdict(standing) | {"point": arrays["point"], "adam": None}
-        steps, scale = values.pop("steps"), values.pop("scale")
-        if steps:
-            values["adam"] = Adam(steps, arrays["next"], arrays["mean"], arrays["square"], scale)
-        return cls(about.plan, about.origin, State(**values), about.log, dict(about.written))
+        return cls(about.plan, about.origin, standing.state(arrays), about.log, dict(about.written))
 
     @classmethod
     def read(cls, path: str | Path) -> Checkpoint:
@@ -195,33 +196,33 @@ class Checkpoint:
         """
         try:
             if not Path(path).is_file():  # a pipe would be waited for, and a device has no end
-                raise InputError(f"{_where(path)}: cannot be read (it is no file); check the path")
+                raise InputError(f"{_subject(path)}: cannot be read (it is no file); check the path")
             with Path(path).open("rb") as file:
-                return cls.from_file(file, _where(path))
+                return cls.from_file(file, _subject(path))
         except OSError as error:
-            raise InputError(f"{_where(path)}: cannot be read ({error.strerror}); check the path") from None
+            raise InputError(f"{_subject(path)}: cannot be read ({error.strerror}); check the path") from None
 
     def check(self, transfer: Transfer, origin: Origin, path: str | Path) -> None:
-        """Refuse to go on with a transfer that is another one than that of this checkpoint, at `path`.
+        """Refuse a transfer that is not the one of this checkpoint, which is at `path`.
 
         Raises
         ------
         InputError
-            When plan, pictures or weights are others; the text says what differs.
+            When the plan, the pictures or the weights are others; the text names the differences.
         """
-        found = [*self._other_plan(transfer.plan), *self._other_inputs(origin)]
+        differences = [*self._plan_differences(transfer.plan), *self._input_differences(origin)]
         if self.origin.model.weights_sha256 != origin.model.weights_sha256:
-            found.append(f"the weights in {origin.model.place} are others")
-        if found:
-            more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
-            what = "; ".join([*found[:_TOLD], *more])
+            differences.append(f"the weights in {origin.model.place} are others")
+        if (more := len(differences) - _MOST_DIFFERENCES) > 0:
+            differences[_MOST_DIFFERENCES:] = [f"and {more} more"]
+        if differences:
             raise InputError(
-                f"{_where(path)}: is of another run ({what}); name another {option('checkpoint')}, or begin anew with "
-                f"{option('force', True)} and without {option('resume', True)}"
+                f"{_subject(path)}: is of another run ({'; '.join(differences)}); name another {option('checkpoint')}, "
+                f"or begin anew with {option('force', True)} and without {option('resume', True)}"
             )
 
-    def _other_plan(self, plan: Plan) -> list[str]:
-        """Say how a plan differs."""
+    def _plan_differences(self, plan: Plan) -> list[str]:
+        """Return how another plan differs."""
         then, now = (_flat(codec.to_data(p)) for p in (self.plan, plan))
         return [
             f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
@@ -229,8 +230,8 @@ class Checkpoint:
             if then.get(name) != now.get(name) and name not in _FREE and name != "recipe.description"
         ]
 
-    def _other_inputs(self, origin: Origin) -> list[str]:
-        """Say which inputs differ."""
+    def _input_differences(self, origin: Origin) -> list[str]:
+        """Return which inputs differ."""
         then, now = ([(i.role, i.width, i.height, i.sha256) for i in o.inputs] for o in (self.origin, origin))
         if [i[0] for i in then] != [i[0] for i in now]:
             return [f"it is of {len(then)} pictures ({', '.join(i[0] for i in then)})"]
@@ -247,7 +248,7 @@ def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict
     Raises
     ------
     ValueError
-        When one is missing or unknown, of another shape or type than the stage's, or not finite.
+        When an array is missing, unknown or not finite, or its type or shape is not the stage's.
     """
     wanted = _ARRAYS if with_adam else _ARRAYS[:1]
     if set(archive.sizes) != {"about", *wanted}:
@@ -263,7 +264,7 @@ def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict
     return arrays
 
 
-def _where(path: str | Path) -> str:
+def _subject(path: str | Path) -> str:
     return f"checkpoint {places.name(Path(path))}"
 
 
@@ -273,7 +274,7 @@ def _put(checkpoint: Checkpoint, path: Path, *, replace: bool) -> None:
 
 
 def _flat(data: Any, name: str = "") -> dict[str, Any]:
-    """Return plain data as values by their path."""
+    """Return the values in plain data by their path, such as ``stages.1.width``."""
     items = data.items() if isinstance(data, dict) else enumerate(data, 1) if isinstance(data, (list, tuple)) else None
     if items is None:
         return {name: data}
@@ -281,30 +282,30 @@ def _flat(data: Any, name: str = "") -> dict[str, Any]:
 
 
 class Checkpoints(Watcher):
-    """Keeps the checkpoint of a transfer up to date: every few seconds, after every stage, and when told to.
+    """Keeps the checkpoint of a transfer up to date: every few seconds, after every stage, and on request.
 
     Parameters
     ----------
     path
-        The file. What is there when the run begins may be replaced; what another run puts there later is not.
+        The file. A file that is there when the run begins is replaced; one that another run writes later is not.
     transfer, origin
-        What is to be done, and with what.
+        The transfer, and its inputs, model and machine.
     log
         The log that is being written, too.
     written
-        See `Checkpoint`; of the checkpoint that the transfer goes on from.
+        The `Checkpoint.written` of the checkpoint that the transfer goes on from.
     seconds
-        From one time to the next.
+        The pause between two checkpoints.
 
     Attributes
     ----------
     path
         The file; another one beside it once another run has taken its name.
     written
-        The same, of the next checkpoint: to be added to.
+        The `Checkpoint.written` of the next checkpoint; callers may add entries.
     """
 
-    what = "checkpoint"
+    subject = "checkpoint"
 
     def __init__(
         self,
@@ -324,11 +325,11 @@ class Checkpoints(Watcher):
 
     @property
     def path(self) -> Path:
-        """See above."""
+        """The file of the checkpoint, now."""
         return self._file.path
 
     def see(self, step: Step) -> None:
-        """Write the checkpoint, if it is time, and there is anything to go on from."""
+        """Write the checkpoint, if it is due and there is a picture to go on from."""
         if self._transfer.state.has_picture and self._pace.is_due():
             self._write()
 
@@ -336,18 +337,18 @@ class Checkpoints(Watcher):
         self.save()
 
     def save(self) -> bool:
-        """Write the checkpoint now, and tell whether it was written."""
+        """Write the checkpoint now; return whether it was written."""
         return self.attempt(self._write)
 
     def _write(self) -> None:
         began = time.monotonic()
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
-        checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.state.kept(), log, self.written)
+        checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.state.snapshot(), log, self.written)
         try:
             self._file.write(lambda path, replace: _put(checkpoint, path, replace=replace))
         finally:
             self._pace.done(began)
 
     def remove(self) -> None:
-        """Remove the checkpoint: the result is there."""
+        """Remove the checkpoint, once there is the result."""
         self.attempt(self._file.remove)

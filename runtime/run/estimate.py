@@ -1,6 +1,6 @@
-"""Before a run: how much memory and time it will take, and the largest picture that fits.
+"""The estimate before a run: its memory and time, and the largest picture that fits.
 
-The memory is counted, from figures that `python -m benchmarks.memory` measures; they depend on the graphs and hardly on
+The memory is computed from figures that `python -m benchmarks.memory` measures; they depend on the graphs and hardly on
 the machine. The time is measured on this machine: see `impasto.runtime.run.timings`.
 """
 
@@ -29,7 +29,7 @@ from impasto.runtime.model.graphs import DIRECT, WINOGRAD, is_small
 from impasto.runtime.plan.plan import Plan, Stage, normalized_blend
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.sizes import MIN_SIDE, fitted_size
-from impasto.runtime.run.budget import SURE
+from impasto.runtime.run.budget import SETTLED
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Step
 from impasto.runtime.run.timings import Timing, Timings, kind_of
@@ -45,21 +45,22 @@ Sizes = Sequence[tuple[int, int]]
 class Footprint:
     """The peak memory of a process that evaluates graphs, in bytes, for one way to run them.
 
-    It comes either when a graph is opened, of a small picture, or when it runs. Then it grows with the pixels.
+    For a small picture the peak is when a graph is opened. For a large one it is when the graph runs, and grows with
+    the pixels.
 
     Attributes
     ----------
     opening, opening_convolution
-        While onnxruntime prepares the weights: of a recipe whose deepest layer is ``block5_conv1``, and of each
-        convolution of 512 x 512 channels that another one needs beyond that.
+        The peak while onnxruntime prepares the weights: for a recipe whose deepest layer is ``block5_conv1``, and the
+        addition for each deeper convolution of 512 x 512 channels.
     fixed, convolution
-        The same, of what remains after that: the program, its libraries and the weights.
+        The same, for the memory that stays in use after that: the program, its libraries and the weights.
     objective
         For each pixel of the picture, while loss and gradient are evaluated.
     statistics
         For each pixel of a picture whose targets are measured.
     kept
-        Where graphs are kept for the next picture: what remains of those that measure targets.
+        The memory of the graphs that measure targets, when graphs are kept for the next picture.
     """
 
     opening: float
@@ -76,33 +77,33 @@ class Footprint:
         Parameters
         ----------
         pixels, largest
-            Of the result, and of the largest picture whose targets are measured.
+            The pixels of the result, and of the largest picture whose targets are measured.
         held
-            Bytes for each pixel of the result that the optimiser takes.
+            The bytes that the optimiser takes for each pixel of the result.
         keeps
             Whether graphs are kept for the next picture.
         """
         deeper = convolutions(recipe)
         fixed = self.fixed + self.convolution * deeper
-        # the targets are measured, and that memory given back, before the objective is opened
+        # the targets are measured, and their memory is given back, before the objective is opened
         one = max(
             self.opening + self.opening_convolution * deeper,
             fixed + self.statistics * largest,
             fixed + (self.objective + content_bytes(recipe) + held) * pixels,
         )
-        # kept, the objective's graph has its memory still while the next picture's targets are measured
+        # a kept graph of the objective still holds its memory while the next picture's targets are measured
         return one + self.kept + self.statistics * largest if keeps else one
 
 
 def content_bytes(recipe: Recipe) -> float:
-    """Return what a recipe's content targets, and their differences from activations, take for each pixel."""
+    """Return the bytes for each pixel of a recipe's content targets and their differences from activations."""
     blocks = (int(name[len("block")]) for name in recipe.content.layers)
     return sum(2 * 4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
 
 
-#: (layout, for small pictures, low memory) -> what such graphs take. From peaks (VmHWM) of whole transfers of noise
-#: with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2 threads and weights of 8 bits; opening
-#: takes a quarter less with others. `python -m benchmarks.memory` measures and fits anew.
+#: (layout, for small pictures, low memory) -> the memory of such graphs. Fitted to peaks (VmHWM) of whole transfers of
+#: noise with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2 threads and weights of 8 bits; with
+#: other weights opening takes a quarter less. `python -m benchmarks.memory` measures and fits them again.
 FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
     (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736, 190e6),
     (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
@@ -112,13 +113,13 @@ FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
     (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
 }
 
-#: Bytes for each pixel that an optimiser takes beside Adam's: SciPy's L-BFGS-B keeps vectors of the picture's 3 values
-#: a pixel in float64, two for each step that it remembers. By the same measurements.
-OPTIMIZERS: Mapping[str, float] = {"adam": 0, "lbfgs": 937, "lbfgs, restarted": 1139, "bounds": 20}
+#: Optimiser -> bytes for each pixel that it takes beyond Adam. SciPy's L-BFGS-B keeps vectors of the picture's 3 values
+#: a pixel in float64, two for each step that it remembers. From the same measurements.
+OPTIMIZER_BYTES: Mapping[str, float] = {"adam": 0, "lbfgs": 937, "lbfgs, restarted": 1139, "bounds": 20}
 
 
-#: How far above the figures a peak may lie. onnxruntime takes memory in pieces that double, so that at some sizes there
-#: is one more, half used.
+#: A peak may be higher than the figures by this factor. onnxruntime takes memory in pieces, each twice the size of the
+#: last, so that at some sizes there is one more, half used.
 AT_MOST = 4 / 3
 
 
@@ -131,16 +132,16 @@ def peak_memory(
     *,
     keeps: bool = False,
 ) -> int:
-    """Return the largest resident size, in bytes, that a process carrying a plan out on a CPU comes to.
+    """Return the largest resident size, in bytes, of a process that carries a plan out on a CPU.
 
     Parameters
     ----------
     styles
         Widths and heights of the style pictures.
     lowering, low_memory
-        How the graphs run: ``direct`` or ``winograd``.
+        The form of the graphs, ``direct`` or ``winograd``, and whether they give memory back.
     size
-        Instead of the plan's, of the last stage: it takes the most.
+        The size of the last stage, which takes the most memory, instead of the plan's.
     keeps
         Whether graphs are kept for the next picture.
     """
@@ -148,17 +149,18 @@ def peak_memory(
     fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
     largest = max(w * h for w, h in [(width, height), *fitted])
     footprint = FOOTPRINTS[lowering, is_small(lowering, height, width), low_memory]
-    return round(footprint.peak(plan.recipe, width * height, largest, _held(plan), keeps=keeps))
+    return round(footprint.peak(plan.recipe, width * height, largest, _optimizer_bytes(plan), keeps=keeps))
 
 
-def _held(plan: Plan) -> float:
-    """Return what a plan's optimiser takes for each pixel; one that has no figures takes no more than SciPy's."""
-    held = OPTIMIZERS["lbfgs, restarted"] if plan.restart_every else OPTIMIZERS.get(plan.optimizer, OPTIMIZERS["lbfgs"])
-    return held + (OPTIMIZERS["bounds"] if plan.clip and plan.optimizer == "lbfgs" else 0)
+def _optimizer_bytes(plan: Plan) -> float:
+    """Return the bytes for each pixel of a plan's optimiser; one without figures takes no more than SciPy's."""
+    name = "lbfgs, restarted" if plan.restart_every else plan.optimizer
+    bounds = OPTIMIZER_BYTES["bounds"] if plan.clip and plan.optimizer == "lbfgs" else 0
+    return OPTIMIZER_BYTES.get(name, OPTIMIZER_BYTES["lbfgs"]) + bounds
 
 
 def convolutions(recipe: Recipe) -> int:
-    """Return how many convolutions of 512 x 512 channels beyond ``block5_conv1`` a recipe needs; below 0, fewer."""
+    """Return how many more convolutions of 512 x 512 channels than ``block5_conv1`` a recipe needs; may be negative."""
     block, number = (int(digit) for digit in max(recipe.layers) if digit.isdigit())
     return {5: number - 1, 4: number - 5}.get(block, -4)
 
@@ -168,28 +170,28 @@ def convolutions(recipe: Recipe) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a transfer will take.
+    """The memory and the time that a transfer will take.
 
     Attributes
     ----------
     width, height
-        Of the result, in pixels.
+        The size of the result, in pixels.
     stages, evaluations
-        Of the transfer, or of what is left of it.
+        The numbers of stages and evaluations of the transfer, or of the rest of it.
     memory, at_most
-        The peak size of the process, in bytes, and what it comes to at worst; None on CUDA, where other memory counts.
+        The peak size of the process, in bytes, and its size at worst; None on CUDA, where other memory counts.
     available
-        The size it can have, in bytes; None where that is not known.
+        The size that the process can have, in bytes; None if it is not known.
     seconds
-        The time; None where nothing is known, as on CUDA before a first run.
+        The time; None if nothing is known, as on CUDA before a first run.
     measured
         Whether the time is from measurements on this machine, rather than from a figure that may be off severalfold.
     largest
-        (width, height), in the same proportions, of the largest picture that fits; None where this one does, or none.
+        (width, height), in the same proportions, of the largest picture that fits; None if this one or none does.
     low_memory_fits
-        Whether it would fit with low memory, where it does not.
+        Whether a transfer that does not fit would fit with low memory.
     limit
-        What limits the size it can have, such as ``ulimit -v``; empty for the memory that the system has left.
+        The name of the limit on the size, such as ``ulimit -v``; empty if it is the memory that the system has left.
     """
 
     width: int
@@ -207,7 +209,7 @@ class Estimate:
 
     @property
     def fits(self) -> bool:
-        """Whether the memory will do even at worst, as far as that is known."""
+        """Whether there is enough memory even at worst, as far as that is known."""
         return self.at_most is None or self.available is None or self.at_most <= self.available
 
     def check(self, options: Collection[str] = ("size", "low_memory")) -> None:
@@ -216,12 +218,12 @@ class Estimate:
         Parameters
         ----------
         options
-            What the user can choose, beside ``oversize``: the text names nothing else.
+            The options that the user can choose, beside ``oversize``: the text names no others.
 
         Raises
         ------
         InputError
-            When it does not; the text names the largest size that does.
+            When it does not fit; the text names the largest size that does.
         """
         if self.fits:
             return
@@ -243,12 +245,12 @@ class Estimate:
         stages = f" in {self.stages} stages" if self.stages > 1 else ""
         takes = []
         if self.memory is not None:
-            of = "" if self.available is None else f" of {_gigabytes(self.available)}"
-            takes.append(f"about {_gigabytes(self.memory)}{of} of memory")
+            available = "" if self.available is None else f" of {_gigabytes(self.available)}"
+            takes.append(f"about {_gigabytes(self.memory)}{available} of memory")
         if self.seconds is not None:
             takes.append(f"{'about' if self.measured else 'very roughly'} {roughly(self.seconds)}")
-        what = f"{self.width}x{self.height}, {figures.evaluations(self.evaluations)}{stages}"
-        return f"{what}: {', '.join(takes)}" if takes else what
+        work = f"{self.width}x{self.height}, {figures.evaluations(self.evaluations)}{stages}"
+        return f"{work}: {', '.join(takes)}" if takes else work
 
     def to_mapping(self) -> dict[str, Any]:
         """Return it as plain data: bytes and seconds."""
@@ -262,7 +264,7 @@ class Estimate:
         }
 
 
-def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int] = (), spent: float = 0.0) -> Estimate:
+def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int] = (), spent: float = 0.0) -> Estimate:
     """Estimate the memory and the time that a transfer takes, before it runs.
 
     Parameters
@@ -270,37 +272,36 @@ def estimate(transfer: Transfer, timings: Path | None = None, made: Sequence[int
     transfer
         See `impasto.runtime.run.prepare.prepare`. It need not run afterwards.
     timings
-        A file with what is known of this machine's speed, which need not exist: see `learn`. Where that says nothing
-        of a transfer like this, and the transfer is long, evaluations are measured, which takes some seconds.
-    made
-        Of a transfer that goes on from a `State`, that one's: the time is that of what is left. The memory is not
-        less.
+        A file with the known timings of this machine, which need not exist: see `learn`. If it has none for such a
+        transfer, and the transfer is long, evaluations are measured, which takes some seconds.
+    done
+        The `State.made` of a transfer that goes on: the time is then that of the rest. The memory is not less.
     spent
-        The seconds that it took before: a time limit counts them.
+        The seconds that the transfer has taken before: they count towards a time limit.
 
     Raises
     ------
     InputError
-        When the model will not do.
+        When the model cannot be used.
     """
     plan, placement = transfer.plan, foreseen(transfer.placement)
-    left = _left(plan, made)
-    found = estimate_memory(plan, _sizes(transfer), placement, keeps=_keeps(transfer, placement))
-    found = replace(found, stages=len(left), evaluations=sum(stage.evaluations for stage in left))
-    timing = _timing(transfer, left, placement, timings, measure=found.fits)
+    left = _stages_left(plan, done)
+    memory = estimate_memory(plan, _sizes(transfer), placement, keeps=_keeps(transfer, placement))
+    forecast = replace(memory, stages=len(left), evaluations=sum(stage.evaluations for stage in left))
+    timing = _timing(transfer, left, placement, timings, measure=forecast.fits)
     if timing is None and placement.device != "cpu":
-        return found
-    seconds = _seconds(plan, left, _sizes(transfer), timing or _rough(placement))
-    return replace(found, seconds=_within(plan.time_limit, seconds, spent), measured=timing is not None)
+        return forecast
+    seconds = _seconds(plan, left, _sizes(transfer), timing or _rough_timing(placement))
+    return replace(forecast, seconds=_within_limit(plan.time_limit, seconds, spent), measured=timing is not None)
 
 
-def _within(limit: float | None, seconds: float, spent: float = 0.0) -> float:
-    """Return the seconds that a time limit leaves, of which so many are spent already."""
+def _within_limit(limit: float | None, seconds: float, spent: float = 0.0) -> float:
+    """Return the seconds that a transfer takes under a time limit, of which so many are spent already."""
     return seconds if limit is None else min(seconds, max(0.0, limit - spent))
 
 
 def most_memory(transfers: Iterable[Transfer]) -> Transfer:
-    """Return which of several transfers takes the most of the host's memory."""
+    """Return the transfer that takes the most of the host's memory."""
 
     def peak(transfer: Transfer) -> int:
         placement = foreseen(transfer.placement)
@@ -311,68 +312,68 @@ def most_memory(transfers: Iterable[Transfer]) -> Transfer:
 
 
 def estimate_memory(plan: Plan, styles: Sizes, placement: Placement, *, keeps: bool = False) -> Estimate:
-    """Estimate the memory alone, of a plan that no model need be there for.
+    """Estimate the memory alone; this needs no model.
 
     Parameters
     ----------
     styles
         Widths and heights of the style pictures.
     placement
-        With a definite device and lowering: see `impasto.runtime.engine.placement.foreseen`.
+        One with a definite device and lowering: see `impasto.runtime.engine.placement.foreseen`.
     keeps
         Whether graphs are kept for the next picture.
     """
-    found = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
+    forecast = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
     if placement.device != "cpu":
-        return found
+        return forecast
     lowering, low_memory = placement.lowering, placement.low_memory
     memory = peak_memory(plan, styles, lowering, low_memory, keeps=keeps)
-    found_room = room(threads=placement.threads)
-    found = replace(found, memory=memory, at_most=round(AT_MOST * memory))
-    if found_room is None:
-        return found
-    available = found_room.size
-    found = replace(found, available=available, limit=found_room.limit)
-    if found.fits:
-        return found
+    free = room(threads=placement.threads)
+    forecast = replace(forecast, memory=memory, at_most=round(AT_MOST * memory))
+    if free is None:
+        return forecast
+    available = free.size
+    forecast = replace(forecast, available=available, limit=free.limit)
+    if forecast.fits:
+        return forecast
     return replace(
-        found,
+        forecast,
         largest=largest_size(plan, styles, lowering, low_memory, available),
         low_memory_fits=AT_MOST * peak_memory(plan, styles, lowering, True) <= available,
     )
 
 
 def largest_size(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, available: int) -> tuple[int, int] | None:
-    """Return the largest size, in the plan's proportions and no larger than it, that fits into so many bytes."""
+    """Return the largest size that fits into so many bytes, in the plan's proportions and no larger than the plan's."""
     long, short = max(plan.width, plan.height), min(plan.width, plan.height)
 
-    def of(side: int) -> tuple[int, int]:
+    def scaled(side: int) -> tuple[int, int]:
         return round(plan.width * side / long), round(plan.height * side / long)
 
     low, high = 0, long + 1  # `low` fits, `high` does not
     while high - low > 1:
         side = (low + high) // 2
-        fits = AT_MOST * peak_memory(plan, styles, lowering, low_memory, of(side)) <= available
+        fits = AT_MOST * peak_memory(plan, styles, lowering, low_memory, scaled(side)) <= available
         low, high = (side, high) if fits else (low, side)
-    return of(low) if round(short * low / long) >= MIN_SIDE else None
+    return scaled(low) if round(short * low / long) >= MIN_SIDE else None
 
 
 def learn(transfer: Transfer, result: Result, timings: Path) -> None:
-    """Remember how long a transfer's evaluations have taken, for the estimates of later ones.
+    """Remember how long a transfer's evaluations have taken, for the estimates of later transfers.
 
     Parameters
     ----------
     transfer, result
-        One that has ended, for whatever reason.
+        A transfer that has ended, for whatever reason.
     timings
-        The file; it is made, with its folder, where there is none. What cannot be written is not remembered.
+        The file; it is made, with its folder, if there is none. If it cannot be written, nothing is remembered.
     """
     if not result.history:
         return
     placement = foreseen(replace(transfer.placement, device=result.device))
     known, kind = Timings(timings), _kind(transfer, placement)
     timing = known[kind] or Timing()
-    stages = [list(steps) for steps in _by_stage(result.history)]
+    stages = [list(steps) for steps in _steps_by_stage(result.history)]
     for steps in stages:
         if seconds := [later.seconds - earlier.seconds for earlier, later in pairwise(steps)]:
             timing.learn(steps[0].width * steps[0].height, max(median(seconds), 1e-6))
@@ -382,32 +383,31 @@ def learn(transfer: Transfer, result: Result, timings: Path) -> None:
 
 
 def _learn_opening(timing: Timing, plan: Plan, styles: Sizes, stages: Sequence[Sequence[Step]]) -> None:
-    """Take in what the first evaluation of each stage took beyond itself and the targets."""
+    """Learn the seconds before the first evaluation of each stage, less those of measuring the targets."""
     ends = [0.0, *(steps[-1].seconds for steps in stages)]
-    if stages[0][0].evaluation != 1:  # resumed: nobody knows when that began
+    if stages[0][0].evaluation != 1:  # resumed: its beginning is unknown
         stages, ends = stages[1:], ends[1:]
     for began, (first, *_) in zip(ends, stages, strict=False):
-        pixels = _pictures(plan, styles, first.width, first.height)
+        pixels = _pixels_measured(plan, styles, first.width, first.height)
         work = timing.evaluation(first.width * first.height) + timing.targets(pixels)
         timing.learn_opening(max(0.0, first.seconds - began - work))
 
 
-def _by_stage(history: Sequence[Step]) -> Iterator[Iterator[Step]]:
+def _steps_by_stage(history: Sequence[Step]) -> Iterator[Iterator[Step]]:
     for stage in sorted({step.stage for step in history}):
         yield (step for step in history if step.stage == stage)
 
 
 # --- time -----------------------------------------------------------------------------------------------------
 
-#: Seconds of an evaluation for each pixel and core, roughly, of any machine of these years, by lowering: with 2
-#: cores, 1.5 s for `winograd` at 512x512. Good enough to tell whether measuring is worth its while.
-ROUGHLY: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6}
+#: Lowering -> seconds of an evaluation for each pixel and core, roughly, on any present machine: with 2 cores, 1.5 s
+#: for `winograd` at 512x512. Good enough to decide whether measuring is worthwhile.
+ROUGH_SECONDS: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6}
 
-#: Seconds that a transfer takes, roughly, from which on evaluations are measured first, for some 3 seconds, where
-#: nothing is known yet.
+#: If nothing is known yet, a transfer of so many seconds, roughly, is measured first, which takes some 3 seconds.
 WORTH_MEASURING = 60.0
 
-#: Seconds, roughly, that the first evaluations of a transfer take at most to tell its speed as soon as a trial would.
+#: If a transfer's first evaluations take fewer seconds, roughly, they tell its speed as soon as a trial would.
 SOON = 5.0
 _TRIAL_SIDE, _TRIALS, _TRIAL_SECONDS = 256, 3, 2.0
 
@@ -415,24 +415,24 @@ _TRIAL_SIDE, _TRIALS, _TRIAL_SECONDS = 256, 3, 2.0
 def _timing(
     transfer: Transfer, left: Sequence[Stage], placement: Placement, path: Path | None, *, measure: bool
 ) -> Timing | None:
-    """Return what is known of a transfer's evaluations; measure them if that is worth its while, and allowed."""
+    """Return the known timing of a transfer's evaluations; measure it if that is worthwhile and allowed."""
     known, kind = Timings(path), _kind(transfer, placement)
     timing, plan = known[kind], transfer.plan
-    if placement.device != "cpu":  # a GPU's are learnt from its first run: opening its graphs takes as long
+    if placement.device != "cpu":  # a GPU's is learnt from its first run: opening its graphs takes as long
         return timing
     if timing and timing.serves(plan.width * plan.height):
         return timing
-    rough = _rough(placement)
+    rough = _rough_timing(placement)
     expected = _seconds(plan, left, _sizes(transfer), rough)
-    if not measure or _within(plan.time_limit, expected) < WORTH_MEASURING:
+    if not measure or _within_limit(plan.time_limit, expected) < WORTH_MEASURING:
         return None
-    if SURE * rough.evaluation(left[0].width * left[0].height) < SOON:
+    if SETTLED * rough.evaluation(left[0].width * left[0].height) < SOON:
         return None
     timing = timing or Timing()
     try:
         _measure(timing, transfer, placement)
     except InputError:
-        if transfer.material.regions:  # in a small picture a small one may have nowhere to be
+        if transfer.material.regions:  # in a small picture, a small region may have no pixel
             return None
         raise
     known.keep(kind, timing)
@@ -440,7 +440,7 @@ def _timing(
 
 
 def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
-    """Learn from a few evaluations of the transfer's recipe, of small pictures of noise, under its masks."""
+    """Learn from a few evaluations of the transfer's recipe on small pictures of noise, with its masks."""
     noise = np.random.default_rng(0).uniform(0, 255, (1, 3, _TRIAL_SIDE, _TRIAL_SIDE)).astype(np.float32)
     regions = transfer.material.regions
     styles = (noise,) * (len(transfer.material.paintings) if regions else 1)
@@ -454,36 +454,36 @@ def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
         evaluator.evaluate(noise)
         trials.append(time.perf_counter() - began)
     pixels = _TRIAL_SIDE**2
-    timing.learn(pixels, min(trials))  # the first one lays out its memory, and another program may be in the way
+    timing.learn(pixels, min(trials))  # the first one allocates memory, and other programs may disturb others
     timing.learn_opening(max(0.0, opening - timing.targets([pixels] * (1 + len(styles)))))
 
 
-def _rough(placement: Placement) -> Timing:
-    """Return what any machine's timing may be."""
+def _rough_timing(placement: Placement) -> Timing:
+    """Return a rough timing of any machine."""
     timing = Timing(opening=1.0)
-    timing.learn(1, ROUGHLY[placement.lowering] / (placement.threads or processors.usable()))
+    timing.learn(1, ROUGH_SECONDS[placement.lowering] / (placement.threads or processors.usable()))
     return timing
 
 
-def _left(plan: Plan, made: Sequence[int]) -> Sequence[Stage]:
-    """Return the stages that are left, the present one with what is left of it; `made` in each that has begun."""
-    if not made:
+def _stages_left(plan: Plan, done: Sequence[int]) -> Sequence[Stage]:
+    """Return the stages that are left, the present one with the evaluations left; `done` is the `State.made`."""
+    if not done:
         return [stage for stage in plan.stages if stage.evaluations]
-    present, *later = plan.stages[len(made) - 1 :]
-    left = present.evaluations - made[-1]
+    present, *later = plan.stages[len(done) - 1 :]
+    left = present.evaluations - done[-1]
     return [stage for stage in (replace(present, evaluations=left), *later) if stage.evaluations]
 
 
 def _seconds(plan: Plan, stages: Sequence[Stage], styles: Sizes, timing: Timing) -> float:
     total = 0.0
     for stage in stages:
-        pixels = _pictures(plan, styles, stage.width, stage.height)
+        pixels = _pixels_measured(plan, styles, stage.width, stage.height)
         total += timing.opening + timing.targets(pixels)
         total += stage.evaluations * timing.evaluation(stage.width * stage.height)
     return total
 
 
-def _pictures(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
+def _pixels_measured(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
     """Return the pixels of every picture whose targets are measured for a stage."""
     fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
     return [w * h for w, h in ((width, height), *fitted)]
@@ -502,9 +502,6 @@ def _keeps(transfer: Transfer, placement: Placement) -> bool:
 
 def _sizes(transfer: Transfer) -> Sizes:
     return [style.size for style in transfer.material.styles]
-
-
-# --- words ----------------------------------------------------------------------------------------------------
 
 
 def _gigabytes(size: float) -> str:

@@ -1,4 +1,4 @@
-"""Options that do nothing in a transfer: what they would change does not occur in it."""
+"""Options that have no effect in a transfer, and why."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from impasto.wording import option
 #: Starts that are noise themselves.
 _NOISE = ("random", "statistics")
 
-#: Starts in which a style shows, whatever it weighs.
+#: Starts that show a style, even if its weight is 0.
 _OF_STYLE = ("style", "statistics")
 
 _OF_CUDA = ("cuda.memory", "cuda.tf32", "cuda.search", "cuda.workspace", "cuda.graph")
 
 
 def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str]:
-    """Return the options that do nothing, whether they are given or not, and of each in a few words where that is so.
+    """Return the options that have no effect, given or not; each with the circumstance, in a few words.
 
     Parameters
     ----------
     transfer
         As `impasto.runtime.run.prepare.prepare` returns it.
     stages
-        How many stages were wished for.
+        The number of stages that was asked for.
 
     Returns
     -------
     dict
-        The names that `impasto.wording.option` takes.
+        The name of an option, as `impasto.wording.option` takes it -> the circumstance.
     """
     return {**dict(_of_machine(transfer)), **dict(_of_plan(transfer.plan)), **dict(_of_stages(transfer.plan, stages))}
 
@@ -40,7 +40,7 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
 def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
     if foreseen(transfer.placement).device == "cpu":
         yield from ((name, "on a CPU") for name in _OF_CUDA)
-    elif not transfer.material.regions:  # the loops of whose graphs run on the CPU
+    elif not transfer.material.regions:  # with regions, the loops of the graphs run on the CPU
         yield "threads", "on a GPU"
 
 

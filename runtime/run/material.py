@@ -1,4 +1,4 @@
-"""The pictures of a transfer: as they are given, and as its stages use them."""
+"""The pictures of a transfer: as the user gives them, and as the stages use them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Material:
     Attributes
     ----------
     photograph
-        The content, with what a result should have again. It counts as if it were opaque; all others are over white.
+        The content, with the profile, metadata and transparency that a result gets back. It is taken as opaque; all
+        other pictures are put over white.
     paintings
         The styles, as given.
     start
@@ -32,7 +33,7 @@ class Material:
     regions
         The masks, if there are any.
     places
-        Where the pictures came from, by role, in their order; None for what was made in memory.
+        The place of each picture, by role, in order; None for a picture that was made in memory.
     matched
         Whether the styles' colours are matched to the content's.
     """
@@ -60,7 +61,7 @@ class Material:
         Raises
         ------
         InputError
-            When the masks will not do.
+            When the masks do not fit the pictures.
         """
         photograph, *others = (
             picture if isinstance(picture, Photograph) else Photograph(picture)
@@ -91,20 +92,20 @@ class Material:
 
     @cached_property
     def styles(self) -> tuple[Image.Image, ...]:
-        """The styles, with their colours matched to the content's, if that is planned."""
+        """The styles, with colours matched to the content's if the plan says so."""
         if not self.matched:
             return self.paintings
         return tuple(match_colors(painting, self.content) for painting in self.paintings)
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
-        """Every picture that the result depends on, as it was given, and its role; those of one role in order."""
+        """The role and the picture of every input that the result depends on, as given; those of one role in order."""
         pictures = [("content", self.content), *(("style", painting) for painting in self.paintings)]
         masks = self.regions.inputs if self.regions else ()
         return (*pictures, *([("init", self.start)] if self.start else []), *masks)
 
     def references(self, plan: Plan, stage: Stage) -> References:
-        """Return what a picture of a stage is compared with."""
+        """Return the pictures that a picture of a stage is compared with."""
         size = stage.width, stage.height
         styles = (fit_style(style, plan.recipe, *size, plan.style_scale) for style in self.styles)
         return References(

@@ -1,6 +1,6 @@
 """A transfer in a notebook: a bar and the growing picture in the cell that runs it.
 
-IPython is used where it runs already, and needed nowhere.
+IPython is used if it runs already; it is not required.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 from impasto import figures
 from impasto.figures import clock
-from impasto.runtime.run.budget import Clock
+from impasto.runtime.run.budget import Countdown
 from impasto.runtime.run.pace import Pace
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from impasto.runtime.run.result import Result
     from impasto.runtime.run.state import Step
 
-#: No picture is shown with a longer side while it grows, nor of a result: a notebook keeps what it shows.
+#: The longest side of the pictures that are shown, while they grow and of a result: a notebook keeps all of them.
 GROWING_SIDE, RESULT_SIDE = 512, 1024
 
-#: Seconds from one time that the bar, and the picture, is drawn to the next; more if showing it takes long.
+#: The pause between two drawings of the bar, and of the picture, in seconds; longer if drawing takes long.
 _BAR_SECONDS, _PICTURE_SECONDS = 0.2, 2.0
 
-#: What a notebook's kernel calls its shell: Jupyter's, and those that derive from it.
+#: The class of the shell in a notebook's kernel, Jupyter's or one that derives from it.
 _SHELL = "ZMQInteractiveShell"
 
 
@@ -46,16 +46,16 @@ def is_running() -> bool:
 
 @contextlib.contextmanager
 def live(plan: Plan, photograph: Photograph, *, wanted: bool) -> Iterator[Live | None]:
-    """Show the transfer of a photograph while it runs, if that is wanted; and what ends it with an error."""
+    """Show the transfer of a photograph while it runs, if that is wanted, and the error that ends it."""
     if not wanted:
         yield None
         return
-    shown = Live(plan, photograph)
-    shown.begin()
+    display = Live(plan, photograph)
+    display.begin()
     try:
-        yield shown
+        yield display
     except BaseException as error:
-        shown.fail(error)
+        display.fail(error)
         raise
 
 
@@ -67,13 +67,13 @@ class Live:
     Parameters
     ----------
     plan, photograph
-        What is done, and with which content.
+        The plan of the transfer, and its content.
     """
 
     def __init__(self, plan: Plan, photograph: Photograph) -> None:
         self._bar, self._picture = _Output(), _Output()
         self._bar_pace, self._picture_pace = Pace(_BAR_SECONDS), Pace(_PICTURE_SECONDS)
-        self._clock, self._photograph, self._better = Clock(plan), photograph, False
+        self._countdown, self._photograph, self._better = Countdown(plan), photograph, False
         self._last: Step | None = None
         self._best: Step | None = None
 
@@ -82,7 +82,7 @@ class Live:
         self._last = step
         if step.improved or self._best is None:
             self._best, self._better = step, True
-        left = self._clock.left(step)
+        left = self._countdown.left(step)
         if self._bar_pace.is_due():
             began = time.monotonic()
             self._show(_under_way(step, self._best, left))
@@ -94,19 +94,19 @@ class Live:
             self._better = False
 
     def begin(self) -> None:
-        """Show that a transfer is about to begin: the first evaluation may take seconds."""
+        """Show that a transfer begins: its first evaluation may take seconds."""
         self._show("opening the model")
 
     def finish(self, result: Result) -> None:
-        """Show how a transfer has ended, and its picture."""
+        """Show the end of a transfer, and its picture."""
         count, loss = figures.evaluations(result.evaluations), figures.loss(result.loss, result.share)
-        made = f"{count} in {clock(result.seconds)}, {loss}"
+        summary = f"{count} in {clock(result.seconds)}, {loss}"
         if result.finished:
-            self._show(f"done: {made}")
+            self._show(f"done: {summary}")
         else:
             width, height = result.evaluated
             enlarged = f", {width}x{height}, enlarged" if result.evaluated != result.image.size else ""
-            self._show(f"{result.reason}: {made}; this is the best picture so far{enlarged}")
+            self._show(f"{result.reason}: {summary}; this is the best picture so far{enlarged}")
         self._picture.show(_as_jpeg(result.photograph.over_white()))
 
     def fail(self, error: BaseException) -> None:
@@ -114,14 +114,14 @@ class Live:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error or type(error).__name__}"
         self._show(f"{why}; there is no picture")
 
-    def _show(self, said: str) -> None:
-        made, of = (self._last.evaluation, self._last.evaluations) if self._last else (0, 1)
-        bar = f'<progress value="{made}" max="{of}" style="width: 16em"></progress>'
-        self._bar.show({"text/html": f"<div>{bar} {html.escape(said)}</div>", "text/plain": said})
+    def _show(self, text: str) -> None:
+        done, planned = (self._last.evaluation, self._last.evaluations) if self._last else (0, 1)
+        bar = f'<progress value="{done}" max="{planned}" style="width: 16em"></progress>'
+        self._bar.show({"text/html": f"<div>{bar} {html.escape(text)}</div>", "text/plain": text})
 
 
 class _Output:
-    """One thing that a cell shows, and that changes. What goes wrong with it is a warning, once."""
+    """A part of a cell's output that changes. Its first failure is a warning; later ones are ignored."""
 
     def __init__(self) -> None:
         from IPython import display
@@ -131,13 +131,13 @@ class _Output:
         self._failed = False
 
     def show(self, forms: dict[str, str]) -> None:
-        """Show something, by the types of its forms, in place of what was shown before."""
+        """Show forms of the same content, by MIME type, in place of those before."""
         try:
             if self._handle is None:
                 self._handle = self._display(forms, raw=True, display_id=True)
             else:
                 self._handle.update(forms, raw=True)
-        except Exception as error:  # a front end has gone, perhaps
+        except Exception as error:  # a front end may have gone
             if not self._failed:
                 warnings.warn(f"live display: {error}; the run goes on", RuntimeWarning, stacklevel=2)
             self._failed = True
@@ -158,9 +158,9 @@ def _as_jpeg(picture: Image.Image) -> dict[str, str]:
 
 
 def encoded(picture: Image.Image, side: int, format_: str, **options: Any) -> bytes:
-    """Return the file of a picture, made smaller where its long side has more pixels."""
+    """Return the file of a picture; it is made smaller if its long side has more pixels than `side`."""
     file = io.BytesIO()
-    shown = picture.copy()
-    shown.thumbnail((side, side), Image.Resampling.LANCZOS)
-    shown.save(file, format_, **options)
+    small = picture.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    small.save(file, format_, **options)
     return file.getvalue()

@@ -21,45 +21,45 @@ class TransferOptions(ObjectiveOptions, total=False):
     model
         A model folder; by default that of `impasto.runtime.model.default`.
     recipe
-        The name of one of the recipes that it holds.
+        The name of one of the recipes that the model folder holds.
     callback
         Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
     progress
-        Whether a notebook shows a bar and the growing picture; by default where there is no callback. Elsewhere
+        Whether a notebook shows a bar and the growing picture; by default if there is no callback. Outside a notebook
         nothing is shown.
     size
-        Of the result: the long side in pixels, (width, height), or text as ``--size`` takes it, such as ``"content"``;
-        by default the recipe's.
+        The size of the result: the long side in pixels, (width, height), or text as ``--size`` takes it, such as
+        ``"content"``; by default the recipe's.
     evaluations
-        How often loss and gradient are evaluated, in all stages; by default as often as the recipe says.
+        The number of evaluations of loss and gradient, in all stages; by default the recipe's.
     stages
-        How many sizes are painted from coarse to fine; by default as many as the first needs to have a long side of
-        400 pixels at most, or one, as the recipe says. With `restart_every`, one.
+        The number of sizes that are painted from coarse to fine. By default, if the recipe is coarse to fine, the first
+        has a long side of 400 pixels at most; otherwise there is one. With `restart_every`, one.
     init
         ``"random"``, ``"content"``, ``"style"``, ``"statistics"`` (noise with the colour statistics of the style), or
         a picture to start from; by default the recipe's.
     noise
-        How much of the start is replaced by noise, 0..1.
+        The share of the start that is replaced by noise, 0..1.
     seed
-        Of all noise.
+        The seed of all noise.
     style_scale
-        The size of the styles, and so of the strokes, as a multiple of what the recipe makes of it.
+        The size of the styles, and so of the strokes, as a multiple of the recipe's.
     colors
-        ``"style"``: as they come. ``"keep"``: the content's colours, with the result's lightness. ``"match"``: the
-        styles' colours are matched to the content's before.
+        ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, with the result's lightness.
+        ``"match"``: the styles' colours are matched to the content's before.
     strength
-        How much of the result is mixed with the content afterwards: 1 is the result itself.
+        The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip
-        Whether levels are held within 0..255 throughout; by default as the recipe says, where the optimiser can.
+        Whether levels are held within 0..255 throughout; by default as the recipe says.
     optimizer
         ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-device"`` (the same method, on the device) or ``"adam"``, which needs
         less memory.
     restart_every
-        L-BFGS begins anew after so many evaluations, as the reference program does; by default never.
+        L-BFGS starts again after so many evaluations, as the reference program does; by default never.
     min_improvement
-        A stage ends when many evaluations have lowered its loss by less than this fraction; by default never.
+        A stage ends when its last evaluations have lowered its loss by less than this fraction; by default never.
     time_limit
-        Seconds after which it ends with the best picture so far; evaluations are divided among stages by it.
+        Seconds after which the transfer ends with the best picture so far; the stages share this time.
     """
 
     model: str | Path | None
@@ -82,5 +82,5 @@ class TransferOptions(ObjectiveOptions, total=False):
     time_limit: float | None
 
 
-#: What the options are where they are not given, by name; None is the recipe's own.
+#: The defaults of the options, by name; None is the recipe's own.
 DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None})

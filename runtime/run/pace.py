@@ -1,32 +1,32 @@
-"""How often something is done that repeats with time."""
+"""The pace of work that is repeated every few seconds."""
 
 from __future__ import annotations
 
 import math
 import time
 
-#: What repeats with time takes no more than this share of it.
+#: Repeated work takes no more than this share of the time.
 SHARE = 0.05
 
 
 class Pace:
-    """Says when it is time again for something that repeats every so many seconds, and seldom if it is slow.
+    """Says when repeated work is due again: every so many seconds, and less often if it is slow.
 
     Parameters
     ----------
     seconds
-        From the end of one time to the next; more if one takes longer than `SHARE` of that.
+        The pause after the work; longer if the work takes more than `SHARE` of it.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._next = seconds, -math.inf
 
     def is_due(self) -> bool:
-        """Whether it is time; it is, at first."""
+        """Whether the work is due; at first it is."""
         return time.monotonic() >= self._next
 
     def done(self, began: float) -> None:
-        """Note that it has been done just now, having begun at that `time.monotonic`."""
+        """Note that the work has just ended; `began` is the `time.monotonic` of its beginning."""
         now = time.monotonic()
         wait = max(self._seconds, (now - began) / SHARE) if self._seconds else 0.0
         self._next = now + wait

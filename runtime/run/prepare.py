@@ -1,4 +1,4 @@
-"""`stylize`: a whole transfer, from two pictures to a third; and `prepare`, for those who do it in steps."""
+"""`stylize`: a whole transfer, from two pictures to a third; and `prepare`, which plans it without running it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from impasto.wording import option
 
 @explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS)
 def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpack[TransferOptions]) -> Transfer:
-    """Plan a transfer as `prepare` does, before its recipe is in the model folder, if it is one that comes along.
+    """Plan a transfer as `prepare` does; but the model folder may lack the recipe, if it is a built-in one.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         The photograph: a path, an http or https address, a PIL image of any mode, or an array (H, W), (H, W, 1),
         (H, W, 3) or (H, W, 4): uint8, bool, uint16 of 0..65535, or other numbers of 0..255.
     styles
-        The painting, or a list of them, whose targets are averaged; as `content`. What is transparent is white.
+        The painting, or a list of them, whose targets are averaged; as `content`. Transparent parts are white.
 
     Raises
     ------
     InputError
-        When an argument will not do; an `OptionError` when there is none of that name.
+        When an argument cannot be used; an `OptionError` when there is no option of that name.
     """
     callback, recipe = options.get("callback"), options.get("recipe", DEFAULT_RECIPE)
     if callback is not None and not callable(callback):
@@ -74,7 +74,7 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     placement = placement.unrecorded() if plan.optimizer == "lbfgs-device" else placement
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
-        transfer.metadata = metadata  # it need not be read again
+        transfer.metadata = metadata  # so that it is not read again
     return transfer
 
 
@@ -85,15 +85,15 @@ def prepare(content: Picture, styles: Picture | Sequence[Picture], **options: Un
     Returns
     -------
     Transfer
-        It has not begun.
+        A transfer that has not begun.
 
     Raises
     ------
     InputError
-        When an argument will not do; an `OptionError` when there is none of that name.
+        When an argument cannot be used; an `OptionError` when there is no option of that name.
     """
     transfer = draft(content, styles, **options)
-    _ = transfer.metadata  # a recipe that the model folder has not is refused
+    _ = transfer.metadata  # refuses a recipe that the model folder lacks
     return transfer
 
 
@@ -104,19 +104,19 @@ def stylize(content: Picture, styles: Picture | Sequence[Picture], **options: Un
     Returns
     -------
     Result
-        The best picture that was found, and how it came about.
+        The best picture, and its history.
 
     Raises
     ------
     InputError
-        When an argument will not do, before any work; an `OptionError` when there is none of that name.
+        When an argument cannot be used, before any work; an `OptionError` when there is no option of that name.
     TransferError
-        When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+        When not even the start has a finite loss, or onnxruntime fails before there is a picture.
 
     Notes
     -----
-    An interrupt (`KeyboardInterrupt`: Ctrl-C, a notebook's stop button) ends it as the time limit does: the best
-    picture so far is returned, with `finished` false. Before the first evaluation it is raised.
+    An interrupt (`KeyboardInterrupt`: Ctrl-C, a notebook's stop button) ends the transfer as the time limit does: the
+    best picture so far is returned, with `finished` false. Before the first evaluation the interrupt is raised.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def _check_together(options: TransferOptions) -> None:
 
 
 def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOptions, has_start: bool) -> Plan:
-    """Return the plan that options ask for: the recipe's own, where nothing is said."""
+    """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
     clip = options.get("clip")
     count = 1 if options.get("restart_every") is not None else options.get("stages")
     values = {
@@ -153,7 +153,7 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
 
 
 def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:
-    """Return what a model folder has of a recipe; nothing where it lacks one that comes along."""
+    """Return the metadata of a recipe in a model folder; None if the folder lacks a built-in recipe."""
     lacking = recipe not in folder.recipes() and recipe in builtin_recipes()
     return None if lacking else read_metadata(folder, recipe)
 
@@ -165,7 +165,7 @@ def _stages(
     evaluations: int | None,
     stages: int | None,
 ) -> tuple[Stage, ...]:
-    """Return the sizes and numbers of evaluations: the recipe's own, where nothing else is said."""
+    """Return the stages that the options ask for; None stands for the recipe's own."""
     count = recipe.evaluations if evaluations is None else _whole(option("evaluations"), evaluations)
     number = stages if stages is None else _whole(option("stages"), stages)
     full = (
@@ -175,7 +175,7 @@ def _stages(
 
 
 def _whole(name: str, number: int) -> int:
-    """Return a number of 1 or more as Python's own: NumPy has others."""
+    """Return a number of 1 or more as Python's int: NumPy has its own types."""
     try:
         whole = operator.index(number)
     except TypeError:
@@ -201,7 +201,7 @@ def _size(size: int | tuple[int, int] | str) -> Size:
 
 
 def _start(init: str | Picture | None) -> Photograph | None:
-    """Return the picture to start from; None where `init` is the name of a start."""
+    """Return the picture to start from; None if `init` is the name of a start."""
     if init is None or (isinstance(init, str) and init in INITS):
         return None
     if isinstance(init, str) and places.is_missing(init):

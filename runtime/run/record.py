@@ -1,7 +1,7 @@
-"""The record of a transfer: how a picture came about, kept in the picture, so that it can be made again.
+"""The record of a transfer: it is kept in the picture, and says how to make the picture again.
 
-Of a place it keeps a name only, unless more is wished for, and never what in an address may be secret. A record that is
-read may be a stranger's: it is refused where it is not as `Record.to_json` writes it, and nothing that it names is
+It names files without their folders, unless the user asks for these, and never keeps secrets of an address. A record
+that is read may be a stranger's: it is refused unless it is as `Record.to_json` writes it, and no file that it names is
 opened here.
 """
 
@@ -41,7 +41,7 @@ from impasto.wording import option
 if TYPE_CHECKING:
     from impasto.runtime.run.transfer import Transfer
 
-#: Under what the record stands in a picture; and what `impasto mix` has done with the picture since, as JSON.
+#: The keywords, in a picture, of its record, and of what `impasto mix` has done with the picture since, as JSON.
 KEYWORD, MIXED = "impasto", "impasto mix"
 
 #: Raised whenever a reader of older records would be misled.
@@ -50,7 +50,7 @@ FORMAT = 1
 #: The packages whose versions may change the last bits of a result, beside impasto itself and onnxruntime.
 _PACKAGES = ("numpy", "scipy", "pillow")
 
-#: The roles of inputs -> how many there may be of each.
+#: The role of an input -> the least and the largest number of inputs that have it.
 _ROLES: Mapping[str, tuple[int, int]] = {
     "content": (1, 1), "style": (1, 1000), "init": (0, 1), CONTENT_MASK: (0, 1), STYLE_MASK: (0, 1000)
 }  # fmt: skip
@@ -68,12 +68,12 @@ class Input:
     Attributes
     ----------
     role
-        What it was for: ``content``, ``style``, ``init`` and so on; several of one role stand in their order.
+        Its purpose: ``content``, ``style``, ``init`` and so on; inputs of one role stand in their order.
     place
-        Where it came from: a file's absolute path, an address without its secrets, ``-``; None for an array or image.
-        Of a mask of one colour, that colour. In a record, the name of that; see `named`.
+        Its origin: a file's absolute path, an address without its secrets, ``-``; None for an array or image. For a
+        mask of one colour, that colour. In a record, the name of the file: see `named`.
     width, height, sha256
-        Its size in pixels, and their `digest`.
+        Its size in pixels, and the `digest` of the pixels.
     """
 
     role: str
@@ -84,11 +84,11 @@ class Input:
 
     @classmethod
     def of(cls, role: str, image: Image.Image, place: Place | None) -> Input:
-        """Describe a picture; `place` is where it came from, as the user named it."""
-        found = None if place is None else str(place)
+        """Describe a picture; the user has named its place so."""
+        name = None if place is None else str(place)
         if place is not None and not is_color(place):
-            found = str(Path(place).absolute()) if places.is_file(place) else places.name(place)
-        return cls(role, found, image.width, image.height, digest(image))
+            name = str(Path(place).absolute()) if places.is_file(place) else places.name(place)
+        return cls(role, name, image.width, image.height, digest(image))
 
     def __post_init__(self) -> None:
         if self.role not in _ROLES:
@@ -99,12 +99,12 @@ class Input:
 
     @property
     def color(self) -> str | None:
-        """The colour that a mask is all of, if it is no picture."""
+        """The colour of a mask that is one colour instead of a picture; None for a picture."""
         return self.place if self.role in (CONTENT_MASK, STYLE_MASK) and is_color(self.place) else None
 
     @property
     def name(self) -> str | None:
-        """The name of the file, without its folder; of an address what comes last in its path; None if unknown."""
+        """The name of the file, without its folder; the last part of an address's path; None if unknown."""
         place = self.place
         if place is None or place == places.STREAM or self.color:
             return None
@@ -113,7 +113,7 @@ class Input:
         return _last(place) or None
 
     def named(self) -> Input:
-        """Return the input with its name for its place."""
+        """Return the input with its name in place of its path or address."""
         return self if self.color or self.place == places.STREAM else replace(self, place=self.name)
 
     def is_same(self, image: Image.Image) -> bool:
@@ -122,13 +122,13 @@ class Input:
 
 
 def _last(path: str) -> str:
-    """Return the last part of a path of any system's."""
+    """Return the last part of a path, of any system."""
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 @dataclass(frozen=True)
 class Model:
-    """The model folder that was used, and what its graphs say of themselves.
+    """The model folder that was used, with some of its graphs' metadata.
 
     Attributes
     ----------
@@ -154,14 +154,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a transfer ran on.
+    """The machine that a transfer ran on.
 
     Attributes
     ----------
     processor, cpus
-        The name of the processor, and how many of them the process may use.
+        The name of the processor, and the number of processors that the process may use.
     versions
-        Of Python, impasto and what it computes with.
+        Package -> its version, of Python, impasto and the packages it computes with.
     """
 
     processor: str
@@ -176,19 +176,19 @@ class Machine:
         for name in _PACKAGES:
             try:
                 versions[name] = version(name)
-            except PackageNotFoundError:  # put there by something other than an installer
+            except PackageNotFoundError:  # it was not installed by an installer
                 versions[name] = "unknown"
         return cls(processors.name(), processors.usable(), versions)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """All that a result depends on, but the plan.
+    """All that a result depends on, except the plan.
 
     Attributes
     ----------
     placement
-        Where and how it was to run; in a `Record`, where and how it ran.
+        The placement that was asked for; in a `Record`, the one that was used.
     """
 
     inputs: tuple[Input, ...]
@@ -197,21 +197,21 @@ class Origin:
     machine: Machine
 
     @classmethod
-    def of(cls, transfer: Transfer, where: Mapping[str, Sequence[Place | None]] | None = None) -> Origin:
+    def of(cls, transfer: Transfer, sources: Mapping[str, Sequence[Place | None]] | None = None) -> Origin:
         """Describe what a transfer depends on.
 
         Parameters
         ----------
-        where
-            Where its pictures came from, by role, in their order; as far as it knows itself, by default.
+        sources
+            The places of its pictures, by role, in their order; by default those that its material knows.
 
         Raises
         ------
         InputError
-            When the model will not do.
+            When the model cannot be used.
         """
         material = transfer.material
-        left = {role: list(given) for role, given in (material.places if where is None else where).items()}
+        left = {role: list(given) for role, given in (material.places if sources is None else sources).items()}
         inputs = tuple(
             Input.of(role, image, left[role].pop(0) if left.get(role) else None) for role, image in material.inputs
         )
@@ -226,60 +226,60 @@ class Origin:
             raise codec.Misfit(f"inputs has {masks} of the role {STYLE_MASK}; expected one for each style, or no masks")
 
     def named(self) -> Origin:
-        """Return the origin with names in place of where things lay."""
+        """Return the origin with names in place of paths and addresses."""
         inputs = tuple(picture.named() for picture in self.inputs)
         return replace(self, inputs=inputs, model=replace(self.model, place=_last(self.model.place)))
 
     def differences(self, other: Origin) -> list[str]:
-        """Say where another origin, of the same pictures, may lead to other pixels."""
+        """Return the differences of another origin, of the same pictures, that may lead to other pixels."""
         mine, theirs = self.machine, other.machine
-        found = [
+        texts = [
             f"{name} {theirs.versions.get(name, 'unknown')} instead of {own}"
             for name, own in mine.versions.items()
             if name != "python" and theirs.versions.get(name) != own
         ]
         if mine.processor != theirs.processor:
-            found.append(f"processor {theirs.processor} instead of {mine.processor}")
+            texts.append(f"processor {theirs.processor} instead of {mine.processor}")
         if self.model.weights_sha256 != other.model.weights_sha256:
-            found.append(f"other weights in {other.model.place}")
+            texts.append(f"other weights in {other.model.place}")
         elif self.model.exporter != other.model.exporter:
-            found.append(f"graphs by {other.model.exporter} instead of {self.model.exporter}")
+            texts.append(f"graphs by {other.model.exporter} instead of {self.model.exporter}")
         own, given = asdict(self.placement), asdict(other.placement)
         harmless = {"low_memory", *(["cuda"] if self.placement.device == other.placement.device == "cpu" else [])}
-        found += [
-            f"{key} {_say(given[key])} instead of {_say(own[key])}"
+        texts += [
+            f"{key} {_in_words(given[key])} instead of {_in_words(own[key])}"
             for key in own
             if own[key] != given[key] and key not in harmless
         ]
         if self.placement.threads is other.placement.threads is None and mine.cpus != theirs.cpus:
-            found.append(f"{theirs.cpus} processors instead of {mine.cpus}")
-        return found
+            texts.append(f"{theirs.cpus} processors instead of {mine.cpus}")
+        return texts
 
 
-def _say(value: object) -> str:
+def _in_words(value: object) -> str:
     return "by default" if value is None else str(value)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a transfer.
+    """The outcome of a transfer.
 
     Attributes
     ----------
     loss, terms
-        Of the picture, before colours, strength and rounding to 8 bits.
+        The loss of the picture and its terms, before colours, strength and rounding to 8 bits.
     evaluations
-        How many were made.
+        The number of evaluations.
     reason
         Why it ended.
     resumed
-        After how many evaluations it was resumed, having been interrupted.
+        The numbers of evaluations after which it was resumed.
     seconds, date
-        How long it took, and when it ended, in UTC (ISO 8601).
+        Its duration, and the time of its end, in UTC (ISO 8601).
     sha256
         The `digest` of the picture.
     share
-        What the loss is of the start's: see `impasto.runtime.run.share.Share`. Older records do not say.
+        The share of the start's loss: see `impasto.runtime.run.share.Share`. Older records lack it.
     """
 
     loss: float
@@ -300,19 +300,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Record:
-    """How a picture came about: carrying out the plan on the same inputs makes it again.
+    """The history of a picture: carrying out the plan on the same inputs makes it again.
 
     Attributes
     ----------
     plan
-        What was done, with the evaluations as they were made.
+        The executed plan: the evaluations as they were made.
     origin
-        What it was done with.
+        The inputs, the model and the machine.
     outcome
-        What came of it.
+        The outcome of the transfer.
     mixed
-        What `impasto mix` has done since with the picture that the record was read from; carrying out the plan does
-        not.
+        A text, in JSON, if `impasto mix` has changed the picture since. Carrying out the plan does not do this.
     """
 
     plan: Plan
@@ -331,14 +330,14 @@ class Record:
     def of(
         cls, transfer: Transfer, origin: Origin, image: Image.Image | None = None, *, recorded_places: bool = False
     ) -> Record:
-        """Describe where a transfer stands, or how it has ended.
+        """Describe the present state of a transfer, or its end.
 
         Parameters
         ----------
         image
             Its picture, if that is made already.
         recorded_places
-            Keep where inputs and model lay, rather than their names only.
+            Whether to keep the paths of inputs and model, rather than their names only.
         """
         state = transfer.state
         outcome = Outcome(
@@ -353,16 +352,16 @@ class Record:
             share=state.share,
         )
         placement = replace(origin.placement, device=state.device, lowering=state.lowering)
-        made_by = cls(transfer.made_plan(), replace(origin, placement=placement), outcome)
-        return made_by if recorded_places else made_by.named()
+        record = cls(transfer.executed_plan(), replace(origin, placement=placement), outcome)
+        return record if recorded_places else record.named()
 
     def named(self) -> Record:
-        """Return the record with names in place of where things lay."""
+        """Return the record with names in place of paths and addresses."""
         return replace(self, origin=self.origin.named())
 
     @property
     def text(self) -> dict[str, str]:
-        """What `impasto.runtime.pictures.encoding.write_picture` is to write into the picture."""
+        """The text that `impasto.runtime.pictures.encoding.write_picture` writes into the picture."""
         return {KEYWORD: self.to_json()}
 
     def to_json(self) -> str:
@@ -370,23 +369,23 @@ class Record:
         return codec.to_json(self, FORMAT)
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> Record:
+    def from_json(cls, text: str, subject: str) -> Record:
         """Read back what `to_json` returned.
 
         Raises
         ------
         InputError
-            When it is no record, or one of another version; the text says `where` it stands.
+            When it is no record, or one of another version; the text begins with `subject`.
         """
         try:
             return codec.from_json(cls, text, FORMAT)
         except codec.Unreadable as error:
             damaged = "its record is damaged, or another program's; use the file as it was"
-            raise InputError(f"{where}: {damaged} ({error})") from None
+            raise InputError(f"{subject}: {damaged} ({error})") from None
         except codec.OtherFormat as error:
-            raise InputError(f"{where}: its record is of {error}; use the impasto that wrote it") from None
+            raise InputError(f"{subject}: its record is of {error}; use the impasto that wrote it") from None
         except InputError as error:
-            raise InputError(f"{where}: its record is not one that this version of impasto knows ({error})") from None
+            raise InputError(f"{subject}: its record is not one that this version of impasto knows ({error})") from None
 
     @classmethod
     def read(cls, place: Place) -> Record:
@@ -395,14 +394,14 @@ class Record:
         Raises
         ------
         InputError
-            When the picture cannot be read, holds no record, or one that is not understood.
+            When the picture cannot be read, or holds no record that can be read.
         """
-        where = f"picture {places.name(place)}"
+        subject = f"picture {places.name(place)}"
         texts = read_text(place)
         text = texts.get(KEYWORD)
         if text is None:
-            raise InputError(f"{where}: holds no record of how it was made; expected a picture as impasto wrote it")
-        return replace(cls.from_json(text, where), mixed=texts.get(MIXED))
+            raise InputError(f"{subject}: holds no record of how it was made; expected a picture as impasto wrote it")
+        return replace(cls.from_json(text, subject), mixed=texts.get(MIXED))
 
     def inputs(self, role: str) -> tuple[Input, ...]:
         """Return the inputs of a role, in their order."""
@@ -421,7 +420,7 @@ class Record:
         Raises
         ------
         InputError
-            When one is missing or has other pixels, or the model's recipe is another than that of the record.
+            When an input is missing or has other pixels, or the model's recipe is not that of the record.
         """
         for role in dict.fromkeys(picture.role for picture in self.origin.inputs):
             given = pictures.get(role, ())
@@ -448,7 +447,7 @@ class Record:
         return Transfer(self.plan, material, model, placement)
 
     def _check_recipe(self, model: str | Path) -> None:
-        """Refuse a model whose graphs compute another loss: of a recipe, they hold all but the terms' weights."""
+        """Refuse a model whose graphs compute another loss; the weights of terms may differ, as they are inputs."""
         wanted = self.plan.recipe
         own = read_metadata(ModelFolder.open(model), wanted.name).recipe
         own = own.with_weights(wanted.content.weight, wanted.style.weight, wanted.tv.weight)

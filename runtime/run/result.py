@@ -1,4 +1,4 @@
-"""What comes of a transfer: plain data, which can be pickled and sent."""
+"""The result of a transfer: plain data, which can be pickled and sent."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from impasto.runtime.run.state import RunEnding, Step
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A finished transfer: the picture with the lowest loss, and how it came about. A notebook shows the picture.
+    """A transfer that has ended: the picture with the lowest loss, and its history. A notebook shows the picture.
 
     Attributes
     ----------
     image
-        8-bit sRGB, opaque; `save` gives it back what the photograph had.
+        The picture, 8-bit sRGB, opaque; `save` adds the photograph's profile, metadata and transparency.
     loss, terms
-        Of that picture, before colours, strength and rounding to 8 bits.
+        The loss of that picture and its terms, before colours, strength and rounding to 8 bits.
     share
-        What share of the start's loss that is: see `impasto.runtime.run.share.Share`.
+        The share of the start's loss that is left: see `impasto.runtime.run.share.Share`.
     stage
-        The number of the stage, from 1, that the picture is of. Its size is that of `evaluated`; where that is not the
-        image's, the transfer ended before a finer stage, and the image is enlarged as it would have been for that.
+        The number of the picture's stage, from 1. The picture of that stage has the size `evaluated`. When this is not
+        the size of the image, the transfer ended before a finer stage, and the image is enlarged as for that stage.
     evaluated
-        (width, height), in pixels, of the picture whose loss it is.
+        (width, height), in pixels, of the picture that has this loss.
     evaluations
-        How many were made, every one counted.
+        The number of all evaluations.
     reason
-        Why the optimisation ended.
+        Why the optimisation ended, in words.
     ending
         The same, as a value.
     history
         Every evaluation.
     seconds
-        Time spent, the setting up of each stage included.
+        The time of the transfer, with opening the graphs of each stage.
     optimizer_seconds
-        What the optimiser took of it between evaluations; nothing of what came before a resumption.
+        The optimiser's part of it, between evaluations, since the last resumption.
     device, lowering
-        Where it ran, ``cpu`` or ``cuda:N``, and in which form.
+        The device, ``cpu`` or ``cuda:N``, and the form of the graphs.
     plan
-        What was done, with the evaluations as they were made: carrying it out again gives the same picture.
+        The executed plan: the evaluations as they were made. Carrying it out again gives the same picture.
     photograph
-        The image again, with what `save` gives back to it: the photograph's colour profile, metadata and transparency.
+        The image with the photograph's colour profile, metadata and transparency.
     record
-        How the picture came about, and from where its inputs came; `save` writes it.
+        The history of the picture and its inputs; `save` writes it.
     """
 
     image: Image.Image
@@ -93,16 +93,16 @@ class Result:
         record
             Whether to write into it how it was made, for ``impasto info`` and ``impasto rerun``.
         record_places
-            Whether that says in which folders the inputs and the model lay, rather than their names only.
+            Whether that names the folders of the inputs and the model, too, rather than their file names only.
 
         Raises
         ------
         OutputError
-            When it cannot be written there, or something would be lost.
+            When it cannot be written there, or would replace a file that must stay.
         NameTaken
-            When another program has just taken the name: the picture is in another file beside it.
+            When another program has just taken the name; the picture is then in another file beside it.
         SaveError
-            When writing fails, for want of space for instance; whatever was there is still there.
+            When writing fails, on a full disk for instance; a file that was there before is unchanged.
         """
         inputs = [given.place for given in self.record.origin.inputs if given.place is not None]
         encoding.check_output(place, force=force, inputs=inputs)
@@ -116,5 +116,5 @@ class Result:
         return f"<Result {width}x{height}, {loss} after {figures.evaluations(self.evaluations)}: {self.reason}>"
 
     def _repr_png_(self) -> bytes:
-        """Return what a notebook shows: the picture over white, made smaller where it is large."""
+        """Return the picture that a notebook shows: over white, and made smaller if it is large."""
         return notebook.encoded(self.photograph.over_white(), notebook.RESULT_SIDE, "PNG")

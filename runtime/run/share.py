@@ -1,4 +1,4 @@
-"""What share of the start's loss is left: a loss says little by itself, being of any size."""
+"""The share of the start's loss that is left. A loss can be of any size, so that it says little by itself."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 
 class Share:
-    """Says of losses, one after the other, what share of the start's they are.
+    """Computes, for one loss after the other, its share of the start's loss.
 
-    Losses of two sizes of a picture are different things. So a stage's first loss, of the picture that the stage before
-    has made, counts as the share that was left then; each later one of the stage in proportion to it.
+    Losses of pictures of two sizes cannot be compared. So the first loss of a stage, that of the enlarged picture of
+    the stage before, counts as the share that was left then. Later losses of the stage count in proportion to it.
 
     Parameters
     ----------
     best
-        What is left already, of a transfer that goes on; 1 at the start.
+        The share that is left already when a transfer goes on; 1 at the start.
 
     Attributes
     ----------
@@ -27,13 +27,13 @@ class Share:
         self._unit: float | None = None
 
     def begin(self, loss: float | None = None) -> None:
-        """Take in that a stage begins; or, with the lowest `loss` of it so far, that it goes on."""
+        """Note that a stage begins; or that it goes on, when its lowest `loss` so far is given."""
         self._unit = None
         if loss is not None:
             self.of(loss)
 
     def of(self, loss: float) -> float:
-        """Return the share that a loss is of the start's; infinite where the loss is not finite."""
+        """Return the share of the start's loss that a loss is; infinite when the loss is not finite."""
         if not math.isfinite(loss):
             return math.inf
         if self._unit is None:

@@ -1,4 +1,4 @@
-"""The state of a transfer: one value, of which steps, results, checkpoints and records are views."""
+"""The state of a transfer: one value. Steps, results, checkpoints and records are views of it."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ class RunEnding(Enum):
 
 @dataclass(frozen=True)
 class State:
-    """Where a transfer stands: enough to go on from there.
+    """The state of a transfer: enough to go on from there.
 
-    Adam goes on as if nothing had happened. L-BFGS begins anew from the best picture: SciPy keeps the curvature that it
-    has learnt to itself. What `min_improvement` watches begins anew, too.
+    Adam goes on as if it had not been interrupted. L-BFGS starts again from the best picture, since SciPy does not give
+    away the curvature that it has learnt. The count of evaluations for `min_improvement` starts again, too.
 
     Attributes
     ----------
     made
-        Evaluations made in each stage begun so far; the last is the present one.
+        The number of evaluations in each stage that has begun; the last is the present stage.
     point
-        The best picture of this stage, or of the one before where this has not begun: float32 [1, 3, h, w].
+        The best picture of this stage, or of the one before if this has not begun: float32 [1, 3, h, w].
     loss, terms
-        Of that picture; infinite before there is one.
+        The loss of that picture and its terms; the loss is infinite before there is one.
     seconds
-        Time spent so far.
+        The time so far.
     resumed
-        After how many evaluations, of all stages, the transfer has been resumed.
+        The numbers of evaluations, of all stages, after which the transfer was resumed.
     adam
-        Where Adam stands in this stage.
+        The state of Adam in this stage.
     reason
-        Why the last search ended, in words; of a state to go on from, empty.
+        Why the last search ended, in words; empty in a state from which the transfer goes on.
     device, lowering
-        Where and how it ran.
+        The device, and the form of the graphs.
     share
-        What share of the start's loss is left: see `impasto.runtime.run.share.Share`.
+        The share of the start's loss that is left: see `impasto.runtime.run.share.Share`.
     ending
-        Why it has ended, if it has.
+        Why the transfer has ended; None if it has not.
     """
 
     made: tuple[int, ...]
@@ -72,29 +72,29 @@ class State:
 
     @property
     def evaluations(self) -> int:
-        """How many were made in all stages."""
+        """The number of evaluations in all stages."""
         return sum(self.made)
 
     @property
     def has_picture(self) -> bool:
-        """Whether a picture with a finite loss has been found yet."""
+        """Whether there is a picture with a finite loss yet."""
         return math.isfinite(self.loss)
 
     @property
     def stage(self) -> int:
         """The number, from 1, of the last stage that has evaluated pictures."""
-        return max((number for number, made in enumerate(self.made, 1) if made), default=0)
+        return max((number for number, count in enumerate(self.made, 1) if count), default=0)
 
     def after(self, evaluation: Evaluation, terms: dict[str, float], share: float, seconds: float) -> State:
-        """Return the state after one evaluation more, `share` being the least so far."""
+        """Return the state after one more evaluation; `share` is the smallest so far."""
         *before, present = self.made
         state = replace(self, made=(*before, present + 1), adam=evaluation.adam, share=share, seconds=seconds)
         if not evaluation.improved:
             return state
         return replace(state, point=evaluation.point, loss=evaluation.loss, terms=terms)
 
-    def kept(self) -> State:
-        """Return the state to go on from another day: a copy that no later evaluation changes."""
+    def snapshot(self) -> State:
+        """Return a copy that no later evaluation changes, from which the transfer can go on."""
         adam = self.adam
         copied = replace(adam, mean=adam.mean.copy(), square=adam.square.copy()) if adam else None
         if self.ending is RunEnding.FINISHED:
@@ -109,23 +109,23 @@ class Step:
     Attributes
     ----------
     evaluation, evaluations
-        The number of this one, from 1, and how many there will be, in all stages.
+        The number of this one, from 1, and the number of all evaluations planned, in all stages.
     stage, stages, width, height
-        The number of the stage, from 1, how many there will be, and the size of this one in pixels.
+        The number of the stage, from 1, the number of all stages, and the size of this one in pixels.
     of_stage
         The number of the evaluation among the stage's, from 1.
     loss, terms
         The loss and its weighted terms, which sum to it.
     share
-        What share of the start's loss that is: see `impasto.runtime.run.share.Share`.
+        The share of the start's loss that this loss is: see `impasto.runtime.run.share.Share`.
     improved
         Whether no earlier loss of this stage was as low.
     change
-        By how many levels, root mean square, the picture differs from the one evaluated before; 0 for a stage's first.
+        The difference from the picture that was evaluated before, in levels, root mean square; 0 for a stage's first.
     seconds
-        Time since the transfer began.
+        The time since the transfer began.
     view
-        Makes the picture while the callback runs; None where there is none yet, and afterwards.
+        A function that makes the picture while the callback runs; None if there is no picture yet, and afterwards.
     """
 
     evaluation: int
@@ -144,12 +144,12 @@ class Step:
     view: Callable[[], Image.Image] | None = field(default=None, repr=False, compare=False)
 
     def picture(self) -> Image.Image:
-        """Return the best picture so far, in the size of the result; to be called while the callback runs.
+        """Return the best picture so far, in the size of the result. Call it while the callback runs.
 
         Raises
         ------
         InputError
-            When there is none: afterwards, or before any loss was finite.
+            When there is no picture: after the callback, or before any loss was finite.
         """
         if self.view is None:
             raise InputError(f"evaluation {self.evaluation}: has no picture; ask for it while its callback runs")

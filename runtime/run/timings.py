@@ -1,7 +1,7 @@
-"""How long evaluations take on this machine: measured once, kept in a file, refined by every run that finishes.
+"""The time of evaluations on this machine: measured once, kept in a file, refined by every run that ends.
 
-The seconds of an evaluation are a + b * pixels: nearly all of the work is done for each pixel. Measuring beats counting
-operations and dividing by a rate, as how fast a graph runs is as much a matter of memory as of arithmetic.
+The seconds of an evaluation are a + b * pixels: nearly all of the work is done for each pixel. A count of operations
+would not predict them: the speed of a graph depends on memory as much as on arithmetic.
 """
 
 from __future__ import annotations
@@ -24,60 +24,60 @@ from impasto.runtime.machine import processors
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.storage.replacing import replacing
 
-#: Raised whenever what a file holds changes its meaning: files of another format are begun anew.
+#: Raised whenever the contents of a file change their meaning: a file of another format is not read, but replaced.
 FORMAT = 2
 
-#: How many kinds of evaluation are remembered; the one that was not used for longest is forgotten.
+#: The number of kinds of evaluation that are remembered; the one that was updated least recently is forgotten.
 KINDS = 64
 
-#: How much a new measurement counts beside what is remembered of that size: other programs disturb any single one.
+#: The weight of a new measurement in its average with the remembered one: other programs disturb single measurements.
 NEWS = 0.5
 
-#: Pixels from which on time is all but proportional to them.
+#: From so many pixels on, the time is nearly proportional to them.
 LARGE = 256 * 256
 
-#: No picture has more pixels, and no evaluation takes more seconds, or fewer than its inverse.
+#: No picture has more pixels; an evaluation takes no more seconds, and no fewer than the inverse.
 _MOST = 1e12
 
-#: Measuring the targets of a picture is an evaluation without its way back: about so much of its time for each pixel.
+#: Measuring the targets of a picture takes this share of an evaluation's time, about: there is no backward pass.
 FORWARD = 0.4
 
 
 @dataclass
 class Timing:
-    """What is known of one kind of evaluation.
+    """The known timing of one kind of evaluation.
 
     Attributes
     ----------
     opening
-        Seconds to open the graphs, before anything that depends on pictures.
+        Seconds to open the graphs, before any work that depends on pictures.
     points
-        (pixels, seconds of an evaluation) by size class, the logarithm to base 2 of the pixels, rounded.
+        Size class, the rounded logarithm to base 2 of the pixels -> (pixels, seconds of an evaluation).
     """
 
     opening: float = 0.0
     points: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def learn(self, pixels: int, seconds: float) -> None:
-        """Take in how long an evaluation of so many pixels took."""
+        """Learn the seconds of an evaluation of so many pixels."""
         size = round(math.log2(pixels))
         known_pixels, known = self.points.get(size, (pixels, seconds))
         mixed = (1 - NEWS) * known * pixels / known_pixels + NEWS * seconds
         self.points[size] = (float(pixels), mixed)
 
     def learn_opening(self, seconds: float) -> None:
-        """Take in how long opening the graphs took."""
+        """Learn the seconds of opening the graphs."""
         self.opening = (1 - NEWS) * self.opening + NEWS * seconds if self.opening else max(0.0, seconds)
 
     def serves(self, pixels: int) -> bool:
-        """Whether what is known tells of pictures of that size: in small ones, overheads count."""
+        """Whether the known points predict pictures of that size; smaller pictures do not, because of overheads."""
         return 2 * max(known for known, _ in self.points.values()) >= min(pixels, LARGE)
 
     def line(self, pixels: float) -> tuple[float, float]:
         """Return a and b of seconds = a + b * pixels near a size; neither is negative.
 
-        The least squares of relative errors; a measurement counts half as much for each doubling of size that lies
-        between. Of a single one, all is taken to be proportional to the pixels.
+        They minimise the squares of relative errors. The weight of a measurement halves with each doubling of size
+        between it and the given size. With a single measurement, a is 0.
         """
         p, s = np.array(list(self.points.values())).T
         weight = 2 ** -np.abs(np.log2(p / pixels)) / s
@@ -107,7 +107,7 @@ class Timing:
         Raises
         ------
         ValueError
-            When it is anything else.
+            When it is something else.
         """
         try:
             opening, points = float(data["opening"]), [(float(p), float(s)) for p, s in data["points"]]
@@ -120,9 +120,9 @@ class Timing:
 
 
 class Timings:
-    """The timings in a file, or none that are kept.
+    """The timings in a file; without a path, in memory only.
 
-    Nothing about the file ever raises: one that is missing or damaged is empty, and one that cannot be written stays
+    No error about the file is raised: a missing or damaged file counts as empty, and one that cannot be written stays
     as it is. An estimate is not worth a failed run.
     """
 
@@ -137,13 +137,13 @@ class Timings:
                     self._kinds = dict(data["kinds"].items()) if "kinds" in data else {}
 
     def __getitem__(self, kind: str) -> Timing | None:
-        """Return what is known of a kind of evaluation, if anything is."""
+        """Return the timing of a kind of evaluation; None if it is unknown."""
         with contextlib.suppress(ValueError):
             return Timing.from_mapping(self._kinds.get(kind, {}))
         return None
 
     def keep(self, kind: str, timing: Timing) -> None:
-        """Remember what is known of a kind of evaluation, and write the file."""
+        """Remember the timing of a kind of evaluation, and write the file."""
         self._kinds.pop(kind, None)
         self._kinds = dict([*self._kinds.items(), (kind, timing.to_mapping())][-KINDS:])
         if self.path is not None:
@@ -155,17 +155,17 @@ class Timings:
 
 
 def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None = None) -> str:
-    """Name all that the seconds of an evaluation depend on, but the picture's size.
+    """Name everything that the seconds of an evaluation depend on, except the picture's size.
 
-    Of a recipe that is how deep its layers lie and what its style loss is computed of; weights take no time. The
-    optimiser works between evaluations, so that its time is part of theirs.
+    Of a recipe these are its deepest layer and its style loss; weights take no time. The optimiser works between
+    evaluations, so that its time counts as theirs.
 
     Parameters
     ----------
     placement
-        With a definite device and lowering.
+        One with a definite device and lowering.
     regions
-        How many the masks have; None without masks.
+        The number of regions in the masks; None without masks.
     """
     recipe = plan.recipe
     parts = {
@@ -191,5 +191,5 @@ def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None 
 
 
 def _machine() -> str:
-    """Return the processor and how many of it there are: a home may be shared by several machines."""
+    """Return the name and the number of processors: several machines may share a home folder."""
     return f"{processors.usable()} x {processors.name()}"

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from impasto import figures
-from impasto.runtime.engine.engine import ENGINE, Engine, Weights
+from impasto.runtime.engine.engine import ENGINE, Engine, TermWeights
 from impasto.runtime.engine.evaluator import SessionEvaluator
-from impasto.runtime.engine.objective import unwise
+from impasto.runtime.engine.objective import warnings_about
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage, TransferError
@@ -41,13 +41,13 @@ from impasto.runtime.run.state import Callback, RunEnding, State, Step
 from impasto.shortage import advice
 from impasto.wording import option
 
-#: The first step that the line search tries changes pixels by so many levels (root mean square).
+#: The first step of the line search changes pixels by so many levels (root mean square).
 FIRST_STEP = 4.0
 
 
 @contextlib.contextmanager
-def _shortage_in_words() -> Iterator[None]:
-    """Tell a shortage of memory that Python, NumPy or SciPy meet as onnxruntime's are told."""
+def _shortage_explained() -> Iterator[None]:
+    """Raise a shortage of memory in Python, NumPy or SciPy as `MemoryShortage`, like those of onnxruntime."""
     try:
         yield
     except MemoryError as error:
@@ -61,24 +61,24 @@ class Transfer:
     Parameters
     ----------
     plan
-        What is to be done.
+        The plan.
     material
         The pictures.
     model
-        A model folder that holds the plan's recipe, by its name.
+        A model folder that holds the plan's recipe.
     placement
-        Where and how it runs.
+        The device, and how it is used.
     callback
         Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
     progress
-        Whether a notebook shows it while it runs; by default where there is no callback.
+        Whether a notebook shows the transfer while it runs; by default if there is no callback.
     engine
         Opens graphs and measures styles; by default the one that keeps them for the next transfer of the process.
 
     Attributes
     ----------
     state
-        Where it stands.
+        The state of the transfer.
     after_stage
         Called without arguments after every stage but the last.
     """
@@ -104,63 +104,63 @@ class Transfer:
         self._optimizer_seconds = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what can be pickled: all but who watches, and what is open."""
+        """Return the attributes that can be pickled: all but callbacks and the engine."""
         return {**self.__dict__, "callback": None, "after_stage": None, "_watchers": [], "engine": None}
 
     @functools.cached_property
     def metadata(self) -> Metadata:
-        """What the model's graph for the plan's recipe says of itself.
+        """The metadata of the model's graph for the plan's recipe.
 
         Raises
         ------
         InputError
-            When the model will not do.
+            When the model cannot be used.
         """
         return read_metadata(ModelFolder.open(self.model), self.plan.recipe.name)
 
     @functools.cached_property
     def origin(self) -> Origin:
-        """All that the result depends on, but the plan.
+        """The inputs, model and machine that the result depends on.
 
         Raises
         ------
         InputError
-            When the model will not do.
+            When the model cannot be used.
         """
         return Origin.of(self)
 
-    @_shortage_in_words()
+    @_shortage_explained()
     def run(self, resume: State | None = None) -> Result:
-        """Carry the plan out, from its start or from where it stood.
+        """Carry the plan out, from its start or from a state.
 
         Raises
         ------
         InputError
-            When the model or the device will not do.
+            When the model or the device cannot be used.
         TransferError
-            When not even the start has a finite loss, or onnxruntime fails before there is anything to keep.
+            When not even the start has a finite loss, or onnxruntime fails before there is a picture.
         """
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         wanted = notebook.is_running() and (self.callback is None if self.progress is None else self.progress)
         with notebook.live(self.plan, self.material.photograph, wanted=wanted) as live:
-            self._watchers = [watch for watch in (live, self.callback) if watch]
+            self._watchers = [watcher for watcher in (live, self.callback) if watcher]
             self.state = _resumed(resume) if resume else State((), canvas.begin(self.plan, self.material))
             self._share = Share(self.state.share)
             self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.material.paintings))
-            _ = self.origin  # a model that will not do is refused before the work
+            _ = self.origin  # refuses an unusable model before the work
             if self.state.ending is None:
                 preload(self.plan.optimizer)
-                self._go_on(began)
+                self._run_stages(began)
                 self.state = replace(self.state, seconds=time.perf_counter() - began)
-            result = self._kept()
+            result = self._result_despite_interrupt()
             if live:
                 with contextlib.suppress(KeyboardInterrupt):  # the work is done
                     live.finish(result)
         self._watchers = []
         return result
 
-    def _kept(self) -> Result:
-        """Return the result; only who has interrupted the transfer already can stop that."""
+    def _result_despite_interrupt(self) -> Result:
+        """Return the result, in spite of an interrupt, unless an earlier one has ended the transfer already."""
         try:
             return self._result()
         except KeyboardInterrupt:
@@ -168,12 +168,12 @@ class Transfer:
                 raise
             return self._result()
 
-    def _go_on(self, began: float) -> None:
-        """Do every stage, or what is left of it; note why the last one ended."""
+    def _run_stages(self, began: float) -> None:
+        """Run every stage, or the rest of it; note why the last one ended."""
         for number, stage in enumerate(self.plan.stages):
             begun = len(self.state.made)
             if begun > number + 1:
-                continue  # before it was interrupted
+                continue  # it ended before the interruption
             if begun == number:
                 self.state = replace(self.state, made=(*self.state.made, 0))
                 if number and self.after_stage:
@@ -181,10 +181,10 @@ class Transfer:
             seconds = time.perf_counter() - began
             if number and not self._budget.pays(number, seconds):
                 size = f"{stage.width}x{stage.height}"
-                return self._end(RunEnding.TIME_OVER, f"{self._limit()} leaves too little for {size}")
+                return self._end(RunEnding.TIME_OVER, f"{self._limit_text()} leaves too little for {size}")
             self._budget.begin(seconds)
             try:
-                if self._stage(number, stage, began):
+                if self._run_stage(number, stage, began):
                     return None
             except KeyboardInterrupt:
                 if not self.state.has_picture:
@@ -195,31 +195,31 @@ class Transfer:
                 if not self.state.has_picture:
                     raise
                 return self._end(RunEnding.FAILED, f"stage {number + 1} failed: {error}")
-        return self._end(RunEnding.FINISHED, self._why_finished())
+        return self._end(RunEnding.FINISHED, self._finish_reason())
 
     def _end(self, ending: RunEnding, reason: str) -> None:
         self.state = replace(self.state, ending=ending, reason=reason)
 
-    def _limit(self) -> str:
+    def _limit_text(self) -> str:
         return f"the time limit of {self.plan.time_limit:g} seconds"
 
-    def _why_finished(self) -> str:
+    def _finish_reason(self) -> str:
         last = self.plan.stages[-1].evaluations
         if self.state.evaluations == self.plan.evaluations:
             return figures.all_made(self.plan.evaluations)
         if self.state.made[-1] != last:
             return self.state.reason
         reason = f"all {last} evaluations of the last stage were made"
-        return f"{reason}, and fewer before it for {self._limit()}" if self._was_shortened else reason
+        return f"{reason}, and fewer before it for {self._limit_text()}" if self._was_shortened else reason
 
-    @_shortage_in_words()
-    def _stage(self, number: int, stage: Stage, began: float) -> bool:
-        """Do what is left of a stage, and tell whether the whole transfer has ended with it."""
-        made = self.state.made[number]
-        if made == stage.evaluations:  # killed before the next stage, or the result
+    @_shortage_explained()
+    def _run_stage(self, number: int, stage: Stage, began: float) -> bool:
+        """Run the rest of a stage, and return whether the whole transfer has ended with it."""
+        of_stage = self.state.made[number]
+        if of_stage == stage.evaluations:  # killed before the next stage, or the result
             self.state = replace(self.state, reason=figures.all_made(stage.evaluations))
             return False
-        self._share.begin(self.state.loss if made else None)
+        self._share.begin(self.state.loss if of_stage else None)
         evaluator = self._evaluator(stage)
         self.state = replace(self.state, device=evaluator.device, lowering=evaluator.metadata.lowering)
         while True:
@@ -236,12 +236,12 @@ class Transfer:
                 return False
 
     def _restarts(self) -> list[int]:
-        """Return after how many evaluations L-BFGS begins anew: as planned, and wherever the transfer was resumed."""
+        """Return after how many evaluations L-BFGS starts again: as planned, and at each resumption."""
         resumed = self.state.resumed if self.plan.optimizer != "adam" else ()
         return sorted({*self.plan.restarts, *resumed})
 
     def _search(self, number: int, stage: Stage, evaluator: SessionEvaluator, began: float) -> Minimum:
-        """Search until the stage is over, or L-BFGS is to begin anew."""
+        """Search until the stage is over, or L-BFGS must start again."""
         parity, done = self.plan.restart_every is not None, self.state.evaluations
         start = previous = canvas.enlarge(self.state.point, stage.width, stage.height, self.plan, self.material)
         left = stage.evaluations - self.state.made[number]
@@ -253,7 +253,7 @@ class Transfer:
             loss, terms, gradient = evaluator.evaluate(point)
             return loss, gradient
 
-        def record(evaluation: Evaluation) -> None:
+        def note(evaluation: Evaluation) -> None:
             nonlocal previous
             change = float(np.sqrt(np.mean(np.square(evaluation.point - previous))))
             previous = evaluation.point
@@ -264,7 +264,7 @@ class Transfer:
             start,
             evaluations=min([left, *(at - done for at in self._restarts() if at > done)]),
             optimizer=self.plan.optimizer,
-            first_step=1.0 if parity else FIRST_STEP * start.size**0.5,  # in parity all is as the reference has it
+            first_step=1.0 if parity else FIRST_STEP * start.size**0.5,  # for parity, the reference's
             variable=Within(canvas.LEVELS if self.plan.clip else None),
             restart_every=self.plan.restart_every,
             min_improvement=self.plan.min_improvement,
@@ -272,13 +272,13 @@ class Transfer:
             adam=self.state.adam,
             best=self.state.loss if self.state.adam else math.inf,
             resident=resident,
-            callback=record,
+            callback=note,
         )
 
     def _note(
         self, number: int, evaluation: Evaluation, terms: dict[str, float], change: float, seconds: float
     ) -> None:
-        """Take an evaluation into the state, tell who watches, and keep to the time limit."""
+        """Update the state with an evaluation, call the callbacks, and keep to the time limit."""
         share, stage = self._share.of(evaluation.loss), self.plan.stages[number]
         self.state = self.state.after(evaluation, terms, self._share.best, seconds)
         step = Step(
@@ -297,28 +297,28 @@ class Transfer:
             seconds=seconds,
         )
         self._history.append(step)
-        live = replace(step, view=self.picture) if self.state.has_picture else step
-        for watch in self._watchers:
-            watch(live)
+        viewable = replace(step, view=self.picture) if self.state.has_picture else step
+        for watcher in self._watchers:
+            watcher(viewable)
         self._keep_to_budget(number)
 
     def _keep_to_budget(self, number: int) -> None:
-        """End the search, or all, when the time that the stage has is over."""
-        made, seconds = self.state.made[number], self.state.seconds
-        self._budget.note(number, made, self.state.evaluations, seconds)
+        """End the search, or the transfer, when the time of the stage is over."""
+        of_stage, seconds = self.state.made[number], self.state.seconds
+        self._budget.note(number, of_stage, self.state.evaluations, seconds)
         if self._budget.spent(number, seconds):
             self._time_is_over = True
-            raise StopOptimization(f"{self._limit()} was reached")
-        if self._budget.is_enough(number, made, seconds):
+            raise StopOptimization(f"{self._limit_text()} was reached")
+        if self._budget.is_enough(number, of_stage, seconds):
             self._was_shortened = True
             raise SearchOver("the rest of the time is for finer stages")
 
     def _evaluator(self, stage: Stage) -> SessionEvaluator:
         recipe, references = self.plan.recipe, self.material.references(self.plan, stage)
-        weights = Weights(recipe.content.weight, recipe.style.weight, recipe.tv.weight)
+        weights = TermWeights(recipe.content.weight, recipe.style.weight, recipe.tv.weight)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
         evaluator = engine.evaluator(folder, recipe.name, references, self.placement, weights)
-        for warning in unwise(evaluator, self.placement):
+        for warning in warnings_about(evaluator, self.placement):
             warnings.warn(warning, RuntimeWarning, stacklevel=2)
         return evaluator
 
@@ -326,9 +326,9 @@ class Transfer:
         """Return the best picture so far as the user would get it: see `impasto.runtime.run.canvas.picture_of`."""
         return canvas.picture_of(self.state.point, self.plan, self.material)
 
-    def made_plan(self) -> Plan:
-        """Return the plan that leads to where the transfer stands, and ends there."""
-        return self.plan.made(self.state.made, [at for at in self._restarts() if at < self.state.evaluations])
+    def executed_plan(self) -> Plan:
+        """Return the plan that leads to the present state, and ends there."""
+        return self.plan.executed(self.state.made, [at for at in self._restarts() if at < self.state.evaluations])
 
     def _result(self) -> Result:
         image, state, photograph = self.picture(), self.state, self.material.photograph
@@ -349,14 +349,14 @@ class Transfer:
             optimizer_seconds=self._optimizer_seconds,
             device=state.device,
             lowering=state.lowering,
-            plan=self.made_plan(),
+            plan=self.executed_plan(),
             photograph=replace(photograph, picture=image, alpha=alpha),
             record=Record.of(self, self.origin, image, recorded_places=True),
         )
 
 
 def _resumed(state: State) -> State:
-    """Return the state from which a transfer goes on; a stage that has not begun begins as it would have."""
+    """Return the state from which a transfer goes on; a stage without evaluations is not resumed, but begun."""
     if state.reason:
         return replace(state, ending=RunEnding.FINISHED)
     resumed = (*state.resumed, state.evaluations) if state.made[-1] else state.resumed

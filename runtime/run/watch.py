@@ -1,7 +1,7 @@
-"""What can be done with a transfer's evaluations while it runs: a preview, pictures in between, a log.
+"""Observers of a running transfer: a preview, pictures in between, a log.
 
-Each is a callback for `impasto.runtime.stylize` and `prepare`; `together` makes one of several. What goes wrong with
-them, a full disk for instance, is a warning, once, and never the end of the transfer.
+Each is a callback for `impasto.runtime.stylize` and `prepare`; `together` joins several into one. A failure of theirs,
+such as a full disk, is a warning, once, and never ends the transfer.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ LONGEST_LINE = 1 << 16
 #: Losses are of single precision.
 _MOST_LOSS = float(np.finfo(np.float32).max)
 
-#: What terms are called; see `impasto.runtime.plan.terms`.
+#: The names of terms; see `impasto.runtime.plan.terms`.
 _TERM = re.compile("|".join(term.name(LAYER) for term in TERMS))
 
-#: The keywords of texts that only previews, and only pictures in between, have: these may be replaced.
+#: The keywords of the texts that mark previews and pictures in between: such files may be replaced.
 PREVIEW = "impasto-preview"
 SAVED = "impasto-save"
 
 
 def together(*callbacks: Callback) -> Callback:
-    """Return a callback that calls several, in this order."""
+    """Return a callback that calls several callbacks, in this order."""
 
     def call(step: Step) -> None:
         for callback in callbacks:
@@ -64,10 +64,10 @@ def together(*callbacks: Callback) -> Callback:
 
 
 class Watcher:
-    """A callback whose failures are a warning, once. What it does is in `see`."""
+    """A callback that warns of its first failure and lets the run go on. Sub-classes do their work in `see`."""
 
-    #: What the warning says is not kept.
-    what = ""
+    #: The subject of the warning.
+    subject = ""
 
     def __init__(self) -> None:
         self._warned = False
@@ -77,17 +77,17 @@ class Watcher:
         self.attempt(lambda: self.see(step))
 
     def see(self, step: Step) -> None:
-        """Do what there is to do about an evaluation."""
+        """Do the work for an evaluation."""
         raise NotImplementedError
 
     def attempt(self, work: Callable[[], None]) -> bool:
-        """Do something, and tell whether it was done; the first failure is a warning."""
+        """Do some work, and return whether it succeeded; the first failure is a warning."""
         try:
             work()
         except (OSError, ImpastoError) as error:
             if not self._warned:
                 reason = str(error) or type(error).__name__
-                warnings.warn(f"{self.what}: {reason}; the run goes on", RuntimeWarning, stacklevel=3)
+                warnings.warn(f"{self.subject}: {reason}; the run goes on", RuntimeWarning, stacklevel=3)
             self._warned = True
             return False
         return True
@@ -96,19 +96,19 @@ class Watcher:
 class Preview(Watcher):
     """Keeps the best picture so far in a file, which is replaced as a whole every few seconds.
 
-    What is there when the run begins may be replaced; what another program puts there later is not.
+    A file that is there when the run begins is replaced; one that another program writes later is not.
 
     Parameters
     ----------
     place
         A .png or .jpg file.
     seconds
-        From one time to the next.
+        The pause between two pictures.
     like
-        The photograph whose colour profile, EXIF and transparency it gets.
+        The photograph that gives it colour profile, EXIF and transparency.
     """
 
-    what = "preview"
+    subject = "preview"
 
     def __init__(self, place: str | Path, seconds: float = 5.0, *, like: Photograph | None = None) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Preview(Watcher):
         self._better = False
 
     def see(self, step: Step) -> None:
-        """Write the picture, if it is better than what was written, and time."""
+        """Write the picture, if it is better than the last one written, and due."""
         self._better |= step.improved
         if self._better and self._pace.is_due():
             began = time.monotonic()
@@ -137,18 +137,18 @@ class Saves(Watcher):
     Parameters
     ----------
     place
-        A .png or .jpg file, whose name takes the number of evaluations.
+        A .png or .jpg file; the number of evaluations is inserted into its name.
     every
-        After how many evaluations.
+        The number of evaluations from one picture to the next.
     like
-        The photograph whose colour profile, EXIF and transparency they get.
+        The photograph that gives them colour profile, EXIF and transparency.
     text
-        What else to write into each; see `impasto.runtime.pictures.encoding.write_picture`.
+        More text to write into each; see `impasto.runtime.pictures.encoding.write_picture`.
     may_replace
-        Tells of a file that is there whether it may be replaced.
+        Returns whether an existing file may be replaced.
     """
 
-    what = "picture in between"
+    subject = "picture in between"
 
     def __init__(
         self,
@@ -170,28 +170,28 @@ class Saves(Watcher):
         return self._place.with_name(f"{self._place.stem}.{evaluation:04}{self._place.suffix}")
 
     def due(self, evaluations: int, *, after: int = 0) -> list[Path]:
-        """Return the files that so many evaluations will write, when `after` of them have been made already."""
+        """Return the files that are written until so many evaluations, when `after` of these are done already."""
         return [self.name(n) for n in range(self._every, evaluations + 1, self._every) if n > after]
 
     def check(self, due: Sequence[Path], *, inputs: Sequence[Place] = ()) -> None:
-        """Make sure, before any work, that all that are due can be written.
+        """Make sure, before any work, that all files that are due can be written.
 
         Parameters
         ----------
         inputs
-            Pictures that are being read: files among these are never replaced.
+            The pictures that are read: files among these are never replaced.
 
         Raises
         ------
         OutputError
-            When one is there already, or cannot be written.
+            When a file exists already, or cannot be written.
         """
         for path in due:
             if path in (due[0], due[-1]) or identity(path):  # the last one's name may be too long
                 check_output(path, force=self._may_replace(path), inputs=inputs)
 
     def see(self, step: Step) -> None:
-        """Write the picture, if its time has come."""
+        """Write the picture, if it is due."""
         if step.evaluation % self._every == 0 and step.view:
             text = {SAVED: f"evaluation {step.evaluation} of {step.evaluations}"}
             text |= self._text(step) if self._text else {}
@@ -207,25 +207,24 @@ class Log(Watcher):
     path
         A file that does not exist, or may be replaced.
     start
-        The length in bytes of what is to be kept of a file that is there: what was written until a transfer that is
-        being resumed was last noted.
+        The number of bytes to keep of an existing file: its length at the checkpoint of the transfer that goes on.
     replace
-        Whether a file that is there may be replaced, where nothing of it is to be kept.
+        Whether an existing file may be replaced when `start` is 0.
 
     Attributes
     ----------
     path
-        The file, absolute; another one beside it where somebody else's may not be replaced.
+        The file, absolute; another one beside it if an existing file may not be replaced.
     position
-        Its length in bytes: what has been written, in whole lines.
+        Its length in bytes, of whole lines.
 
     Raises
     ------
     OutputError
-        When the file cannot be written, or has less to keep.
+        When the file cannot be written, or is shorter than `start`.
     """
 
-    what = "log"
+    subject = "log"
 
     def __init__(self, path: str | Path, start: int = 0, *, replace: bool = True) -> None:
         super().__init__()
@@ -245,7 +244,7 @@ class Log(Watcher):
             ) from None
 
     def _try(self) -> None:
-        """See whether the file can be written, and leave all as it is until there is a first line."""
+        """Check that the file can be written, and change nothing until there is a first line."""
         is_new = not self.path.exists()
         with unfinished.unbroken():
             self._locked("a").close()
@@ -253,7 +252,7 @@ class Log(Watcher):
                 remove(self.path)
 
     def _opened(self) -> WaitingFile:
-        """Return the file, cut to what is to be kept of it."""
+        """Return the open file, cut to the part that is kept."""
         if self._file is None:
             self._file = self._open()
         return self._file
@@ -270,7 +269,7 @@ class Log(Watcher):
         return file
 
     def _locked(self, mode: str) -> WaitingFile:
-        """Open the file for this run alone."""
+        """Open the file, and lock it for this run."""
         file = WaitingFile(self.path, mode)
         if not lock(file):
             file.close()
@@ -279,7 +278,7 @@ class Log(Watcher):
 
     @staticmethod
     def _make(path: Path) -> bool:
-        """Make an empty file where there is none, and tell whether there was none."""
+        """Make an empty file unless there is a file, and return whether it was made."""
         try:
             followed(path).touch(exist_ok=False)
         except FileExistsError:
@@ -288,31 +287,31 @@ class Log(Watcher):
 
     @staticmethod
     def check(path: str | Path, start: int) -> None:
-        """Make sure that a file is a log, and its first `start` bytes end a line; nothing is changed.
+        """Make sure that a file is a log, and that its first `start` bytes end a line; nothing is changed.
 
         Raises
         ------
         OutputError
-            When they do not: it is not the log of the transfer to be resumed.
+            When it is not the log of the transfer that goes on.
         """
         if not start:
             return
-        what = f"log {places.name(Path(path))}"
+        subject = f"log {places.name(Path(path))}"
         try:
             with Path(path).open("rb") as file:
                 first = LogLine.read(file.readline(LONGEST_LINE)).evaluation == 1
                 file.seek(start - 1)
                 ends = file.read(1) == b"\n"
         except OSError as error:
-            raise OutputError(f"{what}: cannot be read ({error.strerror}); name another to begin one") from None
+            raise OutputError(f"{subject}: cannot be read ({error.strerror}); name another to begin one") from None
         except codec.Misfit:
             first = ends = False
         if not (first and ends):
-            raise OutputError(f"{what}: is not the one of the run to be resumed; name that, or another to begin")
+            raise OutputError(f"{subject}: is not the one of the run to be resumed; name that, or another to begin")
 
     @staticmethod
     def is_begun(path: str | Path) -> bool:
-        """Whether a file is a log of one evaluation at most: of a transfer killed before its first checkpoint, say."""
+        """Whether a log has one evaluation at most, as of a transfer that was killed before its first checkpoint."""
         try:
             with Path(path).open("rb") as file:
                 first, *more = file.read(LONGEST_LINE).splitlines() or [b""]
@@ -321,7 +320,7 @@ class Log(Watcher):
             return False
 
     def see(self, step: Step) -> None:
-        """Write the line of an evaluation, or nothing of it."""
+        """Write the line of an evaluation, whole or not at all."""
         data = (json.dumps(line(step), allow_nan=False) + "\n").encode()
         file = self._opened()
         try:
@@ -349,22 +348,22 @@ class Log(Watcher):
 
 @dataclass(frozen=True)
 class LogLine:
-    """What a log says of an evaluation.
+    """An evaluation as a log has it.
 
     Attributes
     ----------
     evaluation, stage
         Their numbers, from 1.
     width, height
-        The stage's, in pixels.
+        The size of the stage, in pixels.
     loss, terms
-        The loss and its weighted terms; None where not finite.
+        The loss and its weighted terms; None if not finite.
     improved
         Whether no earlier loss of the stage was as low.
     change
-        By how many levels, root mean square, the picture differs from that of the evaluation before.
+        The difference from the picture of the evaluation before, in levels, root mean square.
     seconds
-        Since the run began.
+        The time since the run began.
     """
 
     evaluation: int
@@ -396,7 +395,7 @@ class LogLine:
         Raises
         ------
         Misfit
-            When it is none.
+            When it is no such line.
         """
         if len(data) > LONGEST_LINE:
             raise codec.Misfit(f"it has more than {LONGEST_LINE} bytes")
@@ -404,8 +403,8 @@ class LogLine:
 
 
 def line(step: Step) -> dict[str, Any]:
-    """Return what a log says of an evaluation, as plain data; see `LogLine`."""
-    found = LogLine(
+    """Return the line of an evaluation as plain data; see `LogLine`."""
+    entry = LogLine(
         evaluation=step.evaluation,
         stage=step.stage,
         width=step.width,
@@ -416,7 +415,7 @@ def line(step: Step) -> dict[str, Any]:
         change=_finite(step.change),
         seconds=round(step.seconds, 3),
     )
-    return codec.to_data(found)
+    return codec.to_data(entry)
 
 
 def _finite(value: float) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.memory import RECIPES, Measurement, Setting, fit, measure, settings, told
-from impasto.runtime.run.estimate import FOOTPRINTS, OPTIMIZERS, Footprint
+from impasto.runtime.run.estimate import FOOTPRINTS, OPTIMIZER_BYTES, Footprint
 
 SIZES = (512, 768)
 WAYS = [("direct", False), ("winograd", True)]
@@ -19,7 +19,7 @@ def test_every_recipe_size_and_optimiser_is_measured_in_every_way() -> None:
     found = settings(SIZES, WAYS)
     assert {setting.group for setting in found} == {*GROUPS}
     assert len(found) == len(set(found)) == 2 * (len(RECIPES) * 3 + 1 + 3) + len(RECIPES)
-    assert {setting.optimizer for setting in found} == set(OPTIMIZERS)
+    assert {setting.optimizer for setting in found} == set(OPTIMIZER_BYTES)
     assert any(setting.style > setting.size for setting in found)
 
 
@@ -39,7 +39,7 @@ def test_figures_that_made_the_peaks_are_found_again() -> None:
 
 def test_the_figures_in_force_have_every_group_and_optimiser() -> None:
     assert {*GROUPS} < {*FOOTPRINTS}
-    assert OPTIMIZERS["adam"] == 0
+    assert OPTIMIZER_BYTES["adam"] == 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")

@@ -209,7 +209,7 @@ def test_a_plan_as_made_makes_what_was_made_and_nothing_else_ends_it(original: P
     stages = original.stages
     full = data.draw(st.integers(0, len(stages) - 1))
     made = [stage.evaluations for stage in stages[:full]] + [data.draw(st.integers(1, stages[full].evaluations))]
-    found = original.made(made)
+    found = original.executed(made)
     assert found.evaluations == sum(made)
     begun = found.stages[: len(made)]
     assert [(s.width, s.height) for s in begun] == [(s.width, s.height) for s in stages[: len(made)]]
@@ -217,9 +217,9 @@ def test_a_plan_as_made_makes_what_was_made_and_nothing_else_ends_it(original: P
     assert found.finest == begun[-1]
     assert (found.width, found.height) == (original.width, original.height)
     assert found.min_improvement is found.time_limit is None
-    assert found.made(made) == found
+    assert found.executed(made) == found
 
 
 def test_of_stages_that_had_not_begun_nothing_is_made_but_the_size() -> None:
-    assert plan().made([6, 0]).stages == (Stage(48, 40, 6), Stage(96, 80, 0))
-    assert plan().made([2], [1]).restarts == (1,)
+    assert plan().executed([6, 0]).stages == (Stage(48, 40, 6), Stage(96, 80, 0))
+    assert plan().executed([2], [1]).restarts == (1,)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impasto.runtime.plan.plan import Stage, schedule
-from impasto.runtime.run.budget import PAYS, Budget, Clock, Rate
+from impasto.runtime.run.budget import LEAST_EVALUATIONS, Budget, Countdown, Rate
 from tests.runtime.steps import plan_of, steps
 
 
@@ -54,7 +54,7 @@ def test_a_transfer_ends_within_one_evaluation_of_its_limit_and_begins_what_pays
     longest = rate * stages[last].width * stages[last].height
     assert seconds <= max(limit, opening + 3 * longest) + longest
     for number in range(1, last + 1):
-        assert made[number] >= PAYS - 1
+        assert made[number] >= LEAST_EVALUATIONS - 1
     if share >= 1.01:
         assert made == [stage.evaluations for stage in stages]
 
@@ -104,7 +104,7 @@ def test_the_rate_is_that_of_the_present_stage() -> None:
     st.integers(1, 2),
 )
 def test_the_time_left_is_exact_where_time_goes_with_the_pixels(stages: list[Stage], rate: float, first: int) -> None:
-    clock = Clock(plan_of(stages))
+    clock = Countdown(plan_of(stages))
     known = steps(stages, rate, first=first)
     for k, step in enumerate(known):
         left = clock.left(step)
@@ -119,7 +119,7 @@ def test_the_time_left_is_exact_where_time_goes_with_the_pixels(stages: list[Sta
 @given(st.floats(0, 200))
 def test_the_time_left_is_never_more_than_a_limit_leaves(limit: float) -> None:
     stages = [Stage(100, 100, 5), Stage(200, 200, 5)]
-    clock = Clock(plan_of(stages, time_limit=limit))
+    clock = Countdown(plan_of(stages, time_limit=limit))
     for step in steps(stages, rate=1e-4):  # 25 s in all
         left = clock.left(step)
         assert left is None or 0 <= left <= max(0.0, limit - step.seconds)
@@ -127,7 +127,7 @@ def test_the_time_left_is_never_more_than_a_limit_leaves(limit: float) -> None:
 
 def test_opening_a_stage_is_not_taken_for_an_evaluation() -> None:
     stages = [Stage(100, 100, 5), Stage(200, 200, 5)]
-    clock, known = Clock(plan_of(stages)), steps(stages, rate=1e-4, setup=60.0)
+    clock, known = Countdown(plan_of(stages)), steps(stages, rate=1e-4, setup=60.0)
     lefts = [clock.left(step) for step in known]
     assert lefts[1] == pytest.approx(3 * 1 + 5 * 4)
     assert lefts[5] == pytest.approx(4 * 4)

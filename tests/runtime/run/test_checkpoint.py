@@ -63,7 +63,9 @@ def stopped(model: Path, count: int, **options: Any) -> Transfer:
 def checkpoint(request: pytest.FixtureRequest, model: Path) -> Checkpoint:
     transfer = stopped(model, 7, optimizer=request.param)
     log = LogPosition("/somewhere/run.jsonl", 1234)
-    return Checkpoint(transfer.plan, Origin.of(transfer), transfer.state.kept(), log, {"/somewhere/out.png": "ab" * 32})
+    return Checkpoint(
+        transfer.plan, Origin.of(transfer), transfer.state.snapshot(), log, {"/somewhere/out.png": "ab" * 32}
+    )
 
 
 def assert_same(one: State, other: State) -> None:

@@ -153,8 +153,8 @@ def test_memory_is_what_a_transfer_takes(
 
 def test_every_way_to_run_graphs_has_its_figures() -> None:
     assert set(FOOTPRINTS) == {(key.layout, key.small, low) for key in GRAPHS for low in (False, True)}
-    for footprint in FOOTPRINTS.values():
-        assert all(value > 0 for value in asdict(footprint).values())
+    for (_, _, low_memory), footprint in FOOTPRINTS.items():
+        assert all(value > 0 for name, value in asdict(footprint).items() if name != "kept" or not low_memory)
         assert footprint.statistics < footprint.objective
 
 
@@ -184,13 +184,13 @@ def test_stages_are_summed(transfer: Callable[..., Transfer]) -> None:
 
 def test_of_a_transfer_that_goes_on_the_time_is_that_of_what_is_left(transfer: Callable[..., Transfer]) -> None:
     wanted = transfer(size=(256, 256), evaluations=70, stages=3)  # 40, 20 and 10
-    whole, rest = estimate(wanted), estimate(wanted, made=(40, 5))
+    whole, rest = estimate(wanted), estimate(wanted, done=(40, 5))
     assert (rest.evaluations, rest.stages, rest.memory) == (25, 2, whole.memory)
     assert whole.seconds and rest.seconds
-    last = estimate(wanted, made=(40, 20)).seconds
+    last = estimate(wanted, done=(40, 20)).seconds
     assert last
     assert last < rest.seconds < whole.seconds
-    assert estimate(wanted, made=(40, 20, 10)).seconds == 0
+    assert estimate(wanted, done=(40, 20, 10)).seconds == 0
 
 
 def test_a_time_limit_bounds_the_time(transfer: Callable[..., Transfer]) -> None:
@@ -200,7 +200,7 @@ def test_a_time_limit_bounds_the_time(transfer: Callable[..., Transfer]) -> None
 
 def test_of_a_transfer_that_goes_on_the_time_limit_leaves_what_is_not_spent(transfer: Callable[..., Transfer]) -> None:
     wanted = transfer(evaluations=100_000, time_limit=3)
-    assert [estimate(wanted, made=(1,), spent=spent).seconds for spent in (2, 4)] == [1, 0]
+    assert [estimate(wanted, done=(1,), spent=spent).seconds for spent in (2, 4)] == [1, 0]
 
 
 def test_on_cuda_nothing_is_refused_nor_known_before_a_first_run(transfer: Callable[..., Transfer]) -> None:

@@ -499,7 +499,7 @@ def test_a_transfer_in_pieces_can_be_made_again_in_one(model: Path, name: str, c
     for count in counts:
         transfer = prepared(model, **PLANS[name], callback=stopping_after(count))
         assert not transfer.run(position).finished
-        position = transfer.state.kept()
+        position = transfer.state.snapshot()
         assert sum(position.made) == count
     last = prepared(model, **PLANS[name])
     result = last.run(position)
@@ -518,7 +518,7 @@ def test_adam_in_pieces_is_adam_in_one(model: Path) -> None:
     for count in (3, 9):
         transfer = prepared(model, **PLANS["adam"], callback=stopping_after(count))
         transfer.run(position)
-        position = transfer.state.kept()
+        position = transfer.state.snapshot()
     result = prepared(model, **PLANS["adam"]).run(position)
     np.testing.assert_array_equal(levels(result.image), levels(whole.image))
     assert result.plan.restarts == ()
@@ -528,7 +528,7 @@ def test_a_position_does_not_change_while_the_transfer_goes_on(model: Path) -> N
     kept: list[tuple[State, NDArray[np.float32]]] = []
 
     def keep(step: Step) -> None:
-        state = transfer.state.kept()
+        state = transfer.state.snapshot()
         assert state.adam is not None
         kept.append((state, state.adam.mean.copy()))
 
@@ -542,7 +542,7 @@ def test_a_position_does_not_change_while_the_transfer_goes_on(model: Path) -> N
 def test_resuming_begins_with_the_best_picture_so_far(model: Path) -> None:
     transfer = prepared(model, callback=stopping_after(4))
     transfer.run()
-    position = transfer.state.kept()
+    position = transfer.state.snapshot()
     result = prepared(model).run(position)
     assert result.history[0].loss == position.loss
     assert result.history[0].share == pytest.approx(position.share)
@@ -552,7 +552,7 @@ def test_resuming_begins_with_the_best_picture_so_far(model: Path) -> None:
 def test_what_had_finished_is_only_handed_out_again(model: Path) -> None:
     transfer = prepared(model)
     first = transfer.run()
-    second = prepared(model).run(transfer.state.kept())
+    second = prepared(model).run(transfer.state.snapshot())
     np.testing.assert_array_equal(levels(second.image), levels(first.image))
     assert second.history == ()
     assert (second.evaluations, second.reason, second.device) == (first.evaluations, first.reason, first.device)
@@ -564,7 +564,7 @@ def test_a_stage_that_was_killed_at_its_end_is_not_gone_on_with(model: Path) -> 
     """The checkpoint is that of its last evaluation: the next stage had not begun."""
     transfer = prepared(model, callback=stopping_after(6))
     transfer.run()
-    position = transfer.state.kept()
+    position = transfer.state.snapshot()
     assert position.made == (6,)
     result = prepared(model).run(position)
     assert [stage.evaluations for stage in result.plan.stages] == [6, 3]
@@ -574,12 +574,12 @@ def test_a_stage_that_was_killed_at_its_end_is_not_gone_on_with(model: Path) -> 
 def test_after_each_stage_but_the_last_one_is_told(model: Path) -> None:
     transfer = prepared(model, evaluations=40, min_improvement=0.9)
     told: list[tuple[int, ...]] = []
-    transfer.after_stage = lambda: told.append(transfer.state.kept().made)
+    transfer.after_stage = lambda: told.append(transfer.state.snapshot().made)
     result = transfer.run()
     first = result.plan.stages[0].evaluations
     assert told == [(first, 0)]
     resumed = prepared(model, evaluations=40, min_improvement=0.9)
-    assert resumed.run(replace(transfer.state.kept(), made=(first, 0), reason="")).history[0].stage == 2
+    assert resumed.run(replace(transfer.state.snapshot(), made=(first, 0), reason="")).history[0].stage == 2
     assert resumed.state.resumed == ()  # a stage that had not begun begins as it would have
 
 
