@@ -4,11 +4,11 @@ ImpastoError
 ├── InputError            refused before any work starts (the command line exits with 2)
 │   ├── PictureError      a picture that cannot be read or used
 │   ├── OutputError       a place where a result cannot be written
-│   ├── RecipeError       a recipe that does not exist or does not hold together
+│   ├── RecipeError       a recipe that does not exist or is inconsistent
 │   ├── ModelError        a model folder that is missing, damaged or of another format
-│   ├── DeviceError       a device that was asked for and cannot be had
+│   ├── DeviceError       a device that was asked for and is not available
 │   ├── WeightsError      network weights that cannot be found, trusted or read
-│   ├── OptionError       an option that a function has not; a TypeError, too, as Python itself raises
+│   ├── OptionError       an option that a function does not have; a TypeError, too, as Python itself raises
 │   └── Misfit            a value of another type or out of range: see `impasto.runtime.storage.codec`
 ├── TransferError         failed while optimising (exit 1)
 │   ├── MemoryShortage    for want of memory
@@ -16,8 +16,8 @@ ImpastoError
 │       └── NameTaken     written, under another name than was asked for
 └── ExportError           failed while exporting (exit 1)
 
-The text of each is one line: what is wrong, where, and what to do about it. It may quote what strangers wrote: whatever
-a terminal would obey in that is escaped.
+The text of each is one line: the thing that is wrong, the reason, and advice. It may quote text of strangers: control
+characters in it, which a terminal would obey, are escaped.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ class OutputError(InputError):
 
 
 class RecipeError(InputError):
-    """A recipe does not exist or does not hold together."""
+    """A recipe does not exist or is inconsistent."""
 
 
 class ModelError(InputError):
@@ -53,7 +53,7 @@ class ModelError(InputError):
 
 
 class DeviceError(InputError):
-    """A device was asked for and cannot be had."""
+    """A device was asked for and is not available."""
 
 
 class WeightsError(InputError):
@@ -61,7 +61,7 @@ class WeightsError(InputError):
 
 
 class OptionError(InputError, TypeError):
-    """A function was called with an option that it has not, or without one that it needs."""
+    """A function was called with an option that it does not have, or without one that it needs."""
 
 
 class TransferError(ImpastoError):
@@ -77,7 +77,7 @@ class SaveError(TransferError):
 
 
 class NameTaken(SaveError):
-    """Another program has taken a file's name meanwhile: the result is in another file, `place`."""
+    """Another program has taken a file's name in the meantime: the result is in another file, `place`."""
 
     def __init__(self, text: str, place: Path) -> None:
         super().__init__(text)

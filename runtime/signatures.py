@@ -1,7 +1,6 @@
-"""What the functions for users say of their parameters: in their documentation, and when one does not exist.
+"""The parameters of functions for users: their documentation, and the error for one that does not exist.
 
-Their many options are named, typed and described once, by a `TypedDict`: a function takes them as
-``**options: Unpack[...]``.
+A `TypedDict` names, types and describes the many options once. A function takes them as ``**options: Unpack[...]``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from impasto.text import nearest, shown
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Longer defaults are left out of the documentation, which has the signature above it.
+#: Longer defaults are left out of the documentation, since the signature has them.
 _LONGEST_DEFAULT = 20
 
 
@@ -30,17 +29,17 @@ def explained(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator of functions for users.
 
-    The function then refuses calls with an `OptionError`. Its signature names every option that it takes as
-    ``**options``. Its docstring, which is numpydoc's, describes them, and has type and default of each parameter.
+    The function then refuses wrong calls with an `OptionError`. Its signature names every option that it takes as
+    ``**options``. Its docstring, in numpydoc's format, describes them, with type and default of each parameter.
 
     Parameters
     ----------
     options
-        Each a `TypedDict`, whose docstring has a section of attributes.
+        `TypedDict`s whose docstrings have a section of attributes.
     defaults
-        Of the options, where they are not None.
+        The defaults of the options that are not None.
     like
-        A function of the same parameters, whose docstring describes them.
+        A function with the same parameters, whose docstring describes them.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -119,7 +118,7 @@ def _with_type(line: str, signature: inspect.Signature) -> str:
 
 
 def _why(name: str, signature: inspect.Signature, error: TypeError, given: dict[str, object]) -> str:
-    """Return what is wrong with a call: of options that do not exist, the first, and the nearest that does."""
+    """Return the message for a wrong call: it names the first option that does not exist, and the nearest one."""
     names = [known for known in signature.parameters if known not in ("self", "cls")]
     unknown = next((option for option in given if option not in names), None)
     if unknown is None:

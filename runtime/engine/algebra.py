@@ -1,4 +1,4 @@
-"""Arithmetic for an optimiser on the device: the graphs of `impasto.export.lbfgs`, and room for arrays there."""
+"""Arithmetic for an optimiser on the device: the graphs of `impasto.export.lbfgs`, and arrays there."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from impasto.runtime.engine.staging import Landing
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import ALGEBRA
 
-#: Between which numbers the elements of points stay, as graphs take them: see `Algebra.box`.
+#: The bounds of the elements of points, as inputs of the graphs: see `Algebra.box`.
 Box = Mapping[str, DeviceArray]
 
 
 class Algebra:
-    """The graphs, opened on one device. It keeps nothing from one operation to the next."""
+    """The graphs, opened on one device. It keeps no state between operations."""
 
     def __init__(self, runners: Mapping[str, Runner]) -> None:
         self._runner = runners[ALGEBRA[0]]
@@ -35,12 +35,12 @@ class Algebra:
         Raises
         ------
         InputError
-            When a graph is missing, or the device cannot be had.
+            When a graph is missing, or the device is not available.
         """
         return cls({name: open_algebra(folder, name, placement) for name in ALGEBRA})
 
     def box(self, bounds: tuple[float, float] | None) -> Box:
-        """Return bounds of every element of a point, for the operations; without bounds, infinite ones."""
+        """Return the bounds of every element of a point, for the operations; without bounds, infinite ones."""
         lowest, highest = bounds or (-math.inf, math.inf)
         return {"lowest": self._number(lowest), "highest": self._number(highest)}
 
@@ -49,11 +49,11 @@ class Algebra:
         return self._runner.upload(array.copy())
 
     def allocate(self, shape: tuple[int, ...]) -> DeviceArray:
-        """Return a float32 array on the device, with anything in it."""
+        """Return a float32 array on the device, with undefined contents."""
         return self._runner.allocate(shape)
 
     def landing(self, shape: tuple[int, ...]) -> Landing:
-        """Return a place on the host for copies of float32 arrays on the device."""
+        """Return memory on the host for copies of float32 arrays on the device."""
         return self._runner.landing(shape)
 
     def step(self, point: DeviceArray, direction: DeviceArray, length: float, box: Box, moved: DeviceArray) -> None:
@@ -62,7 +62,7 @@ class Algebra:
         self._graphs["step"].run(inputs, {"moved": moved})
 
     def slope(self, gradient: DeviceArray, direction: DeviceArray, scale: float, point: DeviceArray, box: Box) -> float:
-        """Return the inner product of scale gradient and direction, as far as this leads a point inside the box."""
+        """Return the inner product of scale gradient and direction, without elements that lead out of the box."""
         inputs = {"gradient": gradient, "direction": direction, "scale": self._number(scale), "point": point, **box}
         self._graphs["slope"].run(inputs, {"slope": self._scalars[0]})
         return download_number(self._scalars[0])
@@ -80,7 +80,7 @@ class Algebra:
     ) -> tuple[float, float]:
         """Compute own scale gradient + coefficients history; return its products with scale gradient and itself.
 
-        An element of the gradient, or of the sum, that would lead the point out of the box is zero.
+        Elements of the gradient, and of the sum, that would lead the point out of the box are zero.
         """
         inputs = {
             "history": history,
@@ -112,19 +112,19 @@ class Algebra:
         Parameters
         ----------
         step
-            A length and a direction: s is their product, as far as the box lets it.
+            A length and a direction: s is their product, within the box.
         gradients
             The new one and the previous one: y is their difference times `scale`.
         points
-            Those of the gradients, the new one first.
+            The points of these gradients, the new one first.
         unit
-            The length that s is measured in.
+            The unit of length of s.
 
         Returns
         -------
         float64 [2m, 2]
-            The products of the updated history with the new gradient times `scale`, as far as that does not lead out
-            of the box, and with y.
+            The products of the updated history with the new gradient times `scale`, without elements that lead out of
+            the box, and with y.
         """
         length, direction = step
         gradient, previous = gradients

@@ -1,4 +1,4 @@
-"""What CUDA alone has to know: memory, and how convolutions are computed. docs/cuda.md has what the defaults gain."""
+"""The options of CUDA: memory, and how convolutions are computed. docs/cuda.md has measurements of the defaults."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from impasto.runtime.errors import InputError
 from impasto.runtime.storage import codec
 from impasto.wording import option
 
-#: How cuDNN's algorithm for a convolution is found -> what onnxruntime calls it.
+#: How cuDNN's algorithm for a convolution is chosen -> onnxruntime's name for it.
 SEARCHES: Mapping[str, str] = MappingProxyType(
     {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
 )
 
-#: Gibibytes. A limit below what the weights take, up to 0.16, onnxruntime 1.31 does not observe at all.
+#: Gibibytes. onnxruntime 1.31 ignores a limit below the size of the weights, which is up to 0.16.
 LEAST_MEMORY = 0.25
 
-#: Convolutions with channels last are twice as fast. They can add their bias as well: with channels first, that has
-#: been seen to give NaN (onnxruntime 1.31).
+#: Convolutions with channels last are twice as fast, and can add their bias as well. With channels first, adding the
+#: bias has given NaN (onnxruntime 1.31).
 _CHANNELS_LAST: Mapping[str, str] = MappingProxyType({"prefer_nhwc": "1", "fuse_conv_bias": "1"})
 
 
@@ -32,20 +32,20 @@ class CudaOptions:
     Attributes
     ----------
     memory
-        Gibibytes that onnxruntime's arena may take of the device's memory, `LEAST_MEMORY` or more; all of it by
-        default. What cuDNN and the CUDA context take comes on top.
+        Gibibytes of the device's memory that onnxruntime's arena may take, `LEAST_MEMORY` or more; all of it by
+        default. cuDNN and the CUDA context take more memory beside that.
     tf32
-        Round the factors of products to 11 significant bits, which tensor cores multiply several times as fast. PyTorch
-        does so in convolutions by default, and onnxruntime in convolutions and matrix products.
+        Whether the factors of products are rounded to 11 significant bits, which tensor cores multiply several times
+        as fast. PyTorch does this in convolutions by default, and onnxruntime in convolutions and matrix products.
     search
         How the algorithm of each convolution is chosen: ``heuristic`` (by cuDNN's estimate), ``exhaustive`` (all are
         tried out in the first evaluation) or ``default`` (always the same one, which is slow).
     workspace
-        Let convolutions take as much scratch memory as their fastest algorithm wants, rather than 32 MB.
+        Whether convolutions may take as much scratch memory as their fastest algorithm needs, rather than 32 MB.
     graph
-        Record an evaluation as a CUDA graph and replay it: less work for the host. By default wherever that can be
-        done: not with regions, whose graphs have loops, not with low memory, which is not there to stay, and not with
-        the optimiser ``lbfgs-device``, whose pictures change places.
+        Whether an evaluation is recorded as a CUDA graph and replayed: this is less work for the host. By default it is
+        recorded if possible. It is not possible with regions, whose graphs have loops; with low memory, which frees
+        the memory that a recording needs; and with the optimiser ``lbfgs-device``, whose pictures change addresses.
 
     Raises
     ------
@@ -77,9 +77,9 @@ class CudaOptions:
         Parameters
         ----------
         number
-            Which device.
+            The number of the device.
         search
-            Whether the graph runs often enough for an exhaustive search to pay.
+            Whether the graph runs often enough for an exhaustive search to be worthwhile.
         """
         chosen = self.search if search or self.search == "default" else "heuristic"
         options = {
@@ -91,8 +91,8 @@ class CudaOptions:
             **_CHANNELS_LAST,
         }
         if self.memory is not None:
-            # The arena still grows by powers of two, and by less where these do not fit: grown by what is asked for, it
-            # would have gaps, and want a fifth more.
+            # The arena still grows by powers of two, and by less when these do not fit. If it grew by the sizes asked
+            # for, it would have gaps, and need a fifth more.
             options["gpu_mem_limit"] = str(round(self.memory * 2**30))
         return options
 

@@ -1,4 +1,4 @@
-"""The engine: what is costly and can be shared, kept for the next picture. Open graphs, and the targets of styles.
+"""The engine: open graphs and the targets of styles. They are costly, and kept for the next picture.
 
 A second picture of the same size in one process starts at once: its graphs are open, and its styles are measured.
 """
@@ -32,8 +32,8 @@ from impasto.runtime.plan.terms import GUIDES, effective_weights, weight_of
 KEPT_PIXELS = 512 * 512
 
 
-class Weights(NamedTuple):
-    """The weights of a recipe's terms, in its own conventions; None: as the recipe has it."""
+class TermWeights(NamedTuple):
+    """The weights of a recipe's terms, in its own conventions; None stands for the recipe's own."""
 
     content: float | None = None
     style: float | None = None
@@ -42,7 +42,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class _Graph:
-    """Which graph, as its file is now, and where it is open."""
+    """The key of an open graph: its file, the present version of the file, and its placement."""
 
     path: Path
     identity: tuple[object, ...]
@@ -50,17 +50,17 @@ class _Graph:
 
 
 class Engine:
-    """Makes evaluators, out of graphs that are open already where there are any.
+    """Makes evaluators; it uses graphs that are open already, if there are any.
 
-    A graph serves one evaluator at a time. Once nobody holds the evaluator, the graph is kept for the next one: on a
-    CPU, if its pictures are small and memory is not to be saved. A file that has been written anew is opened anew.
+    A graph serves one evaluator at a time. Once nothing refers to the evaluator, the graph is kept for the next one: on
+    a CPU, if its pictures are small and memory need not be saved. A file that was written again is opened again.
 
     Parameters
     ----------
     graphs
-        How many open graphs that nobody uses are kept; the one that was not used for longest is closed.
+        The number of unused open graphs that are kept; the least recently used one is closed.
     targets
-        How many bytes of styles' targets are kept.
+        The number of bytes of styles' targets that are kept.
     """
 
     def __init__(self, graphs: int = 4, targets: int = 64_000_000) -> None:
@@ -76,44 +76,44 @@ class Engine:
         recipe: str,
         references: References,
         placement: Placement,
-        weights: Weights = Weights(),  # noqa: B008  # immutable
+        weights: TermWeights = TermWeights(),  # noqa: B008  # immutable
     ) -> SessionEvaluator:
         """Return the loss of pictures of the content's size, with its targets measured.
 
         Parameters
         ----------
         recipe
-            The name of one that the folder has.
+            The name of a recipe in the folder.
         weights
-            Instead of the recipe's own.
+            Weights in place of the recipe's own.
 
         Raises
         ------
         InputError
-            When the model, the device or a weight will not do.
+            When the model, the device or a weight cannot be used.
         TransferError
             When measuring the targets fails; or, on CUDA, a first evaluation.
         """
         height, width = references.shape
         sides = extents(height, width, len(references.regions.content.colors) if references.regions else None)
 
-        def work(at: Placement) -> SessionEvaluator:
-            """Use one graph after the other: of a large picture, the first has given its memory back by then."""
-            keeps = self.keeps(at, height * width)
+        def work(resolved: Placement) -> SessionEvaluator:
+            """Use one graph after the other: with a large picture, the first gives its memory back before."""
+            keeps = self.keeps(resolved, height * width)
             if not keeps:
                 self.clear_graphs()
-            # A content target is laid out as the objective has its activations: both are for the content's size.
-            small, by_region = is_small(at.layout, height, width), references.regions is not None
-            key = GraphKey(OBJECTIVE, at.layout, by_region, small, at.precision)
-            with self._lent(folder, recipe, key.targets, at, keeps) as session:
-                targets = self._measured(session, _graph(folder, recipe, key.targets, at), references)
+            # A content target has the layout of the objective's activations: both are for the content's size.
+            small, by_region = is_small(resolved.layout, height, width), references.regions is not None
+            key = GraphKey(OBJECTIVE, resolved.layout, by_region, small, resolved.precision)
+            with self._lent(folder, recipe, key.targets, resolved, keeps) as session:
+                targets = self._measure(session, _graph(folder, recipe, key.targets, resolved), references)
                 del session
             if references.regions:
                 targets[GUIDES] = references.regions.content_guides(width, height)
 
-            def open_one(there: Placement) -> SessionEvaluator:
-                graph = _graph(folder, recipe, key, there)
-                session = self._taken(graph) or open_session(folder, recipe, key, there, sides)
+            def open_one(placed: Placement) -> SessionEvaluator:
+                graph = _graph(folder, recipe, key, placed)
+                session = self._take(graph) or open_session(folder, recipe, key, placed, sides)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session, chosen, height, width)}
                 evaluator = SessionEvaluator(session, chosen, (height, width), feeds)
@@ -121,16 +121,16 @@ class Engine:
                     weakref.finalize(evaluator, self._keep, graph, session).atexit = False
                 return evaluator
 
-            return _tried_out(open_one, at, references)
+            return _tried_out(open_one, resolved, references)
 
         return on_device(placement, work)
 
     def keeps(self, placement: Placement, pixels: int) -> bool:
-        """Whether graphs are kept that run there, on pictures of so many pixels."""
+        """Whether graphs with this placement, for pictures of so many pixels, are kept."""
         small = pixels <= KEPT_PIXELS and not placement.low_memory
         return small and placement.device == "cpu" and self._most_graphs > 0
 
-    def _measured(self, session: Session, graph: _Graph, references: References) -> Targets:
+    def _measure(self, session: Session, graph: _Graph, references: References) -> Targets:
         """Return all targets: the content's, and the average of the styles', each measured once."""
         styles = []
         for number in range(len(references.styles)):
@@ -154,13 +154,13 @@ class Engine:
     ) -> Iterator[Session]:
         """Lend a graph, and keep it afterwards or close it."""
         graph = _graph(folder, recipe, key, placement)
-        session = self._taken(graph) or open_session(folder, recipe, key, placement)
+        session = self._take(graph) or open_session(folder, recipe, key, placement)
         yield session
         if keeps:
             self._keep(graph, session)
 
-    def _taken(self, graph: _Graph) -> Session | None:
-        """Return a graph that is open and that nobody uses."""
+    def _take(self, graph: _Graph) -> Session | None:
+        """Return an open graph that is not in use, and note that it is; None if there is none."""
         with self._lock:
             sessions = self._graphs.get(graph, [])
             session = sessions.pop() if sessions else None
@@ -179,12 +179,12 @@ class Engine:
                     self._graphs.pop(oldest, None)
 
     def clear_graphs(self) -> None:
-        """Close all graphs that nobody uses."""
+        """Close all unused graphs."""
         with self._lock:
             self._graphs.clear()
 
     def clear(self) -> None:
-        """Close all graphs that nobody uses, and forget all targets."""
+        """Close all unused graphs, and forget all targets."""
         self.clear_graphs()
         with self._lock:
             self._targets.clear()
@@ -202,13 +202,13 @@ def _leave_all() -> None:
 
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
-#: What a forked process must not destroy.
+#: Graphs of the parent that a forked process must not destroy.
 _PARENTS: list[object] = []
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all)
 
-#: The engine of the process, which serves all who ask for no other.
+#: The engine of the process: the default one.
 ENGINE = Engine()
 
 
@@ -218,7 +218,7 @@ def _graph(folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement
 
 
 def _effective(session: Session, recipe: Recipe, height: int, width: int) -> Targets:
-    """Return the weights of a recipe's terms as a graph takes them, for a picture of height x width pixels."""
+    """Return the weights of a recipe's terms as inputs of a graph, for a picture of height x width pixels."""
     effective = effective_weights(recipe, session.metadata.sizes(height, width), height, width)
     with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
         return {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
@@ -227,10 +227,10 @@ def _effective(session: Session, recipe: Recipe, height: int, width: int) -> Tar
 def _tried_out(
     open_one: Callable[[Placement], SessionEvaluator], placement: Placement, references: References
 ) -> SessionEvaluator:
-    """Return an evaluator that has been used, where opening alone does not tell whether that can be done.
+    """Return an evaluator; on CUDA, one that has been used once.
 
-    On CUDA it is the first evaluation that takes the memory, loads the kernels and is recorded. What cannot be recorded
-    is opened again without.
+    On CUDA the first evaluation takes the memory, loads the kernels and is recorded, so that only it shows whether the
+    evaluator works. A graph that cannot be recorded is opened again without recording.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def _tried_out(
     except TransferError:
         if not evaluator.session.placement.recorded:
             raise
-    del evaluator  # its memory is wanted again
+    del evaluator  # its memory is needed again
     evaluator = open_one(placement.unrecorded())
     evaluator.evaluate(references.content)
     if placement.cuda.graph:

@@ -1,4 +1,4 @@
-"""What an optimiser needs of a loss: an evaluator. A graph on one device is one; others will have the same face."""
+"""Evaluators: the loss of a picture as an optimiser needs it. A graph on one device is an evaluator."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ class Resident(Protocol):
 class SessionEvaluator:
     """The evaluator that is one graph on one device.
 
-    All of its arrays lie on the device, in one place for good: what is fed beside the picture, and what the graph
-    makes of it.
+    All of its arrays, inputs and outputs, lie on the device and keep their addresses.
 
     Attributes
     ----------
@@ -70,9 +69,9 @@ class SessionEvaluator:
     recipe
         The recipe in force, with the weights that were asked for.
     metadata
-        What the graph says of itself.
+        The graph's metadata.
     device
-        Where it runs: ``cpu`` or ``cuda:N``.
+        The device it runs on: ``cpu`` or ``cuda:N``.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class SessionEvaluator:
         return Value(loss, terms, self._landing.fetch(self._gradient))
 
     def evaluate_resident(self, image: DeviceArray, gradient: DeviceArray) -> tuple[float, dict[str, float]]:
-        """Return loss and terms of a picture on the device, and write its gradient where the second array is."""
+        """Return loss and terms of a picture on the device, and write its gradient into the second array."""
         self._graph.run({IMAGE: image}, {**self._numbers, GRADIENT: gradient})
         terms = {name: download_number(number) for name, number in self._numbers.items()}
         return terms.pop(LOSS), terms
@@ -110,8 +109,8 @@ class SessionEvaluator:
         Raises
         ------
         InputError
-            When the model lacks the graphs that an optimiser on the device needs; or when evaluations are recorded,
-            see `CudaOptions.graph`, which ties them to one picture's place.
+            When the model lacks the graphs that an optimiser on the device needs; or when evaluations are recorded (see
+            `CudaOptions.graph`), since a recording is for one picture's address.
         """
         if self.session.placement.recorded:
             raise InputError("objective: its evaluations are recorded; open it with CudaOptions(graph=False)")
@@ -132,6 +131,6 @@ class SessionResident(Resident):
         self.terms: dict[str, float] = {}
 
     def __call__(self, point: DeviceArray, gradient: DeviceArray) -> float:
-        """Return the loss at a point, and write its gradient where the second array is."""
+        """Return the loss at a point, and write its gradient into the second array."""
         loss, self.terms = self._evaluator.evaluate_resident(point, gradient)
         return loss

@@ -1,4 +1,4 @@
-"""Failures of onnxruntime's in our words."""
+"""Failures of onnxruntime, as impasto words them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from impasto.runtime.model.graphs import WINOGRAD
 from impasto.shortage import advice, limits
 from impasto.wording import option
 
-#: How onnxruntime tells a failure of CUDA or its libraries, between many other words.
+#: A failure of CUDA or its libraries in the text of an onnxruntime error, which has many other words.
 _CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUDNN_FE|CUBLAS|CUBLASLT) failure \d+: [^;]+")
 
 
 def shortage(name: str, placement: Placement) -> MemoryShortage:
-    """Return the error that a graph has too little memory, and what to do; `name` is the graph's."""
-    if placement.device != "cpu":  # what is given back after an evaluation is wanted again in the next
+    """Return the error that the graph of this name has too little memory, with advice."""
+    if placement.device != "cpu":  # memory given back after an evaluation is needed again in the next
         other = f", or {option('device', 'cpu')}"
     else:  # `winograd` holds little that could be given back
         other = "" if placement.low_memory or placement.layout == WINOGRAD else f", or {option('low_memory', True)}"
@@ -27,7 +27,7 @@ def shortage(name: str, placement: Placement) -> MemoryShortage:
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says; of a long one of CUDA's, with places in onnxruntime's code, the heart of it."""
+    """Return the text of an error; of a long one of CUDA's, the failure without onnxruntime's source lines."""
     text = " ".join(str(error).split())
-    found = _CUDA_FAILURE.search(text)
-    return found[0].rstrip() if found else text
+    match = _CUDA_FAILURE.search(text)
+    return match[0].rstrip() if match else text

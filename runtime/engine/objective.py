@@ -34,7 +34,7 @@ class Objective:
     Attributes
     ----------
     evaluator
-        What computes them.
+        The evaluator that computes them.
     recipe
         The recipe in force, with the weights the caller has set.
     shape
@@ -42,9 +42,9 @@ class Objective:
     terms
         The last call's weighted terms by name; they sum to the loss.
     metadata
-        What the graph says of itself.
+        The graph's metadata.
     device
-        Where it runs: ``cpu`` or ``cuda:N``.
+        The device it runs on: ``cpu`` or ``cuda:N``.
     """
 
     def __init__(self, evaluator: SessionEvaluator) -> None:
@@ -71,18 +71,18 @@ class Objective:
         model
             A model folder; by default that of `impasto.runtime.model.default`.
         recipe
-            The name of one of the recipes that it holds.
+            The name of one of the recipes that the folder holds.
         content
             The content picture: a path, an address, an image, or an array (H, W, 3), RGB, 0..255; see
-            `impasto.runtime.pictures.photographs.Picture`. It fixes H and W. Transparent, it counts as opaque.
+            `impasto.runtime.pictures.photographs.Picture`. It fixes H and W. Its transparency is ignored.
         styles
-            One style picture or several, of any size; the targets of several are averaged. What is transparent in them
-            is white.
+            One style picture or several, of any size; the targets of several are averaged. Transparent parts of them
+            are white.
 
         Raises
         ------
         InputError
-            When the model, the device, a picture or a weight will not do; each has its subclass.
+            When the model, the device, a picture or a weight cannot be used; each has its subclass.
         TransferError
             When measuring the targets fails; or, on CUDA, a first evaluation.
         """
@@ -95,7 +95,7 @@ class Objective:
         )
         folder = ModelFolder.open(find_model(model))
         objective = cls(ENGINE.evaluator(folder, recipe, references, placement, weights_of(options)))
-        for warning in unwise(objective.evaluator, placement):
+        for warning in warnings_about(objective.evaluator, placement):
             warnings.warn(warning, RuntimeWarning, stacklevel=3)
         return objective
 
@@ -124,19 +124,19 @@ class Objective:
         if not (isinstance(image, np.ndarray) and image.dtype.kind == "f" and image.shape[2:] == (3,)):
             return measured_planes(image, "image")
         planes = to_planes(image, "image")
-        if not self.terms and 0 < planes.max() <= 1:  # asked once: an optimiser may come by such a picture
+        if not self.terms and 0 < planes.max() <= 1:  # only the first time: an optimiser may reach such a picture
             warning = "image: its levels are of 0..1, where 255 is white; multiply it by 255"
             warnings.warn(warning, RuntimeWarning, stacklevel=3)
         return planes
 
     def evaluate(self, planes: Planes) -> tuple[float, Planes]:
-        """Return loss and gradient of a picture as the graph takes it, float32 [1, 3, H, W]; nothing is checked."""
+        """Return loss and gradient of a picture, float32 [1, 3, H, W], as a graph takes it; nothing is checked."""
         loss, self.terms, gradient = self.evaluator.evaluate(planes)
         return loss, gradient
 
 
-def unwise(evaluator: SessionEvaluator, placement: Placement) -> list[str]:
-    """Return the warnings that are due where an evaluator does what was asked for, and does no good."""
+def warnings_about(evaluator: SessionEvaluator, placement: Placement) -> list[str]:
+    """Return warnings of choices that are possible, but only do harm."""
     warnings_: list[str] = []
     if placement.precision == HALF and evaluator.device == "cpu":
         warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")

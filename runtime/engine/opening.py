@@ -1,4 +1,4 @@
-"""Graphs opened: the one place that makes sessions of onnxruntime's."""
+"""Opening graphs: the one module that makes sessions of onnxruntime."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.shortage import advice, is_shortage
 from impasto.wording import option
 
-#: What finds nothing in our graphs that would make them faster on a CPU, and yet looks for a long time: where a graph
-#: has thousands of nodes, it is two thirds of what opening takes.
+#: Optimisations of onnxruntime that do not make our graphs faster on a CPU, and take long: with thousands of nodes, two
+#: thirds of the time of opening a graph.
 _IDLE_OPTIMIZERS = ("GemmTransposeFusion",)
 
 _ANYWHERE = Placement()
@@ -46,13 +46,13 @@ def open_session(
     Parameters
     ----------
     extents
-        Of the only pictures that it will see, where they are known: see `impasto.runtime.model.graphs.extents`. On CUDA
-        the graph is then made for them: no arithmetic on shapes is left, all of it runs on the device.
+        The dimensions of all its pictures, if they are known: see `impasto.runtime.model.graphs.extents`. On CUDA the
+        graph is then made for this size: it has no arithmetic on shapes, and all of it runs on the device.
 
     Raises
     ------
     DeviceError
-        When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
+        When onnxruntime is missing, or the device asked for is not available. There is no silent fall-back.
     ModelError
         When the graph is missing, damaged, or of another format.
     """
@@ -65,28 +65,28 @@ def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner
     Raises
     ------
     DeviceError
-        When onnxruntime is missing, or the device cannot be had.
+        When onnxruntime is missing, or the device is not available.
     ModelError
         When the graph is missing or damaged.
     """
     path = folder.algebra(name)
-    # Inner products decide where a line search ends: they are computed in float32 throughout, and by no CUDA graph.
+    # Inner products decide where a line search ends: they are computed in float32 throughout, without a CUDA graph.
     plain = replace(placement, cuda=replace(placement.cuda, tf32=False)).unrecorded()
     inference, _ = _open_graph(import_onnxruntime(), path, plain, None, search=False)
     return Runner(inference, path.name, plain)
 
 
 def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool = True) -> Runner:
-    """Open a graph that was made from a file's and is in memory, on the CPU.
+    """Open a graph in memory, which was made from that of a file, on the CPU.
 
     Parameters
     ----------
     path
-        The file, by which errors call the graph.
+        The file, which errors name.
     model
         The graph, with all its tensors in it.
     optimize
-        Whether onnxruntime is to look for a better graph first.
+        Whether onnxruntime optimises the graph first.
 
     Raises
     ------
@@ -95,21 +95,21 @@ def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool
     ModelError
         When onnxruntime cannot open the graph.
     MemoryShortage
-        When there is no room for it.
+        When there is too little memory for it.
     """
     inference = _open_cpu(import_onnxruntime(), path, placement, optimize=optimize, model=model)
     return Runner(inference, path.name, placement)
 
 
 def read_metadata(folder: ModelFolder, recipe: str) -> Metadata:
-    """Return what a recipe's graphs say of themselves, as fast as onnxruntime can load one."""
+    """Return the metadata of a recipe's graphs, as fast as onnxruntime can load a graph."""
     path = folder.graph(recipe)
     return _read_metadata(path, folder.identity(path))
 
 
 @functools.lru_cache(maxsize=256)
 def _read_metadata(path: Path, identity: tuple[int, ...]) -> Metadata:
-    """Return the metadata of a graph; `identity` is that of its file, which may be written anew."""
+    """Return the metadata of a graph; `identity` changes when its file is written again."""
     return _metadata(_open_unoptimized(import_onnxruntime(), path), path)
 
 
@@ -118,7 +118,7 @@ def _open(
 ) -> Session:
     """Open a graph on the one device that the placement names."""
     path = folder.graph(recipe, key)
-    fixed = extents if key.layout == DIRECT else None  # of `winograd`, large tables would become constants
+    fixed = extents if key.layout == DIRECT else None  # in `winograd`, large tables would become constants
     # A graph that measures targets runs once or twice: a search for the fastest convolutions would take longer.
     inference, placement = _open_graph(ort, path, placement, fixed, search=key.role == OBJECTIVE)
     metadata = _metadata(inference, path)
@@ -147,7 +147,7 @@ def _open_cpu(
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         return _create(ort, model or path, [CPU], options)
     except Exception as error:  # onnxruntime's own exception types are not public
-        if is_shortage(error):  # no picture has a part in it yet
+        if is_shortage(error):  # pictures have no part in it yet
             raise MemoryShortage(f"{path.name}: too little memory to open it; {advice()}") from error
         raise ModelError(
             f"{path}: onnxruntime cannot open it ({one_line(error)}); {export_again(path.parent)}"
@@ -155,14 +155,14 @@ def _open_cpu(
 
 
 def _open_unoptimized(ort: Any, path: Path) -> Any:
-    """Open on the CPU in the quickest way, to read the metadata or to see whether the graph can be opened at all."""
+    """Open a graph on the CPU in the quickest way, to read the metadata or to check that it can be opened at all."""
     return _open_cpu(ort, path, Placement(threads=1), optimize=False)
 
 
 def _open_graph(
     ort: Any, path: Path, placement: Placement, extents: Mapping[str, int] | None, *, search: bool
 ) -> tuple[Any, Placement]:
-    """Open a graph on a definite device; return it, and how it was placed in the end."""
+    """Open a graph on a definite device; return it, and its placement in the end."""
     if placement.device == "cpu":
         return _open_cpu(ort, path, placement), placement
     check_location(path)
@@ -173,7 +173,7 @@ def _open_graph(
     if extents and placement.recorded:
         if inference := _open_strictly(ort, path, placement, number, extents):
             return inference, placement
-        if placement.cuda.graph:  # refused where a graph has loops, as those with regions have
+        if placement.cuda.graph:  # graphs with loops are refused, such as those with regions
             tell_unrecorded(path.name)
     if extents and (inference := _open_strictly(ort, path, plain, number, extents)):
         return inference, plain
@@ -188,34 +188,34 @@ def _open_graph(
 
 
 def tell_unrecorded(name: str) -> None:
-    """Warn that a graph runs without being recorded, which was asked for."""
+    """Warn that a graph cannot be recorded, though the user asked for it."""
     warnings.warn(
         f"{name}: cannot be recorded; runs without {option('cuda.graph', True)}", RuntimeWarning, stacklevel=3
     )
 
 
 def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, extents: Mapping[str, int]) -> Any | None:
-    """Open for pictures of one size, so that every node runs on the device; return nothing where one does not.
+    """Open for pictures of one size, so that every node runs on the device; return None if one does not.
 
     Raises
     ------
     TransferError
-        When there is no room for the graph.
+        When there is too little memory for the graph.
     """
     options = _options(ort, placement)
     fix_extents(options, extents)
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider = (CUDA, placement.cuda.provider(number, search=True))
     try:
-        return _create(ort, path, [provider], options)  # not the CPU, too: the two exclude each other
+        return _create(ort, path, [provider], options)  # not the CPU, too: it is excluded by the entry above
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):
             raise shortage(path.name, placement) from error
-        return None  # whatever it is, the next attempt tells
+        return None  # if it is another error, the next attempt raises it
 
 
 def fix_extents(options: Any, extents: Mapping[str, int]) -> None:
-    """Make a session for pictures of one size: its graph's shapes are constants, and what follows from them is folded.
+    """Fix the sizes of a session's pictures: its graph's shapes become constants, and arithmetic on them is folded.
 
     Parameters
     ----------
@@ -227,14 +227,14 @@ def fix_extents(options: Any, extents: Mapping[str, int]) -> None:
 
 
 def _open_cuda(ort: Any, path: Path, placement: Placement, provider: Any) -> Any:
-    """Open on CUDA; onnxruntime falls back to the CPU quietly, so what it did is compared with what was asked for."""
+    """Open on CUDA, and check the result: onnxruntime falls back to the CPU silently."""
     device = placement.device
     try:
         inference = _create(ort, path, [provider, CPU], _options(ort, placement))
     except Exception as error:  # onnxruntime's own exception types are not public
         if is_shortage(error):
             raise shortage(path.name, placement) from error
-        _open_unoptimized(ort, path)  # fails, and says so, where the graph is to blame and not the device
+        _open_unoptimized(ort, path)  # raises an error if the graph is to blame, and not the device
         raise DeviceError(
             f"device {device} does not work ({one_line(error)}); check the driver with nvidia-smi, or use "
             f"{option('device', 'cpu')}"
@@ -254,24 +254,24 @@ def _options(ort: Any, placement: Placement) -> Any:
     options.log_severity_level = FATAL
     if threads := placement.threads or processors.default_threads():
         options.intra_op_num_threads = threads
-    # Weights are allocated once: in the arena, which grows by powers of two, they would leave gaps.
+    # Weights are allocated once. In the arena, which grows by powers of two, they would leave gaps.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    # Between evaluations SciPy has work for the processor; threads that spin in wait of the next would be in its way.
+    # Between evaluations SciPy needs the processor; threads that spin while they wait would slow it down.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # A memory pattern packs everything in one block, but beside what the first evaluation left in the arena: without
-    # it the arena alone is smaller.
+    # A memory pattern packs all values into one block, beside the memory that the first evaluation left in the arena.
+    # The arena alone is smaller.
     options.enable_mem_pattern = False
     if placement.device != "cpu":
-        # Memory is shorter there. What is planned to be reused is held from one value's end to another's beginning; the
-        # arena does better. And nodes run in the order they are written in, as soon as they can: statistics of a map
-        # while it is there. (On a CPU both take more: results are not in place, and the arena is grown otherwise.)
+        # Memory is shorter there. Memory that is planned for reuse is held from one value's end to another's beginning;
+        # the arena does better. And nodes run in the order of the file, as early as possible: the statistics of a map
+        # while it exists. (On a CPU both take more: results are not in place, and the arena grows in another way.)
         options.enable_mem_reuse = False
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     return options
 
 
 def _create(ort: Any, model: Path | bytes, providers: list[Any], options: Any) -> Any:
-    # Its own fall-back would print on standard output, and try the CPU with options that were meant for another device.
+    # Its own fall-back would print on standard output, and try the CPU with options for another device.
     inference = ort.InferenceSession(
         model if isinstance(model, bytes) else str(model),
         options,
@@ -284,9 +284,9 @@ def _create(ort: Any, model: Path | bytes, providers: list[Any], options: Any) -
 
 
 def _trim() -> None:
-    """Give freed memory back to the system, where the C library keeps it (glibc does).
+    """Give freed memory back to the system if the C library keeps it, as glibc does.
 
-    Preparing the weights of a session leaves hundreds of megabytes free but unreturned.
+    Preparing the weights of a session leaves hundreds of megabytes that are free but not returned.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, another system
         ctypes.CDLL(None).malloc_trim(0)

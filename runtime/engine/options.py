@@ -1,4 +1,4 @@
-"""The options that say what a loss is computed of and where: of `Objective.open`, and of a transfer, too."""
+"""The options that `Objective.open` and transfers share: masks, weights, and where the loss is computed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any, TypedDict
 
 from impasto.runtime.engine.cuda import CudaOptions
-from impasto.runtime.engine.engine import Weights
+from impasto.runtime.engine.engine import TermWeights
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.pictures.masks import Mask
 
@@ -29,19 +29,19 @@ class ObjectiveOptions(TypedDict, total=False):
     lowering
         The form of the graphs: ``"auto"``, ``"winograd"`` or ``"direct"``.
     threads
-        Of the processor; by default one for each core.
+        The number of threads on the processor; by default one for each core.
     low_memory
         Whether memory is given back after every evaluation, which takes a little more time.
     cuda
-        How CUDA is used.
+        The options of CUDA.
     precision
         ``"fp32"``, or ``"fp16"`` on a GPU.
     content_weight
-        Instead of the recipe's own, in its convention.
+        The weight of the content, in the recipe's convention; by default the recipe's own.
     style_weight
-        Likewise.
+        The same for the style.
     tv_weight
-        Likewise, of the total variation.
+        The same for the total variation.
     """
 
     style_blend: Sequence[float] | None
@@ -59,26 +59,26 @@ class ObjectiveOptions(TypedDict, total=False):
 
 
 def defaults_of(*kinds: type[Any]) -> dict[str, object]:
-    """Return the defaults of dataclasses' fields, by name: those of the options that become these fields."""
+    """Return the defaults of dataclasses' fields, by name. Options become these fields, and have these defaults."""
     return {f.name: f.default for kind in kinds for f in fields(kind) if f.default is not MISSING}
 
 
 def chosen(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some options that are fields of a dataclass."""
+    """Return the options that are fields of a dataclass."""
     return {f.name: options[f.name] for f in fields(kind) if f.name in options}
 
 
 def placement_of(options: ObjectiveOptions) -> Placement:
-    """Return where and how to run.
+    """Return the placement that the options ask for.
 
     Raises
     ------
     InputError
-        When an option will not do.
+        When an option cannot be used.
     """
     return Placement(**chosen(Placement, options))
 
 
-def weights_of(options: ObjectiveOptions) -> Weights:
-    """Return the weights of the terms that are not the recipe's own."""
-    return Weights(options.get("content_weight"), options.get("style_weight"), options.get("tv_weight"))
+def weights_of(options: ObjectiveOptions) -> TermWeights:
+    """Return the weights of the terms that the options give."""
+    return TermWeights(options.get("content_weight"), options.get("style_weight"), options.get("tv_weight"))

@@ -1,4 +1,4 @@
-"""Where and how graphs run: the device, the lowering, threads and memory."""
+"""Placements: the device that graphs run on, the lowering, threads and memory."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how graphs run.
+    """The device that graphs run on, and how they use it.
 
     Attributes
     ----------
     device
-        ``auto`` (CUDA where it really works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        ``auto`` (CUDA if it works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     lowering
         ``auto`` (``winograd`` on a CPU, where it is about twice as fast; else ``direct``), or one of the two.
     threads
-        Threads of the CPU; by default as many as `impasto.runtime.machine.processors` says.
+        The number of threads of the CPU; by default `impasto.runtime.machine.processors.default_threads`.
     low_memory
-        Give memory back after every evaluation, for more time: on a CPU less is needed, on CUDA it is only free between
-        evaluations.
+        Whether memory is given back after every evaluation, which takes more time. On a CPU less memory is needed; on
+        CUDA it is only free between evaluations.
     cuda
-        What CUDA alone has to know.
+        The options of CUDA.
     precision
-        Of activations: ``fp32``, or ``fp16``, which takes less memory on a GPU. A CPU only gets slower.
+        The precision of activations: ``fp32``, or ``fp16``, which takes less memory on a GPU and more time on a CPU.
 
     Raises
     ------
     InputError
-        When the device, the lowering, the number of threads or the precision is none of these.
+        When the device, the lowering, the number of threads or the precision is not one of these.
     """
 
     device: str = "auto"
@@ -78,7 +78,7 @@ class Placement:
 
     @property
     def recorded(self) -> bool:
-        """Whether evaluations are to be recorded as a CUDA graph: that keeps its memory, and so needs it to stay."""
+        """Whether evaluations are recorded as a CUDA graph; not with `low_memory`, as a recording keeps its memory."""
         return self.device != "cpu" and not self.low_memory and self.cuda.recorded
 
     def unrecorded(self) -> Placement:
@@ -87,7 +87,7 @@ class Placement:
 
     @property
     def layout(self) -> str:
-        """The lowering that is used, ``auto`` settled for the device it runs on."""
+        """The lowering that is used; ``auto`` is resolved for the device."""
         fastest = WINOGRAD if self.device == "cpu" and self.precision == SINGLE else DIRECT
         return fastest if self.lowering == "auto" else self.lowering
 
@@ -106,22 +106,22 @@ def check_threads(threads: int | None) -> None:
 
 
 def check_device(device: str) -> None:
-    """Refuse CUDA where this onnxruntime is not made for it, or there is no such GPU.
+    """Refuse CUDA if this onnxruntime is not made for it, or if there is no such GPU.
 
-    The rest, whether CUDA and cuDNN load for instance, shows when a graph is opened. Asking the driver for its GPUs is
-    the first use of CUDA in a process: what is to be forked into others, and use CUDA there, must be forked before.
+    Other failures, such as a CUDA or cuDNN that does not load, appear when a graph is opened. Asking the driver for its
+    GPUs is the first use of CUDA in a process. Fork processes that will use CUDA before this call.
 
     Raises
     ------
     DeviceError
-        When onnxruntime is missing, or the device is one of CUDA's and cannot be had.
+        When onnxruntime is missing, or the device is a CUDA device that is not available.
     """
     ort = import_onnxruntime()
     available = ort.get_available_providers()
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return
-    try:  # even if it is not made for it: without a GPU, another onnxruntime would be no help
+    try:  # before the provider is checked: without a GPU, another onnxruntime would not help
         check_gpu(int(number or 0), str(getattr(ort, "cuda_version", "")))
     except DeviceError as error:
         raise DeviceError(f"device {device}: {error}") from None
@@ -133,18 +133,18 @@ def check_device(device: str) -> None:
 
 
 def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
-    """Call `work` with a placement whose device is definite: for ``auto``, CUDA where all of it works, else the CPU.
+    """Call `work` with a placement whose device is definite; ``auto`` is CUDA if the work succeeds there, else the CPU.
 
     A picture that is too large for CUDA does not go to the CPU: that could take hours, and more memory than there is.
 
     Raises
     ------
     DeviceError
-        When onnxruntime is missing, or the device asked for cannot be had. There is no quiet fall-back.
+        When onnxruntime is missing, or the device asked for is not available. There is no silent fall-back.
     InputError
         When more threads are asked for than there are processors.
     MemoryShortage
-        When `work` finds too little memory.
+        When there is too little memory for `work`.
     """
     check_threads(placement.threads)
     if placement.device == "auto" and CUDA in import_onnxruntime().get_available_providers():
@@ -159,7 +159,7 @@ def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
 
 
 def foreseen(placement: Placement) -> Placement:
-    """Return a placement with a definite device and lowering, as far as they can be told before a graph is opened.
+    """Return a placement with a definite device and lowering: the expected ones, before a graph is opened.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The pictures that a picture is compared with, and what is measured of them: the targets of the loss."""
+"""The references, which a picture is compared with, and the targets of the loss, which are measured from them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class References:
     styles
         float32 [1, 3, h, w], each of any size.
     blend
-        What each style's share in the targets is; they sum to 1.
+        The share of each style in the targets; they sum to 1.
     regions
-        Which regions of the content take their style from which of the styles, if masks say so.
+        The regions of the content and of the styles, if there are masks.
     """
 
     content: Planes
@@ -46,14 +46,14 @@ class References:
         return height, width
 
     def guides(self, style: int) -> Targets:
-        """Return what a graph takes of a style beside its picture: with regions, where they are."""
+        """Return the inputs of a graph for a style beside its picture: with regions, their guides."""
         if not self.regions:
             return {}
         height, width = self.styles[style].shape[2:]
         return {GUIDES: self.regions.style_guides(style, width, height)}
 
     def key(self, style: int) -> str:
-        """Return a hash of all that a style's targets depend on, but for the graph."""
+        """Return a hash of all that a style's targets depend on, except the graph."""
         digest = hashlib.sha256()
         for name, array in {IMAGE: self.styles[style], **self.guides(style)}.items():
             digest.update(f"{name} {array.shape} ".encode())
@@ -64,9 +64,9 @@ class References:
 def measure_content(session: Session, references: References) -> Targets:
     """Return the targets of the content, by a graph of statistics."""
     names = targets_of(session.metadata.recipe, "content")
-    # What the graph measures of the content's style, if anything, is not wanted: one region is the least work.
-    anywhere = {GUIDES: np.ones((1, 1, *references.shape), np.float32)} if references.regions else {}
-    return _measure(session, {IMAGE: references.content, **anywhere}, names)
+    # The graph may measure the content's style, too, which is not used: one region is the least work.
+    one_region = {GUIDES: np.ones((1, 1, *references.shape), np.float32)} if references.regions else {}
+    return _measure(session, {IMAGE: references.content, **one_region}, names)
 
 
 def measure_style(session: Session, references: References, style: int) -> Targets:
@@ -76,7 +76,7 @@ def measure_style(session: Session, references: References, style: int) -> Targe
 
 
 def _measure(session: Session, feeds: Targets, names: Sequence[str]) -> Targets:
-    measured = session.run(feeds, names, give_back=True)  # the graph may be kept for long without being used
+    measured = session.run(feeds, names, give_back=True)  # the graph may be kept for long without use
     return {name: value.copy() for name, value in measured.items()}  # the memory is the session's
 
 

@@ -1,4 +1,4 @@
-"""A graph that is open: its inputs and outputs, on the device that it runs on."""
+"""Open graphs: their inputs and outputs, on the device that they run on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Runner:
     name
         The name of its file.
     placement
-        Where and how it runs.
+        The device, and how it is used.
     device
         ``cpu`` or ``cuda:N``.
     outputs
@@ -53,10 +53,10 @@ class Runner:
         *,
         give_back: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
-        """Evaluate the graph and return the wanted outputs. All of it is computed: onnxruntime has no other way.
+        """Evaluate the whole graph, as onnxruntime always does, and return the wanted outputs.
 
-        The arrays lie in the session's own memory, which lives as long as any of them: copy what is to be kept. With
-        `give_back`, what the session has taken beyond them is free afterwards.
+        The arrays lie in the session's own memory, which lives as long as any of them: copy those that you keep. With
+        `give_back`, the rest of the session's memory is free afterwards.
 
         Raises
         ------
@@ -74,37 +74,37 @@ class Runner:
             )
 
     def bind(self, feeds: Mapping[str, NDArray[Any]] | None = None) -> Binding:
-        """Return the graph with some of its inputs put in place on its device, once and for all.
+        """Return the graph with some of its inputs on its device for good.
 
         Raises
         ------
         TransferError
-            When there is no room for them.
+            When there is too little memory for them.
         """
         return Binding(self, feeds or {})
 
     def upload(self, array: NDArray[Any]) -> DeviceArray:
-        """Return an array on the device. On the CPU that is the array itself: leave it as it is.
+        """Return an array on the device. On the CPU it is the array itself: do not change it.
 
         Raises
         ------
         TransferError
-            When there is no room for it.
+            When there is too little memory for it.
         """
         with self._explained():
             return import_onnxruntime().OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"), *self._memory())
 
     def landing(self, shape: tuple[int, ...]) -> Landing:
-        """Return a place on the host for copies of float32 arrays on the device."""
+        """Return memory on the host for copies of float32 arrays on the device."""
         return Landing(shape, self.device)
 
     def allocate(self, shape: tuple[int, ...]) -> DeviceArray:
-        """Return a float32 array on the device, with anything in it.
+        """Return a float32 array on the device, with undefined contents.
 
         Raises
         ------
         TransferError
-            When there is no room for it.
+            When there is too little memory for it.
         """
         make = import_onnxruntime().OrtValue.ortvalue_from_shape_and_type
         with self._explained():
@@ -122,7 +122,7 @@ class Runner:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> TransferError:
-        """Return an error of onnxruntime's in our words."""
+        """Return an error of onnxruntime as one of impasto's."""
         if is_shortage(error):
             return shortage(self.name, self.placement)
         way = "please report it" if self.device == "cpu" else f"try {option('device', 'cpu')}"
@@ -145,7 +145,7 @@ class Session(Runner):
     Attributes
     ----------
     metadata
-        What the graph says of itself.
+        The graph's metadata.
     folder
         The model folder that it comes from.
     """
@@ -156,7 +156,7 @@ class Session(Runner):
 
 
 class Binding:
-    """A graph whose inputs and outputs are arrays on its device: nothing is copied that has not changed."""
+    """A graph whose inputs and outputs are arrays on its device: only changed inputs are copied."""
 
     def __init__(self, runner: Runner, feeds: Mapping[str, NDArray[Any]]) -> None:
         self._runner = runner
@@ -166,7 +166,7 @@ class Binding:
             self._binding.bind_ortvalue_input(name, value)
 
     def run(self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]) -> None:
-        """Evaluate the graph into the arrays given as outputs; inputs stay until they are replaced.
+        """Evaluate the graph into the output arrays; inputs stay bound until they are replaced.
 
         No output may share memory with an input.
 
@@ -186,8 +186,8 @@ class Binding:
 
 def download(array: DeviceArray) -> NDArray[np.float32]:
     """Return a copy, in the host's memory, of a float32 array on a device."""
-    found: NDArray[np.float32] = array.numpy()
-    return found.copy() if array.device_name() == "cpu" else found  # on the CPU, `numpy` shares its memory
+    values: NDArray[np.float32] = array.numpy()
+    return values.copy() if array.device_name() == "cpu" else values  # on the CPU, `numpy` shares the memory
 
 
 def download_number(array: DeviceArray) -> float:

@@ -1,6 +1,6 @@
-"""Where results land that a device sends to the host: memory that stays in place, for CUDA page-locked.
+"""Memory on the host for arrays that a device sends. It keeps its address; for CUDA it is page-locked.
 
-A copy to page-locked memory takes a third of the time: the device writes it by itself.
+A copy to page-locked memory takes a third of the time, since the device writes it by itself.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from impasto.runtime.machine.nvidia import load_library, runtime_libraries
 #: `cudaMemcpyKind` of CUDA's runtime API.
 _TO_HOST = 2
 
-#: So many arrays are used again; who keeps more of them gets others.
+#: The number of arrays that are used again; a caller that keeps more of them gets new ones.
 _KEPT = 4
 
 
 class Landing:
     """Float32 arrays of one shape on the host, for copies of arrays on a device.
 
-    An array that is given away belongs to whoever has it. When nobody has it any longer, the next copy goes there. Not
-    for two threads at once.
+    A returned array belongs to its receiver. Once nothing refers to it any longer, it takes the next copy. A landing is
+    not for two threads at once.
     """
 
     def __init__(self, shape: tuple[int, ...], device: str) -> None:
@@ -53,7 +53,7 @@ class Landing:
         return array
 
     def _free(self) -> NDArray[np.float32]:
-        """Return an array that nobody refers to but the list of them and the question."""
+        """Return an array that nothing refers to, except the list of arrays."""
         for k in range(len(self._arrays)):
             if sys.getrefcount(self._arrays[k]) <= 2:  # views of it count, too: they refer to it
                 return self._arrays[k]
@@ -71,7 +71,7 @@ def _page_lock(cuda: ctypes.CDLL, array: NDArray[np.float32]) -> None:
     if cuda.cudaHostRegister(address, ctypes.c_size_t(array.nbytes), 0) == 0:
         weakref.finalize(array, cuda.cudaHostUnregister, address)
     else:
-        cuda.cudaGetLastError()  # or the next to ask for it, onnxruntime, would take it for its own
+        cuda.cudaGetLastError()  # clears the error; otherwise onnxruntime would take it for its own
 
 
 def _load_runtime() -> ctypes.CDLL | None:

@@ -1,1 +1,1 @@
-"""Model folders: what an export leaves behind, and what its graphs say of themselves."""
+"""Model folders: the files that an export writes, and the metadata of the graphs."""

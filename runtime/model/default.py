@@ -1,4 +1,4 @@
-"""The model folder that is used, and written, where none is named; and the command that writes one."""
+"""The default model folder, for reading and for writing, and the command that exports it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def find_model(model: str | Path | None = None) -> Path:
     Parameters
     ----------
     model
-        The folder, if it is known, which need not exist. Else it is the one that ``IMPASTO_MODEL`` names; else
-        ``models/vgg19``, if that is there; else ``models/vgg19`` in the user's data folder, if that is.
+        The folder, if it is known; it need not exist. Else it is the folder that ``IMPASTO_MODEL`` names; else
+        ``models/vgg19``, if it exists; else ``models/vgg19`` in the user's data folder, if it exists.
 
     Raises
     ------
@@ -36,10 +36,10 @@ def find_model(model: str | Path | None = None) -> Path:
 
 
 def folder_to_write(network: str = DEFAULT_NETWORK) -> Path:
-    """Return the model folder that an export writes where none is named.
+    """Return the model folder that an export writes by default.
 
     It is the one that is used, if there is one. Else it lies in ``models``, if there is such a folder, as in a clone;
-    else in the user's data folder. Something else of its name is left alone.
+    else in the user's data folder. A file or another folder of its name is left alone.
     """
     if folder := default_model(network):
         return folder
@@ -55,5 +55,5 @@ def export_command(folder: Path, *options: str) -> str:
 
 
 def export_again(folder: Path) -> str:
-    """Return the advice to export a folder again. From what, and with which recipes, only its owner knows."""
+    """Return the advice to export a folder again; only its owner knows the weights and the recipes."""
     return f"export it again as before, with {export_command(folder, '--force').removeprefix('impasto export ')}"

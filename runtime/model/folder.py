@@ -1,4 +1,4 @@
-"""A model folder: what an export leaves behind."""
+"""Model folders: finding the files of an export, and checking them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from impasto.text import shown
 #: The one file with every convolution's weights, shared by all graphs of a folder.
 WEIGHTS_FILE = "weights.data"
 
-#: Who made the weights and under which licence they are: a text for people.
+#: The makers and the licence of the weights: a text for people.
 NOTICE_FILE = "NOTICE.txt"
 
 _ELSEWHERE = "name a model folder, or make one elsewhere with: impasto export --output FOLDER"
 
-#: How a graph says where a tensor's weights are, in ONNX's own format (protocol buffers): an entry ``external_data``
-#: of nothing but the key ``location`` and the file. And whatever could be that key, however it was written.
+#: The place of a tensor's weights, in ONNX's own format (protocol buffers): an entry ``external_data`` with only the
+#: key ``location`` and the file. And a pattern for every text that could be that key.
 _LOCATION = b"\x0a\x08location\x12%c%s" % (len(WEIGHTS_FILE), WEIGHTS_FILE.encode())
 _IN_WEIGHTS_FILE = b"\x6a%c%s" % (len(_LOCATION), _LOCATION)
 _ANY_LOCATION = re.compile(rb"[\x00\x08]location")
 
 
 def check_location(path: Path) -> None:
-    """Refuse a graph that has weights anywhere but in the folder's weights file: it may be a stranger's.
+    """Refuse a graph that has weights in another file than the folder's weights file: it may be a stranger's.
 
-    onnxruntime before 1.24 reads whatever file a graph names.
+    onnxruntime before 1.24 reads any file that a graph names.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class ModelFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> ModelFolder:
-        """Find a model folder.
+        """Return the model folder at a path, after a check that it is one.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class ModelFolder:
         return path
 
     def _how_to_have(self, recipe: str) -> str:
-        """Return what to do for a recipe that the folder lacks."""
+        """Return advice on a recipe that the folder lacks."""
         if recipe in builtin_recipes() or recipe.endswith(".toml"):
             return f"add it with: {export_command(self.path, '--recipe', shlex.quote(recipe))}"
         own = export_command(self.path, "--recipe", "FILE.toml")
@@ -124,20 +124,20 @@ class ModelFolder:
         return path
 
     def identity(self, graph: Path) -> tuple[int, ...]:
-        """Return what changes when a graph or the weights are written anew."""
+        """Return numbers that change when a graph or the weights are written again."""
         stats = [path.stat() for path in (graph, self.path / WEIGHTS_FILE)]
         return tuple(number for stat in stats for number in (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
     def check_weights(self, metadata: Metadata) -> None:
-        """Refuse a weights file of another length than the graph was exported over.
+        """Refuse a weights file that does not have the length in the graph's metadata.
 
-        onnxruntime has opened the graph by then, and has itself refused a file that ends within a tensor; what it
-        does not notice is the longer file of another export.
+        onnxruntime has opened the graph by then, and refuses a file that ends within a tensor. It does not notice the
+        longer file of another export.
 
         Raises
         ------
         ModelError
-            When the file is shorter or longer than what was exported.
+            When the file is shorter or longer than the exported one.
         """
         size = (self.path / WEIGHTS_FILE).stat().st_size
         if size != metadata.weights_size:

@@ -1,4 +1,4 @@
-"""The graphs of a model folder: which there are, the names of their files, and their dimensions."""
+"""The graphs of a model folder: their keys, the names of their files, and their dimensions."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass, replace
 from impasto.runtime.storage import codec
 from impasto.text import shown
 
-#: How activations lie in memory: `direct` runs everywhere, `winograd` is the fastest on a CPU.
+#: The layouts of activations in memory: `direct` runs everywhere, `winograd` is the fastest on a CPU.
 DIRECT, WINOGRAD = "direct", "winograd"
 LAYOUTS = (DIRECT, WINOGRAD)
 
-#: What a graph is for: it gives loss and gradient, or measures the targets of a picture.
+#: The purpose of a graph: it gives loss and gradient, or measures the targets of a picture.
 OBJECTIVE, STATISTICS = "objective", "statistics"
 ROLES = (OBJECTIVE, STATISTICS)
 
-#: Of activations: float32, or float16.
+#: The precision of activations: float32, or float16.
 SINGLE, HALF = "fp32", "fp16"
 PRECISIONS = (SINGLE, HALF)
 
-#: Pictures of up to so many pixels have graphs of their own in `winograd`: for larger ones these would be slower.
+#: Pictures of up to so many pixels have graphs of their own in `winograd`, which would be slower for larger ones.
 SMALL_PIXELS = 320 * 320
 
 
 def is_small(layout: str, height: int, width: int) -> bool:
-    """Whether a picture of height x width pixels wants the graphs for small pictures."""
+    """Whether a picture of height x width pixels uses the graphs for small pictures."""
     return layout == WINOGRAD and height * width <= SMALL_PIXELS
 
 
 @dataclass(frozen=True)
 class GraphKey:
-    """Which of a recipe's graphs it is; by default the objective that runs everywhere.
+    """The key of one of a recipe's graphs; by default of the objective that runs everywhere.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class GraphKey:
 
     @property
     def kind(self) -> str:
-        """The key but for its layout, in one word: ``objective``, ``half-guided-objective``."""
+        """The key without its layout, in one word: ``objective``, ``half-guided-objective``."""
         prefixes = {"half-": self.precision == HALF, "small-": self.small, "guided-": self.by_region}
         return "".join(prefix for prefix, given in prefixes.items() if given) + self.role
 
@@ -82,7 +82,7 @@ class GraphKey:
         return f"{recipe}.{self.layout}.{self.kind}.onnx"
 
 
-#: The objective that runs everywhere: a folder has a recipe if it has this. See `impasto.model_folders`.
+#: The objective that runs everywhere: a folder has a recipe if it has this graph. See `impasto.model_folders`.
 PLAIN = GraphKey()
 
 #: Every graph of a recipe. Targets are measured in single precision, and only `direct` has objectives in half.
@@ -118,7 +118,7 @@ def dimension(side: str, level: int) -> str:
 
 
 def extents(height: int, width: int, regions: int | None = None) -> dict[str, int]:
-    """Return what the dimensions of a graph's inputs are, by name, for a picture of height x width pixels."""
+    """Return the dimensions of a graph's inputs, by name, for a picture of height x width pixels."""
     sides = {
         dimension(side, level): pixels >> level
         for side, pixels in (("H", height), ("W", width))

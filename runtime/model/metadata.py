@@ -1,4 +1,4 @@
-"""What every graph says of itself: its metadata, and the JSON text that it is kept as."""
+"""The metadata of a graph, and the JSON text that holds it."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What every graph says of itself.
+    """The metadata of a graph.
 
     Attributes
     ----------
     lowering, kind
-        Which graph it is, as its file is named; `graph` has it in fields.
+        The graph's layout and kind, as in the name of its file; `graph` is its key.
     weights
-        Where the weights came from: source, name, sha256, licence, attribution, preprocessing.
+        The origin of the weights: source, name, sha256, licence, attribution, preprocessing.
     weights_size, weights_sha256
         The length in bytes and the hash of the folder's ``weights.data``.
     """
@@ -68,7 +68,7 @@ class Metadata:
     exporter: str
 
     def __post_init__(self) -> None:
-        GraphKey.named(self.lowering, self.kind)  # refuses what no graph has
+        GraphKey.named(self.lowering, self.kind)  # refuses a pair that no graph has
         if missing := set(self.recipe.layers) - {layer.name for layer in self.layers}:
             raise codec.Misfit(f"layers has no {', '.join(sorted(missing))}, which the recipe names")
         if "source" not in self.weights:
@@ -79,7 +79,7 @@ class Metadata:
 
     @property
     def graph(self) -> GraphKey:
-        """Which graph it is."""
+        """The graph's key."""
         return GraphKey.named(self.lowering, self.kind)
 
     @property
@@ -102,7 +102,7 @@ class Metadata:
         Raises
         ------
         ModelError
-            When the text is of another format version, or is not what an exporter writes.
+            When the text is of another format version, or is not as the exporter writes it.
         """
         again = export_again(path.parent)
         try:

@@ -1,4 +1,4 @@
-"""Recipes: which layers, weights and conventions make up the loss, and how a run starts. They are data (TOML)."""
+"""Recipes: the layers, weights and conventions of the loss, and the start of a run. They are data (TOML)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOISES = ("uniform", "normal")
 #: A number of pixels, (width, height), or the content picture's own size.
 Size = int | tuple[int, int] | Literal["content"]
 
-#: What a single number for a size is of -> that of a picture of width x height, for `scaled_size`.
+#: The measure that a single number for a size gives -> that measure of a picture of width x height.
 SIZES_OF: Mapping[str, Callable[[int, int], float]] = {
     "long": max,
     "short": min,
@@ -37,22 +37,22 @@ SIZES_OF: Mapping[str, Callable[[int, int], float]] = {
     "area": lambda width, height: math.sqrt(width * height),
 }
 
-#: Weights are 0, or within these: a graph computes in float32, where the loss of a picture at larger ones is infinite
-#: (a mean of fourth powers of activations reaches 1e11 as it is), and nothing is left of smaller ones.
+#: Weights are 0, or within these. A graph computes in float32: with larger weights the loss of a picture is infinite (a
+#: mean of fourth powers of activations alone reaches 1e11), and smaller ones vanish.
 LEAST_WEIGHT, MOST_WEIGHT = 1e-15, 1e15
 
-#: No level of the noise that a run starts from is farther from 0; a picture's own are within 0..255.
+#: The largest absolute level of the noise that a run starts from; a picture's own levels are within 0..255.
 MOST_LEVEL = 1e6
 
-#: No run has more evaluations: SciPy counts them in 32 bits, and no picture gains by a thousandth of them.
+#: No run has more evaluations: SciPy counts them in 32 bits, and even a thousandth of them is enough for any picture.
 MOST_EVALUATIONS = 1_000_000
 
-#: A recipe is a page of text; files of more bytes are none.
+#: A recipe is a page of text; a file of more bytes is refused.
 _LONGEST_FILE = 1 << 20
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
-#: The names of VGG-19's layers, which has all of VGG-16's: a regular expression.
+#: A regular expression for the names of the layers of VGG-19, which include those of VGG-16.
 LAYER = r"block(?:[12]_conv[12]|[345]_conv[1-4])"
 _LAYER = re.compile(LAYER)
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
@@ -69,7 +69,7 @@ def _check_weight(key: str, value: float) -> None:
 
 
 def _check_given(name: str, weight: float) -> None:
-    """Refuse a weight that the user gives instead of the recipe's."""
+    """Refuse a weight out of range that the user gives instead of the recipe's."""
     try:
         codec.check_number(weight, name)
         _check_weight(name, weight)
@@ -79,14 +79,14 @@ def _check_given(name: str, weight: float) -> None:
 
 @dataclass(frozen=True)
 class LayersTerm:
-    """A content or style loss: its weight, the share of each layer in it, and the convention they are stated in."""
+    """A content or style loss: its weight, the share of each layer in it, and the convention of both."""
 
     weight: float
     convention: str
     layers: Mapping[str, float]
 
     def check(self, key: str, conventions: Mapping[str, object]) -> None:
-        """Refuse what does not hold together; `key` is where it stands in the recipe."""
+        """Refuse an inconsistent table; `key` is its key in the recipe."""
         codec.check(self, key)
         _check_weight(f"{key}.weight", self.weight)
         _check_choice(f"{key}.convention", self.convention, tuple(conventions))
@@ -102,16 +102,16 @@ class LayersTerm:
 
 @dataclass(frozen=True)
 class StyleTerm(LayersTerm):
-    """A style loss; `loss` says of which statistics of the activations.
+    """A style loss; `loss` names the statistics of the activations that it compares.
 
-    ``gram``: Gram matrices; ``covariance``: covariance matrices and means; ``wasserstein``: the distance that optimal
-    transport finds between normal distributions of those, which knows the convention ``mean`` only.
+    ``gram``: Gram matrices; ``covariance``: covariance matrices and means; ``wasserstein``: the distance, by optimal
+    transport, between normal distributions with these means and covariances. It has only the convention ``mean``.
     """
 
     loss: str = "gram"
 
     def check(self, key: str, conventions: Mapping[str, object]) -> None:
-        """Refuse what does not hold together; `key` is where it stands in the recipe."""
+        """Refuse an inconsistent table; `key` is its key in the recipe."""
         super().check(key, conventions)
         _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
         ok = self.loss != "wasserstein" or self.convention == "mean"
@@ -120,7 +120,7 @@ class StyleTerm(LayersTerm):
 
 @dataclass(frozen=True)
 class TotalVariation:
-    """The total variation: its weight, the convention that is stated in, and its form.
+    """The total variation: its weight, the convention of the weight, and its form.
 
     The form ``power`` is the sum of (a + b)^exponent, a and b the squared differences of a pixel and its neighbours;
     ``absolute`` sums their absolute values, and ``nine-point`` squared differences to all eight neighbours.
@@ -132,7 +132,7 @@ class TotalVariation:
     form: str = "power"
 
     def check(self) -> None:
-        """Refuse what does not hold together."""
+        """Refuse values out of range."""
         codec.check(self, "tv")
         _check_weight("tv.weight", self.weight)
         _check_choice("tv.convention", self.convention, tuple(TV_CONVENTIONS))
@@ -145,9 +145,9 @@ class TotalVariation:
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise for the start, of each of R, G and B, in levels (0..255 is a picture's own range).
+    """Noise for the start, for each of R, G and B, in levels (0..255 is a picture's own range).
 
-    Uniform from `low` to `high`; or, if `kind` is ``normal``, with `mean` and the standard deviation `std`.
+    It is uniform from `low` to `high`; or, if `kind` is ``normal``, it has `mean` and the standard deviation `std`.
     """
 
     low: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -157,7 +157,7 @@ class Noise:
     std: float = 64.0
 
     def check(self) -> None:
-        """Refuse what does not hold together."""
+        """Refuse values out of range."""
         codec.check(self, "noise")
         for key in ("low", "high", "mean"):
             value = getattr(self, key)
@@ -188,15 +188,15 @@ class Recipe:
     size
         The result's size: ``"512"``, in pixels, or ``"300x300"``, width x height to the letter.
     size_of
-        What a single number for the size is of: the picture's ``long`` or ``short`` side, its ``height``, or the side
-        of a square of the same ``area``. See `scaled_size`.
+        The measure that a single number for the size gives: the picture's ``long`` or ``short`` side, its ``height``,
+        or the side of a square of the same ``area``. See `scaled_size`.
     style_fit
-        How the style picture is resized: ``stretch`` to exactly the result's width and height; with its proportions
-        kept, to the same ``area``; or by the ``same`` rule as the result, to the same long side for instance.
+        How the style picture is resized: ``stretch`` to exactly the result's width and height; with its own
+        proportions, to the same ``area``; or by the ``same`` rule as the result, such as to the same long side.
     init
-        What the optimisation starts from: ``random`` noise, the ``content`` picture, the ``style`` picture.
+        The start of the optimisation: ``random`` noise, the ``content`` picture, the ``style`` picture.
     evaluations
-        How often loss and gradient are evaluated.
+        The number of evaluations of loss and gradient.
     coarse_to_fine
         Whether a large picture is painted small first; see `impasto.runtime.plan.plan.schedule`.
     clip
@@ -219,7 +219,7 @@ class Recipe:
     clip: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what does not hold together.
+        """Refuse an inconsistent recipe.
 
         Raises
         ------
@@ -228,7 +228,7 @@ class Recipe:
         """
         try:
             self._check()
-        except (codec.Misfit, RecipeError) as refused:  # the latter from `parse_size`
+        except (codec.Misfit, RecipeError) as refused:  # `parse_size` raises the latter
             raise RecipeError(f"recipe {shown(self.name)}: {refused}") from None
 
     def _check(self) -> None:
@@ -255,7 +255,7 @@ class Recipe:
         return tuple(dict.fromkeys((*self.content.layers, *self.style.layers)))
 
     def with_weights(self, content: float | None = None, style: float | None = None, tv: float | None = None) -> Recipe:
-        """Return the recipe with other weights for its terms, where given.
+        """Return the recipe with the given weights for its terms.
 
         Raises
         ------
@@ -269,18 +269,18 @@ class Recipe:
         return replace(self, **{key: replace(getattr(self, key), weight=weight) for key, weight in changed.items()})
 
     @classmethod
-    def from_mapping(cls, data: Mapping[str, Any], where: str) -> Recipe:
+    def from_mapping(cls, data: Mapping[str, Any], subject: str) -> Recipe:
         """Make a recipe of a TOML table or JSON object.
 
         Raises
         ------
         RecipeError
-            For an unknown or missing key or a value that does not fit; the text names it and `where` it stands.
+            For an unknown or missing key or a value that does not fit; the text begins with `subject` and names it.
         """
         try:
             return codec.from_data(cls, data)
         except (codec.Misfit, RecipeError) as refused:
-            raise RecipeError(f"{where}: {refused}") from None
+            raise RecipeError(f"{subject}: {refused}") from None
 
 
 def parse_size(text: str) -> Size:
@@ -309,7 +309,7 @@ def scaled_size(size: float | tuple[int, int], size_of: str, width: int, height:
     size
         (width, height), whatever the picture's proportions, or a number of pixels; then the proportions are kept.
     size_of
-        What the number of pixels is of; one of `SIZES_OF`.
+        The measure that the number of pixels gives; one of `SIZES_OF`.
     """
     if isinstance(size, tuple):
         return size
@@ -323,15 +323,15 @@ def builtin_recipes() -> tuple[str, ...]:
 
 
 def guess_recipe(name: str, others: Iterable[str] = ()) -> str:
-    """Return what to say of a name that is no recipe's: the nearest one there is, and what comes along.
+    """Return advice on an unknown name of a recipe: the nearest name, and the built-in recipes.
 
-    `others` are those that the user is told of already.
+    `others` are recipes that the message names already.
     """
-    told = set(others)
-    near = nearest(name, {*builtin_recipes(), *told})
+    known = set(others)
+    near = nearest(name, {*builtin_recipes(), *known})
     meant = f"did you mean {near}? " if near else ""
-    untold = [recipe for recipe in builtin_recipes() if recipe not in told]
-    along = f"{', '.join(untold)} {'come' if untold[1:] else 'comes'} along, and " if untold else ""
+    missing = [recipe for recipe in builtin_recipes() if recipe not in known]
+    along = f"{', '.join(missing)} {'come' if missing[1:] else 'comes'} along, and " if missing else ""
     return f"{meant}{along}impasto recipes tells of them"
 
 
@@ -341,7 +341,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     Raises
     ------
     RecipeError
-        When there is no such recipe, the file cannot be read, or what it says does not hold together.
+        When there is no such recipe, the file cannot be read, or the recipe in it is inconsistent.
     """
     text = str(name_or_path)
     if text in builtin_recipes():
@@ -354,17 +354,17 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             data = file.read(_LONGEST_FILE + 1)
         if len(data) > _LONGEST_FILE:
             raise RecipeError(f"recipe {text}: has more than {_LONGEST_FILE} bytes; expected a page of TOML")
-        return _parse(data.decode("utf-8-sig"), path.stem, text)  # some editors put a mark at the beginning
+        return _parse(data.decode("utf-8-sig"), path.stem, text)  # some editors write a byte order mark
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise RecipeError(f"recipe {text}: {reason}; give a path to a readable .toml file") from None
 
 
-def _parse(text: str, name: str, where: str) -> Recipe:
+def _parse(text: str, name: str, subject: str) -> Recipe:
     try:
         data = tomllib.loads(text)
     except RecursionError:
-        raise RecipeError(f"{where}: not valid TOML: it is nested too deep") from None
+        raise RecipeError(f"{subject}: not valid TOML: it is nested too deep") from None
     except ValueError as error:  # TOML's own, or Python's of an integer with too many digits
-        raise RecipeError(f"{where}: not valid TOML: {str(error).partition(';')[0]}") from None
-    return Recipe.from_mapping({"name": name, **data}, where)
+        raise RecipeError(f"{subject}: not valid TOML: {str(error).partition(';')[0]}") from None
+    return Recipe.from_mapping({"name": name, **data}, subject)

@@ -1,4 +1,4 @@
-"""The sizes of pictures: the least that a network can look at, a result's, and a style's for a result."""
+"""The sizes of pictures: the least for the network, a result's, and a style's for a result."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from PIL import Image
 from impasto.runtime.errors import PictureError
 from impasto.runtime.plan.recipe import SIZES_OF, Recipe, Size, scaled_size
 
-#: The least width and height: a VGG network halves a picture four times and still needs something to look at.
+#: The least width and height: a VGG network halves a picture four times, and some pixels must be left.
 MIN_SIDE = 32
 
 #: No side of a result is longer, in pixels: `impasto.runtime.plan.recipe.parse_size` reads five digits.
 MAX_SIDE = 99_999
 
 
-def check_sides(what: str, width: int, height: int) -> None:
-    """Refuse what is too small for the network to look at.
+def check_sides(subject: str, width: int, height: int) -> None:
+    """Refuse a picture that is too small for the network; errors name it `subject`.
 
     Raises
     ------
@@ -23,18 +23,18 @@ def check_sides(what: str, width: int, height: int) -> None:
         When either side is below 32 pixels.
     """
     if min(width, height) < MIN_SIDE:
-        raise PictureError(f"{what}: {width}x{height} pixels; expected {MIN_SIDE} or more on each side")
+        raise PictureError(f"{subject}: {width}x{height} pixels; expected {MIN_SIDE} or more on each side")
 
 
 def result_size(size: Size, content: Image.Image, size_of: str = "long") -> tuple[int, int]:
     """Return (width, height) of the result: as given, the content's, or in its proportions for so many pixels.
 
-    What the number of pixels is of is one of `impasto.runtime.plan.recipe.SIZES_OF`.
+    The number of pixels gives the measure `size_of`, one of `impasto.runtime.plan.recipe.SIZES_OF`.
 
     Raises
     ------
     PictureError
-        When a side comes out below 32 pixels.
+        When a side of the result is below 32 pixels.
     """
     width, height = content.size if size == "content" else scaled_size(size, size_of, *content.size)
     check_sides("the result", width, height)
@@ -42,7 +42,7 @@ def result_size(size: Size, content: Image.Image, size_of: str = "long") -> tupl
 
 
 def fitted_size(style: tuple[int, int], recipe: Recipe, width: int, height: int, scale: float = 1.0) -> tuple[int, int]:
-    """Return what `fit_style` resizes a style of that width and height to."""
+    """Return the size to which `fit_style` resizes a style of that width and height."""
     if recipe.style_fit == "stretch":
         fitted = (width, height)
     else:

@@ -1,4 +1,4 @@
-"""The terms of the loss: what they are called in the graphs, and what each is worth.
+"""The terms of the loss: their names in the graphs, and their weights.
 
 Inside a graph every term is a mean, so that its value depends neither on the picture's size nor on a layer's width:
 
@@ -58,8 +58,8 @@ CONTENT_CONVENTIONS: Mapping[str, Callable[[LayerSize], float]] = {
     "half-sum": lambda layer: layer.channels * layer.positions / 2,  # Gatys et al. 2016, equation 1
 }
 
-#: What a style loss is computed of, and the conventions that it may be stated in: those of Gram matrices fit
-#: covariance matrices, which are as large and of the same unit.
+#: The kinds of style loss. The conventions for Gram matrices fit covariance matrices, too: these have the same size and
+#: unit.
 STYLE_LOSSES = ("gram", "covariance", "wasserstein")
 
 #: Convention -> factor from the mean of (G - A)^2 to the convention's own style loss; S is the picture's H * W.
@@ -74,7 +74,7 @@ STYLE_CONVENTIONS: Mapping[str, Callable[[LayerSize, int], float]] = {
     "keras": lambda layer, s: (layer.channels * layer.positions / s) ** 2 / (4 * 3**2),
 }
 
-#: Form of total variation -> how many differences its mean is over, for a picture of H x W.
+#: Form of total variation -> the number of differences in its mean, for a picture of H x W.
 TV_FORMS: Mapping[str, Callable[[int, int], int]] = {
     "power": lambda h, w: 3 * (h - 1) * (w - 1),  # (a + b)^p, of neighbours below and to the right
     "absolute": lambda h, w: 3 * h * w,  # |dy| + |dx|
@@ -92,7 +92,7 @@ TV_CONVENTIONS: Mapping[str, Callable[[int], float]] = {
 
 # --- kinds of terms -------------------------------------------------------------------------------------------
 
-#: Stands for a layer where a term is of the whole picture itself.
+#: Stands for a layer in a term of the whole picture itself.
 WHOLE = ""
 
 
@@ -101,7 +101,7 @@ class Weighted(Protocol):
 
     @property
     def weight(self) -> float:
-        """What all its terms are multiplied by."""
+        """The factor of all its terms."""
 
 
 @dataclass(frozen=True)
@@ -111,15 +111,15 @@ class Term:
     Attributes
     ----------
     key
-        What its table in a recipe is called, and what the names of its terms begin with.
+        The name of its table in a recipe, and the beginning of the names of its terms.
     table
         Recipe -> that table.
     layers
-        Recipe -> the share of each layer in it; None: it is one term, of the picture itself.
+        Recipe -> the share of each layer in it; None if it is one term, of the picture itself.
     measured
-        Which picture's activations make its targets; None: it has none.
+        The picture whose activations make its targets; None if it has no targets.
     factor
-        (recipe, size of the layer, height and width of the picture) -> what its convention makes of the mean.
+        (recipe, size of the layer, height and width of the picture) -> the factor of the mean in its convention.
     """
 
     key: str
@@ -137,7 +137,7 @@ class Term:
         return self.layers(recipe) if self.layers else {WHOLE: 1.0}
 
     def total(self, weights: Mapping[str, float]) -> float:
-        """Return the sum of its terms' weights, of those of all terms."""
+        """Return the sum of the weights of its terms; `weights` are those of all terms."""
         return sum(weight for name, weight in weights.items() if name.partition("/")[0] == self.key)
 
 
@@ -189,6 +189,6 @@ def effective_weights(recipe: Recipe, layers: Mapping[str, LayerSize], height: i
 
 
 def style_to_content(weights: Mapping[str, float]) -> float:
-    """Return how much all style terms weigh beside all content terms, of their effective weights; 0 or more."""
+    """Return the ratio of the effective weights of all style terms to those of all content terms; 0 or more."""
     content = CONTENT.total(weights)
     return STYLE.total(weights) / content if content else float("inf")
