@@ -21,7 +21,7 @@ WEIGHTS_FILE = "weights.data"
 #: The makers and the licence of the weights: a text for people.
 NOTICE_FILE = "NOTICE.txt"
 
-_ELSEWHERE = "name a model folder, or make one elsewhere with: impasto export --output FOLDER"
+_OTHER_FOLDER = "name a model folder, or make one elsewhere with: impasto export --output FOLDER"
 
 #: The place of a tensor's weights, in ONNX's own format (protocol buffers): an entry ``external_data`` with only the
 #: key ``location`` and the file. And a pattern for every text that could be that key.
@@ -67,10 +67,10 @@ class ModelFolder:
         if not path.exists():
             raise ModelError(f"model {path}: no such folder; make one with: {export_command(path)}")
         if not path.is_dir():
-            raise ModelError(f"model {path}: expected a folder, not a file; {_ELSEWHERE}")
+            raise ModelError(f"model {path}: expected a folder, not a file; {_OTHER_FOLDER}")
         folder = cls(path)
         if not folder.recipes():
-            raise ModelError(f"model {path}: holds no exported graphs; {_ELSEWHERE}")
+            raise ModelError(f"model {path}: holds no exported graphs; {_OTHER_FOLDER}")
         if not (path / WEIGHTS_FILE).is_file():
             raise ModelError(f"model {path}: {WEIGHTS_FILE} is missing; copy the whole folder, or {folder._again}")
         return folder

@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba, "Adam: a method for stochastic optimization", 2015): for want of memory."""
+"""Adam (Kingma and Ba, "Adam: a method for stochastic optimization", 2015): it needs little memory."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from numpy.typing import NDArray
 from impasto.runtime.optimize.search import Optimizer, Options, Search
 from impasto.runtime.optimize.variable import Bounds, clipped, power_of_two
 
-#: The decay of the two means, and to what share of the first step the last one has fallen; it falls linearly.
+#: The decay of the two means, and the last step as a share of the first; steps fall linearly.
 DECAY = (0.9, 0.999)
 LAST_STEP = 0.1
 
-#: What losses are multiplied by is within these: the inverse of a loss of single precision, none below 2^-100.
+#: The bounds of the factor of losses: it is the inverse of a loss in single precision, of 2^-100 or more.
 SCALES = (2.0**-128, 2.0**100)
 
 
 @dataclass(frozen=True)
 class Adam:
-    """The state of Adam after so many steps; `minimize` goes on from there as if it had never been interrupted.
+    """The state of Adam after some steps; `minimize` goes on from it as if there had been no interruption.
 
     Attributes
     ----------
     steps
-        How many it has made.
+        The number of steps so far.
     point
         The variable that it evaluates next.
     mean, square
-        The decaying means of the gradient and of its square. They change with the next evaluation: copy what is kept.
+        The decaying means of the gradient and of its square. The next evaluation changes them: copy them to keep them.
     scale
-        What gradients are multiplied by first: as the loss at the start times that is of order one, no square is too
-        large or too small for float32. A power of two, so that no digit changes.
+        The factor of gradients, a power of two so that no digit changes. It brings the loss at the start to order one:
+        then no square is too large or too small for float32.
     """
 
     steps: int
@@ -43,7 +43,7 @@ class Adam:
     scale: float = 1.0
 
     def advanced(self, gradient: NDArray[np.float32], rate: float, bounds: Bounds) -> Adam:
-        """Return the state after a step of this size against the gradient, which is scaled already."""
+        """Return the state after a step of size `rate` against the gradient, which is scaled already."""
         (slow, slower), mean, square, t = DECAY, self.mean, self.square, self.steps + 1
         mean += (1 - slow) * (gradient - mean)
         square += (1 - slower) * (gradient * gradient - square)

@@ -1,4 +1,4 @@
-"""Why a search ended: as a value, and as the sentence for people."""
+"""The end of a search: its reason as a value, and as a sentence for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Ending(enum.Enum):
 
     #: All evaluations were made.
     EVALUATIONS = enum.auto()
-    #: There is nothing lower to go to, or float32 does not show it.
+    #: There is no lower loss, or float32 does not show it.
     CONVERGED = enum.auto()
     #: The last evaluations have lowered the loss by too little.
     LITTLE_IMPROVEMENT = enum.auto()
@@ -22,14 +22,14 @@ class Ending(enum.Enum):
     NOT_FINITE = enum.auto()
     #: The function failed.
     FAILED = enum.auto()
-    #: The callback raised `StopOptimization`: everything is to end.
+    #: The callback raised `StopOptimization`: the whole optimisation ends.
     STOPPED = enum.auto()
-    #: The callback raised `SearchOver`: this search is to end, and what it is part of goes on.
+    #: The callback raised `SearchOver`: this search ends, and the optimisation goes on.
     SEARCH_STOPPED = enum.auto()
 
     @property
     def from_outside(self) -> bool:
-        """Whether the reason comes from the callback or the function: what the search is part of ends, too."""
+        """Whether the reason comes from the callback or the function: then the whole optimisation ends, too."""
         return self in (Ending.STOPPED, Ending.FAILED)
 
 
@@ -40,7 +40,7 @@ class StopOptimization(Exception):
 
 
 class SearchOver(StopOptimization):
-    """Raised by a callback to end a search that is part of something larger, which goes on."""
+    """Raised by a callback to end a search, but not the optimisation that it is part of."""
 
     ending: ClassVar[Ending] = Ending.SEARCH_STOPPED
 
@@ -69,7 +69,7 @@ def little_improvement(patience: int, share: float) -> End:
 
 
 def not_finite(number: int) -> End:
-    """Return the end at an evaluation without a finite loss and gradient."""
+    """Return the end at an evaluation whose loss or gradient is not finite."""
     return End(Ending.NOT_FINITE, f"loss or gradient was not finite at evaluation {number}")
 
 
@@ -80,5 +80,5 @@ def failed(number: int, error: Exception, *, during: bool = True) -> End:
 
 
 def stopped(error: StopOptimization) -> End:
-    """Return the end that a callback wishes for."""
+    """Return the end that a callback asks for."""
     return End(error.ending, str(error) or "stopped by the callback")

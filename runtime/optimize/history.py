@@ -1,6 +1,6 @@
-"""What L-BFGS remembers of its last steps, as far as the host needs it: inner products.
+"""The host's part of the history of L-BFGS: the inner products of the last steps.
 
-The direction is that of the compact representation (Byrd, Nocedal and Schnabel, "Representations of quasi-Newton
+The direction comes from the compact representation (Byrd, Nocedal and Schnabel, "Representations of quasi-Newton
 matrices and their use in limited memory methods", 1994, equation 3.1).
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: How many steps L-BFGS remembers, here and in SciPy. SciPy's own 10 bring the loss down a few percent further in as
-#: many evaluations, but work and memory grow with them: beyond so many elements, a picture of 400 x 400, five must do.
+#: The number of steps that L-BFGS remembers, here and in SciPy. With SciPy's own 10, the loss falls a few percent
+#: further in as many evaluations, but work and memory grow: for more elements than a picture of 400 x 400, it is five.
 HISTORY, LARGE_HISTORY = 10, 5
 LARGE = 3 * 400 * 400
 
@@ -26,9 +26,9 @@ class History:
     Attributes
     ----------
     size
-        How many pairs there is room for.
+        The largest number of pairs.
     pairs
-        How many there are: the last ones on the device, where the oldest makes room for a new one.
+        The present number of pairs: the last ones on the device, where a new one replaces the oldest.
     """
 
     def __init__(self, size: int) -> None:
@@ -41,7 +41,7 @@ class History:
         self.pairs = 0
 
     def record(self, products: NDArray[np.float64]) -> None:
-        """Take a new pair: the products [2m, 2] of all s, then all y, with the gradient and with the newest y."""
+        """Add a pair; `products` [2m, 2] are those of all s, then all y, with the gradient and with the newest y."""
         self.pairs = min(self.pairs + 1, self.size)
         (self._sg, sy), (self._yg, yy) = products[: self.size].T, products[self.size :].T
         for known in (self._sy, self._yy):
@@ -50,7 +50,7 @@ class History:
         self._yy[:, -1] = self._yy[-1, :] = yy
 
     def coefficients(self) -> tuple[float, NDArray[np.float64]]:
-        """Return what the gradient, and each s and each y, contributes to the direction -H g.
+        """Return the coefficients of the gradient, and of each s and each y, in the direction -H g.
 
         H = c 1 + [S cY] [[R^-T (D + c Y^T Y) R^-1, -R^-T], [-R^-1, 0]] [S cY]^T, where R is the upper triangle of
         S^T Y, D its diagonal, and c = s^T y / y^T y of the newest pair.

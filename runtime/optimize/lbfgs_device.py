@@ -4,9 +4,9 @@ At the speed of a GPU, SciPy's L-BFGS-B takes longer than the evaluations betwee
 the differences y of gradients lie on the device, in float32; the host sees their inner products, in float64, and solves
 the small systems. The constants are those of L-BFGS-B.
 
-Where elements are bounded, they are projected onto the bounds along the search, and those that descent would push
-against their bound have no part in it (Bertsekas, "Projected Newton methods for optimization problems with simple
-constraints", 1982). L-BFGS-B would look for the bounds to be reached before it searches; here it is one pass.
+With bounds, elements are projected onto them along the search, and elements that descent would push against their bound
+take no part in it (Bertsekas, "Projected Newton methods for optimization problems with simple constraints", 1982).
+L-BFGS-B first looks for the bounds that will be reached, and then searches; here it is one pass.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Descent:
 
     @property
     def _factor(self) -> float:
-        """What the function's gradient is multiplied by."""
+        """The factor of the function's gradient."""
         return self._scale * self._unit
 
     def run(self) -> End:
-        """Search until that is over, or nothing more can be done; return why."""
+        """Search until the search is over, or no step lowers the loss; return the end."""
         loss, _ = self._look()
         self._accept()
         while True:
@@ -73,7 +73,7 @@ class Descent:
                 self._history.clear()
 
     def _follow(self, line: LineSearch, before: float) -> Trial | None:
-        """Return the trial that ends a line search, if its step is to be taken: if it is lower than where it began."""
+        """Return the trial that ends a line search; None if its step is not accepted, or its loss is not lower."""
         while True:
             step = line.step
             self._algebra.step(self._point, self._direction, step * self._unit, self._box, self._trial)
@@ -83,12 +83,12 @@ class Descent:
                 return Trial(step, loss, slope) if line.accepted and loss < before else None
 
     def _look(self) -> tuple[float, float]:
-        """Return loss, scaled, and slope at the trial point."""
+        """Return the scaled loss and the slope at the trial point."""
         loss, slope = self._search.look(self._landing.fetch(self._trial), function=self._evaluate)
         return loss * self._scale, float(slope[0])
 
     def _evaluate(self, _: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-        """Return the loss at the trial point, and the slope there, which is finite if the gradient is."""
+        """Return the loss and the slope at the trial point; the slope is finite if the gradient is."""
         with self._search.outside:
             loss = self._function(self._trial, self._trial_gradient)
         along = self._direction
@@ -99,7 +99,7 @@ class Descent:
         return loss, np.array([slope], np.float32)
 
     def _remember(self, accepted: Trial, slope: float) -> None:
-        """Make the step, and the change of the gradient, part of the history."""
+        """Add the step and the change of the gradient to the history."""
         products = self._algebra.remember(
             self._rows,
             (accepted.step, self._direction),
@@ -125,7 +125,7 @@ class Descent:
 
 
 def run(search: Search, options: Options) -> End:
-    """Follow L-BFGS on the device; return why nothing more can be done."""
+    """Follow L-BFGS on the device; return the end if no step lowers the loss."""
     return Descent(search, options).run()
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-#: A step ends the search when the loss has fallen by the share FTOL of what the slope at the start promised, and the
-#: slope to the share GTOL.
+#: A step ends the search when the loss has fallen by the share FTOL of the fall that the slope at the start predicts,
+#: and the slope has fallen to the share GTOL.
 FTOL, GTOL = 1e-3, 0.9
 
 #: An interval that brackets a minimum is not searched any further when its width is this share of its far end.
 XTOL = 0.1
 
-#: The longest step, and how many steps a search tries at most.
+#: The longest step, and the largest number of steps that a search tries.
 STPMAX, MOST_TRIALS = 1e10, 20
 
-#: While nothing brackets a minimum, the next step is longer by so many times the last increase: at least, and at most.
+#: While no interval brackets a minimum, the next step is longer by so many times the last increase: the least and most.
 _XTRAPL, _XTRAPU = 1.1, 4.0
 
 #: An interval that has not shrunk to this share in two trials is halved. A step goes no farther towards its far end.
@@ -52,11 +52,11 @@ class LineSearch:
     over
         Whether the search has ended: with the step of the last trial, or without any.
     accepted
-        Whether that step is to be taken.
+        Whether that step is accepted.
     """
 
     def __init__(self, loss: float, slope: float, step: float) -> None:
-        """Begin at step 0 with this loss and slope, the latter below zero; `step` is the first to be tried."""
+        """Begin at step 0 with this loss and slope, which is below zero; `step` is the first to be tried."""
         self._start = self._x = self._y = Trial(0.0, loss, slope)
         self._gtest = FTOL * slope
         self._trials = 0
@@ -66,7 +66,7 @@ class LineSearch:
         self.step, self.over, self.accepted = step, False, False
 
     def tell(self, loss: float, slope: float) -> None:
-        """Take loss and slope at `step`, and choose the next step or end the search."""
+        """Take the loss and the slope at `step`, and choose the next step or end the search."""
         self._trials += 1
         trial = Trial(self.step, loss, slope)
         decreased = loss <= self._start.loss + self._gtest * trial.step
@@ -82,15 +82,15 @@ class LineSearch:
     def _ends(self, trial: Trial, decreased: bool) -> bool:
         if decreased and abs(trial.slope) <= GTOL * -self._start.slope:
             return True
-        if self._bracketed:  # rounding leaves nothing to be gained
+        if self._bracketed:  # rounding errors allow no better step
             outside = not self._stmin < trial.step < self._stmax
             return outside or self._stmax - self._stmin <= XTOL * self._stmax
         return trial.step == STPMAX and decreased
 
     def _advance(self, trial: Trial, decreased: bool) -> None:
         """Narrow the interval and choose the next step."""
-        # In stage 1, before any trial has decreased the loss enough, the minimum of another function is searched for:
-        # the loss less the decrease that is wanted.
+        # In stage 1, before any trial has decreased the loss enough, the search minimises another function: the loss
+        # minus the wanted decrease.
         tilt = self._gtest if self._stage == 1 and not decreased and trial.loss <= self._x.loss else 0.0
         tilted, x, y = (t.tilted(tilt) for t in (trial, self._x, self._y))
         step = self._dcstep(tilted, x, y)
@@ -103,7 +103,7 @@ class LineSearch:
         self.step = self._safeguarded(step)
 
     def _dcstep(self, trial: Trial, x: Trial, y: Trial) -> float:
-        """Return the step at which a minimum is suspected; and note whether the interval brackets one.
+        """Return the step of a probable minimum, and note whether the interval brackets one.
 
         These are the four cases of the paper's section 4.
         """
@@ -124,7 +124,7 @@ class LineSearch:
         return self._stmax if ahead > 0 else self._stmin
 
     def _extrapolated(self, trial: Trial, cubic: float, secant: float, ahead: float, y: Trial) -> float:
-        """Return the step for the case that the slope has become gentler, but the loss still falls."""
+        """Return the step for the case that the slope has become less steep, but the loss still falls."""
         if not (cubic - trial.step) * ahead > 0:  # the cubic has no minimum ahead, or is NaN
             cubic = self._stmax if ahead > 0 else self._stmin
         choose = min if self._bracketed else max

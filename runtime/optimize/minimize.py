@@ -1,4 +1,4 @@
-"""Minimisation of a float32 function by an optimiser that is chosen by name."""
+"""`minimize`: minimises a float32 function by an optimiser that is chosen by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Minimum:
     point, loss
         The picture and its loss.
     evaluations
-        How many evaluations were made in all.
+        The number of evaluations.
     end
         Why the search ended.
     optimizer_seconds
@@ -49,7 +49,7 @@ class Minimum:
 
     @property
     def stopped(self) -> bool:
-        """Whether that was for a reason from outside: the callback's, or a failure of the function."""
+        """Whether the callback or a failure of the function ended the search."""
         return self.end.kind.from_outside
 
 
@@ -60,12 +60,12 @@ def optimizer_named(name: str) -> Optimizer:
 
 
 def preload(optimizer: str) -> None:
-    """Import what `minimize` will need for that optimiser in the background.
+    """Import, in the background, the libraries that `minimize` needs for an optimiser.
 
     Raises
     ------
     MemoryError
-        When a limit leaves too little room.
+        When a limit leaves too little memory.
     """
     if work := optimizer_named(optimizer).preload:
         work()
@@ -87,7 +87,7 @@ def minimize(
     resident: Resident | None = None,
     callback: Callable[[Evaluation], None] | None = None,
 ) -> Minimum:
-    """Minimise a function of a float32 array, in exactly so many evaluations unless it must end earlier.
+    """Minimise a function of a float32 array, in exactly `evaluations` evaluations unless it must end earlier.
 
     Parameters
     ----------
@@ -95,26 +95,26 @@ def minimize(
         Picture -> (loss, gradient), the gradient shaped like the picture. When it raises a `TransferError`, the search
         ends, with the best picture so far.
     start
-        The picture to begin with. Where the variable's bounds exclude it, the nearest within them is taken.
+        The picture to begin with. If the variable's bounds exclude it, the nearest one within them is taken.
     optimizer
         ``lbfgs``, ``lbfgs-device`` or ``adam``. Adam keeps two float32 arrays of the picture's size, L-BFGS-B some
         dozen in float64, but takes several times as many evaluations.
     variable
-        The map to the picture from what the optimiser changes; by default the picture itself, without bounds.
+        The map from the optimiser's variable to the picture; by default the picture itself, without bounds.
     first_step
         Length (Euclidean norm) of the first step of the variable that is tried, about: with L-BFGS it is rounded to a
-        power of two. SciPy's own is 1, which for a picture is nothing, and evaluations are spent on growing it.
+        power of two. SciPy's own is 1, which is very little for a picture, and growing it would cost evaluations.
     restart_every
-        Start SciPy anew (`maxfun`, which lets an iteration finish) after this many evaluations, as the reference
-        algorithm does with 20. It throws away the curvature that has been learnt: for parity only.
+        Restart SciPy (`maxfun`, which lets an iteration finish) after this many evaluations, as the reference
+        algorithm does with 20. This discards the curvature that has been learnt: for parity only.
     min_improvement
         End when the last `PATIENCE` evaluations have lowered the loss by less than this fraction of it.
     steps
-        In how many steps Adam's fall to a tenth of the first; `evaluations` by default.
+        The number of steps in which Adam's steps fall to a tenth of the first; `evaluations` by default.
     adam
-        The state of Adam, to go on from there.
+        The state of Adam to go on from.
     best
-        The loss of the start, where that is known already, and Adam has moved on from it.
+        The loss of the start, if it is known already and Adam has moved on from it.
     resident
         The function on its device, for ``lbfgs-device``: see `impasto.runtime.optimize.lbfgs_device`.
     callback
@@ -123,7 +123,7 @@ def minimize(
     Raises
     ------
     TransferError
-        When not even the start has a finite loss and gradient; or the function's own, from there.
+        When not even the start has a finite loss and gradient; or the error that the function raises there.
     """
     chosen = optimizer_named(optimizer)
     if chosen.on_device != (resident is not None):

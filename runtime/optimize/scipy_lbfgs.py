@@ -1,8 +1,8 @@
 """SciPy's L-BFGS-B, made safe for a float32 function.
 
-SciPy's own stopping tests compare the loss with float64's precision or with numbers of order one; a float32 loss, or
-one of 1e12, meets them by accident. Here the loss is rescaled to order one (by a power of two, so that no digit
-changes), the tests are switched off, and the search ends for reasons that have a name.
+SciPy's own stopping tests compare the loss with float64's precision or with numbers of order one. A float32 loss, or a
+loss of 1e12, passes them by accident. Here the loss is rescaled to order one (by a power of two, so that no digit
+changes), the tests are switched off, and the search ends for one of the reasons in `impasto.runtime.optimize.ending`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from impasto.runtime.optimize.search import Optimizer, Options, Search
 from impasto.runtime.optimize.variable import Scaled, power_of_two
 from impasto.shortage import check_room, limits
 
-#: Bytes of addresses that SciPy's L-BFGS-B takes, its libraries and the memory of its BLAS, and a little more.
+#: The address space that SciPy's L-BFGS-B takes for its libraries and the memory of its BLAS, and a little more.
 _SCIPY = 200_000_000
 
 
 def run(search: Search, options: Options) -> End:
-    """Run L-BFGS-B, again from where it ended whenever that may help; return why nothing more can be done.
+    """Run L-BFGS-B, and run it again from its last point while this lowers the loss; return the end.
 
-    SciPy's BLAS has threads of its own, which spin for a while in wait of more work, on the processors that the next
-    evaluation is to have: with one of them evaluations at 300x300 take a tenth less time, and SciPy no more.
+    The threads of SciPy's BLAS spin for a while after their work, on the processors that the next evaluation needs. With
+    one thread, evaluations at 300x300 take a tenth less time, and SciPy takes no more.
     """
     from scipy.optimize import fmin_l_bfgs_b  # here, because it takes a while to import; see `preload`
     from threadpoolctl import threadpool_limits
@@ -36,9 +36,9 @@ def run(search: Search, options: Options) -> End:
     unlimited, restart_every = 2 * search.allowed + 1, options.restart_every
     variable = Scaled(power_of_two(options.first_step), options.variable)  # SciPy's own first step is 1
     x = variable.inverse(options.start)
-    # Parity is with an objective as it is: SciPy has a longest first step of 1e10.
+    # For parity the objective is not rescaled: SciPy has a longest first step of 1e10.
     function = _Rescaled(search, variable, x.shape, rescale=restart_every is None)
-    # SciPy takes an array of pairs, too; a list of a million tuples takes it seconds to read.
+    # SciPy takes an array of pairs, too, and would need seconds to read a list of a million tuples.
     box: Any = variable.bounds and np.broadcast_to(np.array(variable.bounds), (x.size, 2))
     x = x.ravel()
     while True:
@@ -58,7 +58,7 @@ def run(search: Search, options: Options) -> End:
             continue
         if not np.any(info["grad"]):
             return FLAT
-        if not search.best_loss < before:  # not even a fresh start, down the gradient itself, led to a lower loss
+        if not search.best_loss < before:  # not even a fresh start, along the gradient itself, led to a lower loss
             return STUCK
 
 
@@ -77,19 +77,19 @@ class _Rescaled:
 
 
 def preload() -> None:
-    """Import SciPy in the background; that takes as long as an evaluation.
+    """Import SciPy in the background; this takes as long as an evaluation.
 
-    Under a limit of addresses it is imported and tried out at once, where there is room for it: graphs could leave too
-    few, and then its BLAS tries for ever.
+    Under a limit of the address space, SciPy is imported and tried out at once, before graphs take the space: with too
+    little of it, its BLAS would never return.
 
     Raises
     ------
     MemoryError
-        When a limit leaves too little room.
+        When a limit leaves too little memory.
     """
 
     def work() -> None:
-        with contextlib.suppress(Exception):  # `run` meets it, too, and says so
+        with contextlib.suppress(Exception):  # `run` raises it again
             import scipy.optimize
             import threadpoolctl  # noqa: F401
 

@@ -1,7 +1,7 @@
-"""A search as an optimiser sees it: evaluations are counted, the best picture is kept, and reasons to end are watched.
+"""The search that an optimiser works on: it counts evaluations, keeps the best picture, and decides when to end.
 
-`Optimizer` says what an optimiser is. A new one is a module with an `OPTIMIZER`, which `impasto.defaults.OPTIMIZERS`
-names.
+`Optimizer` is the interface of optimisers. A new one is a module with an `OPTIMIZER`, which
+`impasto.defaults.OPTIMIZERS` names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Picture -> loss and gradient, the gradient shaped like the picture.
 Function = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
-#: A search that is to end when it no longer improves is judged by so many evaluations.
+#: With `min_improvement`, the improvement of a search is measured over so many evaluations.
 PATIENCE = 10
 
 
@@ -38,15 +38,15 @@ class Evaluation:
     Attributes
     ----------
     number
-        1 for the first.
+        Its number, from 1.
     loss
-        The loss here.
+        The loss of the picture.
     improved
         Whether no earlier loss was as low. A line search may try points that are worse.
     point
         The picture that was evaluated.
     adam
-        The state of Adam; None with L-BFGS, whose memory SciPy keeps to itself.
+        The state of Adam; None with L-BFGS, since SciPy does not give its state away.
     """
 
     number: int
@@ -84,7 +84,7 @@ class Search:
     Attributes
     ----------
     allowed, done
-        How many evaluations may be made, and have been.
+        The allowed number of evaluations, and the number so far.
     best_point, best_loss
         The best picture so far, and its loss.
     outside
@@ -119,14 +119,14 @@ class Search:
         Parameters
         ----------
         function
-            To be called in place of the search's own.
+            The function to call in place of the search's own.
         advance
-            Takes loss and gradient, if these are finite, and returns the state that the callback is shown.
+            Takes loss and gradient, if these are finite, and returns the state of Adam for the callback.
 
         Raises
         ------
         Finished
-            When the search is over: nothing but `minimize` may catch it.
+            When the search is over: only `minimize` may catch it.
         """
         if self.done == self.allowed:
             raise Finished(ending.all_made(self.allowed))
@@ -176,7 +176,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Options:
-    """What an optimiser is given beside the search; `impasto.runtime.optimize.minimize.minimize` describes each.
+    """An optimiser's input beside the search; `impasto.runtime.optimize.minimize.minimize` describes each field.
 
     `start` is within the variable's bounds already.
     """
@@ -197,12 +197,12 @@ class Optimizer:
     Attributes
     ----------
     run
-        Calls `Search.look` with one picture after the other, until that raises `Finished` or nothing more can be done;
-        returns why. It leaves the pictures as they are afterwards: the best one is kept, not copied.
+        Calls `Search.look` with one picture after the other, until `look` raises `Finished`. If no picture is worth
+        trying before that, it returns the end. It must not change the pictures afterwards: the best one is not copied.
     on_device
         Whether it needs `Options.resident`.
     preload
-        Imports in the background what `run` will need, if that takes long.
+        Imports, in the background, the libraries that `run` needs, if that takes long.
     """
 
     run: Callable[[Search, Options], End]

@@ -1,6 +1,7 @@
 """The map between the array that an optimiser changes, its variable, and the picture that is evaluated.
 
-Bounds live here. A border, a preconditioner, or a mask of what may change would be another map with the same face.
+Bounds belong to the variable. A border, a preconditioner, or a mask of the pixels that may change would be another map
+with the same methods.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 #: The numbers that a variable consists of.
 X = TypeVar("X", np.float32, np.float64)
 
-#: The lowest and the highest value of every element; None where there are none.
+#: The lowest and the highest value of every element; None if there are no bounds.
 Bounds = tuple[float, float] | None
 
 
@@ -24,7 +25,7 @@ class Variable(Protocol[X]):
 
     @property
     def bounds(self) -> Bounds:
-        """Return what x is bounded by."""
+        """Return the bounds of x."""
         ...
 
     def picture(self, x: NDArray[X]) -> NDArray[np.float32]:
@@ -32,7 +33,7 @@ class Variable(Protocol[X]):
         ...
 
     def inverse(self, picture: NDArray[np.float32]) -> NDArray[X]:
-        """Return the x of a picture; where bounds exclude it, the nearest within them."""
+        """Return the x of a picture; if bounds exclude it, the nearest x within them."""
         ...
 
     def adjoint(self, gradient: NDArray[np.float32], scale: float = 1.0) -> NDArray[X]:
@@ -81,7 +82,7 @@ class Scaled(Variable[np.float64]):
         return bounds and (bounds[0] / self.unit, bounds[1] / self.unit)
 
     def picture(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the picture of x; in float32, as the other variable is."""
+        """Return the picture of x, computed in float32, like the other variable."""
         return self.variable.picture(np.multiply(x, self.unit, dtype=np.float32, casting="same_kind"))
 
     def inverse(self, picture: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -99,5 +100,5 @@ def clipped(x: NDArray[X], bounds: Bounds) -> NDArray[X]:
 
 
 def power_of_two(value: float) -> float:
-    """Return the power of two nearest a positive value: multiplying by it changes no digit."""
+    """Return the power of two nearest to a positive value: multiplying by it changes no digit."""
     return 2.0 ** round(math.log2(value))

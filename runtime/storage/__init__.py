@@ -1,1 +1,1 @@
-"""What is kept in files: results put in place whole, plain data checked, arrays."""
+"""Files: results put in place whole, plain data that is checked, arrays."""

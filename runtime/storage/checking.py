@@ -1,4 +1,4 @@
-"""Whether a file can be written: asked before any work, and refused where something would be lost."""
+"""The check, before any work, that a file can be written and that no other file is lost by it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def check(path: Path, force: bool, inputs: Sequence[Path], *, again: bool = Fals
     Parameters
     ----------
     force
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
     inputs
-        Files that are being read, and are never replaced.
+        Files that are read, and are never replaced.
     again
         Whether it will be written more than once, so that it must be a file.
 
     Raises
     ------
     OutputError
-        When it cannot, or something would be lost.
+        When it cannot be written, or another file would be lost.
     OSError
-        When the system says why it cannot.
+        When the system refuses it.
     """
     subject = f"output {printable(str(path))}"
     _check_name(path, subject)
@@ -68,7 +68,7 @@ def check(path: Path, force: bool, inputs: Sequence[Path], *, again: bool = Fals
 
 
 def _is_protected(path: Path) -> bool:
-    """Whether a file is another user's in a folder where each replaces what is theirs, such as /tmp: mode +t."""
+    """Whether a file is another user's, in a folder where users replace only their own files: mode +t, as in /tmp."""
     if sys.platform == "win32":
         return False
     else:

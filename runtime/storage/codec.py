@@ -1,7 +1,7 @@
 """Dataclasses as plain data, such as JSON and TOML hold, and back: `to_data` and `from_data`.
 
-The types of a dataclass's fields are its schema. A value of another type, or an absurd one, is refused by its key. All
-other rules of a dataclass are its own: it checks them when it is made.
+The types of a dataclass's fields are its schema. A value of another type, or an absurdly large one, is refused; the
+message names its key. A dataclass checks all other rules itself, in its `__post_init__`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from impasto.wording import of_data
 
 T = TypeVar("T")
 
-#: No integer has as many bits: a seed may be as long as a hash, and nothing else is nearly as large. All are floats.
+#: No integer has as many bits: a seed may be as long as a hash, and no other number is nearly as large. A float holds
+#: every smaller one.
 LONGEST_INTEGER = 257
 
 #: No text has more characters, and no list or table more entries.
@@ -42,27 +43,27 @@ _NAMES = {
 
 
 class Misfit(InputError):
-    """A value that does not fit; the text names its key, and says what was expected."""
+    """A value that does not fit; the text names its key and what was expected."""
 
 
 class Unreadable(Misfit):
-    """A text that is no JSON, or has no format: it is damaged, or another program's."""
+    """A text that is not JSON, or has no format: it is damaged, or another program's."""
 
 
 class OtherFormat(Misfit):
-    """Data of another `version` of their format than is read here."""
+    """Data of another `version` of the format than the one that is read here."""
 
     def __init__(self, version: object, expected: int) -> None:
         super().__init__(f"format {shown(version)}, not {expected}")
         self.version = version
 
 
-#: The `metadata` of a dataclass's field that is no part of its data.
+#: The `metadata` of a dataclass's field that is not part of its data.
 BESIDE: Mapping[str, bool] = types.MappingProxyType({"beside": True})
 
 
 def expect(condition: bool, refusal: str) -> None:
-    """Refuse a value, unless a condition holds; `refusal` names its key, and says what was expected.
+    """Refuse a value, unless a condition holds; `refusal` names its key and what was expected.
 
     Raises
     ------
@@ -74,12 +75,12 @@ def expect(condition: bool, refusal: str) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """Return what JSON holds (RFC 8259), and nothing that is only nearly JSON.
+    """Return the data in a JSON text (RFC 8259); extensions of JSON are refused.
 
     Raises
     ------
     Misfit
-        When it is no JSON, has a number that is infinite or none, a key twice, or is nested too deep.
+        When it is not JSON, has an infinite number or NaN, has a key twice, or is nested too deep.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_once)
@@ -114,7 +115,7 @@ def from_json(type_: type[T], text: str, version: int) -> T:
     Raises
     ------
     Unreadable
-        When it is no JSON, or has no format.
+        When it is not JSON, or has no format.
     OtherFormat
         When its format has another version.
     InputError
@@ -149,19 +150,19 @@ def _data_fields(type_: Any) -> list[Field[Any]]:
 
 
 def from_data(type_: type[T], data: object, key: str = "") -> T:
-    """Make a dataclass of a mapping, such as `to_data` returns, or JSON or TOML hold.
+    """Make a dataclass from a mapping, such as `to_data` returns, or JSON or TOML hold.
 
     Parameters
     ----------
     key
-        Where the mapping stands in what it is part of, such as ``style``; messages name keys from there.
+        The key of the mapping in the whole data, such as ``style``; in messages it precedes the mapping's own keys.
 
     Raises
     ------
     Misfit
         For a key that is unknown, or missing and without a default, and for a value of another type.
     InputError
-        Whatever the dataclass raises of a value that is out of its range.
+        The dataclass's own error, for a value that is out of range.
     """
     if not isinstance(data, Mapping):
         raise Misfit(f"{key or type_.__name__.lower()} is {shown(data)}; expected a table")
@@ -189,7 +190,7 @@ def _hints(type_: Any) -> dict[str, Any]:
 
 
 def _converted(type_: Any, value: Any, key: str) -> Any:
-    """Return a value as a field of that type holds it; see `check` for what is left as it is."""
+    """Return a value as a field of that type holds it, after a `check`."""
     kind, parts = typing.get_origin(type_), typing.get_args(type_)
     if kind in (types.UnionType, typing.Union):
         return None if value is None else _converted(parts[0], value, key)
@@ -202,14 +203,14 @@ def _converted(type_: Any, value: Any, key: str) -> Any:
 
 
 def check(instance: object, key: str = "", called: Callable[[str], str] = str) -> None:
-    """Refuse a dataclass some of whose fields hold values of other types than they declare.
+    """Refuse a dataclass if a field holds a value of another type than it declares.
 
-    A whole number does where a number is expected, true and false for no number. Numbers are finite.
+    A whole number is accepted for a number; true and false are not accepted for numbers. Numbers must be finite.
 
     Parameters
     ----------
     called
-        Returns what messages call a field: see `impasto.wording.option`.
+        Returns the name of a field in messages: see `impasto.wording.option`.
 
     Raises
     ------
@@ -246,7 +247,7 @@ def _check(type_: Any, value: Any, key: str) -> None:
 
 
 def check_number(value: object, key: str) -> None:
-    """Refuse what is no finite number.
+    """Refuse a value that is not a finite number.
 
     Raises
     ------
@@ -257,7 +258,7 @@ def check_number(value: object, key: str) -> None:
 
 
 def check_sha256(text: str, key: str) -> None:
-    """Refuse what is no SHA-256 in hexadecimal digits.
+    """Refuse a text that is not a SHA-256 in hexadecimal digits.
 
     Raises
     ------
@@ -269,7 +270,7 @@ def check_sha256(text: str, key: str) -> None:
 
 
 def _check_extent(value: object, key: str) -> None:
-    """Refuse what is too long, too large or no finite number."""
+    """Refuse a value that is too long, too large or not a finite number."""
     match value:
         case float() if not math.isfinite(value):
             raise Misfit(f"{key} is {value}; expected a finite number")

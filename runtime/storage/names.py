@@ -1,4 +1,4 @@
-"""What a file's name stands for: a file, what a link leads to, a device; how long names are, and which are free."""
+"""Names of files: the file, link target or device that a name stands for, the lengths of names, and free names."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-#: The longest name of a file, where the system does not say.
+#: The longest name of a file, if the system does not say.
 _LONGEST_NAME = 255
 
-#: A longer one is a part of the name.
+#: A longer suffix is taken as part of the name.
 _LONGEST_SUFFIX = 16
 
-#: How many links may lead from one to the next, as on Linux.
+#: The longest chain of links, as on Linux.
 _MOST_LINKS = 40
 
-#: The folder of a process's open files; what is opened there goes where that file goes.
+#: The folder of a process's open files; opening a name there opens that file again.
 _DESCRIPTORS = re.compile(r"/proc/[^/]+/(task/[^/]+/)?fd|/dev/fd")
 
-#: What tells whether a file is still the one that it was: see `identity`.
+#: Numbers that tell whether a file is still the same: see `identity`.
 Identity = tuple[int, int, int, int]
 
 
 def identity(path: Path) -> Identity | None:
-    """Return what changes whenever a file is replaced or written to, or None where there is none."""
+    """Return numbers that change whenever a file is replaced or written to; None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -38,12 +38,12 @@ def identity(path: Path) -> Identity | None:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is a device, a pipe or an open file, to be written into: never replaced, never removed.
+    """Whether a path is a device, a pipe or an open file: these are written into, and never replaced or removed.
 
     Raises
     ------
     OSError
-        When its links lead in a circle, or it cannot be looked at.
+        When its links lead in a circle, or the system refuses to look at it.
     """
     if _is_descriptor(followed(path)):
         return True
@@ -55,7 +55,7 @@ def is_stream(path: Path) -> bool:
 
 
 def followed(path: Path) -> Path:
-    """Return the path that a symbolic link leads to in the end, whether or not something is there.
+    """Return the path that a symbolic link leads to in the end, whether or not it exists.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def followed(path: Path) -> Path:
         When links lead in a circle.
     """
     for _ in range(_MOST_LINKS):
-        if not path.is_symlink() or _is_descriptor(path):  # what that seems to name may not be there at all
+        if not path.is_symlink() or _is_descriptor(path):  # the path that such a link shows may not exist
             return path
         path = path.parent / path.readlink()
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -86,7 +86,7 @@ def _is_descriptor(path: Path) -> bool:
 
 
 def are_same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, by whatever links, or would be."""
+    """Whether two paths are the same file, links followed; or would be, if it existed."""
     if os.path.realpath(one) == os.path.realpath(other):
         return True
     try:
@@ -96,7 +96,7 @@ def are_same(one: Path, other: Path) -> bool:
 
 
 def longest_name(folder: Path) -> int:
-    """Return how long names in a folder may be."""
+    """Return the length of the longest name in a folder."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError, ValueError):
             longest = os.pathconf(folder, "PC_NAME_MAX")
@@ -105,7 +105,7 @@ def longest_name(folder: Path) -> int:
 
 
 def length(name: str) -> int:
-    """Return how long a file system takes a name to be: Windows counts in UTF-16."""
+    """Return the length of a name as the file system counts it: Windows counts in UTF-16."""
     if sys.platform == "win32":
         return len(name.encode("utf-16-le", "surrogatepass")) // 2
     else:
@@ -113,14 +113,14 @@ def length(name: str) -> int:
 
 
 def cut(name: str, longest: int) -> str:
-    """Return as much of a name's beginning as is not too long."""
+    """Return the longest beginning of a name that is not too long."""
     while name and length(name) > longest:
         name = name[:-1]
     return name
 
 
 def free_name(path: Path, take: Callable[[Path], bool]) -> Path:
-    """Return the first other name of a path, out-2.png, out-3.png and so on, that `take` says it has taken."""
+    """Return the first of the names out-2.png, out-3.png and so on for which `take` succeeds."""
     suffix = path.suffix if len(path.suffix) <= _LONGEST_SUFFIX else ""
     stem, longest = path.name.removesuffix(suffix), longest_name(path.parent)
     endings = (f"-{number}{suffix}" for number in itertools.count(2))

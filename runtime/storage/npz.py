@@ -1,7 +1,7 @@
-"""Arrays in .npz archives that may be a stranger's: read as far as they are wanted, and never more than they declare.
+"""Arrays in .npz archives, which may be a stranger's: only the wanted arrays are read, within a limit of bytes.
 
-NumPy's own `numpy.load` takes memory for whatever a header declares, and keyword arguments of `numpy.savez` have become
-arrays (`allow_pickle`, before NumPy 2): neither is used.
+NumPy's own functions are not used. `numpy.load` takes as much memory as a header declares, and `numpy.savez` has stored
+keyword arguments as arrays (`allow_pickle`, before NumPy 2).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Archive:
     Raises
     ------
     ValueError
-        When it is none, has an array twice, or more entries than anybody needs.
+        When it is not an archive, has an array twice, or has too many entries.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -48,18 +48,18 @@ class Archive:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """The bytes that each array takes, and its header, by name."""
+        """The bytes of each array with its header, by name."""
         return {name: entry.file_size for name, entry in self._entries.items()}
 
     def read(self, name: str, most: int) -> NDArray[Any]:
-        """Return an array of numbers that takes so many bytes at most, read-only.
+        """Return an array of numbers that takes `most` bytes at most, read-only.
 
         Raises
         ------
         ValueError
-            When it is damaged, larger, or of anything but numbers.
+            When it is damaged, larger, or not of numbers.
         KeyError
-            When there is none of that name.
+            When there is no array of that name.
         """
         entry = self._entries[name]
         if entry.file_size > most + _LONGEST_HEADER:
@@ -84,7 +84,7 @@ def _array(data: bytes, subject: str) -> NDArray[Any]:
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         shape, in_columns, dtype = readers[version](file, max_header_size=_LONGEST_HEADER)
-    except Exception as error:  # what is in a header is parsed by Python's own parser, which raises several things
+    except Exception as error:  # Python's own parser reads the header, and raises several types of errors
         raise ValueError(f"array {subject} has a damaged header ({type(error).__name__})") from None
     if dtype.kind not in "biuf":
         raise ValueError(f"array {subject} is of {shown(str(dtype))}; expected numbers")

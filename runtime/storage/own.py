@@ -1,4 +1,4 @@
-"""Files that a run writes again and again, in place of nobody else's."""
+"""Files that a run writes again and again, without replacing other programs' files."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from impasto.runtime.storage.replacing import clear_up
 
 
 class Own:
-    """A file that a run writes again and again: it replaces what it has itself written, and nobody else's.
+    """A file that a run writes again and again: it replaces its own earlier version, and no other file.
 
     Parameters
     ----------
     path
         The file.
     replace
-        Whether what is there now may be replaced, the first time.
+        Whether a file that exists now may be replaced, the first time.
 
     Attributes
     ----------
     path
-        The file; another one beside it once somebody else has taken its name.
+        The file; another one beside it once another program has taken its name.
     """
 
     def __init__(self, path: Path, *, replace: bool) -> None:
@@ -32,17 +32,17 @@ class Own:
 
     @property
     def is_own(self) -> bool:
-        """Whether what is there is what the run has written, or may replace."""
+        """Whether the file that is there was written by the run, or may be replaced by it."""
         present = identity(self.path)
         return present is not None and present == self._last
 
     def write(self, work: Callable[[Path, bool], None]) -> None:
-        """Have it written: `work` takes the path, and whether what is there may be replaced.
+        """Write the file by `work`, which takes the path, and whether an existing file may be replaced.
 
         Raises
         ------
         NameTaken
-            When another program has taken the name; from then on `path` is another.
+            When another program has taken the name; from then on `path` is another one.
         """
         try:
             work(self.path, self.is_own)
@@ -66,7 +66,7 @@ class Own:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; a link to it stays, and nothing else than a file is touched.
+    """Remove a file; a link to it stays, and only regular files are removed.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Files as results: whole or not at all, in place of nobody else's.
+"""Files as results: written whole or not at all, without replacing other programs' files.
 
-A file is written beside its place, then put there. A symbolic link is written through: the file that it names is
-replaced, or made, and the link stays. A replaced file's permissions stay, and its owner where that is allowed. Devices
-and pipes are written into.
+A file is written beside its place, then renamed. A symbolic link is followed: the file that it names is replaced, or
+made, and the link stays. The permissions of a replaced file stay, and so does its owner if that is allowed. Devices and
+pipes are written into.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from impasto.runtime.storage.names import cut, followed, free_name, is_stream, l
 from impasto.runtime.storage.streams import open_stream
 from impasto.text import printable
 
-#: How a file system says that it has no hard links.
+#: The errors of a file system that has no hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 
 
@@ -32,17 +32,18 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 def replacing(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     """Open a file to be written; it is put in its place, whole, when the `with` block has ended.
 
-    When the block fails or is interrupted, whatever was there is still there, and nothing is left beside it.
+    When the block fails or is interrupted, a file that was there before is unchanged, and no file is left beside it.
 
     Parameters
     ----------
     replace
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     NameTaken
-        When it may not, or is not allowed, and one is: the data are in another file beside it, which the error names.
+        When there is a file that may not or cannot be replaced: the data are in another file beside it, which the error
+        names.
     OSError
         When it cannot be written.
     """
@@ -71,36 +72,36 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-#: Why a result is at another name than was asked for.
+#: The reason why a result is in another file than the one asked for.
 TAKEN = "another file has taken that name meanwhile and stays as it is"
 
 
 def _moved(temporary: Path, path: Path, target: Path, why: str) -> NameTaken:
-    """Give a file the first name beside its own that is free, and return the error that says so."""
+    """Give a file the first free name beside its own, and return the error that says so."""
     return taken(path, free_name(target, lambda name: _put(temporary, name)), why)
 
 
 def taken(path: Path, other: Path, why: str = TAKEN) -> NameTaken:
-    """Return the error that says where a result is, instead of at a name that somebody else's file has by now."""
+    """Return the error that a result is in the file `other`, as another program's file has taken its name."""
     return NameTaken(f"output {printable(str(path))}: {why}; the result is in {printable(str(other))}", other)
 
 
 def _take_after(path: Path, old: os.stat_result) -> None:
-    """Give a file the permissions of another, and its owner and group, as far as that is allowed."""
+    """Give a file the permissions, the owner and the group of another file, as far as that is allowed."""
     mode = old.st_mode & 0o777
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             os.chown(path, -1, old.st_gid)
         with contextlib.suppress(OSError):
             os.chown(path, old.st_uid, -1)
-    if path.stat().st_gid != old.st_gid:  # another group is given no more than everybody
+    if path.stat().st_gid != old.st_gid:  # another group gets only the permissions of all others
         mode = mode & ~0o070 | (mode & 0o007) << 3
     with contextlib.suppress(OSError):
         path.chmod(mode)
 
 
 def _replace(temporary: Path, target: Path) -> bool:
-    """Put a file in the place of another, and tell whether that is allowed."""
+    """Put a file in the place of another, and return whether that is allowed."""
     try:
         temporary.replace(target)
     except PermissionError:
@@ -109,7 +110,7 @@ def _replace(temporary: Path, target: Path) -> bool:
 
 
 def _put(temporary: Path, target: Path) -> bool:
-    """Give a file its final name, and tell whether that was free: nobody can take it in between."""
+    """Give a file its final name, and return whether the name was free; both are one step, without a race."""
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -127,14 +128,14 @@ def _put(temporary: Path, target: Path) -> bool:
     return True
 
 
-# --- what lies beside, while it is written --------------------------------------------------------------------
+# --- temporary files ------------------------------------------------------------------------------------------
 
-#: Of a temporary file's name, at the end: drawn anew each time.
+#: The number of random characters at the end of a temporary file's name.
 _DRAWN = 8
 
 
 def _beginning(path: Path) -> str:
-    """Return how the names of a file's temporary ones begin; of a long name, its hash stands for the end."""
+    """Return the beginning of the names of a file's temporary files; a hash replaces the end of a long name."""
     room = longest_name(path.parent) - _DRAWN - len("..")
     name = path.name
     if length(name) > room:
@@ -144,7 +145,7 @@ def _beginning(path: Path) -> str:
 
 
 def make_beside(path: Path, mode: int) -> tuple[int, Path]:
-    """Make a new file beside another, of that mode less the umask; return it open, and its path."""
+    """Make a new file beside another, of that mode less the umask; return its open descriptor and its path."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     while True:
         temporary = path.with_name(_beginning(path) + secrets.token_hex(_DRAWN // 2))
@@ -153,7 +154,7 @@ def make_beside(path: Path, mode: int) -> tuple[int, Path]:
 
 
 def clear_up(path: Path) -> None:
-    """Remove what processes that were killed while they wrote a file have left beside it."""
+    """Remove the temporary files beside a file that killed processes have left."""
     with contextlib.suppress(OSError):
         target = followed(path)
         left = re.compile(rf"{re.escape(_beginning(target))}[a-z0-9_]{{{_DRAWN}}}")

@@ -1,4 +1,4 @@
-"""Files that are written into as they are: devices, pipes, open files, and a log that grows."""
+"""Files that are written into directly: devices, pipes, open files, and a growing log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from impasto.waiting import WaitingFile
 def open_stream(path: Path) -> WaitingFile:
     """Open a device, a pipe or an open file, to write at its end.
 
-    Standard output is where `sys.__stdout__` leads: descriptor 1 may have been taken from libraries that print.
+    Standard output is the file of `sys.__stdout__`: descriptor 1 may lead elsewhere, to silence libraries that print.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def open_stream(path: Path) -> WaitingFile:
 
 
 def lock(file: FileIO) -> bool:
-    """Keep others, who ask too, from writing to an open file, and tell whether nobody else does that already."""
+    """Lock an open file against other processes that lock it, too; return False if another one has locked it."""
     if sys.platform == "win32":
         return True  # there is no lock that would not stop readers as well
     else:
