@@ -1,1 +1,1 @@
-"""File formats of pictures, as bytes: what stands in them beside the pixels."""
+"""File formats of pictures, as bytes: the metadata beside the pixels, and pixels that Pillow would misread."""

@@ -1,6 +1,6 @@
-"""What goes with the pixels of a PNG: its ancillary chunks, by the PNG specification, third edition (W3C, 2025).
+"""The ancillary chunks of a PNG, which go with its pixels: PNG specification, third edition (W3C, 2025).
 
-Each is kept by the name that Pillow has for it, or left out where it is damaged, and named.
+The data of a chunk are kept by Pillow's name for them. A damaged chunk is left out, and its type is noted.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-#: The most bytes that what is compressed beside the pixels, profile and texts, may unfold to.
+#: The most bytes of all compressed data beside the pixels, profile and texts, once they are decompressed.
 MOST_UNFOLDED = 1 << 26
 
-#: Code points of cICP -> x and y of white, red, green and blue as cHRM has them (H.273, table 2), and gamma (table 3).
+#: Code points of cICP -> x and y of white, red, green and blue, as in cHRM (H.273, table 2), and gamma (table 3).
 _PRIMARIES = {
     1: (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06),
     9: (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
@@ -25,17 +25,17 @@ _TRANSFERS = {4: 1 / 2.2, 8: 1.0, 13: 1 / 2.2}
 
 @dataclass
 class Ancillary:
-    """What the ancillary chunks of a PNG say.
+    """The data of the ancillary chunks of a PNG.
 
     Attributes
     ----------
     info
-        By Pillow's names: icc_profile, exif, xmp, dpi, gamma, srgb, chromaticity, transparency (as it is stored), and
-        "Raw profile type ..." as others write EXIF, too.
+        Data by Pillow's names: icc_profile, exif, xmp, dpi, gamma, srgb, chromaticity, transparency (as it is stored),
+        and "Raw profile type ...", another form of EXIF.
     text
-        By keyword.
+        Texts by keyword.
     dropped
-        The chunks that were left out for being damaged, or not understood.
+        The chunks that were left out because they are damaged, or not understood.
     """
 
     info: dict[str | tuple[int, int], Any] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class Ancillary:
             self.dropped.append(kind.decode("ascii"))
 
     def settle(self) -> None:
-        """Heed what comes before others: after the last chunk."""
+        """Apply the chunk that takes precedence over others; call this after the last chunk."""
         if "cicp" in self.info:
             self.info = {key: value for key, value in self.info.items() if key not in ("icc_profile", "srgb")}
             self.info |= self.info.pop("cicp")
 
     def unfold(self, data: bytes) -> bytes:
-        """Return what was compressed; raise `ValueError` where that is damaged, or there is too much of it."""
+        """Return compressed data decompressed; raise `ValueError` if they are damaged or too large."""
         stream = zlib.decompressobj()
         unfolded = stream.decompress(data, self._room + 1)
         if not stream.eof or len(unfolded) > self._room:
@@ -128,7 +128,7 @@ def _take_intent(chunks: Ancillary, data: bytes) -> None:
 
 
 def _take_code_points(chunks: Ancillary, data: bytes) -> None:
-    """Take cICP (ITU-T H.273) for what gAMA and cHRM would say of it, where they can: not of high dynamic range."""
+    """Take cICP (ITU-T H.273) as the equivalent gAMA and cHRM, unless it is for high dynamic range."""
     primaries, transfer, *coding = struct.unpack("4B", data)
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS or coding != [0, 1]:
         raise ValueError
@@ -144,7 +144,7 @@ def _take_density(chunks: Ancillary, data: bytes) -> None:
 
 
 def _take_transparency(chunks: Ancillary, data: bytes) -> None:
-    chunks.info["transparency"] = data  # what it means, the header says
+    chunks.info["transparency"] = data  # its meaning depends on the header
 
 
 _TAKE: dict[bytes, Callable[[Ancillary, bytes], None]] = {

@@ -1,4 +1,4 @@
-"""What a PNG or JPEG is given beside its pixels: chunks and marker segments, as these formats have them.
+"""Writing metadata into a PNG or JPEG, as chunks or marker segments.
 
 PNG: "Portable Network Graphics (PNG) Specification (Third Edition)", W3C 2025. JPEG: ITU-T T.81 with JFIF 1.02.
 """
@@ -16,44 +16,44 @@ from impasto.runtime.formats.ancillary import MOST_UNFOLDED
 from impasto.runtime.formats.embedded import Metadata
 from impasto.runtime.formats.exif import Exif
 
-#: What a marker segment of a JPEG holds, and what a profile takes of it for itself; 255 segments make a profile.
+#: The most bytes in a marker segment of a JPEG, and the header of a profile in it. A profile has 255 segments at most.
 _MOST = 65_533
 _ICC = b"ICC_PROFILE\0"
 _MOST_ICC = _MOST - len(_ICC) - 2
 
-#: The signature and header of a PNG, and SOI and APP0 of a JPEG (JFIF): what is given comes after these.
+#: The lengths of the signature and header of a PNG, and of SOI and APP0 of a JPEG (JFIF): metadata come after these.
 _PNG_HEAD, _JPEG_HEAD = 33, 20
 _EXIF = b"Exif\0\0"
 _APP1, _APP2, _APP13, _COM = 0xE1, 0xE2, 0xED, 0xFE
 
 
 def can_hold(profile: bytes, format_: str) -> bool:
-    """Whether a file of format ``PNG`` or ``JPEG`` has room for an ICC profile that is found when it is read again."""
+    """Whether a file of format ``PNG`` or ``JPEG`` can hold an ICC profile so that readers accept it."""
     return len(profile) <= {"JPEG": 255 * _MOST_ICC, "PNG": MOST_UNFOLDED}[format_]
 
 
 def with_metadata(
     encoded: bytes, format_: str, size: tuple[int, int], metadata: Metadata, text: Mapping[str, str], profile: bytes
 ) -> tuple[bytes, str]:
-    """Return an encoded picture with what it is given beside its pixels.
+    """Return an encoded picture with metadata.
 
     Parameters
     ----------
     encoded, format_
-        As Pillow writes a ``PNG`` or ``JPEG``, with nothing beside the pixels.
+        The file of a ``PNG`` or ``JPEG``, as Pillow writes it without metadata.
     size
         Width and height in pixels.
     text
-        By keyword; it counts before the photograph's.
+        Texts by keyword; they take precedence over the photograph's.
     profile
-        An ICC profile, or nothing.
+        An ICC profile; empty if there is none.
 
     Returns
     -------
     data
         The file.
     lost
-        What the format cannot hold, in words; empty where it holds everything.
+        The metadata that the format cannot hold, in words; empty if it holds everything.
     """
     if format_ == "PNG":
         given, head = b"".join(_chunks(size, metadata, text, profile)), encoded[:_PNG_HEAD]
@@ -108,7 +108,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _segments(
     size: tuple[int, int], metadata: Metadata, text: Mapping[str, str], profile: bytes
 ) -> tuple[bytes, list[str]]:
-    """Return the segments, and what there is no room for."""
+    """Return the segments, and the names of metadata that do not fit."""
     exif_data, lost = _exif(size, metadata, text)
     segments = [_segment(_APP1, exif_data)] if exif_data else []
     if metadata.xmp:
@@ -129,7 +129,7 @@ def _segments(
 
 
 def _exif(size: tuple[int, int], metadata: Metadata, text: Mapping[str, str]) -> tuple[bytes, list[str]]:
-    """Return what fits into a segment of the photograph's EXIF and the text, and what does not."""
+    """Return the part of the photograph's EXIF and the text that fits into a segment, and the names of the rest."""
     old = metadata.exif
     attempts: tuple[tuple[list[str], Exif | None, Mapping[str, str]], ...]
     attempts = ([], old, text), (["the photograph's EXIF"], None, text), (["the text"], old, {}), (["EXIF"], None, {})

@@ -1,4 +1,4 @@
-"""PNG files of 16 bits a sample, of which Pillow keeps eight: read in full, so that gamma and keys are exact."""
+"""PNG files of 16 bits a sample, read in full, so that gamma and keys are exact: Pillow reads eight of the bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from impasto.runtime.formats.gamma import Gamma
 
 Bytes = NDArray[np.uint8]
 
-#: By how many samples a pixel has.
+#: Samples of a pixel -> Pillow's mode.
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _STRIP = 1 << 21
 
@@ -22,7 +22,7 @@ _STRIP = 1 << 21
 def decode(picture: png.Png) -> Image.Image:
     """Return a PNG of 16 bits as an image of 8: mode L, LA, RGB or RGBA; a colour that is a key becomes transparent.
 
-    A gamma is applied before the bits are dropped, and no longer said in the image's info.
+    A gamma is applied before the bits are dropped, and removed from the image's info.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def _rounded(levels: NDArray[np.uint16]) -> Bytes:
 
 
 def _strips(picture: png.Png) -> Iterator[tuple[slice, slice, NDArray[np.uint16]]]:
-    """Yield levels [h, w, samples] of some lines, and the rows and columns of the picture that they are."""
+    """Yield rows and columns of the picture, and their levels [h, w, samples], some lines at a time."""
     lines = _Lines(picture)
     for rows, columns, height, width in picture.header.passes():
         length = picture.header.line(width)
@@ -63,8 +63,8 @@ def _strips(picture: png.Png) -> Iterator[tuple[slice, slice, NDArray[np.uint16]
         for first in range(0, height, step):
             count = min(step, height - first)
             filtered = lines.take(count, length)
-            # Filters work on bytes, each beside that of the same place in the pixel before: so the high bytes of all
-            # samples are the lines of an 8-bit PNG, and the low bytes, too. Pillow undoes its filters.
+            # A filter combines a byte with the byte at the same position in the pixel before. So the high bytes of all
+            # samples are the lines of an 8-bit PNG, and so are the low bytes. Pillow undoes the filters of such a PNG.
             high, low = (
                 _unfiltered(filtered[:, :1], filtered[:, 1 + k :: 2], before[k::2], picture.header.samples)
                 for k in (0, 1)
@@ -77,28 +77,28 @@ def _strips(picture: png.Png) -> Iterator[tuple[slice, slice, NDArray[np.uint16]
 
 
 class _Lines:
-    """The lines of a PNG as they are stored, by and by."""
+    """The stored lines of a PNG, decompressed bit by bit."""
 
     def __init__(self, picture: png.Png) -> None:
         self._blocks, self._rest = picture.unfolded(), bytearray()
 
     def take(self, count: int, length: int) -> Bytes:
-        """Return so many lines [count, 1 + length], filter and bytes."""
+        """Return the next lines [count, 1 + length]: the filter of each, and its bytes."""
         size = count * (1 + length)
         while len(self._rest) < size:
-            self._rest += next(self._blocks)  # raises before it ends
+            self._rest += next(self._blocks)  # it raises an error rather than end too early
         taken = np.frombuffer(bytes(self._rest[:size]), np.uint8).reshape(count, 1 + length)
         del self._rest[:size]
         return taken
 
     def end(self) -> None:
-        """Make sure that nothing is left, and all of it was right."""
+        """Make sure that no data are left, and that the checksum is right."""
         for _ in self._blocks:
             pass
 
 
 def _unfiltered(filters: Bytes, lines: Bytes, before: Bytes, samples: int) -> Bytes:
-    """Return lines of an 8-bit PNG with that many samples a pixel, their filters undone; `before` is the line above."""
+    """Return lines of an 8-bit PNG with so many samples a pixel, without filters; `before` is the line above."""
     stored = np.vstack([np.append(np.uint8(0), before), np.hstack([filters, lines])])
     mode = MODES[samples]
     size = lines.shape[1] // samples, len(stored)

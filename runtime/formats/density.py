@@ -1,4 +1,4 @@
-"""The density of pixels, for print: how files tell it, and in what form PNG and JPEG can hold it."""
+"""The density of pixels, for print: reading it from metadata, and its forms in PNG and JPEG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_JFIF, _MOST_PNG = 0xFFFF, 0x7FFFFFFF
 
 @dataclass(frozen=True)
 class Density:
-    """Pixels per inch or centimetre, across and along; of unit 0 the proportions of a pixel only."""
+    """Pixels per inch or centimetre, horizontally and vertically; with unit 0 only the proportions of a pixel."""
 
     x: Fraction
     y: Fraction
@@ -26,15 +26,15 @@ class Density:
 
     @classmethod
     def of(cls, info: Mapping[Any, Any], tiff: tuple[Fraction, Fraction, int] | None) -> Density | None:
-        """Return the density that a file told; None where it told none, or nonsense.
+        """Return the density in a file's metadata; None if there is none, or an absurd one.
 
         Parameters
         ----------
         info
-            What Pillow found in the file: JFIF's density, a PNG's in ``dpi`` and ``aspect``.
+            Pillow's data of the file: JFIF's density, a PNG's in ``dpi`` and ``aspect``.
         tiff
-            Resolution as a TIFF or EXIF has it: x, y, and a unit of 1 (none), 2 (inch) or 3 (centimetre). It counts
-            where the file itself tells nothing.
+            The resolution in a TIFF or EXIF: x, y, and a unit of 1 (none), 2 (inch) or 3 (centimetre). It is used if
+            `info` has no density.
         """
         density = _jfif(info) or _pair(info.get("aspect"), _NONE) or _metric(_pair(info.get("dpi"), _PER_INCH))
         if density is None and tiff is not None and tiff[2] in (1, 2, 3):
@@ -42,11 +42,11 @@ class Density:
         return None if density is None or (density.unit == _NONE and density.x == density.y) else density
 
     def turned(self) -> Density:
-        """Return it for a picture that was turned by a quarter."""
+        """Return the density of a picture that was turned by a quarter."""
         return Density(self.y, self.x, self.unit)
 
     def jfif(self) -> bytes | None:
-        """Return unit and densities as a JPEG's APP0 segment has them (JFIF 1.02); None where 16 bits cannot."""
+        """Return unit and densities for a JPEG's APP0 segment (JFIF 1.02); None if they do not fit into 16 bits."""
         units = (self.unit, 3 - self.unit) if self.unit else ()
         choices = [self._in(unit) for unit in units] or [self._proportions(_MOST_JFIF)]
         choices = [choice for choice in choices if choice._fits(_MOST_JFIF)]
@@ -56,7 +56,7 @@ class Density:
         return struct.pack(">BHH", best.unit, *best._rounded())
 
     def phys(self) -> bytes | None:
-        """Return it as a PNG's pHYs chunk has it; None where 31 bits cannot."""
+        """Return the data of a PNG's pHYs chunk; None if they do not fit into 31 bits."""
         metric = self._in(_PER_CM) if self.unit else self._proportions(_MOST_PNG)
         scale = 100 if self.unit else 1
         whole = Density(metric.x * scale, metric.y * scale, self.unit)
@@ -73,7 +73,7 @@ class Density:
         return Density(self.x * factor, self.y * factor, unit)
 
     def _proportions(self, most: int) -> Density:
-        """Return proportions in whole numbers up to some: those given, or others in near the same proportion."""
+        """Return the proportions in whole numbers up to `most`: its own, or the nearest possible ones."""
         if self.x.denominator == self.y.denominator == 1 and max(self.x, self.y) <= most:
             return self
         ratio = (min(self.x, self.y) / max(self.x, self.y)).limit_denominator(most)
@@ -84,7 +84,9 @@ class Density:
 def _jfif(info: Mapping[Any, Any]) -> Density | None:
     unit = info.get("jfif_unit")
     density = _pair(info.get("jfif_density"), unit) if unit in (_NONE, _PER_INCH, _PER_CM) else None
-    is_unknown = density and density.unit == _NONE and density.x == density.y  # what encoders write who know none
+    is_unknown = (
+        density and density.unit == _NONE and density.x == density.y
+    )  # encoders write this if they know no density
     return None if is_unknown else density
 
 
@@ -99,7 +101,7 @@ def _pair(pair: Any, unit: int) -> Density | None:
 
 
 def _metric(density: Density | None) -> Density | None:
-    """Return the whole pixels per metre that a PNG or BMP held and Pillow made inches of."""
+    """Return the whole pixels per metre of a PNG or BMP, which Pillow has converted to inches."""
     if density is None:
         return None
     metre = [side / _INCH * 100 for side in (density.x, density.y)]

@@ -1,4 +1,4 @@
-"""What a photograph's file holds beside its pixels, as far as a result may have it again."""
+"""The metadata in a photograph's file, as far as a result may have them, too."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from impasto.runtime.formats.xmp import XmpError
 _COMMENT = ExifTags.Base.UserComment.name
 _KEY = re.compile(r"[ -~\xa1-\xff]{1,79}")
 
-#: Keywords of a PNG's texts that say what a picture is, not how or with what it was made: those that the PNG
-#: specification registers (third edition, 11.3.3.1) but for Software, and a few of others.
+#: Keywords of a PNG's texts that describe the picture, and not the way it was made: those that the PNG specification
+#: registers (third edition, 11.3.3.1) except Software, and a few others.
 _KEYWORDS = {"Title", "Author", "Description", "Copyright", "Creation Time", "Disclaimer", "Warning", "Source"}
 _KEYWORDS |= {"Comment", "Collection", "Artist", "Credit", "Keywords", "Location", "Subject"}
 
-#: Texts that speak of a file or of its making, which nobody misses in a result: impasto's records, what ImageMagick
-#: and thumbnailers note, profiles that are read as what they are.
+#: Texts about a file or its making, which are left out without a warning: impasto's records, notes of ImageMagick and
+#: thumbnailers, and profiles, which are read in another way.
 _OF_THE_FILE = re.compile(r"impasto.*|Software|.*:.*|Raw profile type .*", re.DOTALL)
 XMP_TEXT, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
 
-#: Where an image's `info` may have a PNG's texts by keyword, for themselves; Pillow puts them among everything else.
+#: The key in an image's `info` of a PNG's texts by keyword; Pillow mixes them with all other data.
 TEXTS = "texts of a PNG"
 
-#: Where `load` leaves what a TIFF tells.
-_TOLD = "EXIF of a TIFF"
+#: The key in an image's `info` of a TIFF's EXIF, which `load` puts there.
+_TIFF_EXIF = "EXIF of a TIFF"
 
-#: Comments of encoders on their own settings.
+#: Comments of encoders about their own settings.
 _OF_AN_ENCODER = re.compile(rb"CREATOR: gd-jpeg|Lavc\d|Lavf\d|LEAD Technologies|Intel\(R\) JPEG Library|JPEG Encoder")
 
-#: Where a JPEG holds what one segment cannot hold of XMP (XMP specification part 3, 1.1.3.1), and XMP itself.
+#: The beginnings of the JPEG segments of extended XMP (XMP specification part 3, 1.1.3.1), and of XMP itself.
 _EXTENDED_XMP, XMP_SEGMENT = b"http://ns.adobe.com/xmp/extension/\0", b"http://ns.adobe.com/xap/1.0/\0"
 
-#: Formats that tell their density within what is read as EXIF, or of which Pillow makes one up.
+#: Formats whose density is in their EXIF, or whose ``dpi`` Pillow makes up.
 _NO_DPI = ("JPEG", "MPO", "TIFF")
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a photograph's file tells of it, ready to be given to a result: nothing turns or sizes a picture.
+    """The metadata of a photograph that a result can have, too.
 
     Attributes
     ----------
     exif
-        Its EXIF, without orientation, thumbnail and what describes the file.
+        Its EXIF, without orientation, thumbnail and tags that describe the file.
     xmp
         Its XMP packet, well-formed, in UTF-8.
     iptc
-        Those of Photoshop's image resources that describe a picture: IPTC, and what belongs to it.
+        The image resources of Photoshop that describe a picture: IPTC, and resources about it.
     density
         Pixels per inch or centimetre.
     texts
         Texts of a PNG by keyword.
     comments
-        Comments of a JPEG or GIF, as they are there.
+        Comments of a JPEG or GIF, as bytes.
     left_out
-        What no result is given, as a warning names it.
+        The names, for a warning, of metadata that no result gets.
     """
 
     exif: Exif | None = None
@@ -80,27 +80,27 @@ class Metadata:
 
 
 def load(image: Image.Image) -> None:
-    """Read an image's pixels; of a TIFF keep in its `info` what is not pixels.
+    """Read an image's pixels; of a TIFF, keep the EXIF in its `info`.
 
-    Once it has read the pixels, Pillow looks nothing up in a TIFF any more. It has turned the picture upright.
+    Once Pillow has read the pixels of a TIFF, its EXIF is no longer available, and the picture is upright.
     """
     exif_data = _tiff(image)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tags that make no sense to Pillow
+        warnings.simplefilter("ignore")  # about tags that Pillow does not understand
         image.load()
     if exif_data is not None:
-        image.info[_TOLD] = exif_.upright(exif_data)
+        image.info[_TIFF_EXIF] = exif_.upright(exif_data)
 
 
 def read(image: Image.Image, subject: str) -> tuple[Metadata, int]:
-    """Return what a picture's file holds, and how the picture is to be turned to be upright.
+    """Return the metadata of a picture's file, and its orientation.
 
-    This reads the pixels. What is damaged of the rest is left out, with one warning that begins with `subject`.
+    This reads the pixels. Damaged metadata are left out, with one warning that begins with `subject`.
 
     Returns
     -------
     metadata
-        For the picture when it is upright.
+        The metadata of the upright picture.
     orientation
         1 to 8, as EXIF numbers them.
     """
@@ -129,7 +129,7 @@ def read(image: Image.Image, subject: str) -> tuple[Metadata, int]:
 
 
 def _tiff(image: Image.Image) -> Exif | None:
-    """Return what a whole TIFF tells, if the picture is one that has not been read yet."""
+    """Return the EXIF of a TIFF that has not been read yet; None for other pictures."""
     file: IO[bytes] | None = getattr(image, "fp", None)
     if image.format != "TIFF" or file is None or file.closed:
         return None
@@ -137,19 +137,19 @@ def _tiff(image: Image.Image) -> Exif | None:
     try:
         return exif_.read_tiff(file)
     except ExifError:
-        return None  # what Pillow reads as a TIFF, it knows better
+        return None  # Pillow may still be able to read it
     finally:
         file.seek(at)
 
 
 def _exif(image: Image.Image, damage: list[str]) -> Exif | None:
-    if isinstance(exif_data := image.info.get(_TOLD), Exif):
+    if isinstance(exif_data := image.info.get(_TIFF_EXIF), Exif):
         return exif_data
     data = image.info.get("exif")
     if data is None and (profile := _raw_profile(image, "exif", "APP1")):
         data = profile
     if data is None:
-        with contextlib.suppress(Exception):  # a picture from a program, or a TIFF that was read before
+        with contextlib.suppress(Exception):  # of a picture that a program made, or a TIFF that was read before
             data = image.getexif().tobytes() if image.getexif() else None
     if not isinstance(data, bytes) or not data:
         return None
@@ -166,13 +166,13 @@ def _raw_profile(image: Image.Image, *names: str) -> bytes:
 
 
 def _segments(image: Image.Image, name: str, start: bytes = b"") -> list[bytes]:
-    """Return what a JPEG's marker segments of a name hold after some first bytes."""
+    """Return the data of a JPEG's marker segments of a name that begin with `start`, without it."""
     segments: Iterable[tuple[str, bytes]] = getattr(image, "applist", ())
     return [data.removeprefix(start) for marker, data in segments if marker == name and data.startswith(start)]
 
 
 def _xmp(image: Image.Image, exif_data: Exif | None, damage: list[str]) -> bytes | None:
-    # Of a TIFF first: Pillow may have changed its own copy.
+    # For a TIFF this packet comes first: Pillow may have changed its own copy.
     within = exif_data.main.value(exif_.XMP) if exif_data else b""
     packets: list[str | bytes | None] = [within] if image.format == "TIFF" else []
     packets += [*_segments(image, "APP1", XMP_SEGMENT), image.info.get(XMP_TEXT), image.info.get("xmp")]
@@ -189,7 +189,7 @@ def _xmp(image: Image.Image, exif_data: Exif | None, damage: list[str]) -> bytes
 def _iptc(image: Image.Image, exif_data: Exif | None) -> bytes:
     if segments := _segments(image, "APP13", iptc_.PHOTOSHOP):
         return iptc_.kept(b"".join(segments))
-    if isinstance(resources := image.info.get("photoshop"), dict):  # of a copy of a JPEG's picture
+    if isinstance(resources := image.info.get("photoshop"), dict):  # a copy of a JPEG's picture has these
         return iptc_.joined({key: data for key, data in resources.items() if isinstance(data, bytes)})
     if profile := _raw_profile(image, "iptc", "8bim", "APP13"):
         return iptc_.of_profile(profile)
@@ -210,7 +210,7 @@ def _comments(image: Image.Image) -> tuple[bytes, ...]:
 
 
 def _texts(image: Image.Image) -> dict[str, str]:
-    """Return a PNG's texts by keyword; of formats that have none, nothing."""
+    """Return a PNG's texts by keyword; none for formats that have no texts."""
     texts = image.info.get(TEXTS)
     if not isinstance(texts, dict):
         texts = image.info if image.format in ("PNG", None) else {}
@@ -218,7 +218,7 @@ def _texts(image: Image.Image) -> dict[str, str]:
 
 
 def _left_out(image: Image.Image) -> tuple[str, ...]:
-    """Return what can neither be kept as it is nor be known to be true of a result."""
+    """Return the names of metadata that can neither be kept nor be known to be true of a result."""
     extended = ("extended XMP",) if _segments(image, "APP1", _EXTENDED_XMP) else ()
     texts = (key for key in _texts(image) if key not in _KEYWORDS and not _OF_THE_FILE.fullmatch(key))
     return (*extended, *(f"text {key!r}" for key in texts))
@@ -228,7 +228,7 @@ def _left_out(image: Image.Image) -> tuple[str, ...]:
 
 
 def sound(text: Mapping[str, str]) -> dict[str, str]:
-    """Check the keywords; replace what neither UTF-8 nor a PNG can hold."""
+    """Check the keywords; replace characters that UTF-8 or a PNG cannot hold."""
     for key in text:
         if not _KEY.fullmatch(key):
             raise ValueError(f"keyword {key!r}: expected 1 to 79 printable characters of Latin-1")
@@ -241,16 +241,16 @@ def _sound(value: str) -> str:
 
 
 def comment_text(image: Image.Image) -> dict[str, str]:
-    """Return the text in the UserComment of a picture's EXIF, by keyword; a comment of others as it is."""
+    """Return the texts in the UserComment of a picture's EXIF, by keyword; another program's comment as one text."""
     load(image)
     exif_data = _exif(image, [])
     return _parse_comment(exif_.comment(exif_data)) if exif_data else {}
 
 
 def exif_with(exif: Exif | None, size: tuple[int, int], text: Mapping[str, str]) -> bytes:
-    """Return a photograph's EXIF for a result of that size with that text in its UserComment; nothing if it is empty.
+    """Return a photograph's EXIF for a result of that size with that text in its UserComment; no bytes if it is empty.
 
-    A comment of others moves beneath the keyword ``UserComment``; how the photograph itself was made is left out.
+    Another program's comment moves to the keyword ``UserComment``; impasto's record of the photograph is left out.
     """
     exif = exif_.with_size(exif or Exif(), size)
     texts = _parse_comment(exif_.comment(exif))

@@ -1,4 +1,4 @@
-"""EXIF as the TIFF structure that it is: what need not change keeps its bytes. Bytes in and out, no places.
+"""EXIF, read and written as the TIFF structure that it is: unchanged values keep their bytes.
 
 The structure is that of TIFF 6.0 (1992), section 2: directories of entries, each with a tag, a type, a count and a
 value. The tags are those of EXIF 2.32 (CIPA DC-008-2019), section 4.6.
@@ -15,55 +15,55 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import IO
 
-#: Bytes that one value of each type takes; 129 is UTF-8 of EXIF 3.0, 16 to 18 are BigTIFF's.
+#: Type -> the bytes of one value; 129 is UTF-8 of EXIF 3.0, 16 to 18 are BigTIFF's.
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8, 129: 1}
 _SHORT, _LONG, _RATIONAL, _UNDEFINED = 3, 4, 5, 7
 _BIG_ONLY = (16, 17, 18)
 
-#: The most that all values together may take: some damage makes many entries share the same bytes.
+#: The most bytes of all values together: in damaged files many entries may share the same bytes.
 _MOST = 1 << 26
 
-#: The last place where a maker note is kept at its offset: anything further is not from a JPEG.
+#: The largest offset at which a maker note is kept: a larger one is not from a JPEG.
 _MOST_OFFSET = 65_535
 
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _MAKER_NOTE, _USER_COMMENT = 0x927C, 0x9286
 
-#: Which directories lie beneath which, by the tags that lead there.
+#: Directory -> the directories beneath it, both by the tags that lead to them.
 _BELOW: dict[int, tuple[int, ...]] = {0: (_EXIF, _GPS, _INTEROPERABILITY), _EXIF: (_GPS, _INTEROPERABILITY)}
 _POINTERS = (_EXIF, _GPS, _INTEROPERABILITY)
 
-#: Width and height, as the main and the EXIF directory have them.
+#: The tags of width and height, in the main and the EXIF directory.
 _SIZES, _EXIF_SIZES = (256, 257), (0xA002, 0xA003)
 
-#: What holds no EXIF: XMP, IPTC, Photoshop's resources, an ICC profile.
+#: Tags of data that are not EXIF: XMP, IPTC, Photoshop's resources, an ICC profile.
 XMP, IPTC, PHOTOSHOP, _ICC_PROFILE = 700, 33723, 34377, 34675
 
-#: Tags that say how pixels are stored, and where thumbnails and further pictures lie.
+#: Tags of the storage of pixels, and of the offsets of thumbnails and further pictures.
 _LAYOUT = {254, 255, 258, 259, 262, 263, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338}
 _LAYOUT |= {339, 347, 400, 512, 513, 514, 530}
 
-#: What a TIFF says of its pixels beside that: size, colours, inks, pages, layers (Photoshop), place on the earth
-#: (GeoTIFF, GDAL), sensor (DNG, which has all above 50706 but two of Panasonic's).
+#: More tags about the pixels of a TIFF: size, colours, inks, pages, layers (Photoshop), place on the earth (GeoTIFF,
+#: GDAL), sensor (DNG, which has all from 50706 on except two of Panasonic's).
 _OF_A_FILE = {*_SIZES, 264, 265, 280, 281, *range(288, 294), 297, 301, 318, 319, *range(321, 348), 529, 531, 532}
 _OF_A_FILE |= {33550, 33922, 34264, 34735, 34736, 34737, 37724, 42112, 42113}
 _OF_A_FILE |= {*range(50706, 50898), *range(50900, 52600)}
 
-#: How UserComment names its encoding (EXIF 2.32, table 9); UNICODE is UTF-16 in the byte order of the EXIF.
+#: The names of encodings in UserComment (EXIF 2.32, table 9); UNICODE is UTF-16 in the byte order of the EXIF.
 _ASCII, _UNICODE, _JIS, _UNKNOWN = b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", bytes(8)
 
 
 class ExifError(ValueError):
-    """Bytes that are no EXIF at all; the text says why."""
+    """Bytes that are not EXIF; the text says why."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tag and its value: bytes as they are in the file, or the directory that it leads to.
+    """A tag and its value: the bytes in the file, or the directory that it leads to.
 
-    Of a type that is not known, the value is the field of four bytes. `offset` is where a maker note was, in bytes from
-    the start of the structure: makers' offsets count from there.
+    The value of an unknown type is the field of four bytes. `offset` is the offset of a maker note, in bytes from the
+    start of the structure: the offsets inside a maker note count from there, too.
     """
 
     tag: int
@@ -84,37 +84,37 @@ class Directory:
         return next((entry for entry in self.entries if entry.tag == tag), None)
 
     def value(self, tag: int) -> bytes:
-        """Return the bytes of a tag; none where it is missing."""
+        """Return the bytes of a tag; no bytes if it is missing."""
         entry = self.get(tag)
         return entry.value if entry and isinstance(entry.value, bytes) else b""
 
     def below(self, tag: int) -> Directory:
-        """Return the directory that a tag leads to; an empty one where there is none."""
+        """Return the directory that a tag leads to; an empty one if there is none."""
         entry = self.get(tag)
         return entry.value if entry and isinstance(entry.value, Directory) else Directory()
 
     def without(self, tags: Container[int]) -> Directory:
-        """Return it without some tags."""
+        """Return the directory without some tags."""
         return Directory(tuple(entry for entry in self.entries if entry.tag not in tags))
 
     def with_entry(self, entry: Entry) -> Directory:
-        """Return it with an entry added, or put in the place of those of the same tag."""
+        """Return the directory with an entry, which replaces those of the same tag."""
         entries = (*self.without((entry.tag,)).entries, entry)
         return Directory(tuple(sorted(entries, key=lambda entry: entry.tag)))
 
 
 @dataclass(frozen=True)
 class Exif:
-    """What a photograph's file says of it.
+    """The EXIF of a photograph.
 
     Attributes
     ----------
     order
         The byte order: ``<`` (II) or ``>`` (MM).
     main
-        The first directory. What follows it in the file (IFD1, a thumbnail) is not read.
+        The first directory. The next one in the file (IFD1, a thumbnail) is not read.
     damaged
-        How many entries were left out because they, or where they lead, cannot be read.
+        The number of entries that were left out because they, or the data they lead to, cannot be read.
     """
 
     order: str = "<"
@@ -126,24 +126,24 @@ class Exif:
 
 
 def parse(data: bytes) -> Exif:
-    """Return the EXIF that bytes hold, with or without the six bytes that a JPEG has before it; see `read`."""
+    """Return the EXIF in bytes, with or without the six bytes that a JPEG has before it; see `read`."""
     return read(io.BytesIO(data.removeprefix(b"Exif\0\0")))
 
 
 def read(file: IO[bytes], skip: Container[int] = ()) -> Exif:
-    """Read EXIF from a file that can be sought, from its start; that may be a whole TIFF, or BigTIFF.
+    """Read EXIF from the start of a seekable file, which may be a whole TIFF or BigTIFF.
 
-    What is damaged is left out, the rest is kept. It takes time in proportion to the number of entries.
+    Damaged entries are left out, the others are kept. The time is proportional to the number of entries.
 
     Parameters
     ----------
     skip
-        Tags of the main directory whose values are not to be read.
+        Tags of the main directory whose values are not read.
 
     Raises
     ------
     ExifError
-        When there is no such structure, or nothing in it is sound.
+        When there is no such structure, or no entry in it can be read.
     """
     return _Reader(file).read(skip)
 
@@ -177,7 +177,7 @@ class _Reader:
         try:
             self._file.seek(offset)
             return self._file.read(length)
-        except (OSError, OverflowError, ValueError):  # so far that no file can be
+        except (OSError, OverflowError, ValueError):  # the offset is too large for any file
             return b""
 
     def _numbers(self, layout: str, data: bytes) -> tuple[int, ...]:
@@ -188,7 +188,7 @@ class _Reader:
         return self._numbers(layout, data)[0] if layout else 0
 
     def _directory(self, offset: int, name: int, skip: Container[int] = ()) -> Directory | None:
-        """Return a directory; None where it cannot be, or has been read before."""
+        """Return a directory; None if the offset is wrong, or it has been read before."""
         counter, entry_size = ("Q", 20) if self._big else ("H", 12)
         counted = self._at(offset, struct.calcsize("=" + counter))
         if offset in self._seen or offset < 8 or len(counted) < struct.calcsize("=" + counter):
@@ -197,7 +197,7 @@ class _Reader:
         (count,) = self._numbers(counter, counted)
         table = self._at(offset + len(counted), min(count, 65_535) * entry_size)
         if count * entry_size > len(table):
-            self._damaged += 1  # however many are missing
+            self._damaged += 1  # one, for all missing entries
         fields = [table[k : k + entry_size] for k in range(0, len(table) - entry_size + 1, entry_size)]
         entries = [entry for field_ in fields for entry in self._entries(field_, name, skip)]
         return Directory(tuple(sorted(entries, key=lambda entry: entry.tag)))
@@ -220,7 +220,7 @@ class _Reader:
 
     def _value(self, tag: int, kind: int, count: int, data: bytes) -> Entry | None:
         inline = data[12:] if self._big else data[8:]
-        if kind not in _UNITS:  # whatever it is: more than four of them lie elsewhere, and nobody knows how many bytes
+        if kind not in _UNITS:  # more than four values are at another offset, and their size is unknown
             return Entry(tag, kind, count, inline) if count <= 4 and not self._big else None
         size = count * _UNITS[kind]
         if kind in _BIG_ONLY or count > 0xFFFFFFFF:
@@ -236,16 +236,16 @@ class _Reader:
 
 
 def serialise(exif: Exif) -> bytes:
-    """Return EXIF as bytes, as a PNG's eXIf chunk has it; a JPEG has six bytes before it.
+    """Return EXIF as the bytes of a PNG's eXIf chunk; a JPEG has six bytes before them.
 
-    A maker note is where it was in the photograph's, if that is among the first 64 KiB: offsets in it stay true.
+    A maker note keeps its offset, if that is within the first 64 KiB: then the offsets inside it stay right.
     """
     return _Writer(exif).data()
 
 
 class _Writer:
     def __init__(self, exif: Exif) -> None:
-        self._exif, self._made = exif, bytearray()
+        self._exif, self._written = exif, bytearray()
         note = exif.main.below(_EXIF).get(_MAKER_NOTE)
         self._note: Entry | None = None
         self._free = [(8, 1 << 32)]
@@ -256,17 +256,17 @@ class _Writer:
     def data(self) -> bytes:
         first = self._directory(self._exif.main)
         self._put(0, {"<": b"II", ">": b"MM"}[self._exif.order] + self._numbers("HL", 42, first))
-        return bytes(self._made)
+        return bytes(self._written)
 
     def _numbers(self, layout: str, *numbers: int) -> bytes:
         return struct.pack(self._exif.order + layout, *numbers)
 
     def _put(self, offset: int, data: bytes) -> None:
-        self._made.extend(bytes(max(0, offset + len(data) - len(self._made))))
-        self._made[offset : offset + len(data)] = data
+        self._written.extend(bytes(max(0, offset + len(data) - len(self._written))))
+        self._written[offset : offset + len(data)] = data
 
     def _room(self, size: int) -> int:
-        """Take the first free place of that size, at an even offset, as TIFF wants it."""
+        """Take the first free space of that size; return its offset, which TIFF requires to be even."""
         for k, (start, end) in enumerate(self._free):
             start += start % 2
             if start + size <= end:
@@ -293,30 +293,30 @@ class _Writer:
         return self._numbers("HHL", entry.tag, entry.kind, entry.count) + value
 
 
-# --- what a result is given -----------------------------------------------------------------------------------
+# --- EXIF of a result -----------------------------------------------------------------------------------------
 
 
 def read_tiff(file: IO[bytes]) -> Exif:
-    """Read what a whole TIFF says of its picture, without what describes its pixels, its pages and its size.
+    """Read the EXIF of a whole TIFF, without the tags about its pixels, its pages and its size.
 
     XMP, IPTC and Photoshop's resources are still in it: `without_others` leaves them out.
 
     Raises
     ------
     ExifError
-        When it is no TIFF.
+        When it is not a TIFF.
     """
     return read(file, _LAYOUT | _OF_A_FILE | {_ICC_PROFILE})
 
 
 def orientation(exif: Exif) -> int | None:
-    """Return how the picture is turned, 1 to 8; None where nothing, or nothing sound, is said."""
+    """Return the orientation of the picture, 1 to 8; None if there is no valid one."""
     value = _number(exif, exif.main, _ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else None
 
 
 def resolution(exif: Exif) -> tuple[Fraction, Fraction, int] | None:
-    """Return pixels per unit in x and y, and the unit as TIFF numbers it: 1 none, 2 inch, 3 centimetre."""
+    """Return pixels per unit in x and y, and TIFF's number of the unit: 1 none, 2 inch, 3 centimetre."""
     sides = []
     for tag in (_X_RESOLUTION, _Y_RESOLUTION):
         entry = exif.main.get(tag)
@@ -331,9 +331,9 @@ def resolution(exif: Exif) -> tuple[Fraction, Fraction, int] | None:
 
 
 def upright(exif: Exif, turn: int | None = None) -> Exif:
-    """Return it for a picture that has been turned upright, by default from what it says itself.
+    """Return the EXIF of a picture that has been turned upright, by default from its own orientation.
 
-    Where that was by a quarter, its two resolutions change places.
+    After a quarter turn, its two resolutions change places.
     """
     turn = turn or orientation(exif) or 1
     main = exif.main.without((_ORIENTATION,))
@@ -344,13 +344,13 @@ def upright(exif: Exif, turn: int | None = None) -> Exif:
 
 
 def without_others(exif: Exif) -> Exif | None:
-    """Return it without its layout and what is no EXIF; None if nothing is left."""
+    """Return EXIF without layout and data that are not EXIF; None if no entry is left."""
     main = exif.main.without({XMP, IPTC, PHOTOSHOP, _ICC_PROFILE, *_LAYOUT})
     return replace(exif, main=main) if main.entries else None
 
 
 def with_size(exif: Exif, size: tuple[int, int]) -> Exif:
-    """Return it with another width and height in pixels, wherever it tells them."""
+    """Return EXIF with another width and height in pixels, in every entry that has them."""
     details = _resized(exif, exif.main.below(_EXIF), _EXIF_SIZES, size)
     return _with_details(replace(exif, main=_resized(exif, exif.main, _SIZES, size)), details)
 
@@ -381,7 +381,7 @@ def _number(exif: Exif, directory: Directory, tag: int) -> int | None:
 
 
 def comment(exif: Exif) -> str:
-    """Return what the UserComment says, in whatever encoding it names."""
+    """Return the text of the UserComment, decoded by the encoding that it names."""
     raw = exif.main.below(_EXIF).value(_USER_COMMENT)
     code, body = raw[:8], raw[8:]
     if code == _UNICODE:
@@ -395,14 +395,14 @@ def comment(exif: Exif) -> str:
 
 
 def decode(text: bytes) -> str:
-    """Return text that should be ASCII and often is UTF-8, or else Latin-1."""
+    """Return a text that should be ASCII, but may be UTF-8 or Latin-1."""
     with contextlib.suppress(UnicodeDecodeError):
         return text.decode("utf-8")
     return text.decode("latin-1")
 
 
 def with_comment(exif: Exif, text: str) -> Exif:
-    """Return it with another UserComment; without one where the text is empty."""
+    """Return EXIF with another UserComment; without one if the text is empty."""
     details = exif.main.below(_EXIF).without((_USER_COMMENT,))
     if text:
         value = _encode_comment(text, exif)

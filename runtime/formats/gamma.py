@@ -1,4 +1,4 @@
-"""Colours of a PNG that says its gamma, and perhaps its primaries, instead of giving a profile."""
+"""Colours of a PNG that has a gamma, and perhaps primaries, instead of a profile."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 Levels = NDArray[np.float32]
 
-#: Browsers leave a picture as it is whose gamma is within this of 1/2.2: libpng's PNG_GAMMA_THRESHOLD.
+#: Browsers do not change a picture whose gamma is within this of 1/2.2: libpng's PNG_GAMMA_THRESHOLD.
 _NEAR = 0.05
 _SCREEN = 2.2
 
-#: x and y of white, red, green and blue: IEC 61966-2-1.
+#: x and y of white, red, green and blue of sRGB: IEC 61966-2-1.
 _SRGB = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 
-#: Bradford's cone responses, of XYZ, in which a white becomes another (ICC.1:2022, annex E).
+#: Bradford's cone responses to XYZ, for the change from one white to another (ICC.1:2022, annex E).
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
 @dataclass(frozen=True, eq=False)
 class Gamma:
-    """How to make sRGB of levels: linear light is level ** exponent, in primaries that a matrix takes to sRGB's.
+    """A conversion of levels to sRGB: linear light is level ** exponent, and a matrix converts primaries to sRGB's.
 
     Attributes
     ----------
     exponent
-        None where levels have sRGB's own curve.
+        The exponent; None if levels have sRGB's own curve.
     matrix
-        [3, 3], for a row of R, G and B on its left; None where the primaries are sRGB's.
+        [3, 3], for a row of R, G and B on its left; None if the primaries are sRGB's.
     """
 
     exponent: float | None
@@ -39,11 +39,11 @@ class Gamma:
 
     @classmethod
     def of(cls, info: Mapping[Any, Any]) -> Gamma | None:
-        """Return what a picture's info says as Pillow has it; None where its levels are sRGB, or nothing is said.
+        """Return the gamma in a picture's info, in Pillow's form; None if its levels are sRGB, or there is none.
 
-        As in browsers a profile comes before sRGB, and that before gamma (PNG specification, third edition, section
-        4.3); a gamma of about 1/2.2 means sRGB's curve; primaries count only beside a gamma; absurd values count not
-        at all.
+        As in browsers, a profile comes before sRGB, and sRGB before gamma (PNG specification, third edition, section
+        4.3). A gamma of about 1/2.2 stands for sRGB's curve. Primaries count only beside a gamma; absurd values are
+        ignored.
         """
         gamma = info.get("gamma")
         if info.get("icc_profile") or "srgb" in info or not isinstance(gamma, float) or not 0.01 <= gamma <= 100:
@@ -53,7 +53,7 @@ class Gamma:
         return None if exponent is None and matrix is None else cls(exponent, matrix)
 
     def to_srgb(self, levels: Levels) -> Levels:
-        """Return levels [..., bands], 0..1, in sRGB; of grey there is one band, which primaries do not touch."""
+        """Return levels [..., bands], 0..1, in sRGB; grey has one band, and primaries do not change it."""
         light = _decode(levels) if self.exponent is None else levels**self.exponent
         if self.matrix is not None and levels.shape[-1] == 3:
             light = light @ self.matrix.astype(np.float32)
@@ -61,7 +61,7 @@ class Gamma:
 
 
 def _decode(levels: Levels) -> Levels:
-    """Return linear light of sRGB's levels (IEC 61966-2-1)."""
+    """Return the linear light of sRGB's levels (IEC 61966-2-1)."""
     return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
@@ -70,7 +70,7 @@ def _encode(light: Levels) -> Levels:
 
 
 def _to_srgb_primaries(chromaticity: Any) -> NDArray[np.float64] | None:
-    """Return the matrix for primaries that are given as cHRM has them; None where they are sRGB's, or absurd."""
+    """Return the matrix for primaries in the form of cHRM; None if they are sRGB's, or absurd."""
     if chromaticity is None or np.abs(np.subtract(chromaticity, _SRGB)).max() < 0.002:
         return None
     try:
@@ -81,7 +81,7 @@ def _to_srgb_primaries(chromaticity: Any) -> NDArray[np.float64] | None:
 
 
 def _to_cones(chromaticity: Any) -> NDArray[np.float64]:
-    """Return the matrix that takes a row of R, G, B to what the cones say, relative to white."""
+    """Return the matrix that takes a row of R, G, B to the responses of the cones, relative to white."""
     x, y = np.reshape(chromaticity, (4, 2)).astype(np.float64).T
     if (y <= 0).any():
         raise ValueError("no luminance")

@@ -1,7 +1,7 @@
-"""IPTC as files hold it: among Photoshop's image resources, in a TIFF's tag, in a text of a PNG. Bytes in and out.
+"""IPTC in files: among Photoshop's image resources, in a tag of a TIFF, in a text of a PNG.
 
 The resources are those of Adobe's "Photoshop File Formats Specification" (2019), image resources section; the
-records in them those of "IPTC-NAA Information Interchange Model" version 4.2. The text of a PNG is ImageMagick's.
+records in them are those of "IPTC-NAA Information Interchange Model" version 4.2. The text of a PNG is ImageMagick's.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Mapping
 _SIGNATURE = b"8BIM"
 _IPTC = 0x0404
 
-#: Resources that describe a picture: IPTC, its digest, whether there is a copyright, and an address.
+#: Resources that describe a picture: IPTC, its digest, the copyright flag, and an address.
 _KEPT = (_IPTC, 0x0425, 0x040A, 0x040B)
 
-#: What a JPEG's APP13 segment begins with.
+#: The beginning of a JPEG's APP13 segment.
 PHOTOSHOP = b"Photoshop 3.0\0"
 
 
 def kept(resources: bytes) -> bytes:
-    """Return those of Photoshop's image resources that describe a picture, less what is damaged."""
+    """Return the image resources of Photoshop that describe a picture, without damaged ones."""
     blocks: dict[int, bytes] = {}
     at = 0
     while resources[at : at + 4] == _SIGNATURE and len(resources) >= at + 12:
@@ -36,14 +36,14 @@ def kept(resources: bytes) -> bytes:
 
 
 def joined(blocks: Mapping[int, bytes]) -> bytes:
-    """Return image resources, by number, as bytes: those of them that describe a picture."""
+    """Return, as bytes, the image resources that describe a picture; `blocks` are all of them by number."""
     return b"".join(_resource(identifier, blocks[identifier]) for identifier in _KEPT if identifier in blocks)
 
 
 def with_records(resources: bytes, records: bytes) -> bytes:
-    """Return image resources that `kept` returned, with IPTC's records among them if these have none.
+    """Return image resources from `kept`, with records of IPTC added if they have none.
 
-    A TIFF holds records as 32-bit numbers, which some programs have swapped. What is neither is left out.
+    A TIFF holds records as 32-bit numbers, and some programs have swapped their bytes. Other data are left out.
     """
     if not records.startswith(b"\x1c"):
         whole = records[: len(records) // 4 * 4]
@@ -53,7 +53,7 @@ def with_records(resources: bytes, records: bytes) -> bytes:
 
 
 def of_profile(profile: bytes) -> bytes:
-    """Return what `to_text` was given, be it resources or records alone."""
+    """Return the resources of a profile as `to_text` takes it, which may be resources or only records."""
     return kept(profile) if profile.startswith(_SIGNATURE) else with_records(b"", profile)
 
 
@@ -73,7 +73,7 @@ def to_text(profile: bytes, name: str) -> str:
 
 
 def from_text(text: str) -> bytes:
-    """Return the profile in such a text; nothing where it is damaged."""
+    """Return the profile in such a text; no bytes if it is damaged."""
     _name, _length, *digits = [*text.strip().split("\n"), "", ""]
     with contextlib.suppress(ValueError):
         return bytes.fromhex("".join(digits))

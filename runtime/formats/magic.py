@@ -1,4 +1,4 @@
-"""File formats of pictures by their first bytes: those that are read, and those that are known and not read."""
+"""File formats of pictures by their first bytes: those that are supported, and others, which errors can name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-#: So many first bytes tell a format.
+#: The number of first bytes that determine a format.
 HEAD = 512
 
-#: What is told to who comes with another.
+#: The supported formats, for messages about others.
 READ = "PNG, JPEG, WebP, TIFF, GIF, BMP, PPM, TGA, JPEG 2000, AVIF or HEIC"
 
 ADVICE = "save it as PNG or JPEG"
@@ -21,7 +21,7 @@ _TGA_NAMES = (".tga", ".icb", ".vda", ".vst")
 
 
 class UnreadError(ValueError):
-    """Why a picture that may be sound is not read; the text says it, without naming the picture."""
+    """A picture that may be sound is not read; the text says why, without naming the picture."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Format:
     Attributes
     ----------
     name
-        With its article, as in "is a PNG file".
+        Its name with an article, as in "is a PNG file".
     reader
-        What Pillow calls it; None where it is not read.
+        Pillow's name for it; None if it is not supported.
     """
 
     name: str
@@ -41,10 +41,11 @@ class Format:
 
     @property
     def why_unread(self) -> str | None:
-        """What keeps it from being read here, and what to do about it; None where nothing does.
+        """The reason why it is not read here, and advice; None if it is read.
 
-        No format is read that makes Pillow start another program (EPS: Ghostscript), that is drawn rather than stored
-        (WMF, EMF, SVG, PDF), whose pixels need developing (raw camera files) or that Pillow reads in part (PSD).
+        Some formats are not supported on purpose: those for which Pillow starts another program (EPS: Ghostscript),
+        drawings (WMF, EMF, SVG, PDF), raw camera files, which need developing, and those that Pillow reads in part
+        (PSD).
         """
         if self.reader is not None and (self.reader in Image.OPEN or self._registered()):
             return None
@@ -63,11 +64,11 @@ class Format:
         else:
             Image.preinit()
             if self.reader not in Image.OPEN:
-                Image.init()  # which takes longer
+                Image.init()  # this takes longer
         return self.reader in Image.OPEN
 
 
-#: First bytes of files -> what they are of. Sources: each format's own specification.
+#: Pattern of the first bytes -> the format. Sources: each format's own specification.
 _SIGNATURES: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     (re.compile(pattern, re.DOTALL), Format(*described))
     for pattern, *described in (
@@ -124,14 +125,14 @@ _WEB_PAGE = "is a web page, not a picture; give the address of the picture itsel
 
 
 def format_of(head: bytes, name: str = "") -> Format | None:
-    """Return the format of a file by its first bytes, or None where no known one begins so.
+    """Return the format of a file by its first bytes; None if it is unknown.
 
     Parameters
     ----------
     head
-        The first `HEAD` bytes, or all.
+        The first `HEAD` bytes, or all if there are fewer.
     name
-        Of the file: TGA has no signature, and is one that is called so.
+        The name of the file: TGA has no signature, and is known by its extension.
     """
     for pattern, format_ in _SIGNATURES:
         if pattern.match(head):
@@ -140,12 +141,12 @@ def format_of(head: bytes, name: str = "") -> Format | None:
 
 
 def reader_of(head: bytes, name: str = "") -> tuple[str, Format]:
-    """Return what Pillow calls the format of a file that can be read, and the format.
+    """Return Pillow's name of the format of a file, and the format.
 
     Raises
     ------
     UnreadError
-        When it cannot; the text says what it is instead, and what to do about it.
+        When the format is not supported; the text names it, with advice.
     """
     format_ = format_of(head, name)
     if format_ is None:

@@ -1,6 +1,6 @@
-"""PNG files as chunks, by the PNG specification, third edition (W3C, 2025): every one checked, what is of use kept.
+"""PNG files as chunks, all of them checked: PNG specification, third edition (W3C, 2025).
 
-What the pixels need has to be sound. What only goes with them is left out where it is damaged, and named.
+A damaged chunk that the pixels need is an error. A damaged ancillary chunk is left out, and its type is noted.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 
-#: Color type -> samples of a pixel, and the bits that one may have (section 11.2.1, table 12).
+#: Color type -> the samples of a pixel, and the possible bits of a sample (section 11.2.1, table 12).
 _TYPES = {GREY: (1, (1, 2, 4, 8, 16)), RGB: (3, (8, 16)), PALETTE: (1, (1, 2, 4, 8)), GREY_ALPHA: (2, (8, 16))}
 _TYPES[RGB_ALPHA] = (4, (8, 16))
 
-#: The passes of Adam7 interlacing: first column and row, and how far to the next (section 8.1).
+#: The passes of Adam7 interlacing: first column and row, and the steps to the next (section 8.1).
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 _BLOCK = 1 << 20
@@ -31,7 +31,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Header:
-    """What IHDR says."""
+    """The data of the IHDR chunk."""
 
     width: int
     height: int
@@ -41,7 +41,7 @@ class Header:
 
     @classmethod
     def parse(cls, data: bytes) -> Header:
-        """Take the data of IHDR apart; raise `ValueError` where that makes no sense."""
+        """Parse the data of IHDR; raise `ValueError` if they make no sense."""
         if len(data) != 13:
             raise ValueError("its header has not 13 bytes")
         width, height, depth, color, compression, filtering, interlacing = struct.unpack(">IIBBBBB", data)
@@ -53,7 +53,7 @@ class Header:
 
     @property
     def samples(self) -> int:
-        """How many samples a pixel has."""
+        """The number of samples of a pixel."""
         return _TYPES[self.color][0]
 
     @property
@@ -62,27 +62,27 @@ class Header:
         return int((1 << self.depth) - 1)
 
     def passes(self) -> Iterator[tuple[slice, slice, int, int]]:
-        """Yield the rows and columns of each pass, and how many they are: one pass where it is not interlaced."""
+        """Yield the rows and columns of each pass, and their numbers; without interlacing there is one pass."""
         for x, y, dx, dy in _ADAM7 if self.interlaced else ((0, 0, 1, 1),):
             width, height = -(-(self.width - x) // dx), -(-(self.height - y) // dy)
             if width > 0 and height > 0:
                 yield slice(y, None, dy), slice(x, None, dx), height, width
 
     def line(self, width: int) -> int:
-        """Return the bytes of a line of so many pixels, without that of its filter."""
+        """Return the number of bytes in a line of so many pixels, without its filter byte."""
         return (width * self.samples * self.depth + 7) // 8
 
 
 @dataclass
 class Png:
-    """A PNG file, its pixels still compressed.
+    """A PNG file whose pixels are still compressed.
 
     Attributes
     ----------
     header, palette, data
         The data of IHDR, of PLTE and of each IDAT.
     extras
-        What goes with the pixels; transparency in levels of the file's own depth.
+        The ancillary chunks; transparency is in levels of the file's own depth.
     """
 
     header: Header
@@ -91,7 +91,7 @@ class Png:
     extras: Ancillary = field(default_factory=Ancillary)
 
     def plain(self) -> io.BytesIO:
-        """Return a PNG of the same pixels, and nothing else."""
+        """Return a PNG of the same pixels without ancillary chunks."""
         head = self.header
         file = io.BytesIO()
         file.write(SIGNATURE)
@@ -109,12 +109,12 @@ class Png:
         return file
 
     def unfolded(self) -> Iterator[bytes]:
-        """Yield the bytes of the lines, each with that of its filter, in blocks: not one more than there should be.
+        """Yield the bytes of the lines with their filter bytes, in blocks.
 
         Raises
         ------
         ValueError
-            When they are damaged, or too few or too many.
+            When they are damaged, too few or too many.
         """
         left = sum(rows * (1 + self.header.line(columns)) for _, _, rows, columns in self.header.passes())
         stream = zlib.decompressobj()
@@ -133,7 +133,7 @@ class Png:
             raise ValueError("image data is missing")
 
     def check(self) -> None:
-        """Refuse damaged image data: some of it no decoder notices that stops at the last line.
+        """Refuse damaged image data: a decoder that stops at the last line overlooks some damage.
 
         Raises
         ------
@@ -149,12 +149,12 @@ def _put(file: IO[bytes], kind: bytes, data: bytes) -> None:
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Return the header of a PNG, which has to come first.
+    """Return the header of a PNG, which must come first.
 
     Raises
     ------
     ValueError
-        When it does not, or is damaged; `UnreadError` when it is of a kind that is not read.
+        When it does not come first, or is damaged; `UnreadError` for a kind of PNG that is not supported.
     """
     if file.read(len(SIGNATURE)) != SIGNATURE:
         raise ValueError("it does not begin as a PNG does")
@@ -172,7 +172,7 @@ def read(file: IO[bytes]) -> Png:
     Raises
     ------
     ValueError
-        When a chunk is damaged that the pixels need, or the end is missing.
+        When a chunk that the pixels need is damaged, or the end is missing.
     """
     picture = Png(read_header(file))
     while True:
@@ -217,7 +217,7 @@ def _take_critical(picture: Png, kind: bytes, data: bytes) -> None:
 
 
 def _settle_transparency(picture: Png) -> None:
-    """Say which level, or how much of each colour of a palette, is transparent (section 11.3.1.1)."""
+    """Replace the data of tRNS by the transparent level, or by the opacity of a palette's colours (11.3.1.1)."""
     header, info = picture.header, picture.extras.info
     data = info.pop("transparency", None)
     if data is None:

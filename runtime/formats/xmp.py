@@ -1,4 +1,4 @@
-"""XMP packets: what they say of a file itself is made true of a result's, or left out; their other bytes stay.
+"""XMP packets: properties of the file are changed to those of a result, or left out; the other bytes stay.
 
 Packets are those of ISO 16684-1:2019, in UTF-8; the properties are those of part 2 of Adobe's XMP specification (2016).
 """
@@ -16,17 +16,17 @@ _WIDTHS = ((_TIFF, "ImageWidth"), (_EXIF, "PixelXDimension"))
 _HEIGHTS = ((_TIFF, "ImageLength"), (_EXIF, "PixelYDimension"))
 _FORMAT = ("http://purl.org/dc/elements/1.1/", "format")
 
-#: Properties that would be false of a result: how the file stores its pixels, what else it holds.
+#: Properties that would be false in a result: the storage of pixels, and other contents of the file.
 _FALSE = {
     *((_TIFF, name) for name in ("BitsPerSample", "Compression", "PhotometricInterpretation", "SamplesPerPixel")),
     *((_TIFF, name) for name in ("PlanarConfiguration", "YCbCrSubSampling", "YCbCrPositioning")),
     *(("http://ns.adobe.com/photoshop/1.0/", name) for name in ("ColorMode", "ICCProfile")),
     ("http://ns.adobe.com/xap/1.0/", "Thumbnails"),
     ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP"),
-    ("http://purl.org/dc/terms/", "provenance"),  # where a C2PA manifest is
+    ("http://purl.org/dc/terms/", "provenance"),  # the place of a C2PA manifest
 }
 
-#: Namespaces of what follows the picture in the file: films, depth, and gains for brighter displays.
+#: Namespaces of data after the picture in the file: films, depth, and gains for brighter displays.
 _FALSE_NAMESPACES = {
     "http://ns.google.com/photos/1.0/camera/",
     "http://ns.google.com/photos/1.0/container/",
@@ -36,36 +36,36 @@ _FALSE_NAMESPACES = {
     "http://ns.apple.com/HDRGainMap/1.0/",
 }
 
-#: What a tag consists of. Each is matched at one place only: searched for, it would take ages among many spaces.
+#: The parts of a tag. Each is matched at one position only: a search would be very slow among many spaces.
 _NAME, _TAG_END = re.compile(rb"<[^\s/>]+"), re.compile(rb"\s*(/?)>")
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*("[^"]*"|'[^']*')""")
 
-#: Elements and attributes of a packet: each takes some microseconds, and compressed they take next to no bytes.
+#: The most elements and attributes of a packet: each takes some microseconds, and millions fit into a small file.
 _MOST = 1 << 18
 
 _Name = tuple[str, str]
 
 
 class XmpError(ValueError):
-    """Bytes that are no XMP; the text says why."""
+    """Bytes that are not XMP; the text says why."""
 
 
 @dataclass
 class _Property:
-    """A property by namespace and name: from where to where it stands, and its value, in bytes from the start."""
+    """A property by namespace and name: its first and last byte, and those of its value."""
 
     name: _Name
     whole: tuple[int, int]
-    value: tuple[int, int] | None  # none in an element that is empty
+    value: tuple[int, int] | None  # None in an empty element
 
 
 def sound(packet: bytes) -> bytes:
-    """Return a packet in UTF-8, after a look at whether it is one.
+    """Return a packet in UTF-8, after a check of its XML.
 
     Raises
     ------
     XmpError
-        When it is no well-formed XML, brings its own document type, or has absurdly many elements.
+        When it is not well-formed XML, has a document type, or has absurdly many elements.
     """
     packet = packet.rstrip(b"\0")
     for encoding in ("utf-16-le", "utf-16-be"):
@@ -76,16 +76,16 @@ def sound(packet: bytes) -> bytes:
 
 
 def orientation(packet: bytes) -> int | None:
-    """Return how a sound packet says that the picture is turned, 1 to 8; None where it does not."""
+    """Return the orientation in a sound packet, 1 to 8; None if there is none."""
     for property_ in _Finder(packet).properties:
         if property_.name == _ORIENTATION and property_.value:
-            said = packet[slice(*property_.value)].strip()
-            return int(said) if said in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8") else None
+            value = packet[slice(*property_.value)].strip()
+            return int(value) if value in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8") else None
     return None
 
 
 def renewed(packet: bytes, size: tuple[int, int], mime: str) -> bytes:
-    """Return a sound packet for a result: upright, of a width and height in pixels, of a MIME type.
+    """Return a sound packet for a result: upright, with a width and height in pixels and a MIME type.
 
     The bytes of everything else stay.
     """
@@ -93,7 +93,7 @@ def renewed(packet: bytes, size: tuple[int, int], mime: str) -> bytes:
     values |= dict.fromkeys(_WIDTHS, b"%d" % size[0]) | dict.fromkeys(_HEIGHTS, b"%d" % size[1])
     pieces, done = [], 0
     for start, end, value in sorted(_changes(_Finder(packet).properties, values)):
-        if start >= done:  # else it stands in what has been left out
+        if start >= done:  # otherwise it is inside a property that was left out
             pieces += [packet[done:start], value]
             done = end
     return b"".join([*pieces, packet[done:]])
@@ -108,13 +108,13 @@ def _changes(properties: list[_Property], values: Mapping[_Name, bytes]) -> Iter
 
 
 def without_padding(packet: bytes) -> bytes:
-    """Return a packet without the room that it keeps for editing in place."""
+    """Return a packet without the padding for editing in place."""
     packet, end, rest = packet.rpartition(b"<?xpacket end")
     return packet.rstrip() + b"\n" + end + rest if end else rest
 
 
 class _Finder:
-    """The properties of a packet, elements and attributes, found by an XML parser."""
+    """Finds the properties of a packet, elements and attributes, with an XML parser."""
 
     def __init__(self, packet: bytes) -> None:
         self.properties: list[_Property] = []

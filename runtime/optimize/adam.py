@@ -16,7 +16,7 @@ DECAY = (0.9, 0.999)
 LAST_STEP = 0.1
 
 #: The bounds of the factor of losses: it is the inverse of a loss in single precision, of 2^-100 or more.
-SCALES = (2.0**-128, 2.0**100)
+LOSS_SCALES = (2.0**-128, 2.0**100)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def run(search: Search, options: Options) -> NoReturn:
     def advance(loss: float, gradient: NDArray[np.float32]) -> Adam:
         nonlocal adam
         if not adam.steps:
-            adam = replace(adam, scale=power_of_two(1 / max(abs(loss), 1 / SCALES[1])))
+            adam = replace(adam, scale=power_of_two(1 / max(abs(loss), 1 / LOSS_SCALES[1])))
         left = max(LAST_STEP, 1 - (1 - LAST_STEP) * adam.steps / options.steps)
         adam = adam.advanced(variable.adjoint(gradient, adam.scale), rate * left, variable.bounds)
         return adam

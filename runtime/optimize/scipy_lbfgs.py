@@ -27,8 +27,8 @@ _SCIPY = 200_000_000
 def run(search: Search, options: Options) -> End:
     """Run L-BFGS-B, and run it again from its last point while this lowers the loss; return the end.
 
-    The threads of SciPy's BLAS spin for a while after their work, on the processors that the next evaluation needs. With
-    one thread, evaluations at 300x300 take a tenth less time, and SciPy takes no more.
+    The threads of SciPy's BLAS spin for a while after their work, on the processors that the next evaluation needs.
+    With one thread, evaluations at 300x300 take a tenth less time, and SciPy takes no more.
     """
     from scipy.optimize import fmin_l_bfgs_b  # here, because it takes a while to import; see `preload`
     from threadpoolctl import threadpool_limits

@@ -1,4 +1,4 @@
-"""Arrays as pictures: what their shape and the type of their levels mean. What cannot be told is refused."""
+"""Arrays as pictures: the meaning of their shape and of the type of their levels. An unclear array is refused."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from impasto.runtime.errors import PictureError
 
 Array = NDArray[Any]
 
-#: What errors say was expected.
+#: The expected array, for errors.
 EXPECTED = "expected levels 0..255, RGB, shaped [H, W, 3]"
 
-#: The meaning of the last axis -> Pillow's mode. Without such an axis all is grey.
+#: The length of the last axis -> Pillow's mode. Without such an axis all is grey.
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
-#: White of the types of levels that say it themselves.
+#: Type of levels -> the level of white, for types that define it.
 _WHITE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
-#: Levels that are all within this of 0 are of another range than 0..255: 0..1, -1..1, or standardised.
+#: If no level is farther from 0, the range is not 0..255, but 0..1, -1..1, or that of standardised levels.
 _DARK = 4.0
 
-#: By so many levels numbers may leave 0..255, as what an optimiser has made does; they are clipped.
+#: Levels may leave 0..255 by so much, as those of an optimiser do; they are clipped.
 _OVERSHOOT = 255.0
 
 
 def is_array(picture: object) -> bool:
-    """Whether this is an array, NumPy's or another library's that NumPy can read."""
+    """Whether an object is an array, of NumPy or of another library that NumPy can read."""
     return isinstance(picture, np.ndarray) or hasattr(picture, "__array__")
 
 
 def levels(picture: Any, subject: str) -> Array:
     """Return an array's levels, [H, W, C] in 0..255 with C of 1 to 4: grey, grey and alpha, RGB, RGBA.
 
-    Truth values are black and white, 16-bit levels are of 0..65535, all others are of 0..255: they keep their fractions
-    and what they exceed that range by.
+    Truth values are black and white, 16-bit levels have the range 0..65535, all others the range 0..255. Levels keep
+    their fractions, and are not clipped.
 
     Parameters
     ----------
     picture
-        An array of any library's.
+        An array of any library.
     subject
-        What errors call it.
+        Its name in errors.
 
     Raises
     ------
     PictureError
-        When the shape or the range is another, or a level is not finite.
+        When the shape or the range is wrong, or a level is not finite.
     """
     array = as_numpy(picture, subject)
     if array.dtype.kind not in "biuf":
         raise PictureError(f"{_described(array, subject)}; {EXPECTED}")
     array = _shaped(array.astype(array.dtype.newbyteorder("="), copy=False), subject)
     if not array.size:
-        return array  # the check of its size is the caller's
+        return array  # the caller checks its size
     if array.dtype == np.uint8:
         return array
     low, high = float(array.min()), float(array.max())
@@ -84,12 +84,12 @@ def to_image(picture: Any, subject: str) -> Image.Image:
 
 
 def as_numpy(picture: Any, subject: str) -> Array:
-    """Return an array of any library's as one of NumPy's.
+    """Return an array of any library as an array of NumPy.
 
     Raises
     ------
     PictureError
-        When NumPy cannot read it: it is on a GPU, for instance, or gradients go through it.
+        When NumPy cannot read it, for instance because it is on a GPU, or records gradients.
     """
     try:
         return np.asarray(picture)
@@ -114,7 +114,7 @@ def _shaped(array: Array, subject: str) -> Array:
 
 
 def _check_range(dtype: np.dtype[Any], low: float, high: float, subject: str) -> None:
-    """Refuse levels that would come out black, or white, because they are of another range than their type says."""
+    """Refuse levels whose range is not that of their type: the picture would be black, or white."""
     described = f"{subject}: its levels, {dtype}, are from {round(low, 2):g} to {round(high, 2):g}"
     if low == high == 0 or dtype == np.bool_:
         return

@@ -1,7 +1,4 @@
-"""Colours: keeping the photograph's, lending them to the painting, mixing, and to sRGB and back.
-
-Pure functions on 8-bit images.
-"""
+"""Colours of 8-bit images: keeping the photograph's, matching the painting's to them, mixing, and colour profiles."""
 
 from __future__ import annotations
 
@@ -17,11 +14,11 @@ from impasto.runtime.errors import InputError
 
 Array = NDArray[np.float64]
 
-#: Luma of R'G'B' as the Y of YIQ and YCbCr has it: ITU-R BT.601-7, section 2.5.1.
+#: The coefficients of luma, the Y of YIQ and YCbCr, in R'G'B': ITU-R BT.601-7, section 2.5.1.
 LUMA = (0.299, 0.587, 0.114)
 
-#: Where a picture's levels deviate less from their mean (in any direction of colour), that is noise: it may be moved,
-#: but is amplified no more than a deviation of so many levels would be.
+#: A smaller deviation of a picture's levels from their mean, in any direction of colour, is noise: it is amplified no
+#: more than a deviation of so many levels would be.
 NOISE = 4.0
 
 
@@ -33,8 +30,8 @@ def keep_colors(result: Image.Image, content: Image.Image) -> Image.Image:
 
     Gatys, Bethge, Hertzmann and Shechtman, "Preserving Color in Neural Artistic Style Transfer" (2016,
     arXiv:1606.05897), luminance-only transfer: Y of one picture with I and Q of the other. As grey has neither I nor Q,
-    that is to add the difference in luma to R, G and B alike. Where this leaves 0..255 the chroma is scaled down until
-    it fits: clipping would change luma and hue.
+    this adds the difference in luma to R, G and B alike. If a level leaves 0..255, the chroma is scaled down until it
+    fits: clipping would change luma and hue.
 
     Parameters
     ----------
@@ -58,7 +55,7 @@ def keep_colors(result: Image.Image, content: Image.Image) -> Image.Image:
 def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
     """Return the style picture in the content's colours: their mean and covariance become the content's.
 
-    The first of the two ways of Gatys et al. (2016, as above), with the linear map of `color_map`.
+    This is the first of the two methods of Gatys et al. (2016, as above), with the linear map of `color_map`.
 
     Parameters
     ----------
@@ -78,11 +75,11 @@ def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
 def color_map(source: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[Array, Array]:
     """Return the affine map x A + b that gives the colours of `source` the mean and covariance of `target`.
 
-    Of all such maps the one that moves colours least, by mean square: the Monge-Kantorovitch solution of Pitié and
-    Kokaram, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer" (CVMP 2007),
+    Of all such maps it moves colours least, by mean square. It is the Monge-Kantorovitch solution of Pitié and Kokaram,
+    "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer" (CVMP 2007),
     A = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2 for covariances S and T. It is symmetric and, unlike that of Cholesky factors,
-    does not depend on the order of the channels. A flat picture has nothing to amplify: the eigenvalues of S are taken
-    to be no less than `NOISE` squared, so that the covariance reached never exceeds T.
+    does not depend on the order of the channels. The noise of a flat picture is not amplified: the eigenvalues of S are
+    taken to be no less than `NOISE` squared, so that the covariance of the mapped colours never exceeds T.
 
     Parameters
     ----------
@@ -112,7 +109,7 @@ def _statistics(levels: NDArray[np.floating]) -> tuple[Array, Array]:
 
 
 def mix(result: Image.Image, content: Image.Image, strength: float) -> Image.Image:
-    """Return so much of the result over the content: their levels interpolated linearly.
+    """Return the result mixed with the content: their levels interpolated linearly.
 
     Parameters
     ----------
@@ -132,7 +129,7 @@ def mix(result: Image.Image, content: Image.Image, strength: float) -> Image.Ima
 
 
 def check_strength(strength: float) -> None:
-    """Refuse, before any work, what `mix` cannot do.
+    """Refuse, before any work, a strength that `mix` cannot use.
 
     Raises
     ------
@@ -157,36 +154,37 @@ def _image(levels: NDArray[np.float32]) -> Image.Image:
 
 # --- colour profiles ------------------------------------------------------------------------------------------
 
-#: An image mode for each colour space of a profile that pictures come in.
+#: Colour space of a profile -> image mode, for the colour spaces of pictures.
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
-#: Classes of profiles that say what a device's levels mean (ICC.1:2022, table 18); others are links, effects, names.
+#: Classes of profiles that define a device's levels (ICC.1:2022, table 18); others are links, effects, names.
 _CLASSES = {b"scnr", b"mntr", b"prtr", b"spac"}
 
-#: cmsFLAGS_BLACKPOINTCOMPENSATION and cmsFLAGS_NOOPTIMIZE in lcms2.h; older Pillows have no names for them. What is
-#: optimised for grey leads dark levels of a linear profile up to ten too far down.
+#: cmsFLAGS_BLACKPOINTCOMPENSATION and cmsFLAGS_NOOPTIMIZE in lcms2.h; older Pillows have no names for them. The
+#: optimised conversion of grey makes dark levels of a linear profile up to ten too dark.
 _BLACK_POINT_COMPENSATION, _EXACT = 0x2000, 0x0100
 
-#: How far colours may be from where they were, on the way to a profile and back: on average, and 99 of 100 of them, in
-#: levels of 255. Display profiles stay below 2 and 19, tables of 17 steps below 6 and 19, of 9 steps below 9 and 29; a
-#: way back that is none (jpegli's XYB) has 100 and 190.
+#: The largest error of colours after conversion to a profile and back, in levels of 255: of the mean, and of 99 of 100
+#: colours. Display profiles stay below 2 and 19, tables of 17 steps below 6 and 19, of 9 steps below 9 and 29; a
+#: profile without a real way back (jpegli's XYB) has 100 and 190.
 _MEAN_ERROR, _MOST_ERROR = 6.0, 32.0
 
 
 def to_srgb(image: Image.Image, profile: bytes, *, in_place: bool = False) -> Image.Image:
-    """Return a picture whose levels mean what its ICC profile says, as 8-bit sRGB.
+    """Return a picture that has an ICC profile as 8-bit sRGB.
 
-    Relative colorimetric with black point compensation: white stays white, black black, and what sRGB holds as it is.
+    The conversion is relative colorimetric with black point compensation: white stays white, black stays black, and
+    colours inside sRGB are exact.
 
     Parameters
     ----------
     image
-        Of mode L, RGB or CMYK.
+        A picture of mode L, RGB or CMYK.
     profile
-        An ICC profile for RGB, grey or CMYK, fitting the image: grey images may have one for RGB, and images of RGB
-        whose channels are all the same one for grey.
+        An ICC profile for RGB, grey or CMYK that fits the image: grey images may have one for RGB, and images of RGB
+        with three equal channels may have one for grey.
     in_place
-        Whether an image of mode RGB may be changed, which saves the memory for another; use what is returned.
+        Whether an image of mode RGB may be changed, which saves the memory for another; use the returned image.
 
     Raises
     ------
@@ -215,13 +213,13 @@ def from_srgb(image: Image.Image, profile: bytes, *, in_place: bool = False) -> 
     Parameters
     ----------
     in_place
-        Whether the image may be changed, which saves the memory for another; use what is returned.
+        Whether the image may be changed, which saves the memory for another; use the returned image.
 
     Raises
     ------
     ValueError
-        When the profile is damaged, not for RGB, or only for the other direction: colours that it can reach, and greys,
-        must come back from it as they went there.
+        When the profile is damaged, not for RGB, or only for the other direction: colours that it can hold, and greys,
+        must not change on the way there and back.
     """
     if (space := color_space(profile)) != "RGB":
         raise ValueError(f"it is for {space} and the picture is RGB")
@@ -233,12 +231,12 @@ def from_srgb(image: Image.Image, profile: bytes, *, in_place: bool = False) -> 
 
 
 def color_space(profile: bytes) -> str:
-    """Return what an ICC profile's device levels are: ``RGB``, ``GRAY``, ``CMYK``, ``Lab``...
+    """Return the colour space of an ICC profile's device levels: ``RGB``, ``GRAY``, ``CMYK``, ``Lab``...
 
     Raises
     ------
     ValueError
-        When it cannot be read, or says nothing of a device's levels.
+        When it cannot be read, or does not define a device's levels.
     """
     _open(profile)
     kind, space = profile[12:16], profile[16:20].decode("latin-1").strip()  # ICC.1:2022, table 17
@@ -262,16 +260,16 @@ def _grid(first: int, last: int) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _is_srgb(profile: bytes) -> bool:
-    """Whether a profile for RGB means sRGB, whatever it is called: no colour moves by more than rounding."""
+    """Whether a profile for RGB is sRGB under any name: no colour changes by more than rounding."""
     colors = _grid(0, 255)
     return bool(_errors(_convert(colors, _to_srgb(profile)), colors).max() <= 2)
 
 
 @lru_cache(maxsize=8)
 def _has_way_back(profile: bytes) -> bool:
-    """Whether colours come back from a profile for RGB, those that it reaches and the greys that any can.
+    """Whether colours survive the way to a profile for RGB and back: those that it can hold, and all greys.
 
-    From the surface of what it reaches tables of few steps lead back badly; so that is left aside.
+    Colours at the surface of its gamut are not tested, since small tables lead back from there badly.
     """
     reached = _convert(_grid(32, 223), _to_srgb(profile))
     greys = _image(np.arange(256, dtype=np.float32).reshape(1, -1, 1).repeat(3, axis=-1))
@@ -283,7 +281,7 @@ def _has_way_back(profile: bytes) -> bool:
 
 
 def _errors(converted: Image.Image, expected: Image.Image) -> NDArray[np.float32]:
-    """Return of each pixel the largest difference in a channel."""
+    """Return, for each pixel, the largest difference in a channel."""
     errors: NDArray[np.float32] = np.abs(_levels(converted) - _levels(expected)).max(axis=-1)
     return errors
 
@@ -328,5 +326,5 @@ def _convert(image: Image.Image, transform: ImageCms.ImageCmsTransform, *, in_pl
         converted = ImageCms.applyTransform(image, transform, inPlace=in_place) or image
     except ImageCms.PyCMSError:
         raise ValueError("it is damaged") from None
-    converted.info.clear()  # else whoever saves it embeds the target profile
+    converted.info.clear()  # otherwise Pillow would embed the target profile when the picture is saved
     return converted

@@ -1,4 +1,4 @@
-"""Picture files decoded: whole, or refused with a reason; what is too large for memory is refused before."""
+"""Decoding of picture files: whole, or refused with a reason. One that is too large for memory is refused before."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from impasto.shortage import advice, is_shortage
 #: No picture may have more pixels, however much memory there is.
 MOST_PIXELS = 1 << 30
 
-#: Bytes that Pillow holds of a pixel, by mode; of all others four.
+#: Mode -> the bytes of a pixel in Pillow; other modes have four.
 _HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 
-#: Bytes of a pixel that it takes beside that to make 8-bit RGB of it, without and with transparency.
+#: The additional bytes of a pixel while it is converted to 8-bit RGB, without and with transparency.
 _WORK, _WORK_WITH_ALPHA = 5, 11
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA", "P")
 
-#: Bytes of a pixel that these decoders take, before that: as measured, and where that is more.
+#: Decoder -> the bytes of a pixel that it takes before that, as measured; only those that take more.
 _DECODERS = {"JPEG": 6, "MPO": 6, "JPEG2000": 16, "WEBP": 12, "AVIF": 12, "HEIF": 12}
 
-#: How Pillow's readers say that they know a format, and not this kind of it.
+#: The errors of Pillow's readers for a kind of a format that they do not support.
 _NOT_THIS_KIND = re.compile(
     "unknown (pixel|raw) mode|samples per pixel|unsupported|cannot handle|not (supported|available|implemented)",
     re.IGNORECASE,
@@ -43,7 +43,7 @@ _CLOSED = "was closed before its levels were read; give it while it is open, or 
 
 _turn = threading.RLock()
 
-# Without a handler Python prints what Pillow logs; who wants to see it has one.
+# Without a handler Python prints the log of Pillow; a program that wants to see it has a handler.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -53,23 +53,23 @@ def decode(file: IO[bytes], subject: str, name: str = "") -> Image.Image:
     Parameters
     ----------
     file
-        The picture's bytes, which can be sought in.
+        The picture's bytes, in a seekable file.
     subject
-        What errors and warnings call it.
+        The name of the picture in errors and warnings.
     name
-        The file's, if it has one.
+        The name of the file, if it has one.
 
     Returns
     -------
     Image
-        Its `info` has what the file holds beside the levels, by Pillow's names.
+        Its `info` has the file's data beside the levels, by Pillow's names.
 
     Raises
     ------
     PictureError
-        When it is of a format that is not read, damaged, cut short, or too large.
+        When the format is not supported, or the file is damaged, cut short, or too large.
     MemoryShortage
-        When memory gives out on the way.
+        When there is too little memory.
     """
     with refusing(subject), settled():
         file.seek(0)
@@ -79,7 +79,7 @@ def decode(file: IO[bytes], subject: str, name: str = "") -> Image.Image:
 
 
 def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
-    """Return what one of Pillow's readers, and no other, makes of a file."""
+    """Decode a file by one of Pillow's readers, and no other."""
     try:
         image: Image.Image = Image.OPEN[reader][0](file, "")
         _check_room(image.size, image.mode, reader)
@@ -99,7 +99,7 @@ def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
 
 
 def decoded(image: Image.Image, subject: str) -> Image.Image:
-    """Return an image from Python, which may have been opened and not yet read, with its levels.
+    """Return an image from Python with its levels; it may have been opened without being read yet.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def decoded(image: Image.Image, subject: str) -> Image.Image:
         When it has been closed, or its file has moved, or is damaged; `subject` names it.
     """
     with refusing(subject), settled():
-        if getattr(image, "tile", None):  # what is still to be read
+        if getattr(image, "tile", None):  # the parts that are still to be read
             _check_room(image.size, image.mode, image.format or "")
             file = getattr(image, "fp", None)
             if image.format == "PNG" and file is not None:  # Pillow overlooks some damage
@@ -115,20 +115,20 @@ def decoded(image: Image.Image, subject: str) -> Image.Image:
                 png.read(file).check()
         try:
             return _loaded(image)
-        except (AttributeError, AssertionError):  # it has no file any more
+        except (AttributeError, AssertionError):  # it no longer has a file
             raise UnreadError(_CLOSED) from None
 
 
 @contextlib.contextmanager
 def refusing(subject: str) -> Iterator[None]:
-    """Make a `PictureError` that names the picture of whatever goes wrong: damage makes decoders raise anything.
+    """Turn every error into a `PictureError` that names the picture: with damaged files, decoders raise any type.
 
     Raises
     ------
     MemoryShortage
-        When memory is short meanwhile.
+        When there is too little memory.
     PictureError
-        Of all other errors.
+        For all other errors.
     """
     try:
         yield
@@ -151,7 +151,7 @@ def _why(error: Exception) -> str:
         case PermissionError():
             return "may not be read; check its permissions"
         case OSError(errno=errno.EINVAL, filename=None):
-            pass  # what is damaged leads to before the start
+            pass  # damaged data led to an offset before the start
         case OSError(strerror=str(reason)):
             return f"cannot be read ({reason}); check the path"
         case ValueError() if "closed" in str(error):
@@ -175,13 +175,13 @@ def _decode_png(file: IO[bytes], subject: str) -> Image.Image:
     with Image.open(picture.plain(), formats=["PNG"]) as image:
         image.load()
     image.info = picture.extras.info
-    if header.color == png.GREY and "transparency" in image.info:  # Pillow scales levels to 8 bits, and no key
+    if header.color == png.GREY and "transparency" in image.info:  # Pillow scales levels to 8 bits, but not the key
         image.info["transparency"] *= 255 // header.most
     return image
 
 
 def _loaded(image: Image.Image) -> Image.Image:
-    """Read an image's levels, before anything else that might hide what is wrong with them."""
+    """Read an image's levels, before any other step that might hide damage in them."""
     if image.format != "TIFF":
         embedded.load(image)
         return image
@@ -192,7 +192,7 @@ def _loaded(image: Image.Image) -> Image.Image:
 
 
 def _check_room(size: tuple[int, int], mode: str, reader: str) -> None:
-    """Refuse what is absurdly large, or too large for the memory there is, by what its header says."""
+    """Refuse a picture that is absurdly large, or too large for the free memory, by the size in its header."""
     width, height = size
     pixels = width * height
     if pixels > MOST_PIXELS:
@@ -214,14 +214,14 @@ def _amount(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-# --- Pillow as it has to be -----------------------------------------------------------------------------------
+# --- Pillow's settings ----------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def settled() -> Iterator[None]:
-    """Have Pillow refuse what is cut short, have no limit of its own, and keep what it warns of to itself.
+    """Set Pillow to refuse files that are cut short, to have no limit of its own, and to issue no warnings.
 
-    What other code of this process has told it is so again afterwards. Impasto's own warnings are heard.
+    The settings of other code in this process come back afterwards. Impasto's own warnings are issued.
     """
     with _turn, warnings.catch_warnings():
         for category in (UserWarning, DeprecationWarning, Image.DecompressionBombWarning):
@@ -236,7 +236,7 @@ def settled() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep what libtiff prints to standard error by itself from being seen."""
+    """Discard the messages that libtiff prints to standard error."""
     try:
         kept = os.dup(2)
     except OSError:  # it is closed

@@ -1,4 +1,4 @@
-"""Pictures out: PNG and JPEG files with what belongs in them, never half a file."""
+"""Writing pictures: PNG and JPEG files with their metadata, whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import resize
 
-#: What can be written, by extension.
+#: Extension -> the format that is written.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}}
 
-#: How many things left out are named.
+#: A warning names no more parts that are left out.
 _NAMED = 5
 
 
@@ -32,16 +32,16 @@ def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] =
     Parameters
     ----------
     force
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
     inputs
-        Pictures that are being read: files among these are never replaced.
+        The pictures that are read: files among these are never replaced.
     again
         Whether it will be written more than once.
 
     Raises
     ------
     OutputError
-        When the extension is unknown, the folder is missing or not writable, something would be lost, or standard
+        When the extension is unknown, the folder is missing or not writable, another file would be lost, or standard
         output is a terminal.
     """
     if _format(place) is None:
@@ -59,30 +59,30 @@ def write_picture(
     text: Mapping[str, str] | None = None,
     replace: bool = True,
 ) -> None:
-    """Write a picture, PNG or JPEG by extension, PNG to standard output, device or pipe: whole, or not at all.
+    """Write a picture, whole or not at all: PNG or JPEG by extension, PNG to standard output, a device or a pipe.
 
-    Nothing but a place that cannot be written stops it: what a file cannot hold is left out, with a warning.
+    Metadata that the file cannot hold are left out, with a warning.
 
     Parameters
     ----------
     image
-        8-bit sRGB.
+        An 8-bit sRGB picture.
     like
-        The photograph it was made from: the result gets its colour profile, what its file told (`Metadata`), with the
-        result's size, and, as PNG, its transparency, resized. JPEG has no transparency: there what is transparent is
-        composed over white. The density of pixels stays whatever the size: the result prints larger or smaller.
+        The photograph it was made from. The result gets its colour profile, its metadata, with the result's size, and,
+        as PNG, its transparency, resized. JPEG has no transparency: there the picture is put over white. The density of
+        pixels does not depend on the size: the result prints larger or smaller.
     text
-        By keyword (1 to 79 printable Latin-1 characters), what `read_text` finds again: iTXt chunks of a PNG, the
-        EXIF's UserComment in a JPEG. A comment that is there moves beneath the keyword ``UserComment``.
+        Keyword (1 to 79 printable Latin-1 characters) -> text, which `read_text` returns: iTXt chunks of a PNG, the
+        EXIF's UserComment in a JPEG. A comment of the photograph moves to the keyword ``UserComment``.
     replace
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     NameTaken
-        When it may not be replaced, and one is there: the picture is in another file beside it.
+        When there is a file that may not be replaced: the picture is in another file beside it.
     SaveError
-        When it cannot be written, for want of space for instance; whatever was there is still there.
+        When it cannot be written, for want of space for instance; a file that was there before is unchanged.
     """
     data = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
     with places.replacing(place, replace=replace) as file:
@@ -102,7 +102,7 @@ def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, 
     image, profile = _from_srgb(image, like.profile, format_)
     if alpha:
         image.putalpha(alpha)
-    encoded = io.BytesIO()  # writing to a full disk itself, Pillow's JPEG encoder notices nothing
+    encoded = io.BytesIO()  # Pillow's JPEG encoder would not notice a full disk
     image.save(encoded, format_, **_OPTIONS[format_])
     data, lost = with_metadata(encoded.getvalue(), format_, image.size, like.metadata, text, profile)
     _warn(lost, like.metadata.left_out)
@@ -110,7 +110,7 @@ def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, 
 
 
 def _warn(lost: str, left_out: Sequence[str]) -> None:
-    """Say once what the result has not; of what no result is given the first few."""
+    """Warn once of the metadata that the result lacks; of those that no result gets, name the first few."""
     reasons = [f"{lost} left out: more than a JPEG can hold; PNG can"] if lost else []
     if left_out:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
@@ -122,9 +122,9 @@ def _warn(lost: str, left_out: Sequence[str]) -> None:
 
 
 def _from_srgb(image: Image.Image, profile: bytes | None, format_: str) -> tuple[Image.Image, bytes]:
-    """Return a copy of an sRGB picture in a profile's colours, and that profile; as it is where that cannot be."""
+    """Return a copy of an sRGB picture in a profile's colours, and that profile; in sRGB if this is impossible."""
     image = image.copy()
-    image.info.clear()  # Pillow would write what it finds there
+    image.info.clear()  # Pillow would write its contents
     if profile:
         try:
             if not can_hold(profile, format_):

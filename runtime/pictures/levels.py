@@ -1,4 +1,4 @@
-"""Levels of every mode that Pillow has, as 8-bit colours and opacity. Work goes by strips: pictures may be huge."""
+"""Levels of every mode that Pillow has, as 8-bit colours and opacity. Huge pictures are converted in strips."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Numbers = type[np.uint32] | type[np.int8]
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT = ("RGBA", "LA", "PA")
 
-#: By this part of their range floating-point levels may leave it, as sharpening and enlarging make them do.
+#: Floating-point levels may leave their range by this part of it: sharpening and enlarging cause this.
 _OVERSHOOT = 0.1
 
-#: Floating-point levels that are on average no less are of 0..255, as Pillow has them, unless some are higher.
+#: Floating-point levels have the range 0..255, as in Pillow, if their mean is no less than this and none is higher.
 _SEEN = 16.0
 
-#: Pixels that are worked on at once.
+#: The number of pixels in a strip.
 _STRIP = 1 << 20
 
-#: Tags of a TIFF, and what they may say (TIFF 6.0, sections 8 and 19).
+#: Tags of a TIFF, and some of their values (TIFF 6.0, sections 8 and 19).
 _BITS, _PHOTOMETRIC, _KIND, _LEAST, _MOST = (
     *(ExifTags.Base.BitsPerSample, ExifTags.Base.PhotometricInterpretation, ExifTags.Base.SampleFormat),
     *(ExifTags.Base.SMinSampleValue, ExifTags.Base.SMaxSampleValue),
@@ -36,14 +36,14 @@ _UNSIGNED, _SIGNED, _WHITE_IS_ZERO = 1, 2, 0
 
 
 def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Return a picture's colours, of mode L, RGB or CMYK, and its opacity, mode L; None where all is opaque.
+    """Return a picture's colours, of mode L, RGB or CMYK, and its opacity, mode L; None if all is opaque.
 
-    What the picture's info says of a transparent level, a gamma or primaries is heeded; a profile is not.
+    A transparent level, a gamma and primaries in the picture's info are applied; a profile is not.
 
     Raises
     ------
     UnreadError
-        When levels of more than 16 bits are not finite, or it cannot be told what is black and white.
+        When levels of more than 16 bits are not finite, or their black and white are unknown.
     """
     info = image.info
     image = _to_eight_bits(image)
@@ -54,7 +54,7 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         layer = image if image.mode == "RGBA" else image.convert("RGBA")
         alpha = layer.getchannel("A")
-        # By way of RGBA: what a palette's or a key's alpha hides, Pillow may blacken when it converts to RGB at once.
+        # Convert by way of RGBA: directly to RGB, Pillow may blacken colours that a palette's or a key's alpha hides.
         image = layer if mode == "RGB" else image
         del layer
         if alpha.getextrema() == (255, 255):
@@ -65,11 +65,11 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def spread(picture: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Return an RGB picture that goes on where nothing of it is to be seen: its colours run out into there, smoothly.
+    """Return an RGB picture whose invisible parts continue the colours of the visible parts smoothly.
 
-    Nothing is known of such places, and what lies beside the visible should not be foreign to it: strokes and resizing
-    carry some of it across the edge. It is the pull and push of Gortler, Grzeszczuk, Szeliski and Cohen, "The
-    Lumigraph" (SIGGRAPH 1996), section 3.4. Where nothing is visible at all, it is white.
+    The colours of invisible parts are unknown. They should fit those beside them, since strokes and resizing carry some
+    of them across the edge. This is the pull and push of Gortler, Grzeszczuk, Szeliski and Cohen, "The Lumigraph"
+    (SIGGRAPH 1996), section 3.4. A picture without visible parts becomes white.
     """
     return _spread(picture, alpha.point([0] + [255] * 255))
 
@@ -104,7 +104,7 @@ def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
 
 
 def _converted(image: Image.Image, mode: str, convert: Callable[[Array], Array]) -> Image.Image:
-    """Return a picture of that mode, its levels made of another's."""
+    """Return a picture of that mode; `convert` makes its levels from those of another picture."""
     converted = Image.new(mode, image.size)
     for box in _strips(image):
         converted.paste(Image.fromarray(convert(np.asarray(image.crop(box)))), box)
@@ -112,7 +112,7 @@ def _converted(image: Image.Image, mode: str, convert: Callable[[Array], Array])
 
 
 def _without_gamma(colors: Image.Image, gamma: Gamma) -> Image.Image:
-    """Return sRGB of a picture of mode L or RGB that has a gamma."""
+    """Return a picture of mode L or RGB that has a gamma in sRGB."""
     steps = np.linspace(0, 1, 256, dtype=np.float32)
     if gamma.matrix is None or colors.mode == "L":
         curve = (gamma.to_srgb(steps[:, None])[:, 0] * 255).round().astype(int).tolist()
@@ -124,52 +124,52 @@ def _without_gamma(colors: Image.Image, gamma: Gamma) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Return a picture of one channel of 16 or 32 bits with 8: mode L, or LA where a level of it is transparent."""
+    """Return a picture of one channel of 16 or 32 bits with 8 bits: mode L, or LA if a level of it is transparent."""
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    meant = _meant(image.mode, tags)
-    if image.mode not in (*_SIXTEEN_BIT, "I", "F") and meant is None:
+    numbers = _number_type(image.mode, tags)
+    if image.mode not in (*_SIXTEEN_BIT, "I", "F") and numbers is None:
         return image
-    black, white = _range(image, tags, meant)
+    black, white = _black_and_white(image, tags, numbers)
     key = image.info.get("transparency")
 
     def convert(levels: Array) -> Array:
-        exact = _as_numbers(levels, meant)
+        exact = _as_numbers(levels, numbers)
         grey = ((exact - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
         return grey if key is None else np.stack([grey, np.where(exact == key, 0, 255).astype(np.uint8)], -1)
 
     return _converted(image, "L" if key is None else "LA", convert)
 
 
-def _meant(mode: str, tags: Mapping[int, Any]) -> Numbers | None:
-    """Return which numbers the levels of a TIFF are, where Pillow takes them for others; untold they have no sign."""
+def _number_type(mode: str, tags: Mapping[int, Any]) -> Numbers | None:
+    """Return the type of the levels of a TIFF, if Pillow takes them for another type; by default they have no sign."""
     kind = (_first(tags, _KIND) or _UNSIGNED) if tags else None
     if (mode, kind) == ("I", _UNSIGNED):
         return np.uint32
     return np.int8 if (mode, kind) == ("L", _SIGNED) else None
 
 
-def _as_numbers(levels: Array, meant: Numbers | None) -> NDArray[np.float64]:
-    return (levels if meant is None else levels.view(meant)).astype(np.float64)
+def _as_numbers(levels: Array, numbers: Numbers | None) -> NDArray[np.float64]:
+    return (levels if numbers is None else levels.view(numbers)).astype(np.float64)
 
 
-def _range(image: Image.Image, tags: Mapping[int, Any], meant: Numbers | None) -> tuple[float, float]:
-    """Return which levels are black and white."""
+def _black_and_white(image: Image.Image, tags: Mapping[int, Any], numbers: Numbers | None) -> tuple[float, float]:
+    """Return the levels of black and white."""
     if image.mode in _SIXTEEN_BIT:
         black, white = 0.0, 2.0 ** (_first(tags, _BITS) or 16) - 1
     else:
-        limits = _told(tags)
-        low, high, mean = _extremes(image, meant)
-        if limits:
-            black, white = limits
+        stated = _stated_range(tags)
+        low, high, mean = _extremes(image, numbers)
+        if stated:
+            black, white = stated
         elif image.mode == "F":
             black, white = _of_floats(low, high, mean)
         else:
-            black, white = _of_integers(low, high, tags, signed=meant is not np.uint32)
+            black, white = _of_integers(low, high, tags, signed=numbers is not np.uint32)
     return (white, black) if _first(tags, _PHOTOMETRIC) == _WHITE_IS_ZERO else (black, white)
 
 
-def _told(tags: Mapping[int, Any]) -> tuple[float, float] | None:
-    """Return the range that a TIFF says its samples have, if it does."""
+def _stated_range(tags: Mapping[int, Any]) -> tuple[float, float] | None:
+    """Return the range of samples that a TIFF states; None if it states none."""
     least, most = _first(tags, _LEAST), _first(tags, _MOST)
     if least is None or most is None or not (np.isfinite(least) and np.isfinite(most) and least < most):
         return None
@@ -187,12 +187,12 @@ def _of_floats(low: float, high: float, mean: float) -> tuple[float, float]:
 
 
 def _of_integers(low: float, high: float, tags: Mapping[int, Any], *, signed: bool) -> tuple[float, float]:
-    """Return black and white of integers that Pillow holds in 32 bits, whatever they had in the file.
+    """Return the black and white of integers that Pillow holds in 32 bits; in the file they may have had fewer.
 
-    From a TIFF of 32 bits what it holds may have been of 8 or 16: as 32 bits it would be black all over.
+    The levels in a TIFF of 32 bits may have a range of 8 or 16 bits: with a range of 32 bits, all would be black.
     """
     bits = _first(tags, _BITS)
-    if bits is None:  # PNG and PPM of 16 bits, or from Python, where 16 bits are what Pillow means by it
+    if bits is None:  # PNG and PPM of 16 bits; or from Python, where Pillow's 32 bits stand for 16
         ranges = [16]
     elif bits <= 16:  # signed: others have a mode of their own
         ranges = [bits - 1]
@@ -207,11 +207,11 @@ def _of_integers(low: float, high: float, tags: Mapping[int, Any], *, signed: bo
     return 0.0, white
 
 
-def _extremes(image: Image.Image, meant: Numbers | None) -> tuple[float, float, float]:
-    """Return the lowest and the highest level, and about the mean."""
+def _extremes(image: Image.Image, numbers: Numbers | None) -> tuple[float, float, float]:
+    """Return the lowest and the highest level, and the approximate mean."""
     ranges = list[tuple[float, float, float]]()
     for box in _strips(image):
-        levels = _as_numbers(np.asarray(image.crop(box)), meant)
+        levels = _as_numbers(np.asarray(image.crop(box)), numbers)
         if not np.isfinite(levels).all():
             raise UnreadError("it has levels that are not finite numbers; expected 0 (black) to 1 (white)")
         ranges.append((float(levels.min()), float(levels.max()), float(levels.mean())))

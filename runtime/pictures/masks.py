@@ -1,8 +1,8 @@
 """Masks: label pictures that say which region of the content takes its style from which region of a style picture.
 
-Same colour, same region: in one mask, and across the content's mask and the styles'. A region is a colour that fills
-some area; every other pixel, as on a soft edge or beside one in a JPEG, is shared between the two regions whose mix is
-most like it. What a graph takes are *guides*: how much each pixel belongs to each region.
+Pixels of the same colour are of the same region: in one mask, and across the content's mask and the styles'. A region
+is a colour that fills some area. Every other pixel, as on a soft edge or beside one in a JPEG, is shared between the
+two regions whose mix is most like it. The inputs of a graph are *guides*: the share of each pixel in each region.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from impasto.runtime.pictures.planes import as_list
 from impasto.runtime.plan.sizes import MIN_SIDE
 from impasto.wording import option
 
-#: float32 [1, R, H, W], 0..1: how much each pixel belongs to each of R regions. Over a content picture they sum to 1;
-#: in a style picture, what is in none of the content's regions counts nowhere.
+#: float32 [1, R, H, W], 0..1: the share of each pixel in each of R regions. In a content picture they sum to 1; in a
+#: style picture, a pixel that is in none of the content's regions has no shares.
 Guides = NDArray[np.float32]
 
 Color = tuple[int, int, int]
@@ -36,37 +36,37 @@ Color = tuple[int, int, int]
 #: The roles of masks among the inputs of a transfer.
 CONTENT_MASK, STYLE_MASK = "content-mask", "style-mask"
 
-#: A region is a colour whose flat places, those with eight neighbours of the same colour, are this share of its mask.
+#: A region is a colour whose flat pixels, those with eight neighbours of the same colour, are this share of its mask.
 SMALLEST = 1e-3
 
-#: The colours of a mask are exact, such as 0, 1, 2, ..., if there are no more than so many, and less than this share of
-#: it is in colours of no area, as the pixels of soft edges are, and those that JPEG has changed.
+#: The colours of a mask are exact, such as 0, 1, 2, ..., if there are no more than so many, and if less than this share
+#: of its pixels has colours without an area. Soft edges and JPEG make pixels of such colours.
 FEW, EDGES = 64, 0.01
 
-#: A mask has no more regions: a target is measured and kept for each, and every pixel has a number for each.
+#: A mask has no more regions: each has a target that is measured and kept, and a guide over all pixels.
 MOST_REGIONS = 64
 
-#: Nor more colours, of soft edges and of what JPEG makes of flat areas: a photograph has more. Of so many at a time it
-#: is found out what they are mixed of.
+#: A mask has no more colours, those of soft edges and of JPEG's noise included: a photograph has more. The mixes of so
+#: many colours are computed at a time.
 MOST_COLORS, _AT_ONCE = 1 << 18, 1 << 14
 
-#: Where colours are not exact, those closer than this (Euclidean, in levels) are one, ...
+#: If colours are not exact, those closer than this (Euclidean, in levels) are one colour, ...
 NOISE = 16.0
 
-#: ... but no more than this part of how far the mask's colours are apart: of the farthest, in one mask, and of the
-#: nearest, for a region's colour in two masks.
+#: ... or closer than a part of the distance of the mask's colours, if that is less: of the farthest two, in one mask;
+#: of the nearest two, for a region's colour in two masks.
 _WITHIN, _ACROSS = 1 / 8, 1 / 3
 
-#: Colours farther than this from all regions and what is between two of them are no mask's, if there are many.
+#: A picture is no mask if this share of it is in stray colours, farther than this from all regions and their mixes.
 STRAY, MANY = 48.0, 0.02
 
-#: Of this many regions that are most like a colour, one is in its mix.
+#: The mix of a colour has one of so many regions that are most like it.
 _NEAREST = 4
 
-#: A pixel that belongs to a region by less does not belong to it: what is left over by resizing.
+#: A smaller share of a pixel in a region is taken as 0: resizing leaves such shares.
 _LEAST = 1 / 256
 
-#: Proportions of a mask and its picture may differ by this factor.
+#: The proportions of a mask and its picture may differ by this factor.
 _STRETCH = 1.03
 
 _COLOR = re.compile("#[0-9a-fA-F]{6}")
@@ -74,22 +74,22 @@ _COLOR = re.compile("#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A label picture, taken apart.
+    """A label picture and its regions.
 
     Attributes
     ----------
     subject
-        What it is called in errors.
-    colors
-        Of its regions, those with the largest flat areas first.
-    shares
-        Which part of the picture each region takes; they sum to 1.
+        Its name in errors.
     image
         The mask itself, 8-bit RGB.
+    colors
+        The colours of its regions, those with the largest flat areas first.
+    shares
+        The share of each region in the picture; they sum to 1.
     codes, weights
-        The number of each pixel's colour [H, W], and how much each colour belongs to each region [colours, R].
+        The number of each pixel's colour [H, W], and the share of each colour in each region [colours, R].
     place
-        Where the mask came from, or its colour, if that is all it is.
+        The origin of the mask, or its colour, if it is a single one.
     """
 
     subject: str
@@ -107,7 +107,7 @@ class Labels:
         return min((float(np.linalg.norm(one - other)) for one, other in pairs), default=math.inf)
 
     def guides(self, width: int, height: int, regions: Sequence[int | None]) -> Guides:
-        """Return the guides of these regions for a picture of width x height; one that is None is nowhere."""
+        """Return the guides of these regions for a picture of width x height; a region that is None has no pixels."""
         shrinks = width <= self.image.width and height <= self.image.height
         resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
         guides = np.zeros((1, len(regions), height, width), np.float32)
@@ -119,7 +119,7 @@ class Labels:
         return guides
 
 
-#: A label picture, where one is, or a colour such as ``"#ff0000"``: all of the picture is that region.
+#: A label picture, its place, or a colour such as ``"#ff0000"``: then all of the picture is that region.
 Mask = Picture | Labels
 
 
@@ -134,7 +134,7 @@ def read_labels(mask: Mask, subject: str) -> Labels:
     Raises
     ------
     PictureError
-        When it is neither a picture nor a colour, or is not made of areas of one colour each, `MOST_REGIONS` at most.
+        When it is neither a picture nor a colour, or is not made of at most `MOST_REGIONS` areas of one colour each.
     """
     if isinstance(mask, Labels):
         return mask
@@ -188,7 +188,7 @@ def _photograph(mask: Picture, subject: str) -> Photograph:
 
 
 def is_color(text: object) -> bool:
-    """Whether this is a mask's colour, such as ``#ff0000``, rather than where a mask is."""
+    """Whether a text is a mask's colour, such as ``#ff0000``, rather than the place of a mask."""
     return isinstance(text, str) and bool(_COLOR.fullmatch(text))
 
 
@@ -208,7 +208,7 @@ def _list(regions: NDArray[np.float32]) -> str:
 
 
 def _is_flat(packed: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Tell which pixels have the colour of all their neighbours."""
+    """Return, for each pixel, whether it has the colour of all its neighbours."""
     padded = np.pad(packed, 1, mode="edge")
     height, width = packed.shape
     windows = (padded[y : y + height, x : x + width] for y in range(3) for x in range(3))
@@ -216,7 +216,7 @@ def _is_flat(packed: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def _distinct(colors: NDArray[np.float32], flat: NDArray[np.intp], tolerance: float) -> NDArray[np.float32]:
-    """Return colours, those with the largest areas first, without those that are within a larger one's tolerance."""
+    """Return colours by falling area; those within the tolerance of a larger one are left out."""
     chosen = np.empty((0, 3), np.float32)
     for color in colors[np.argsort(-flat, kind="stable")]:
         if (np.linalg.norm(chosen - color, axis=1) > tolerance).all():
@@ -227,7 +227,7 @@ def _distinct(colors: NDArray[np.float32], flat: NDArray[np.intp], tolerance: fl
 def _mixes(
     colors: NDArray[np.float32], regions: NDArray[np.float32], tolerance: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what `_mixes_of` does for all colours, some at a time: what it works with takes many times the memory."""
+    """Call `_mixes_of` for some colours at a time, since it takes many times their memory, and join its results."""
     starts = range(0, len(colors), _AT_ONCE)
     weights, errors = zip(*(_mixes_of(colors[k : k + _AT_ONCE], regions, tolerance) for k in starts), strict=True)
     return np.concatenate(weights), np.concatenate(errors)
@@ -236,10 +236,10 @@ def _mixes(
 def _mixes_of(
     colors: NDArray[np.float32], regions: NDArray[np.float32], tolerance: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how much each colour belongs to each region [colours, R], and how far it is from what they make of it.
+    """Return the share of each colour in each region [colours, R], and its distance from the mix of these regions.
 
-    A colour within the tolerance of a region's is all that region's. Any other is a (1 - s) a + s b for two regions,
-    a being one of those most like it, that come closest to it.
+    A colour within the tolerance of a region's colour is all that region's. Any other colour is taken for the nearest
+    mix (1 - s) a + s b of the colours a and b of two regions, where a is one of those most like it.
     """
     distances = np.stack([np.linalg.norm(colors - region, axis=1) for region in regions], axis=1)
     nearest = np.argsort(distances, axis=1)[:, :_NEAREST]
@@ -269,14 +269,14 @@ def _mixes_of(
 
 @dataclass(frozen=True)
 class Regions:
-    """The regions of a content picture, and where each style picture has them.
+    """The regions of a content picture, and the same regions in each style picture.
 
     Attributes
     ----------
     content, styles
         The masks.
     of_styles
-        For each style, the number of its own region for each of the content's, or None where it has none.
+        For each style and each of the content's regions, the number of the style's own region; None if it has none.
     """
 
     content: Labels
@@ -285,12 +285,12 @@ class Regions:
 
     @classmethod
     def match(cls, content_mask: Mask | None, style_masks: Mask | Sequence[Mask] | None, styles: int) -> Regions | None:
-        """Match the colours of the content's mask and of one mask for each style; None where there are no masks.
+        """Match the colours of the content's mask and of one mask for each style; None if there are no masks.
 
         Raises
         ------
         InputError
-            When a mask is missing or is none, or a region of the content is in no style mask.
+            When a mask is missing or is not a mask, or a region of the content is in no style mask.
         """
         masks = _as_masks(style_masks)
         if content_mask is None and not masks:
@@ -315,16 +315,16 @@ class Regions:
 
     @property
     def places(self) -> dict[str, list[Place | None]]:
-        """Where the masks came from, by role."""
+        """The places of the masks, by role."""
         return {CONTENT_MASK: [self.content.place], STYLE_MASK: [style.place for style in self.styles]}
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
-        """Every mask and its role, as in `impasto.runtime.run.transfer.Transfer.inputs`."""
+        """Every mask and its role, as in `impasto.runtime.run.material.Material.inputs`."""
         return (CONTENT_MASK, self.content.image), *((STYLE_MASK, style.image) for style in self.styles)
 
     def check_proportions(self, content: tuple[int, int], styles: Sequence[tuple[int, int]]) -> None:
-        """Refuse masks that are not of the proportions of their pictures: most likely they are others'.
+        """Refuse masks whose proportions are not those of their pictures: most likely they belong to other pictures.
 
         Parameters
         ----------
@@ -363,14 +363,14 @@ class Regions:
         blend
             The share of each style in a picture without regions.
         guides
-            Of each style picture, as large as that is.
+            The guides of each style picture, in its size.
         level
-            How many poolings come before the deepest layer: what they leave out of a picture does not count.
+            The number of poolings before the deepest layer: pixels that these leave out do not count.
 
         Raises
         ------
         InputError
-            When nothing is left of a region.
+            When no pixel is left of a region.
         """
         shares = np.array([share * _visible(guide, level) for share, guide in zip(blend, guides, strict=True)])
         for color, left in zip(self.content.colors, shares.sum(0), strict=True):
@@ -396,7 +396,7 @@ def _as_masks(masks: Mask | Sequence[Mask] | None) -> list[Mask]:
 
 
 def _counterpart(color: Color, content: Labels, style: Labels) -> int | None:
-    """Return the number of the style's region that has a colour of the content's."""
+    """Return the number of the style's region that has a colour of the content's; None if there is none."""
     distances = np.linalg.norm(np.array(style.colors, np.float64) - color, axis=1)
     nearest = int(distances.argmin())
     tolerance = min(NOISE, _ACROSS * content.spacing, _ACROSS * style.spacing)
@@ -404,6 +404,6 @@ def _counterpart(color: Color, content: Labels, style: Labels) -> int | None:
 
 
 def _visible(guides: Guides, level: int) -> NDArray[np.bool_]:
-    """Tell which regions have a pixel that is not left out, as an odd last row or column is in every pooling."""
+    """Return which regions have a pixel that no pooling leaves out; each leaves out an odd last row or column."""
     height, width = (side >> level << level for side in guides.shape[2:])
     return np.array([guide[:height, :width].any() for guide in guides[0]])

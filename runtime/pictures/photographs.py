@@ -1,4 +1,4 @@
-"""Photographs as they are given: read, made upright 8-bit sRGB, and what their result should have again."""
+"""Photographs: reading them, making them upright 8-bit sRGB, and keeping the data that their result gets back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from impasto.runtime.pictures import arrays, colors, decoding, levels, places
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.plan.sizes import check_sides
 
-#: How a picture is turned upright, by its orientation (EXIF 2.32, tag 0x0112).
+#: Orientation (EXIF 2.32, tag 0x0112) -> the turn that makes a picture upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -32,20 +32,20 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class Photograph:
-    """A picture to work on, and what the work has no use for but its result should have again.
+    """A picture to work on, and the data beside it that its result gets back.
 
     Attributes
     ----------
     picture
-        8-bit sRGB, upright: its colours as they would be opaque; where nothing is visible, those beside go on.
+        8-bit sRGB, upright, without transparency; invisible parts continue the colours beside them.
     alpha
-        Its opacity, 8 bits (mode L), or None where all is opaque.
+        Its opacity, 8 bits (mode L); None if all is opaque.
     profile
-        The ICC profile it came with, if that is one for RGB.
+        The ICC profile of its file, if it is one for RGB.
     metadata
-        What else its file told.
+        The other metadata of its file.
     place
-        Where it came from; None for what was made in memory.
+        Its place; None for a picture that was made in memory.
     """
 
     picture: Image.Image
@@ -56,14 +56,15 @@ class Photograph:
 
     @classmethod
     def given(cls, picture: Picture, subject: str) -> Photograph:
-        """Take a picture as users give it; `subject` names one in memory in errors and warnings, its place any other.
+        """Take a picture as users give it.
 
-        An image that was opened from a file is taken to come from there. A photograph is taken as it is.
+        Errors and warnings name a picture by its place, one in memory by `subject`. An image that was opened from a
+        file has that file as its place. A photograph is returned as it is.
 
         Raises
         ------
         PictureError
-            When it is none, cannot be read, or is smaller than 32 x 32 pixels.
+            When it is not a picture, cannot be read, or is smaller than 32 x 32 pixels.
         """
         if isinstance(picture, Photograph):
             return picture
@@ -79,16 +80,16 @@ class Photograph:
             check_sides(subject, *image.size)
             return cls.of(image, subject)
         expected = "expected a path, an address, a PIL image or an array [H, W, 3]"
-        raise PictureError(f"{subject}: is of type {type(picture).__name__}; {expected}{_opened_by(picture)}")
+        raise PictureError(f"{subject}: is of type {type(picture).__name__}; {expected}{_advice_on(picture)}")
 
     @classmethod
     def of(cls, image: Image.Image, subject: str = "picture") -> Photograph:
-        """Take a picture of any mode apart; `subject` names it in errors and warnings.
+        """Make a photograph of an image of any mode; `subject` names it in errors and warnings.
 
         Raises
         ------
         PictureError
-            When its levels cannot be read, or it cannot be told what they mean.
+            When its levels cannot be read, or their meaning is unknown.
         """
         image = decoding.decoded(image, subject)
         with decoding.refusing(subject), decoding.settled():
@@ -96,7 +97,7 @@ class Photograph:
             turn = _UPRIGHT.get(orientation)
             profile = image.info.get("icc_profile")
             picture, alpha = levels.split(image)
-            if picture is image:  # which is the caller's, perhaps
+            if picture is image:  # it may be the caller's image
                 picture = image.copy()
             del image  # it may be huge
             picture, profile = _to_srgb(picture, profile, subject)
@@ -106,28 +107,27 @@ class Photograph:
                 picture, alpha = picture.transpose(turn), alpha.transpose(turn) if alpha else None
             for part in (picture, alpha):
                 if part is not None:
-                    part.info.clear()  # what it says has been heeded
+                    part.info.clear()  # all of it has been applied or kept
             return cls(picture, alpha, profile, metadata)
 
     def over_white(self, picture: Image.Image | None = None) -> Image.Image:
-        """Return a picture, by default this, over white: as opaque as this photograph, whatever its size."""
-        shown = self.picture if picture is None else picture
+        """Return a picture of any size, by default this one, over white, with this photograph's opacity."""
+        picture = self.picture if picture is None else picture
         if self.alpha is None:
-            return shown
-        composed = Image.new("RGB", shown.size, "white")
-        same = self.alpha.size == shown.size
-        composed.paste(shown, mask=self.alpha if same else self.alpha.resize(shown.size, Image.Resampling.LANCZOS))
+            return picture
+        composed = Image.new("RGB", picture.size, "white")
+        same = self.alpha.size == picture.size
+        composed.paste(picture, mask=self.alpha if same else self.alpha.resize(picture.size, Image.Resampling.LANCZOS))
         return composed
 
 
-#: What may be given for a picture: where it is (a file's path, an http or https address), an image of any mode, an
-#: array, [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], NumPy's or another library's; see
-#: `impasto.runtime.pictures.arrays`.
+#: A picture as users give it: its place (a file's path, an http or https address), an image of any mode, or an array,
+#: [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], of NumPy or another library; see `impasto.runtime.pictures.arrays`.
 Picture = Photograph | str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 
 def read_photograph(place: Place) -> Photograph:
-    """Read a picture of any mode, and what to restore in a result; of an animation, the first frame.
+    """Read a picture of any mode, with the data that a result gets back; of an animation, the first frame.
 
     Parameters
     ----------
@@ -137,8 +137,8 @@ def read_photograph(place: Place) -> Photograph:
     Raises
     ------
     PictureError
-        When it is missing, a folder, no picture, of a format that is not read, damaged, cut short, too large for the
-        memory there is, or smaller than 32 x 32 pixels.
+        When it is missing, a folder, not a picture, of a format that is not supported, damaged, cut short, too large
+        for the free memory, or smaller than 32 x 32 pixels.
     """
     subject = _name(place)
     with decoding.refusing(subject), places.opened(place) as file:
@@ -148,7 +148,7 @@ def read_photograph(place: Place) -> Photograph:
 
 
 def read_picture(place: Place) -> Image.Image:
-    """Read a picture as `read_photograph` does, as it looks: 8-bit sRGB, upright, over white.
+    """Read a picture as `read_photograph` does, and return it as 8-bit sRGB, upright, over white.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_picture(place: Place) -> Image.Image:
 def read_text(place: Place) -> dict[str, str]:
     """Return the text in a picture, by keyword; a plain comment is ``UserComment``.
 
-    It is what `impasto.runtime.pictures.encoding.write_picture` put there.
+    `impasto.runtime.pictures.encoding.write_picture` writes such text.
 
     Raises
     ------
@@ -177,8 +177,8 @@ def read_text(place: Place) -> dict[str, str]:
         return embedded.comment_text(image)
 
 
-def _opened_by(picture: object) -> str:
-    """Return what to do with what is not taken for a picture, and may hold one."""
+def _advice_on(picture: object) -> str:
+    """Return advice on an object that is not a picture, but may hold one."""
     if isinstance(picture, bytes | bytearray | memoryview):
         return "; open the bytes of a file with PIL.Image.open(io.BytesIO(...))"
     if hasattr(picture, "read"):
@@ -191,7 +191,7 @@ def _name(place: Place) -> str:
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None, subject: str) -> tuple[Image.Image, bytes | None]:
-    """Return a picture of mode L, RGB or CMYK in sRGB, and the profile if a result can be given it."""
+    """Return a picture of mode L, RGB or CMYK in sRGB, and its profile if a result can have it."""
     if profile:
         try:
             converted = colors.to_srgb(picture, profile, in_place=True)

@@ -1,4 +1,4 @@
-"""Where pictures come from and go to: files, the standard streams, and addresses on the web. Bytes, no pictures."""
+"""Places of pictures: files, the standard streams, and addresses on the web; reading and writing their bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from impasto.runtime.storage import checking, names
 from impasto.runtime.storage.replacing import replacing as replacing_file
 from impasto.text import printable
 
-#: Text may be a path, ``-`` (standard input or output) or a URL; a `Path` is a file's, whatever it looks like.
+#: A text may be a path, ``-`` (standard input or output) or a URL; a `Path` is always a file's.
 Place = str | Path
 
 STREAM = "-"
@@ -34,14 +34,14 @@ _PAUSE = 0.01
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture that is no file may cost.
+    """The limits on reading a picture that is not a file.
 
     Attributes
     ----------
     size
-        Bytes.
+        The most bytes.
     seconds
-        Time for all of it, from the look-up of the server's name to the last byte.
+        The time for all of it, from the look-up of the server's name to the last byte.
     silence
         Seconds to wait for a connection, or for the next bytes.
     """
@@ -55,25 +55,25 @@ LIMITS = Limits()
 
 
 def is_url(place: Place) -> bool:
-    """Whether a place is an address, of a scheme that is fetched or of any other."""
+    """Whether a place is an address, of any scheme."""
     return isinstance(place, str) and bool(_URL.match(place))
 
 
 def is_file(place: Place) -> bool:
-    """Whether a place is a file's: neither a standard stream nor an address."""
+    """Whether a place is a file: neither a standard stream nor an address."""
     return isinstance(place, Path) or not (place == STREAM or is_url(place))
 
 
 def is_missing(place: Place) -> bool:
-    """Whether a place is a file's, and nothing is there."""
+    """Whether a place is a file that does not exist."""
     try:
         return is_file(place) and not Path(place).exists()
-    except OSError:  # what can be no name, as a long text cannot
+    except OSError:  # it cannot be a name, because it is too long for instance
         return True
 
 
 def is_stream(place: Place) -> bool:
-    """Whether a place is a standard stream, a device, a pipe or an open file, as far as that can be told."""
+    """Whether a place is a standard stream, a device, a pipe or an open file; False if the system does not tell."""
     try:
         return place == STREAM or (is_file(place) and names.is_stream(Path(place)))
     except OSError:
@@ -81,7 +81,7 @@ def is_stream(place: Place) -> bool:
 
 
 def is_standard_output(place: Place) -> bool:
-    """Whether what is written to a place goes to standard output."""
+    """Whether writing to a place writes to standard output."""
     try:
         return place == STREAM or (is_file(place) and names.is_standard_output(Path(place)))
     except OSError:
@@ -89,20 +89,20 @@ def is_standard_output(place: Place) -> bool:
 
 
 def name(place: Place) -> str:
-    """Return what messages call a place: of an address neither user, password nor query, which may be secret."""
+    """Return the name of a place in messages; without user, password and query of an address, which may be secret."""
     if not is_url(place):
         return printable(str(place))
-    from impasto import web  # which takes time to import, and few have addresses
+    from impasto import web  # here, because it takes time to import, and addresses are rare
 
     return web.name(str(place))
 
 
-# --- coming in ------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def opened(place: Place, limits: Limits = LIMITS) -> Iterator[IO[bytes]]:
-    """Open a picture's bytes, wherever they are, to be read and sought in.
+    """Open the bytes at a place as a seekable file.
 
     Raises
     ------
@@ -136,9 +136,9 @@ def _fetch(url: str, limits: Limits) -> bytes:
 
 
 def _read_pipe(path: Path, limits: Limits) -> bytes:
-    """Read a named pipe; one that nobody writes into would be waited for without end."""
+    """Read a named pipe, without waiting for ever for a program that writes into it."""
     subject = f"picture {path}"
-    pipe = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # Windows has neither it nor such pipes
+    pipe = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # Windows has neither the flag nor such pipes
     try:
         data, heard = bytearray(), time.monotonic()
         while block := _read_some(pipe, bool(data), heard, limits):
@@ -154,14 +154,14 @@ def _read_pipe(path: Path, limits: Limits) -> bytes:
 
 
 def _read_some(pipe: int, begun: bool, heard: float, limits: Limits) -> bytes:
-    """Return what comes out of a pipe next; nothing at its end, or when there was nothing for too long."""
+    """Return the next bytes of a pipe; none at its end, or when there were none for too long."""
     while True:
         try:
             block = os.read(pipe, _BLOCK)
             patience = limits.silence
             if block or begun:
                 return block
-        except BlockingIOError:  # somebody has it open, and may be at work still
+        except BlockingIOError:  # another program has it open, and may still write
             patience = limits.seconds
         if time.monotonic() > heard + patience:
             return b""
@@ -189,7 +189,7 @@ def _read_stream(stream: IO[bytes], subject: str, limits: Limits) -> bytes:
     return data
 
 
-# --- going out ------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------------------
 
 
 def check_destination(place: Place, *, force: bool = False, inputs: Sequence[Place] = (), again: bool = False) -> None:
@@ -198,14 +198,14 @@ def check_destination(place: Place, *, force: bool = False, inputs: Sequence[Pla
     Parameters
     ----------
     force, again
-        Whether a file that is there may be replaced; whether it will be written more than once.
+        Whether an existing file may be replaced; whether it will be written more than once.
     inputs
-        What is being read: files among these are never replaced.
+        The places that are read: files among these are never replaced.
 
     Raises
     ------
     OutputError
-        When it cannot, or something would be lost.
+        When it cannot be written, or another file would be lost.
     """
     if is_url(place):
         raise OutputError(f"output {name(place)}: is an address; expected a file name, or - for standard output")
@@ -236,14 +236,14 @@ def replacing(place: Place, *, replace: bool = True) -> Iterator[BinaryIO]:
     Parameters
     ----------
     replace
-        Whether a file that is there may be replaced. Otherwise one that another program has made meanwhile stays.
+        Whether an existing file may be replaced. If not, a file that another program has made meanwhile stays.
 
     Raises
     ------
     NameTaken
-        When it may not be replaced, and one is there: the data are in another file beside it.
+        When there is a file that may not be replaced: the data are in another file beside it.
     SaveError
-        When it cannot be written, for want of space for instance; whatever was there is still there.
+        When it cannot be written, for want of space for instance; a file that was there before is unchanged.
     """
     try:
         with replacing_file(Path(place), replace=replace) if is_file(place) else _standard_output() as file:
@@ -261,6 +261,6 @@ def _standard_output() -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except OSError:
-        with contextlib.suppress(OSError):  # else Python tries, and complains, once more when it ends
+        with contextlib.suppress(OSError):  # otherwise Python tries again, and fails, when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

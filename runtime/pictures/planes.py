@@ -1,4 +1,4 @@
-"""Pictures at work: what a graph takes of those that are given, resized and set side by side."""
+"""Pictures as planes, the form that a graph takes; resizing them, and setting them side by side."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Planes = NDArray[np.float32]
 
 
 def as_list(pictures: object, subject: str) -> list[Any]:
-    """Return pictures as a list: one is a list of itself, an array of a batch, [N, H, W, C], one of N.
+    """Return pictures as a list: a single picture as a list of one, a batch of arrays, [N, H, W, C], as a list of N.
 
     Raises
     ------
     InputError
-        When it is neither a picture nor a list of them; `subject` names it in the text.
+        When it is neither a picture nor a list of pictures; `subject` names it in the text.
     """
     is_array = arrays.is_array(pictures)
     if isinstance(pictures, Photograph | str | os.PathLike | Image.Image) or (is_array and np.ndim(pictures) < 4):  # type: ignore[arg-type]
@@ -50,12 +50,12 @@ def as_styles(styles: Picture | Sequence[Picture]) -> list[Picture]:
 
 
 def measured_planes(picture: Picture, subject: str, *, over_white: bool = False) -> Planes:
-    """Return a picture that is given, as a graph takes it; opaque arrays keep the fractions of their levels.
+    """Return a user's picture as planes; opaque arrays keep the fractions of their levels.
 
     Parameters
     ----------
     over_white
-        Whether what is transparent becomes white, rather than the colours that it would have if it were opaque.
+        Whether transparent parts become white; otherwise they have the colours beneath their transparency.
 
     Raises
     ------
@@ -71,10 +71,10 @@ def measured_planes(picture: Picture, subject: str, *, over_white: bool = False)
 
 
 def to_planes(picture: Image.Image | NDArray[Any], subject: str) -> Planes:
-    """Return an 8-bit RGB image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W]: what a graph takes.
+    """Return an 8-bit RGB image, or an array (H, W, 3) of levels 0..255, as float32 [1, 3, H, W].
 
-    Both are taken as they are: an image has come through `Photograph.given`, and an array may be an optimiser's, of
-    any range.
+    Both are taken as they are: an image comes from `Photograph.given`, and an array may be an optimiser's, of any
+    range.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def resize_planes(planes: Planes, width: int, height: int) -> Planes:
 
 
 def fit_style(style: Image.Image, recipe: Recipe, width: int, height: int, scale: float = 1.0) -> Image.Image:
-    """Resize a style picture as a recipe's `style_fit` says, for a result of width x height; `scale` times that."""
+    """Resize a style picture as a recipe's `style_fit` says, for a result of width x height, and by `scale`."""
     return resize(style, *fitted_size(style.size, recipe, width, height, scale))
 
 

@@ -28,7 +28,7 @@ PICTURE = "picture"
 COARSEST = 400
 
 #: The least and the largest `style_scale`.
-SCALES: tuple[float, float] = (0.05, 20)
+STYLE_SCALES: tuple[float, float] = (0.05, 20)
 
 #: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
@@ -183,7 +183,7 @@ class Plan:
         _in_range(option("seed"), self.seed, 0)
         for name in ("noise", "strength"):
             _in_range(option(name), getattr(self, name), 0, 1)
-        _in_range(option("style_scale"), self.style_scale, *SCALES)
+        _in_range(option("style_scale"), self.style_scale, *STYLE_SCALES)
         for name, low, high in (
             ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
         ):  # fmt: skip

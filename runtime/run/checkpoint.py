@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import InputError
-from impasto.runtime.optimize.adam import SCALES, Adam
+from impasto.runtime.optimize.adam import LOSS_SCALES, Adam
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run.pace import Pace
@@ -97,7 +97,7 @@ class _Standing:
             least = min(value, default=0) if isinstance(value, tuple) else value
             codec.expect(least >= 0, f"standing.{name} is {shown(value)}; expected 0 or more")
         codec.expect(0 <= self.share <= 1, f"standing.share is {shown(self.share)}; expected 0 to 1")
-        low, high = SCALES
+        low, high = LOSS_SCALES
         codec.expect(low <= self.scale <= high, f"standing.scale is {shown(self.scale)}; expected {low:g} to {high:g}")
 
     def stage_of(self, plan: Plan) -> Stage:
