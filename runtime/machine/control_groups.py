@@ -1,11 +1,11 @@
-"""Linux's control groups: the ones around this process, a container's for instance, whose limits it has."""
+"""Linux's control groups around this process, such as a container's, which limit it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-#: Of the older version, where the groups of a controller are; some systems mount two together.
+#: Controller -> the folders of its groups in the older version; some systems mount two controllers together.
 _OLDER = {"memory": ("memory",), "cpu": ("cpu", "cpu,cpuacct", "cpuacct,cpu")}
 
 
@@ -15,7 +15,7 @@ def groups(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
     Parameters
     ----------
     root
-        Where Linux's files are; the root of the file system, but for tests.
+        The root of Linux's files: that of the file system, except in tests.
     controller
         ``memory`` or ``cpu``.
     """
@@ -25,7 +25,7 @@ def groups(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
         if controllers and controller not in controllers.split(","):
             continue
         version = 1 if controllers else 2
-        # In a container the path may be the host's, of which only the mount itself is to be seen.
+        # In a container the path may be the host's, of which only the mount itself is visible.
         inside = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
         for mount in _OLDER[controller] if controllers else ("",):
             for depth in range(len(inside), -1, -1):
@@ -33,7 +33,7 @@ def groups(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a file; none where it cannot be read."""
+    """Return the lines of a file; none if it cannot be read."""
     try:
         return path.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -41,6 +41,6 @@ def lines(path: Path) -> list[str]:
 
 
 def number(path: Path) -> int | None:
-    """Return the number in a file; None where there is none, such as ``max``."""
+    """Return the number in a file; None if there is another text, such as ``max``."""
     first = (lines(path) or [""])[0].strip()
     return int(first) if first.isdecimal() else None

@@ -1,4 +1,4 @@
-"""NVIDIA's libraries, where we ask them ourselves: which load, whether the driver works, and which GPUs it has."""
+"""NVIDIA's libraries: which of them load, whether the driver works, and its GPUs."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from impasto.wording import option
 #: The driver's library, on Linux and on Windows.
 DRIVER = ("libcuda.so.1", "nvcuda.dll")
 
-#: The major version of cuDNN that onnxruntime is made for since 1.19, and what its library is called there.
+#: The major version of cuDNN that onnxruntime needs since 1.19, and the names of its library.
 CUDNN = 9
 CUDNN_LIBRARIES = (f"libcudnn.so.{CUDNN}", f"cudnn64_{CUDNN}.dll")
 
-#: onnxruntime's part for CUDA, likewise.
+#: onnxruntime's library for CUDA, on Linux and on Windows.
 CUDA_PARTS = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dll")
 
-#: `CUresult` of CUDA's driver API: it works, and there is nothing that it could work on.
+#: `CUresult` of CUDA's driver API: the driver works, but there is no GPU.
 _NO_DEVICE = 100
 
 _NAME_BYTES = 100
 
 
 def _or_cpu() -> str:
-    """Return the advice that helps without a GPU."""
+    """Return the advice to use the CPU."""
     return f"or use {option('device', 'cpu')}"
 
 
 def runtime_libraries(version: str) -> tuple[str, ...]:
-    """Return what the library of CUDA's runtime API is called, for a version of CUDA, on Linux and on Windows."""
+    """Return the names, on Linux and on Windows, of the library of CUDA's runtime API for a version of CUDA."""
     major = version.partition(".")[0] or "12"
     return f"libcudart.so.{major}", f"cudart64_{major}.dll"
 
 
 def load_library(names: Iterable[str]) -> ctypes.CDLL | None:
-    """Return the first of some shared libraries that loads."""
+    """Return the first shared library that loads; None if none does."""
     for name in names:
         try:
             return ctypes.CDLL(name)
@@ -47,7 +47,7 @@ def load_library(names: Iterable[str]) -> ctypes.CDLL | None:
 
 
 def missing_library(onnxruntime: str) -> str:
-    """Return why onnxruntime's part for CUDA does not load, as the system says it; empty if it does or is not there.
+    """Return the system's reason why onnxruntime's library for CUDA does not load; empty if it loads or is not there.
 
     Parameters
     ----------
@@ -59,15 +59,13 @@ def missing_library(onnxruntime: str) -> str:
         try:
             if part.exists():
                 ctypes.CDLL(str(part))
-        except (
-            OSError
-        ) as error:  # on Linux: "libcublas.so.13: cannot open shared object file: No such file or directory"
+        except OSError as error:  # such as "libcublas.so.13: cannot open shared object file: ..."
             return " ".join(str(error).split())
     return ""
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs that the driver has for this process: those of ``CUDA_VISIBLE_DEVICES``, if set.
+    """Return the names of the GPUs that the driver has for this process: those in ``CUDA_VISIBLE_DEVICES``, if set.
 
     Raises
     ------
@@ -90,17 +88,17 @@ def gpus() -> list[str]:
 
 
 def version_of(library: ctypes.CDLL | None, function: str) -> str | None:
-    """Return the version that a function of CUDA's tells, as 1000 major + 10 minor; None if there is no library."""
+    """Return the version from one of CUDA's functions, which give 1000 major + 10 minor; None without a library."""
     number = ctypes.c_int()
     try:
         failed = library is None or getattr(library, function)(ctypes.byref(number)) != 0
-    except AttributeError:  # it is something else by that name
+    except AttributeError:  # another library has that name
         failed = True
     return None if failed else f"{number.value // 1000}.{number.value % 1000 // 10}"
 
 
 def serves(driver: str, wanted: str) -> bool:
-    """Whether a driver for one version of CUDA is enough for another: for all of its major version, and older ones."""
+    """Whether a driver for one version of CUDA serves another: it serves its own major version and older ones."""
     newest, needed = (int(version.partition(".")[0]) for version in (driver, wanted))
     return newest >= needed
 
@@ -111,20 +109,20 @@ def check_gpu(number: int, wanted: str) -> None:
     Parameters
     ----------
     number
-        Which GPU.
+        The number of the GPU.
     wanted
-        The version of CUDA that it has to run; empty if that is not known.
+        The version of CUDA that it must run; empty if that is not known.
 
     Raises
     ------
     DeviceError
-        When there is no such GPU, or its driver will not do.
+        When there is no such GPU, or its driver is too old.
     """
-    found = gpus()
-    if not found:
+    names = gpus()
+    if not names:
         raise DeviceError(f"NVIDIA's driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, {_or_cpu()}")
-    if number >= len(found):
-        has = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(found))
+    if number >= len(names):
+        has = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(names))
         raise DeviceError(f"no such GPU; choose one of {has}, {_or_cpu()}")
     served = version_of(load_library(DRIVER), "cuDriverGetVersion")
     if served and wanted and not serves(served, wanted):

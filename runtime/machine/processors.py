@@ -1,4 +1,4 @@
-"""How many processors this process may use, and so how many threads it starts unless told otherwise."""
+"""The number of processors that this process may use, and the default number of its threads."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from impasto.runtime.machine.control_groups import groups, lines, number
 
 
 def installed() -> int:
-    """Return how many processors the system shows: no more threads than that are of use."""
+    """Return the number of processors that the system shows; more threads than that are useless."""
     return os.cpu_count() or 1
 
 
 def usable(root: Path = Path("/")) -> int:
-    """Return how many processors this process may use: those that it may run on, less what a quota takes away.
+    """Return the number of processors that this process may use: those that it may run on, or fewer by a quota.
 
-    A quota, a container's ``--cpus`` for instance, is a share of time; one of 1.5 processors is worth two threads.
+    A quota, such as a container's ``--cpus``, is a share of time; one of 1.5 processors is worth two threads.
 
     Parameters
     ----------
     root
-        Where Linux's files are.
+        The root of Linux's files.
     """
     return min(_allowed(), _quota(root))
 
 
 def default_threads(root: Path = Path("/")) -> int | None:
-    """Return how many threads to ask onnxruntime for where nobody says a number; None leaves it to that.
+    """Return the default number of threads for onnxruntime; None lets onnxruntime choose.
 
-    It takes a thread for each physical core of the machine, and keeps it there. It knows no quota and no set of
-    processors (``taskset``): threads that are more than these would wait for one another.
+    onnxruntime starts a thread for each physical core of the machine, and binds it to the core. It ignores quotas and
+    sets of processors (``taskset``), under which too many threads would wait for one another.
     """
-    here = usable(root)
-    return min(here, _cores(root)) if here < installed() else None
+    processors = usable(root)
+    return min(processors, _cores(root)) if processors < installed() else None
 
 
 def _allowed() -> int:
@@ -44,8 +44,8 @@ def _allowed() -> int:
 
 
 def _quota(root: Path) -> int:
-    """Return how many processors the narrowest quota is worth; as many as there are where there is none."""
-    found = [installed()]
+    """Return the number of processors that the narrowest quota is worth; all of them if there is no quota."""
+    counts = [installed()]
     if sys.platform.startswith("linux") or root != Path("/"):
         for version, group in groups(root, "cpu"):
             if version == 1:
@@ -54,12 +54,12 @@ def _quota(root: Path) -> int:
                 words = (lines(group / "cpu.max") or [""])[0].split()
                 quota, period = (int(word) if word.isdecimal() else None for word in (*words, "", "")[:2])
             if quota and period:
-                found.append(math.ceil(quota / period))
-    return max(1, min(found))
+                counts.append(math.ceil(quota / period))
+    return max(1, min(counts))
 
 
 def _cores(root: Path) -> int:
-    """Return how many physical cores this process may run on; as many as processors where that is not known."""
+    """Return the number of physical cores that this process may run on; of processors if that is not known."""
     if not hasattr(os, "sched_getaffinity"):
         return installed()
     cores = set()
@@ -70,7 +70,7 @@ def _cores(root: Path) -> int:
 
 
 def name() -> str:
-    """Return the name of the processor: which instructions it has decides how sums are rounded, and how fast."""
+    """Return the name of the processor: the rounding of sums, and the speed, depend on its instructions."""
     import platform
 
     with contextlib.suppress(StopIteration):
