@@ -62,7 +62,9 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
         monkeypatch.setattr(placement, "check_gpu", lambda *_: None)
         monkeypatch.setattr(opening, "_create", create)
         monkeypatch.setattr(opening, "_open_cuda", lambda ort, path, _, provider: create(ort, path, [provider], None))
+        run_options = session._run_options
         monkeypatch.setattr(session.Runner, "_memory", lambda _: ("cpu", 0))
+        monkeypatch.setattr(session, "_run_options", lambda _, **options: run_options("cpu", **options))
         return opened
 
     return make
