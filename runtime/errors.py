@@ -11,7 +11,7 @@ ImpastoError
 │   ├── OptionError       an option that a function does not have; a TypeError, too, as Python itself raises
 │   └── Misfit            a value of another type or out of range: see `impasto.runtime.storage.codec`
 ├── TransferError         failed while optimising (exit 1)
-│   ├── MemoryShortage    for want of memory
+│   ├── MemoryShortage    for lack of memory
 │   └── SaveError         failed while writing the result
 │       └── NameTaken     written, under another name than was asked for
 └── ExportError           failed while exporting (exit 1)

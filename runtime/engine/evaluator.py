@@ -91,7 +91,7 @@ class SessionEvaluator:
         Raises
         ------
         TransferError
-            When onnxruntime fails, for want of memory for instance.
+            When onnxruntime fails, for instance for lack of memory.
         """
         self._image.update_inplace(np.ascontiguousarray(planes))
         loss, terms = self.evaluate_resident(self._image, self._gradient)

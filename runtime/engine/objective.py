@@ -109,7 +109,7 @@ class Objective:
         PictureError
             When the picture is not of the content's size, or not finite.
         TransferError
-            When onnxruntime fails, for want of memory for instance.
+            When onnxruntime fails, for instance for lack of memory.
         """
         planes = self._planes(image)
         if planes.shape[2:] != self.shape:

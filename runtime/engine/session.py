@@ -61,7 +61,7 @@ class Runner:
         Raises
         ------
         TransferError
-            When onnxruntime fails, for want of memory for instance.
+            When onnxruntime fails, for instance for lack of memory.
         """
         names = self.outputs if outputs is None else tuple(outputs)
         with self._explained():
@@ -173,7 +173,7 @@ class Binding:
         Raises
         ------
         TransferError
-            When onnxruntime fails, for want of memory for instance.
+            When onnxruntime fails, for instance for lack of memory.
         """
         runner = self._runner
         with runner._explained():

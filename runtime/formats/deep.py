@@ -43,8 +43,8 @@ def decode(picture: png.Png) -> Image.Image:
         if key is not None:
             part[..., -1] = np.where((light == np.uint16(key)).all(-1), 0, 255)
     image = Image.fromarray(levels.squeeze(2) if bands == 1 else levels)
-    heeded = ("transparency", "gamma", "chromaticity") if gamma else ("transparency",)
-    image.info = {key: value for key, value in picture.extras.info.items() if key not in heeded}
+    applied = ("transparency", "gamma", "chromaticity") if gamma else ("transparency",)
+    image.info = {key: value for key, value in picture.extras.info.items() if key not in applied}
     return image
 
 

@@ -68,7 +68,7 @@ def run(search: Search, options: Options) -> NoReturn:
         return adam
 
     while True:
-        search.look(variable.picture(adam.point), advance=advance)
+        search.evaluate(variable.picture(adam.point), advance=advance)
 
 
 OPTIMIZER = Optimizer(run)

@@ -52,7 +52,7 @@ class Descent:
 
     def run(self) -> End:
         """Search until the search is over, or no step lowers the loss; return the end."""
-        loss, _ = self._look()
+        loss, _ = self._try()
         self._accept()
         while True:
             own, coefficients = self._history.coefficients()
@@ -77,14 +77,14 @@ class Descent:
         while True:
             step = line.step
             self._algebra.step(self._point, self._direction, step * self._unit, self._box, self._trial)
-            loss, slope = self._look()
+            loss, slope = self._try()
             line.tell(loss, slope)
             if line.over:
                 return Trial(step, loss, slope) if line.accepted and loss < before else None
 
-    def _look(self) -> tuple[float, float]:
+    def _try(self) -> tuple[float, float]:
         """Return the scaled loss and the slope at the trial point."""
-        loss, slope = self._search.look(self._landing.fetch(self._trial), function=self._evaluate)
+        loss, slope = self._search.evaluate(self._landing.fetch(self._trial), function=self._evaluate)
         return loss * self._scale, float(slope[0])
 
     def _evaluate(self, _: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:

@@ -70,7 +70,7 @@ class _Rescaled:
         self._scale = 0.0 if rescale else 1.0
 
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        loss, gradient = self._search.look(self._variable.picture(x.reshape(self._shape)))
+        loss, gradient = self._search.evaluate(self._variable.picture(x.reshape(self._shape)))
         if not self._scale:
             self._scale = power_of_two(1 / abs(loss)) if loss else 1.0
         return loss * self._scale, self._variable.adjoint(gradient, self._scale).ravel()

@@ -107,7 +107,7 @@ class Search:
         self.best_point, self.best_loss = best_point, best_loss
         self.outside = Stopwatch()
 
-    def look(
+    def evaluate(
         self,
         picture: NDArray[np.float32],
         *,
@@ -130,7 +130,7 @@ class Search:
         """
         if self.done == self.allowed:
             raise Finished(ending.all_made(self.allowed))
-        loss, gradient = self._evaluate(picture, function or self._timed)
+        loss, gradient = self._call(picture, function or self._timed)
         self.done += 1
         finite = math.isfinite(loss) and bool(np.isfinite(gradient).all())
         improved = finite and loss < self.best_loss
@@ -143,7 +143,7 @@ class Search:
         self._check_improvement()
         return loss, gradient
 
-    def _evaluate(self, picture: NDArray[np.float32], function: Function) -> tuple[float, NDArray[np.float32]]:
+    def _call(self, picture: NDArray[np.float32], function: Function) -> tuple[float, NDArray[np.float32]]:
         """Evaluate a function; if it fails, end the search with the best picture, if there is one."""
         try:
             return function(picture)
@@ -197,7 +197,7 @@ class Optimizer:
     Attributes
     ----------
     run
-        Calls `Search.look` with one picture after the other, until `look` raises `Finished`. If no picture is worth
+        Calls `Search.evaluate` with one picture after the other, until that raises `Finished`. If no picture is worth
         trying before that, it returns the end. It must not change the pictures afterwards: the best one is not copied.
     on_device
         Whether it needs `Options.resident`.

@@ -1,1 +1,1 @@
-"""Pictures: where they come from, how they are read, changed and written."""
+"""Pictures: their places, and reading, changing and writing them."""

@@ -82,7 +82,7 @@ def write_picture(
     NameTaken
         When there is a file that may not be replaced: the picture is in another file beside it.
     SaveError
-        When it cannot be written, for want of space for instance; a file that was there before is unchanged.
+        When it cannot be written, for instance because the disk is full; a file that was there before is unchanged.
     """
     data = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
     with places.replacing(place, replace=replace) as file:

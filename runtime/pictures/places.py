@@ -243,7 +243,7 @@ def replacing(place: Place, *, replace: bool = True) -> Iterator[BinaryIO]:
     NameTaken
         When there is a file that may not be replaced: the data are in another file beside it.
     SaveError
-        When it cannot be written, for want of space for instance; a file that was there before is unchanged.
+        When it cannot be written, for instance because the disk is full; a file that was there before is unchanged.
     """
     try:
         with replacing_file(Path(place), replace=replace) if is_file(place) else _standard_output() as file:

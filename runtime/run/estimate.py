@@ -407,7 +407,7 @@ ROUGH_SECONDS: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6}
 #: If nothing is known yet, a transfer of so many seconds, roughly, is measured first, which takes some 3 seconds.
 WORTH_MEASURING = 60.0
 
-#: If a transfer's first evaluations take fewer seconds, roughly, they tell its speed as soon as a trial would.
+#: If a transfer's first evaluations take fewer seconds, roughly, they show its speed as soon as a trial would.
 SOON = 5.0
 _TRIAL_SIDE, _TRIALS, _TRIAL_SECONDS = 256, 3, 2.0
 

@@ -240,7 +240,7 @@ def run(search: Search, options: Options) -> NoReturn:
     x = variable.inverse(options.start)
     speed = np.zeros_like(x)
     while True:
-        gradient = variable.adjoint(search.look(variable.picture(x))[1])
+        gradient = variable.adjoint(search.evaluate(variable.picture(x))[1])
         length = options.first_step / (1 + search.done)
         speed = 0.5 * speed - np.float32(length / np.linalg.norm(gradient)) * gradient
         x = clipped(x + speed, variable.bounds)
