@@ -21,9 +21,9 @@ from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE, example
 from impasto.cli.given import warn_of_idle
 from impasto.cli.job.writing import write
 from impasto.cli.options import FILE, FOLDER, NAME, SIZE, WHOLE_NUMBER, argument, option
-from impasto.cli.terminal.interrupt import Stage, enter, within
+from impasto.cli.terminal.interrupt import Phase, enter, within
 from impasto.cli.terminal.messages import is_live, say
-from impasto.cli.terminal.progress import live
+from impasto.cli.terminal.progress import live_bar
 from impasto.defaults import DEFAULT_RECIPE, DEVICES, LOWERINGS
 from impasto.figures import clock
 
@@ -301,16 +301,16 @@ def _missing(wanted: list[_Cell], folder: Path) -> list[_Cell]:
 def _make(wanted: list[_Cell], missing: list[_Cell], folder: Path, progress: _Progress) -> None:
     """Make the pictures that are missing; a signal leaves those that are done, each of them whole."""
 
-    def stage(done: int) -> Stage:
+    def phase(done: int) -> Phase:
         open_ = {one.path for one in missing[done:]}
         kept = f"{sum(one.path not in open_ for one in wanted)} of {len(wanted)} pictures are kept in {folder}"
-        return Stage(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
+        return Phase(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
 
-    with within(stage(0)), progress:
+    with within(phase(0)), progress:
         for number, one in enumerate(missing, 1):
             progress.begin(one, number, len(missing))
             one.paint(progress.show)
-            enter(stage(number))
+            enter(phase(number))
             progress.end()
 
 
@@ -365,7 +365,7 @@ def _bar() -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     text = TextColumn("{task.description}", markup=False)
-    return live(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return live_bar(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 # --- the sheet ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from impasto.cli import completion, options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE, examples
 from impasto.cli.completion import names
 from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, argument, option
-from impasto.cli.recipe_defaults import the_recipes
+from impasto.cli.recipe_defaults import recipe_default
 from impasto.cli.terminal.messages import say
 from impasto.defaults import (
     COLORS,
@@ -43,7 +43,7 @@ def stylize(
         option(
             value=NAME_OR_FILE,
             help="Start from content, random, style, statistics (noise in the style's colours) or a picture.",
-            default=the_recipes("init"),
+            default=recipe_default("init"),
             complete=names(*INITS),
             panel=PICTURE,
         ),
@@ -70,7 +70,7 @@ def stylize(
         option(
             "--clip/--no-clip",
             help="Hold levels in 0..255 throughout, not only at the end.",
-            default=the_recipes("clip"),
+            default=recipe_default("clip"),
             panel=PICTURE,
         ),
     ] = None,
@@ -102,7 +102,7 @@ def stylize(
         option(
             value=NUMBER,
             help="How much content counts.",
-            default=the_recipes("content", "weight", among=_IN_ITS_CONVENTION),
+            default=recipe_default("content", "weight", lead=_IN_ITS_CONVENTION),
             panel=STYLE,
         ),
     ] = None,
@@ -111,7 +111,7 @@ def stylize(
         option(
             value=NUMBER,
             help="How much style counts.",
-            default=the_recipes("style", "weight", among=_IN_ITS_CONVENTION),
+            default=recipe_default("style", "weight", lead=_IN_ITS_CONVENTION),
             panel=STYLE,
         ),
     ] = None,
@@ -120,7 +120,7 @@ def stylize(
         option(
             value=NUMBER,
             help="How much smoothness (total variation) counts.",
-            default=the_recipes("tv", "weight", among=_IN_ITS_CONVENTION),
+            default=recipe_default("tv", "weight", lead=_IN_ITS_CONVENTION),
             panel=STYLE,
         ),
     ] = None,
