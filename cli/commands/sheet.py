@@ -200,7 +200,7 @@ class _Cell:
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
         wishes = Wishes(self.path, record_places=self.record_places, force=True, quiet=True)
         job = Job(self.transfer, wishes, origin, engine=ENGINE)
-        result = job.paint(report)
+        result = job.run(report)
         if self.picture() is None:  # else another run has made the same picture meanwhile
             job.ledger.keep(result)
 

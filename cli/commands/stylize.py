@@ -250,7 +250,7 @@ def stylize(
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
     start = None if init in INITS else init
     places = [content, *styles, start, content_mask, *(style_mask or [])]
-    earlier = wishes.earlier()
+    earlier = wishes.read_checkpoint()
     wishes.check([place for place in places if place is not None], earlier)
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(model)
