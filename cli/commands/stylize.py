@@ -1,4 +1,4 @@
-"""``impasto stylize``."""
+"""``impasto stylize``: a photograph, repainted in the manner of paintings."""
 
 from __future__ import annotations
 
@@ -286,34 +286,34 @@ def stylize(
         min_improvement=min_improvement,
         time_limit=time_limit,
     )
-    add_missing(folder, [recipe], say)  # once everything else holds
+    add_missing(folder, [recipe], say)  # last, when everything else is checked
     if transfer.material.regions:
         say(str(transfer.material.regions))
     job = Job(transfer, wishes, earlier=earlier)
     job.announce(oversize=oversize, stages=stages)
     result = job.carry_out()
-    if advice := faster_next_time(result):
+    if advice := speed_advice(result):
         say(advice)
     if json:
         print(json_.dumps(job.describe(result)))
     job.end()
 
 
-def faster_next_time(result: Result) -> str | None:
-    """Return how the next run could be faster, where a GPU waited for SciPy more than half of the time."""
-    plan, scipys = result.plan, result.optimizer_seconds
-    resumed = bool(plan.restarts)  # then the seconds are not all of this run
-    other = plan.optimizer != "lbfgs" or plan.restart_every or resumed
-    if result.device == "cpu" or other or scipys < result.seconds / 2:
+def speed_advice(result: Result) -> str | None:
+    """Return advice for a faster run, if a GPU waited for SciPy more than half of the time."""
+    plan, scipy_seconds = result.plan, result.optimizer_seconds
+    resumed = bool(plan.restarts)  # then some of the seconds are of an earlier run
+    does_not_apply = plan.optimizer != "lbfgs" or plan.restart_every or resumed
+    if result.device == "cpu" or does_not_apply or scipy_seconds < result.seconds / 2:
         return None
     return (
-        f"{100 * scipys / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "
+        f"{100 * scipy_seconds / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "
         f"--optimizer lbfgs-device does its work on {result.device}"
     )
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:
-    """Read numbers with commas between them."""
+    """Read numbers that commas separate."""
     from impasto.runtime import InputError
 
     try:
