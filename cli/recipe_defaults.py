@@ -16,8 +16,6 @@ def recipe_default(*path: str, lead: str = "the recipe's") -> Callable[[], str]:
     ----------
     path
         The keys of the value in a recipe: ``"content", "weight"``.
-    lead
-        The beginning of the text.
     """
 
     def text() -> str:

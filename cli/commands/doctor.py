@@ -117,7 +117,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-# --- examination --------------------------------------------------------------------------------------------------
+# --- examination ----------------------------------------------------------------------------------------------
 
 
 def examine(model: Path | None, *, speed: bool) -> Findings:
@@ -281,7 +281,7 @@ def _time(model: Path, recipe: str, device: str) -> float | str:
     return round(1000 * min(times), 2)
 
 
-# --- report --------------------------------------------------------------------------------------------------
+# --- report ---------------------------------------------------------------------------------------------------
 
 
 def diagnose(findings: Findings) -> list[Problem]:
@@ -337,9 +337,7 @@ def _model_problems(findings: Findings) -> list[Problem]:
         path = Path(findings.model["path"])
         if ModelFolder(path).recipes():
             command = findings.model.get("command") or export_again(path)
-        elif path.is_file() or (
-            path.is_dir() and any(path.iterdir())
-        ):  # of somebody else: an export refuses to write there
+        elif path.is_file() or (path.is_dir() and any(path.iterdir())):  # an export refuses to write there
             command = export_command(folder_to_write())
         else:
             command = export_command(path)
@@ -367,14 +365,13 @@ def render(findings: Findings, problems: Sequence[Problem]) -> str:
     if findings.gpus or findings.cuda_wanted:
         rows.append(("driver", f"serves CUDA {findings.driver}" if findings.driver else "does not load"))
     if findings.for_cuda:
-        rows.append(
-            ("CUDA", f"{findings.cuda or 'does not load'} (made for {findings.cuda_wanted or 'an unknown version'})")
-        )
+        wanted = findings.cuda_wanted or "an unknown version"
+        rows.append(("CUDA", f"{findings.cuda or 'does not load'} (made for {wanted})"))
         rows.append(("cuDNN", findings.cudnn or "does not load"))
     rows.append(("model", _model_line(findings.model)))
     for device, result in findings.speed.items():
-        shown = result if isinstance(result, str) else f"{result:g} ms an evaluation of {SIDE}x{SIDE} pixels"
-        rows.append((f"speed, {device}", shown))
+        text = result if isinstance(result, str) else f"{result:g} ms an evaluation of {SIDE}x{SIDE} pixels"
+        rows.append((f"speed, {device}", text))
     lines = [f"{name:14} {text}" for name, text in rows]
     lines.append("")
     if not problems:
@@ -385,11 +382,8 @@ def render(findings: Findings, problems: Sequence[Problem]) -> str:
 
 
 def _cores(findings: Findings) -> str:
-    return (
-        f"{findings.cores} cores"
-        if findings.cores == findings.installed
-        else f"{findings.cores} of {findings.installed} cores"
-    )
+    of_all = "" if findings.cores == findings.installed else f" of {findings.installed}"
+    return f"{findings.cores}{of_all} cores"
 
 
 def _model_line(model: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def info(
         data = json_.loads(record.to_json()) | ({"mixed": _mixed(record.mixed)} if record.mixed else {})
         lines = json_.dumps(data, indent=2).splitlines() if json else _render_record(place, record)
     else:
-        path, metadata = _model(Path(place))
+        path, metadata = _read_model(Path(place))
         lines = json_.dumps(_describe(path, metadata), indent=2).splitlines() if json else _render(path, metadata)
     print("\n".join(map(printable, lines)))  # all of it may come from a stranger
 
@@ -73,7 +73,7 @@ def _mixed(text: str) -> Any:
         return text
 
 
-def _model(path: Path) -> tuple[Path, list[Metadata]]:
+def _read_model(path: Path) -> tuple[Path, list[Metadata]]:
     from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.model.folder import ModelFolder
 

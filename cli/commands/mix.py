@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _COLORS = ("style", "keep")
 
-#: The first words of PNG texts that hold metadata; `write_picture` writes these anew.
+#: Prefixes of the keys of PNG texts that hold metadata; `write_picture` writes these anew.
 _NOT_KEPT = ("Raw profile type", "XML:com.adobe.xmp", "UserComment")
 
 

@@ -136,8 +136,8 @@ def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
     rows = [("recipe", "style loss", "pooling", "content", "style", "variation", "style : content")]
     for entry in described:
         weights = entry["effective_weights"]
-        figures = (*(term.total(weights) for term in TERMS), entry["style_to_content"])
-        rows.append((entry["name"], entry["style_loss"], entry["pooling"], *map(_number, figures)))
+        totals = (*(term.total(weights) for term in TERMS), entry["style_to_content"])
+        rows.append((entry["name"], entry["style_loss"], entry["pooling"], *map(_number, totals)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(

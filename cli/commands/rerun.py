@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from impasto.runtime.run.record import Origin, Record
 
 _AS_RECORDED = "as recorded"
-_BY_SEARCH = "found by name and pixels beside PICTURE"
+_NEAR = "found by name and pixels beside PICTURE"
 
 
 @examples(
@@ -32,15 +32,15 @@ def rerun(
     picture: Annotated[str, argument("PICTURE", help="A picture that impasto made.")],
     output: Annotated[str, option("--output", "-o", value=FILE, help="The result, .png or .jpg, or - for a PNG.")],
     content: Annotated[
-        str | None, option(value=FILE, help="Where the photograph is now.", default=_BY_SEARCH, panel=PICTURE)
+        str | None, option(value=FILE, help="Where the photograph is now.", default=_NEAR, panel=PICTURE)
     ] = None,
     style: Annotated[
         list[str] | None,
-        option(value=FILE, help="Where a painting is now; once for each, in order.", default=_BY_SEARCH, panel=PICTURE),
+        option(value=FILE, help="Where a painting is now; once for each, in order.", default=_NEAR, panel=PICTURE),
     ] = None,
     init: Annotated[
         str | None,
-        option(value=FILE, help="Where the picture it started from is now.", default=_BY_SEARCH, panel=PICTURE),
+        option(value=FILE, help="Where the picture it started from is now.", default=_NEAR, panel=PICTURE),
     ] = None,
     inputs: Annotated[
         list[Path] | None,
@@ -60,13 +60,11 @@ def rerun(
         ),
     ] = False,
     content_mask: Annotated[
-        str | None, option(value=FILE, help="Where the photograph's mask is now.", default=_BY_SEARCH, panel=REGIONS)
+        str | None, option(value=FILE, help="Where the photograph's mask is now.", default=_NEAR, panel=REGIONS)
     ] = None,
     style_mask: Annotated[
         list[str] | None,
-        option(
-            value=FILE, help="Where a style's mask is now; once for each, in order.", default=_BY_SEARCH, panel=REGIONS
-        ),
+        option(value=FILE, help="Where a style's mask is now; once for each, in order.", default=_NEAR, panel=REGIONS),
     ] = None,
     json: options.Json = False,
     force: options.Force = False,
@@ -169,7 +167,7 @@ def _compare(original: Record, image: Image.Image, picture: str) -> bool:
     from impasto.runtime.run.record import digest
 
     identical = digest(image) == original.outcome.sha256
-    earlier = f"{picture} before impasto mix" if original.mixed else picture
-    same, other = f"the same picture as {earlier}, bit for bit", f"another picture than {earlier}: some bits differ"
+    subject = f"{picture} before impasto mix" if original.mixed else picture
+    same, other = f"the same picture as {subject}, bit for bit", f"another picture than {subject}: some bits differ"
     say(same if identical else other)
     return identical

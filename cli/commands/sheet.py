@@ -227,7 +227,7 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "picture"
 
 
-# --- preparation ---------------------------------------------------------------------------------------------------
+# --- preparation ----------------------------------------------------------------------------------------------
 
 
 def _check_output(output: str, inputs: list[Place], force: bool) -> None:

@@ -20,7 +20,7 @@ _INK, _FAINT, _GRID = "#22252a", "#6b7078", "#e6e8eb"
 _WIDTH, _HEIGHT = 1200, 720
 _LEFT, _RIGHT, _TOP, _BOTTOM, _APART = 86, 190, 66, 62, 20
 
-#: The y axis reaches at most so many powers of ten below the highest point; lower points are drawn at its end.
+#: The y axis reaches at most so many powers of ten below the highest point; lines that are lower run along its end.
 _DECADES = 7
 
 #: The most characters of a line's name, and of a title.
@@ -183,7 +183,7 @@ def _shortened(text: str, most: int) -> str:
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Return positions at least so far apart, near the wanted ones, which rise; between `low` and `high` if they fit."""
+    """Return positions near the wanted ones, which rise: at least so far apart, and in `low`..`high` if they fit."""
     groups: list[tuple[float, int]] = []  # the middle of a group, and its size
 
     def add(middle: float, count: int) -> None:

@@ -29,14 +29,8 @@ def announce(
 ) -> Estimate:
     """Say on standard error how much memory and time a transfer, or the rest of it, will take.
 
-    Parameters
-    ----------
-    oversize
-        Whether a picture is accepted that is too large for the free memory.
-    done, spent
-        The evaluations done in each stage, and their seconds, where a transfer is resumed.
-    options
-        See `impasto.runtime.run.estimate.Estimate.check`.
+    With `oversize` a picture is accepted that is too large for the free memory. `done` and `spent` are the evaluations
+    of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class FoundInput:
 
     @property
     def image(self) -> Image.Image:
-        """The image for the transfer. The content's has no opacity: the result gets that back at the end."""
+        """The image for the transfer: a content without opacity, which the result gets back; others over white."""
         return self.photograph.picture if self.role == "content" else self.photograph.over_white()
 
 

@@ -128,7 +128,7 @@ class Wishes:
 
 
 def _is_as_written(place: Place, earlier: Checkpoint | None) -> bool:
-    """Whether a file is still as the interrupted run wrote it, which is resumed now."""
+    """Whether a file is still as the interrupted run wrote it."""
     if earlier is None or not _is_regular(place):
         return False
     return (earlier.written or {}).get(str(Path(place).absolute())) == _hash(Path(place))
@@ -275,7 +275,7 @@ class Ledger:
     def keep(self, result: Result) -> None:
         """Write the result and the triptych. Remove the checkpoint if the run has finished."""
         wishes, checkpoints = self._wishes, self._checkpoints
-        saved = checkpoints is not None and checkpoints.save()  # there may be no room for the result
+        saved = checkpoints is not None and checkpoints.save()  # first: there may be no room for the result
         try:
             if wishes.output:
                 self._write(result.image, wishes.output, self._like, self._text(result.image))
@@ -291,9 +291,7 @@ class Ledger:
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            timed_out = (
-                result.ending is RunEnding.TIME_OVER
-            )  # the time of all parts counts: the same limit would end it at once
+            timed_out = result.ending is RunEnding.TIME_OVER  # all parts count: the same limit would end it at once
             how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
             say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
 
