@@ -1,4 +1,4 @@
-"""The command line. Its commands import what they need when they run, so that ``--help`` answers at once."""
+"""The application: commands, exit codes, errors. Commands import what they need only when they run, for a fast help."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from impasto.cli.commands.stylize import stylize
 from impasto.cli.terminal.messages import say, warn
 from impasto.shortage import is_shortage, tell
 
-#: What the command is called in its help, and in the variable by which shells ask for completions.
-NAME = "impasto"
+#: The program's name in its help, and in the variable by which shells ask for completions.
+PROGRAM = "impasto"
 
 FAILED, REFUSED = 1, 2
 
@@ -58,7 +58,7 @@ def _common(
         bool, typer.Option("--debug", help="Show a traceback when something goes wrong; may stand anywhere.")
     ] = False,
 ) -> None:
-    """Declare what every command takes."""
+    """Declare the options of every command."""
 
 
 for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, mix, doctor):
@@ -68,7 +68,7 @@ for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, mix, d
 def run() -> int:
     """Run the command line, and return the exit code.
 
-    What goes wrong is one line on standard error, after usage and examples where something is missing.
+    An error is one line on standard error. If an argument is missing, usage and examples come before it.
     """
     if completion.VARIABLE in os.environ:
         return _complete()
@@ -76,7 +76,7 @@ def run() -> int:
     warnings.showwarning = _show_warning
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        code = app(arguments or ["--help"], prog_name=NAME, standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except Exception as error:
@@ -90,23 +90,23 @@ def run() -> int:
 
 
 def _complete() -> int:
-    """Answer a shell that asks for completions; whatever goes wrong, nothing is said, for it would be in the way."""
+    """Answer a shell that asks for completions. Errors are not printed: they would disturb the line being typed."""
     with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
-        app([], prog_name=NAME, standalone_mode=False)
+        app([], prog_name=PROGRAM, standalone_mode=False)
     return 0
 
 
 def _hint(error: Any) -> list[str]:
-    """Return usage and examples, where something is missing that a command needs."""
+    """Return usage and examples if the error is a missing argument or option; else nothing."""
     if type(error).__name__ == "MissingParameter" and isinstance(command := error.ctx.command, GroupedCommand):
         return command.get_hint(error.ctx).splitlines()
     return []
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """Return what to say of an error, and the exit code."""
+    """Return an error's message, and the exit code."""
     if isinstance(error, (MemoryError, ImportError, OSError, RuntimeError)) and is_shortage(error):
-        return tell(error), FAILED  # first of all: there may be no room for what is imported below
+        return tell(error), FAILED  # first: there may be no memory for the imports below
     from impasto.runtime.errors import ImpastoError, InputError
 
     if isinstance(error, ImpastoError):
@@ -122,5 +122,5 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 @functools.cache
 def _warn_once(text: str) -> None:
-    """Say it once, of however many stages or pictures it is true."""
+    """Warn once, even if several stages or pictures cause the warning."""
     warn(text)

@@ -1,4 +1,4 @@
-"""A command, and the group of all commands: what help, usage and completion say of them, and how they are begun."""
+"""The classes of a command and of the group of all commands: their help, their arguments, and how they start."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from impasto.wording import speak
 
 F = TypeVar("F", bound=Callable[..., None])
 
-#: Where numbers of threads for the BLAS of NumPy and SciPy are read from.
+#: The environment variable that limits the BLAS threads of NumPy and SciPy.
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
-#: The groups of options, in the order of the help: what most people need comes first.
+#: The groups of options, in the order of the help: those that most people need come first.
 PICTURE = "The picture"
 STYLE = "The style"
 OPTIMISATION = "The optimisation"
@@ -34,7 +34,7 @@ GROUPS = (PICTURE, STYLE, OPTIMISATION, MEANWHILE, REGIONS, MACHINE, GPU)
 
 
 def examples(*commands: str) -> Callable[[F], F]:
-    """Give a command examples, which its help shows, and whoever leaves out what it needs."""
+    """Give a command examples. Its help shows them, and so does the error about a missing argument."""
 
     def give(function: F) -> F:
         function.__dict__["examples"] = commands
@@ -44,22 +44,22 @@ def examples(*commands: str) -> Callable[[F], F]:
 
 
 class _Helpful:
-    """What a command and the group have in common: help as wide as the terminal, and soon there."""
+    """The help that a command and the group have in common: as wide as the terminal, and quickly made."""
 
     def get_params(self: Any, ctx: Any) -> list[Any]:
-        """Return the parameters; of typer's own flags nothing is to be converted, for which it imports pydantic."""
-        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # a command's
-        for parameter in found:
+        """Return the parameters. Flags of typer's own get a default: to convert None, it would import pydantic."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # a command's
+        for parameter in parameters:
             if getattr(parameter, "is_flag", False) and parameter.default is None and not parameter.secondary_opts:
                 parameter.default = False
-        return found
+        return parameters
 
     def get_help(self: Any, ctx: Any) -> str:
         """Return the help."""
         formatter = ctx.make_formatter()
         formatter.width = width()
         self.format_help(ctx, formatter)
-        return help.finished(formatter)
+        return help.text_of(formatter)
 
     def format_options(self: Any, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options, group by group."""
@@ -68,7 +68,7 @@ class _Helpful:
                 help.write_list(formatter, records)
 
     def get_short_help_str(self: Any, limit: int = 0) -> str:
-        """Return the first paragraph, all of it, however long it is."""
+        """Return the whole first paragraph, however long it is."""
         paragraph: str = (self.help or "").partition("\n\n")[0]
         return " ".join(paragraph.split())
 
@@ -77,13 +77,13 @@ class GroupedCommand(_Helpful, TyperCommand):
     """A command that shows its options in groups, and its examples."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, if there is room for what it will import."""
-        make_room()
+        """Run the command, if there is room for the libraries that it imports."""
+        prepare_for_limits()
         given.remember(ctx)
         return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; a value that is no number, or out of range, is refused in our own words.
+        """Read the arguments. A value that is no number, or out of range, is refused with a message of our own.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class GroupedCommand(_Helpful, TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:
             parameter = getattr(error, "param", None)
-            if parameter is None or not (expected := help.expected(parameter)):
+            if parameter is None or not (expected := help.expected_value(parameter)):
                 raise
             value = self.make_parser(ctx).parse_args(typed)[0].get(parameter.name)
             from impasto.runtime.errors import InputError
@@ -104,31 +104,31 @@ class GroupedCommand(_Helpful, TyperCommand):
             raise InputError(f"{name} {shown(value)}: expected {expected}") from None
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return what stands behind the command's name in its usage."""
+        """Return the words after the command's name in its usage."""
         return help.usage(self.get_params(ctx))
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write what the command does, and its examples."""
+        """Write the description of the command, and its examples."""
         super().format_help_text(ctx, formatter)
         if self.examples:
             with formatter.section("Examples"):
                 self._write_examples(formatter)
 
     def get_hint(self, ctx: Any) -> str:
-        """Return usage and examples, for whoever has left out what the command needs."""
+        """Return usage and examples, for the error about a missing argument."""
         formatter = ctx.make_formatter()
         formatter.width = width()
         self.format_usage(ctx, formatter)
         formatter.write("Examples:\n")
         formatter.indent()
         self._write_examples(formatter)
-        return help.finished(formatter)
+        return help.text_of(formatter)
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """Commands that show what it is for."""
-        found: tuple[str, ...] = getattr(self.callback, "examples", ())
-        return found
+        """Command lines that show typical uses."""
+        lines: tuple[str, ...] = getattr(self.callback, "examples", ())
+        return lines
 
     def _write_examples(self, formatter: Any) -> None:
         indent = formatter.current_indent
@@ -138,7 +138,7 @@ class GroupedCommand(_Helpful, TyperCommand):
 
 
 class Commands(_Helpful, TyperGroup):
-    """The group of all commands; while one runs, messages call options what is typed for them."""
+    """The group of all commands. While one runs, messages name options as they are typed."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -151,24 +151,24 @@ class Commands(_Helpful, TyperGroup):
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write every command and what it does."""
+        """Write the name and the description of every command."""
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
-            help.write_list(formatter, [(name, found.get_short_help_str()) for name, found in commands if found])
+            help.write_list(formatter, [(name, command.get_short_help_str()) for name, command in commands if command])
 
 
-def make_room() -> None:
-    """Prepare for libraries to be loaded under a limit of addresses, or refuse to.
+def prepare_for_limits() -> None:
+    """Where address space is limited, prepare to load libraries, or refuse to.
 
-    Each thread of BLAS takes 40 MB of them; where there are none left it tries for ever, or ends the process.
+    Each BLAS thread takes 40 MB of address space. If none is left, BLAS tries for ever, or ends the process.
 
     Raises
     ------
     NoRoomError
-        When there are too few.
+        When too little address space is left.
     """
     if limits():
         check_start()
         os.environ.setdefault(_BLAS_THREADS, "1")
-        with contextlib.suppress(OSError):  # a thread that ends when it is no longer to be had ends the process
+        with contextlib.suppress(OSError):  # loaded now: a thread's end needs it, and else ends the process
             ctypes.CDLL("libgcc_s.so.1")

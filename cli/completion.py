@@ -1,6 +1,6 @@
-"""What a shell completes: the names of what can be chosen. Where a file is expected, the shell completes that itself.
+"""Completion in a shell: the names that an option accepts. The shell itself completes the names of files.
 
-It has a tenth of a second: nothing is imported that a transfer needs. Whatever goes wrong, nothing is completed.
+It has a tenth of a second, so it imports nothing that a transfer needs. After an error it completes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from impasto.defaults import MODEL_VARIABLE
 from impasto.model_folders import default_model, recipes_in
 from impasto.recipe_files import recipe_files
 
-#: Takes the context of the command, and the beginning of a word; returns words, of which typer takes those that fit.
+#: Takes the context of the command, and the beginning of a word; returns words. typer drops those that do not fit.
 Completer = Callable[[typer.Context, str], list[str]]
 
 #: The variable by which the scripts that typer writes ask for completions.
@@ -23,12 +23,12 @@ VARIABLE = "_IMPASTO_COMPLETE"
 
 
 def files(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Leave it to the shell, which knows about ``~``, spaces and folders."""
+    """Complete nothing: the shell completes files, as it knows about ``~``, spaces and folders."""
     return []
 
 
 def names(*choices: str) -> Completer:
-    """Return what completes names."""
+    """Return a completer of these names."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         return list(choices)
@@ -37,7 +37,7 @@ def names(*choices: str) -> Completer:
 
 
 def recipes(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Complete recipes: those that come along, those of the model folder, and files here."""
+    """Complete recipes: the built-in ones, those of the model folder, and files in the working folder."""
     return sorted({*recipe_files(), *_in_model(ctx), *_in_folder()})
 
 
@@ -56,7 +56,7 @@ def _in_model(ctx: typer.Context) -> tuple[str, ...]:
 
 
 def _in_folder() -> list[str]:
-    """Return the recipes' files here whose names need no quotes: the shell completes all others."""
+    """Return the recipe files in the working folder whose names need no quotes; the shell completes the others."""
     try:
         return [path.name for path in Path().glob("*.toml") if path.stem.isidentifier()]
     except OSError:

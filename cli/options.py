@@ -1,4 +1,4 @@
-"""Options that several commands share, and the words for them."""
+"""How options and arguments are declared, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from impasto.cli import completion
 from impasto.cli.command import GPU, MACHINE, MEANWHILE, OPTIMISATION, PICTURE
 from impasto.cli.completion import Completer, names
-from impasto.cli.recipe_defaults import the_recipes
+from impasto.cli.recipe_defaults import recipe_default
 from impasto.defaults import (
     CONV_SEARCHES,
     DEFAULT_NETWORK,
@@ -22,7 +22,7 @@ from impasto.defaults import (
     PRECISIONS,
 )
 
-#: What stands for values in the help; of what a number is, it is said in words.
+#: The words for values in the help.
 NUMBER, WHOLE_NUMBER, SECONDS, GIB = "NUMBER", "WHOLE NUMBER", "SECONDS", "GIB"
 NAME, SIZE, FILE, FOLDER, NAME_OR_FILE = "NAME", "SIZE", "FILE", "FOLDER", "NAME|FILE"
 
@@ -41,11 +41,11 @@ def option(
     Parameters
     ----------
     value
-        What stands for its value in the help, where it takes one.
+        The word for its value in the help, if it takes one.
     default
-        What its help says of it where it is not given, or a function that returns that; whether to show the value.
+        The text for its default in the help, or a function that returns it, or whether to show the value.
     complete
-        What a shell completes; files, unless told otherwise.
+        Completes its value in a shell; files, by default.
     """
     return typer.Option(
         *names,
@@ -61,11 +61,11 @@ def option(
 def argument(
     name: str, *, help: str, default: str | bool = False, complete: Completer = completion.files, **more: Any
 ) -> Any:
-    """Return an argument, by the name that stands for it in the help; the rest as for `option`."""
+    """Return an argument. `name` is the word for it in the help; the rest is as for `option`."""
     return typer.Argument(metavar=name, help=help, show_default=default, autocompletion=complete, **more)
 
 
-#: What is used where no model folder is named: see `impasto.runtime.model.default`.
+#: The text for the default model folder in the help: see `impasto.runtime.model.default`.
 DEFAULT_MODEL = f"{MODELS / DEFAULT_NETWORK}, or else that in the user's data folder"
 
 Model = Annotated[
@@ -158,7 +158,7 @@ Evaluations = Annotated[
         "-e",
         value=WHOLE_NUMBER,
         help="How often the loss is evaluated.",
-        default=the_recipes("evaluations"),
+        default=recipe_default("evaluations"),
         panel=OPTIMISATION,
     ),
 ]
@@ -169,7 +169,7 @@ Size = Annotated[
         "-s",
         value=SIZE,
         help="Long side in pixels, WIDTHxHEIGHT, or content: the photograph's own.",
-        default=the_recipes("size"),
+        default=recipe_default("size"),
         complete=names("content"),
         panel=PICTURE,
     ),

@@ -1,4 +1,4 @@
-"""What help says of defaults that are the recipe's: what the default recipe has there."""
+"""The text in the help for defaults that depend on the recipe: the value in the default recipe."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from impasto.defaults import DEFAULT_RECIPE
 from impasto.recipe_files import recipe_data
 
 
-def the_recipes(*path: str, among: str = "the recipe's") -> Callable[[], str]:
-    """Return what tells such a default, when it is wanted: the file is read only then.
+def recipe_default(*path: str, lead: str = "the recipe's") -> Callable[[], str]:
+    """Return a function that returns such a text. It reads the recipe's file only when it is called.
 
     Parameters
     ----------
     path
-        Where the value stands in a recipe: ``"content", "weight"``.
+        The keys of the value in a recipe: ``"content", "weight"``.
     """
 
-    def tell() -> str:
-        found: object = recipe_data(DEFAULT_RECIPE)
+    def text() -> str:
+        value: object = recipe_data(DEFAULT_RECIPE)
         for key in path:
-            found = found[key] if isinstance(found, dict) else found
-        return f"{among}; {default_text(True, found)} for {DEFAULT_RECIPE}"
+            value = value[key] if isinstance(value, dict) else value
+        return f"{lead}; {default_text(True, value)} for {DEFAULT_RECIPE}"
 
-    return tell
+    return text

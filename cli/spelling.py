@@ -1,9 +1,9 @@
-"""How options are called on the command line: the spelling of `impasto.wording` for it."""
+"""The names of options on the command line, for messages that name options: see `impasto.wording`."""
 
 from __future__ import annotations
 
-#: Options of Python's that the command line calls otherwise than by their own names.
-_OTHERWISE = {
+#: Option in Python -> parameter of a command, where the two have different names.
+_RENAMED = {
     "style_masks": "style_mask",
     "cuda.memory": "gpu_memory",
     "cuda.tf32": "tf32",
@@ -15,12 +15,12 @@ _OTHERWISE = {
 
 def on_command_line(name: str, value: object = None) -> str:
     """Spell an option as it is typed: ``--style-blend``, ``--size 512``, ``--low-memory``, ``--no-tf32``."""
-    typed = parameter(name).replace("_", "-")
+    typed = parameter_name(name).replace("_", "-")
     if value is None or value is True:
         return f"--{typed}"
     return f"--no-{typed}" if value is False else f"--{typed} {value}"
 
 
-def parameter(name: str) -> str:
-    """Return what the functions of the command line call an option of Python's."""
-    return _OTHERWISE.get(name, name)
+def parameter_name(name: str) -> str:
+    """Return the name that an option in Python has among the parameters of a command."""
+    return _RENAMED.get(name, name)

@@ -1,4 +1,4 @@
-"""``impasto demo``."""
+"""``impasto demo``: a transfer of two pictures that come with impasto."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-#: What of it can be chosen, where a picture does not fit.
+#: The options that can help the demo to fit into memory.
 _CHOICES = ("size",)
 
 #: Enough for a first impression: a few minutes on a laptop.
@@ -55,9 +55,9 @@ def demo(
     content, style = open_sample("town"), open_sample("sunset")
     size = size or str(max(content.size))
     _check_wishes(device, threads, size, (content, style), oversize=oversize)
-    made = _check_output(output, force)
-    with unfinished.undone(lambda: _remove(made)):
-        wanted = prepare(
+    created = _check_output(output, force)
+    with unfinished.undone(lambda: _remove(created)):
+        transfer = prepare(
             content,
             [style],
             model=ensure(model, DEFAULT_RECIPE, notify=say),
@@ -67,7 +67,7 @@ def demo(
             device=device,
             threads=threads,
         )
-        job = Job(wanted, Wishes(triptych=output, force=force))
+        job = Job(transfer, Wishes(triptych=output, force=force))
         job.announce(oversize=oversize, choices=_CHOICES)
         job.carry_out()
     print(output)
@@ -77,7 +77,7 @@ def demo(
 def _check_wishes(
     device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
 ) -> None:
-    """Refuse what the transfer would refuse, before a model is exported for it."""
+    """Refuse options that the transfer would refuse, before a model is exported for it."""
     from impasto.runtime.engine.placement import Placement, check_device, check_threads, foreseen
     from impasto.runtime.plan import plan, sizes
     from impasto.runtime.plan.recipe import load_recipe, parse_size
@@ -94,7 +94,7 @@ def _check_wishes(
 
 
 def _check_output(output: Path, force: bool) -> list[Path]:
-    """Make the folders of the output that are missing, and return them; leave none for an output that is refused."""
+    """Make the missing folders of the output, and return them. If the output is refused, remove them again."""
     from impasto.runtime import OutputError
     from impasto.runtime.pictures import encoding
 
@@ -110,7 +110,7 @@ def _check_output(output: Path, force: bool) -> list[Path]:
 
 
 def _remove(folders: Sequence[Path]) -> None:
-    """Remove those folders that are empty."""
+    """Remove the empty ones of some folders."""
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()

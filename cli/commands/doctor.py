@@ -1,4 +1,4 @@
-"""``impasto doctor``."""
+"""``impasto doctor``: what a transfer needs on this machine, and the commands that get what is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from impasto.shortage import is_shortage
 if TYPE_CHECKING:
     from impasto.runtime.model.metadata import Metadata
 
-#: What a transfer needs, then what an export needs, then the rest of what matters.
+#: The packages without which nothing runs; all that a transfer uses; those that an export needs.
 NEEDED = ("numpy", "scipy", "threadpoolctl", "pillow", "psutil")
 RUNTIME = (*NEEDED, "onnxruntime", "onnxruntime-gpu")
 EXPORT = ("onnx", "h5py", "safetensors")
@@ -39,7 +39,7 @@ SIDE, SECONDS = 224, 2.0
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and the one command that puts it right."""
+    """A problem, and the one command that solves it."""
 
     what: str
     fix: str
@@ -47,28 +47,28 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What was found on this machine.
+    """The state of this machine, as far as it matters here.
 
     Attributes
     ----------
     packages
         Distribution -> its version, or None where it is not installed.
     cores
-        Processors that this process may use, of all that the system shows (`installed`).
+        Processors that this process may use; `installed` is all that the system shows.
     providers
-        What onnxruntime was made for; `onnxruntime` is why it cannot be imported, if so.
+        The execution providers of onnxruntime; `onnxruntime` is the reason why it cannot be imported, if so.
     gpus
-        Name, memory and driver of each NVIDIA GPU; the name alone where only the driver is there to ask.
+        Name, memory and driver of each NVIDIA GPU; the name alone, if only the driver can be asked.
     no_gpu
-        Why the driver names none; empty where it does, or simply has none.
+        The error because of which the driver names none; empty if there is no error.
     driver, cuda, cudnn
-        Versions: the newest CUDA that the driver serves, and the libraries that load; None where they do not.
+        Versions: the newest CUDA that the driver serves, and the libraries that load; None if they do not load.
     cuda_wanted
         The version of CUDA that onnxruntime was built with.
     missing
-        Why onnxruntime's part for CUDA does not load; empty where it does, or there is none.
+        The reason why onnxruntime's part for CUDA does not load; empty if it loads, or does not exist.
     model
-        What the model folder holds, or under ``error`` what is wrong with it.
+        The contents of the model folder, or under ``error`` what is wrong with it.
     speed
         Device -> milliseconds of one evaluation, or an error.
     """
@@ -117,28 +117,28 @@ def doctor(
         raise typer.Exit(1)
 
 
-# --- finding --------------------------------------------------------------------------------------------------
+# --- examination ----------------------------------------------------------------------------------------------
 
 
 def examine(model: Path | None, *, speed: bool) -> Findings:
-    """Look at everything; whatever is missing is a finding, never an error."""
-    found = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_nvidia_smi())
-    _examine_runtime(found)
-    if found.onnxruntime:
-        found.model = {"path": str(model or ""), "error": "not opened, for want of onnxruntime"}
-        return found
+    """Examine everything. A missing part is a finding, never an error."""
+    findings = Findings(packages={name: _version(name) for name in (*RUNTIME, *EXPORT)}, gpus=_nvidia_smi())
+    _examine_runtime(findings)
+    if findings.onnxruntime:
+        findings.model = {"path": str(model or ""), "error": "not opened, for want of onnxruntime"}
+        return findings
     from impasto.runtime.model.default import folder_to_write
 
-    model = model or folder_to_write()  # the one that is used, or that an export would make
-    found.model = _examine_model(model)
-    if speed and "error" not in found.model:
-        devices = ["cpu", *(["cuda:0"] if found.for_cuda and found.gpus else [])]
-        recipes = found.model["recipes"]
+    model = model or folder_to_write()  # the folder in use, or the one that an export would write
+    findings.model = _examine_model(model)
+    if speed and "error" not in findings.model:
+        devices = ["cpu", *(["cuda:0"] if findings.for_cuda and findings.gpus else [])]
+        recipes = findings.model["recipes"]
         recipe = DEFAULT_RECIPE if DEFAULT_RECIPE in recipes else recipes[0]
-        found.speed = {device: _time(model, recipe, device) for device in devices}
-    if found.for_cuda:  # and only now: from here on nothing is opened
-        found.missing = _missing_library()
-    return found
+        findings.speed = {device: _time(model, recipe, device) for device in devices}
+    if findings.for_cuda:  # last, when no session is opened any more
+        findings.missing = _missing_library()
+    return findings
 
 
 def _version(name: str) -> str | None:
@@ -151,7 +151,7 @@ def _version(name: str) -> str | None:
 
 
 def _nvidia_smi() -> list[str]:
-    """Return what nvidia-smi says of each GPU."""
+    """Return the line of nvidia-smi for each GPU."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -171,7 +171,7 @@ def _cudnn_version(library: ctypes.CDLL | None) -> str | None:
     return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
 
 
-def _examine_runtime(found: Findings) -> None:
+def _examine_runtime(findings: Findings) -> None:
     """Ask the driver, import onnxruntime and, where it is made for CUDA, load the libraries that this needs."""
     try:
         from impasto.runtime.engine.library import import_onnxruntime, preload_libraries
@@ -180,26 +180,26 @@ def _examine_runtime(found: Findings) -> None:
     except ImportError as error:  # numpy, say
         if is_shortage(error):
             raise
-        found.onnxruntime = f"{error.name} is not installed"
+        findings.onnxruntime = f"{error.name} is not installed"
         return
-    found.cores = processors.usable()
-    found.driver = nvidia.version_of(nvidia.load_library(nvidia.DRIVER), "cuDriverGetVersion")
+    findings.cores = processors.usable()
+    findings.driver = nvidia.version_of(nvidia.load_library(nvidia.DRIVER), "cuDriverGetVersion")
     try:
-        found.gpus = found.gpus or nvidia.gpus()  # nvidia-smi is missing in some containers
+        findings.gpus = findings.gpus or nvidia.gpus()  # nvidia-smi is missing in some containers
     except DeviceError as error:
-        found.no_gpu = str(error).partition(";")[0]
+        findings.no_gpu = str(error).partition(";")[0]
     try:
         ort = import_onnxruntime()
     except DeviceError as error:
-        found.onnxruntime = str(error)
+        findings.onnxruntime = str(error)
         return
-    found.providers = list(ort.get_available_providers())
-    if found.for_cuda:
-        found.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
+    findings.providers = list(ort.get_available_providers())
+    if findings.for_cuda:
+        findings.cuda_wanted = str(getattr(ort, "cuda_version", "")) or None
         preload_libraries(ort)
-        runtime = nvidia.load_library(nvidia.runtime_libraries(found.cuda_wanted or ""))
-        found.cuda = nvidia.version_of(runtime, "cudaRuntimeGetVersion")
-        found.cudnn = _cudnn_version(nvidia.load_library(nvidia.CUDNN_LIBRARIES))
+        runtime = nvidia.load_library(nvidia.runtime_libraries(findings.cuda_wanted or ""))
+        findings.cuda = nvidia.version_of(runtime, "cudaRuntimeGetVersion")
+        findings.cudnn = _cudnn_version(nvidia.load_library(nvidia.CUDNN_LIBRARIES))
 
 
 def _missing_library() -> str:
@@ -226,7 +226,7 @@ def _examine_model(path: Path) -> dict[str, Any]:
         for name in ALGEBRA:
             folder.algebra(name)
     except MemoryShortage:
-        raise  # says nothing of the model
+        raise  # it is no problem of the model
     except ImpastoError as error:
         return {"path": str(path), "error": str(error), **_command(path, metadata)}
     return {
@@ -239,7 +239,7 @@ def _examine_model(path: Path) -> dict[str, Any]:
 
 
 def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
-    """Return the command that exports a folder again as it was, if nothing in it is its owner's own."""
+    """Return the command that exports a folder again as it was, if all in it comes with impasto."""
     from impasto.runtime.model.default import export_command
     from impasto.runtime.plan.recipe import builtin_recipes
 
@@ -247,17 +247,17 @@ def _command(path: Path, metadata: Sequence[Metadata]) -> dict[str, str]:
     if not metadata or own or metadata[0].weights["source"] != DEFAULT_WEIGHTS:
         return {}
     network = metadata[0].network
-    wanted = [] if network == DEFAULT_NETWORK else ["--network", network]
+    arguments = [] if network == DEFAULT_NETWORK else ["--network", network]
     names = {graph.recipe.name for graph in metadata}
     if names == {*builtin_recipes()}:
-        wanted.append("--all")
+        arguments.append("--all")
     elif names != {*EXPORTED_RECIPES}:
-        wanted += [word for name in sorted(names) for word in ("--recipe", name)]
-    return {"command": export_command(path, *wanted, "--force")}
+        arguments += [word for name in sorted(names) for word in ("--recipe", name)]
+    return {"command": export_command(path, *arguments, "--force")}
 
 
 def _time(model: Path, recipe: str, device: str) -> float | str:
-    """Return how many milliseconds the fastest of the evaluations takes that two seconds have room for."""
+    """Return the milliseconds of the fastest evaluation within two seconds, or an error."""
     import warnings
 
     import numpy as np
@@ -281,96 +281,97 @@ def _time(model: Path, recipe: str, device: str) -> float | str:
     return round(1000 * min(times), 2)
 
 
-# --- telling --------------------------------------------------------------------------------------------------
+# --- report ---------------------------------------------------------------------------------------------------
 
 
-def diagnose(found: Findings) -> list[Problem]:
-    """Return what is wrong, most fundamental first."""
-    missing = [name for name in NEEDED if not found.packages[name]]
+def diagnose(findings: Findings) -> list[Problem]:
+    """Return the problems, the most fundamental first."""
+    missing = [name for name in NEEDED if not findings.packages[name]]
     if missing:
         return [Problem(f"{', '.join(missing)} not installed", packages.install(*missing))]
-    runtime = _runtime_problems(found)
-    # A device that fails for such a reason need not be told of twice.
-    return [*runtime, *_model_problems(found), *([] if runtime else _speed_problems(found))]
+    runtime = _runtime_problems(findings)
+    # A device that fails for such a reason is not reported again.
+    return [*runtime, *_model_problems(findings), *([] if runtime else _speed_problems(findings))]
 
 
-def _runtime_problems(found: Findings) -> list[Problem]:
-    install = packages.GPU if found.gpus else packages.CPU
-    if found.packages["onnxruntime"] and found.packages["onnxruntime-gpu"]:
-        what = "onnxruntime and onnxruntime-gpu are both installed, each over files of the other"
-        return [Problem(what, f"{packages.NEITHER} && {install}")]
-    if found.onnxruntime:
-        installed = found.packages["onnxruntime"] or found.packages["onnxruntime-gpu"]
-        what = found.onnxruntime.partition(";")[0]
-        return [Problem(what, f"{packages.NEITHER} && {install}" if installed else install)]
-    if not found.gpus:
-        if not found.for_cuda:
+def _runtime_problems(findings: Findings) -> list[Problem]:
+    install = packages.GPU if findings.gpus else packages.CPU
+    if findings.packages["onnxruntime"] and findings.packages["onnxruntime-gpu"]:
+        message = "onnxruntime and onnxruntime-gpu are both installed, each over files of the other"
+        return [Problem(message, f"{packages.NEITHER} && {install}")]
+    if findings.onnxruntime:
+        installed = findings.packages["onnxruntime"] or findings.packages["onnxruntime-gpu"]
+        message = findings.onnxruntime.partition(";")[0]
+        return [Problem(message, f"{packages.NEITHER} && {install}" if installed else install)]
+    if not findings.gpus:
+        if not findings.for_cuda:
             return []
-        what = "this onnxruntime is made for CUDA, but no GPU is to be found"
-        what += f": {found.no_gpu}" if found.no_gpu else ""
-        return [Problem(what, f"with a GPU, {_DRIVER}; without one, {packages.NEITHER} && {packages.CPU}")]
-    if not found.for_cuda:
+        message = "this onnxruntime is made for CUDA, but no GPU is to be found"
+        message += f": {findings.no_gpu}" if findings.no_gpu else ""
+        return [Problem(message, f"with a GPU, {_DRIVER}; without one, {packages.NEITHER} && {packages.CPU}")]
+    if not findings.for_cuda:
         return [
             Problem("there is a GPU, but this onnxruntime is made for the CPU", f"{packages.NEITHER} && {packages.GPU}")
         ]
     from impasto.runtime.machine.nvidia import CUDNN, serves
 
     problems = []
-    if not found.cuda:
-        problems.append(Problem(f"CUDA {found.cuda_wanted or ''} does not load".replace("  ", " "), packages.GPU))
-    if not found.cudnn:
+    if not findings.cuda:
+        problems.append(Problem(f"CUDA {findings.cuda_wanted or ''} does not load".replace("  ", " "), packages.GPU))
+    if not findings.cudnn:
         problems.append(Problem(f"cuDNN {CUDNN} does not load", packages.GPU))
-    if not found.driver or not serves(found.driver, found.cuda or found.cuda_wanted or "0"):
-        what = f"the driver serves CUDA {found.driver}" if found.driver else "NVIDIA's driver does not load"
-        problems.append(Problem(f"{what}; onnxruntime needs {found.cuda_wanted or found.cuda}", _DRIVER))
-    if found.missing and not problems:
-        problems.append(Problem(f"onnxruntime's part for CUDA does not load ({found.missing})", packages.GPU))
+    if not findings.driver or not serves(findings.driver, findings.cuda or findings.cuda_wanted or "0"):
+        message = f"the driver serves CUDA {findings.driver}" if findings.driver else "NVIDIA's driver does not load"
+        problems.append(Problem(f"{message}; onnxruntime needs {findings.cuda_wanted or findings.cuda}", _DRIVER))
+    if findings.missing and not problems:
+        problems.append(Problem(f"onnxruntime's part for CUDA does not load ({findings.missing})", packages.GPU))
     return problems
 
 
-def _model_problems(found: Findings) -> list[Problem]:
+def _model_problems(findings: Findings) -> list[Problem]:
     problems = []
-    if not found.onnxruntime and "error" in found.model:
+    if not findings.onnxruntime and "error" in findings.model:
         from impasto.runtime.model.default import export_again, export_command, folder_to_write
         from impasto.runtime.model.folder import ModelFolder
 
-        path = Path(found.model["path"])
+        path = Path(findings.model["path"])
         if ModelFolder(path).recipes():
-            command = found.model.get("command") or export_again(path)
-        elif path.is_file() or (path.is_dir() and any(path.iterdir())):  # somebody's, and an export would not touch it
+            command = findings.model.get("command") or export_again(path)
+        elif path.is_file() or (path.is_dir() and any(path.iterdir())):  # an export refuses to write there
             command = export_command(folder_to_write())
         else:
             command = export_command(path)
-        if not found.packages["onnx"]:
+        if not findings.packages["onnx"]:
             command = f"{packages.EXPORT} && {command}"
-        problems.append(Problem(found.model["error"].partition(";")[0], command))
+        problems.append(Problem(findings.model["error"].partition(";")[0], command))
     return problems
 
 
-def _speed_problems(found: Findings) -> list[Problem]:
-    """Return what kept devices from being timed: errors, which say after a semicolon what to do."""
-    parts = [result.partition(";") for result in found.speed.values() if isinstance(result, str)]
-    return [Problem(what, fix.strip() or "please report it") for what, _, fix in parts]
+def _speed_problems(findings: Findings) -> list[Problem]:
+    """Return the errors that kept devices from being timed. An error says after its semicolon what to do."""
+    parts = [result.partition(";") for result in findings.speed.values() if isinstance(result, str)]
+    return [Problem(message, fix.strip() or "please report it") for message, _, fix in parts]
 
 
-def render(found: Findings, problems: Sequence[Problem]) -> str:
-    """Return the findings for people."""
-    packages = {name: number for name, number in found.packages.items() if number}
+def render(findings: Findings, problems: Sequence[Problem]) -> str:
+    """Return findings and problems as lines of text."""
+    packages = {name: number for name, number in findings.packages.items() if number}
     rows = [
-        ("impasto", f"{found.impasto}, Python {found.python}, {found.system}, {_cores(found)}"),
+        ("impasto", f"{findings.impasto}, Python {findings.python}, {findings.system}, {_cores(findings)}"),
         ("packages", ", ".join(f"{name} {number}" for name, number in packages.items())),
-        ("providers", ", ".join(found.providers) or "none"),
-        ("GPU", "; ".join(found.gpus) or "none found"),
+        ("providers", ", ".join(findings.providers) or "none"),
+        ("GPU", "; ".join(findings.gpus) or "none found"),
     ]
-    if found.gpus or found.cuda_wanted:
-        rows.append(("driver", f"serves CUDA {found.driver}" if found.driver else "does not load"))
-    if found.for_cuda:
-        rows.append(("CUDA", f"{found.cuda or 'does not load'} (made for {found.cuda_wanted or 'an unknown version'})"))
-        rows.append(("cuDNN", found.cudnn or "does not load"))
-    rows.append(("model", _model_line(found.model)))
-    for device, result in found.speed.items():
-        shown = result if isinstance(result, str) else f"{result:g} ms an evaluation of {SIDE}x{SIDE} pixels"
-        rows.append((f"speed, {device}", shown))
+    if findings.gpus or findings.cuda_wanted:
+        rows.append(("driver", f"serves CUDA {findings.driver}" if findings.driver else "does not load"))
+    if findings.for_cuda:
+        wanted = findings.cuda_wanted or "an unknown version"
+        rows.append(("CUDA", f"{findings.cuda or 'does not load'} (made for {wanted})"))
+        rows.append(("cuDNN", findings.cudnn or "does not load"))
+    rows.append(("model", _model_line(findings.model)))
+    for device, result in findings.speed.items():
+        text = result if isinstance(result, str) else f"{result:g} ms an evaluation of {SIDE}x{SIDE} pixels"
+        rows.append((f"speed, {device}", text))
     lines = [f"{name:14} {text}" for name, text in rows]
     lines.append("")
     if not problems:
@@ -380,8 +381,9 @@ def render(found: Findings, problems: Sequence[Problem]) -> str:
     return "\n".join(lines)
 
 
-def _cores(found: Findings) -> str:
-    return f"{found.cores} cores" if found.cores == found.installed else f"{found.cores} of {found.installed} cores"
+def _cores(findings: Findings) -> str:
+    of_all = "" if findings.cores == findings.installed else f" of {findings.installed}"
+    return f"{findings.cores}{of_all} cores"
 
 
 def _model_line(model: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``impasto export``."""
+"""``impasto export``: a network's loss and gradient, written to a model folder."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def export(
 
 
 def _all_recipes(folder: Path, *, force: bool) -> Sequence[Recipe]:
-    """Return the recipes that come along; unless they are to be replaced, those that the folder does not have."""
+    """Return the built-in recipes; without `force`, only those that the folder does not have yet."""
     from impasto.export.weights_file import read_graph
     from impasto.runtime.model.folder import ModelFolder
     from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 
-    found, every = ModelFolder(folder), [load_recipe(name) for name in builtin_recipes()]
+    model, every = ModelFolder(folder), [load_recipe(name) for name in builtin_recipes()]
     if force:
         return every
-    there = [one for one in every if one.name in found.recipes()]
-    same = [one for one in there if read_graph(found.graph(one.name))[0].recipe == one]
-    return [one for one in every if one not in same]
+    present = [recipe for recipe in every if recipe.name in model.recipes()]
+    same = [recipe for recipe in present if read_graph(model.graph(recipe.name))[0].recipe == recipe]
+    return [recipe for recipe in every if recipe not in same]

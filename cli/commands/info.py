@@ -1,4 +1,4 @@
-"""``impasto info``."""
+"""``impasto info``: the contents of a model folder, or the record of a picture."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def info(
         from impasto.runtime.run.record import Record
 
         record = Record.read(place)
-        found = json_.loads(record.to_json()) | ({"mixed": _mixed(record.mixed)} if record.mixed else {})
-        lines = json_.dumps(found, indent=2).splitlines() if json else _render_record(place, record)
+        data = json_.loads(record.to_json()) | ({"mixed": _mixed(record.mixed)} if record.mixed else {})
+        lines = json_.dumps(data, indent=2).splitlines() if json else _render_record(place, record)
     else:
-        path, metadata = _model(Path(place))
+        path, metadata = _read_model(Path(place))
         lines = json_.dumps(_describe(path, metadata), indent=2).splitlines() if json else _render(path, metadata)
-    print("\n".join(map(printable, lines)))  # all of it may be a stranger's
+    print("\n".join(map(printable, lines)))  # all of it may come from a stranger
 
 
 def _names_picture(place: str) -> bool:
-    """Whether a place is a picture, or would be one if it were there."""
+    """Whether a place is a picture, or would be one if it existed."""
     from impasto.runtime.pictures import places
     from impasto.runtime.pictures.encoding import FORMATS
 
@@ -64,7 +64,7 @@ def _names_picture(place: str) -> bool:
 
 
 def _mixed(text: str) -> Any:
-    """Return what `impasto mix` wrote; anything else, which other programs may have written, as it is."""
+    """Return the data that `impasto mix` wrote; other text, which another program may have written, as it is."""
     from impasto.runtime.storage import codec
 
     try:
@@ -73,7 +73,7 @@ def _mixed(text: str) -> Any:
         return text
 
 
-def _model(path: Path) -> tuple[Path, list[Metadata]]:
+def _read_model(path: Path) -> tuple[Path, list[Metadata]]:
     from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.model.folder import ModelFolder
 
@@ -99,7 +99,7 @@ def _describe(path: Path, metadata: list[Metadata]) -> dict[str, Any]:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes that the files in a folder take."""
+    """Return the size of the files in a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
@@ -165,19 +165,19 @@ def _render_record(place: str, record: Record) -> list[str]:
 
 
 def _inputs(record: Record) -> dict[str, str]:
-    """Return the inputs by role; those of one role with numbers."""
-    found = {}
+    """Return the inputs by role, with numbers if there are several of one role."""
+    rows = {}
     for role in dict.fromkeys(picture.role for picture in record.origin.inputs):
         pictures = record.inputs(role)
         for number, picture in enumerate(pictures, 1):
             place = picture.place or "without a name"
             text = f"{place} ({picture.width}x{picture.height}, sha256 {picture.sha256[:16]})"
-            found[role if len(pictures) == 1 else f"{role} {number}"] = text
-    return found
+            rows[role if len(pictures) == 1 else f"{role} {number}"] = text
+    return rows
 
 
 def _plan(plan: Plan) -> Mapping[str, str]:
-    """Return what of a plan is not as it would be if nothing were said, and its recipe, stages and start."""
+    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults."""
     from impasto.runtime.plan.terms import TERMS
 
     recipe = plan.recipe

@@ -1,4 +1,4 @@
-"""``impasto mix``."""
+"""``impasto mix``: a result and its photograph, mixed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _COLORS = ("style", "keep")
 
-#: Text of others that a PNG carries, and `write_picture` writes anew.
+#: Prefixes of the keys of PNG texts that hold metadata; `write_picture` writes these anew.
 _NOT_KEPT = ("Raw profile type", "XML:com.adobe.xmp", "UserComment")
 
 
@@ -58,7 +58,7 @@ def mix(
     encoding.check_output(output, force=force, inputs=[result, content])
     painted, text = _read(result)
     original = photographs.read_photograph(content)
-    # In a result without transparency what was transparent has been composed over white.
+    # A result without transparency was painted from the photograph over white.
     photograph = original.picture if painted.alpha else original.over_white()
     image = painted.picture
     if colors == "keep":
@@ -68,17 +68,17 @@ def mix(
         warn("neither --strength nor --colors asks for anything of the photograph; this is the result as it was")
     if strength == 0:
         warn_of_idle({"colors": "with --strength 0"})
-    done = json_.dumps({"strength": strength, "colors": colors})
-    write(image, output, like=painted, text=text | {MIXED: done}, replace=force)
+    mixed = json_.dumps({"strength": strength, "colors": colors})
+    write(image, output, like=painted, text=text | {MIXED: mixed}, replace=force)
     if json:
         print(json_.dumps({"output": places.name(output), "width": image.width, "height": image.height}))
 
 
 def _read(place: Place) -> tuple[Photograph, dict[str, str]]:
-    """Return a picture with what a new one is given of it: of a file, the text in it, too; a stream is read once."""
+    """Return a picture and the texts that are kept of it. A stream has none, as it can be read only once."""
     from impasto.runtime.pictures import photographs, places
 
     painted = photographs.read_photograph(place)
     text = photographs.read_text(place) if places.is_file(place) else {}
-    others = [key for key in text if key.startswith(_NOT_KEPT) or key in painted.metadata.texts]
-    return painted, {key: value for key, value in text.items() if key not in others}
+    dropped = [key for key in text if key.startswith(_NOT_KEPT) or key in painted.metadata.texts]
+    return painted, {key: value for key, value in text.items() if key not in dropped}

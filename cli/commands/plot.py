@@ -1,4 +1,4 @@
-"""``impasto plot``."""
+"""``impasto plot``: the losses of runs, drawn from their logs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from impasto.cli.drawing.chart import Line, Mark
     from impasto.runtime.run.watch import LogLine
 
-#: Said where there are stages.
+#: The note on a chart with stages.
 _JUMPS = "A dashed line begins a finer stage. Losses of two sizes do not compare: the jump is no step back."
 
-#: The loss itself; then logs, and terms of a kind, in their order. Colour-blind people tell them apart, too: neighbours
-#: differ in lightness. Most are of the palette of Okabe and Ito (2008).
+#: The colours of the loss; of logs; of terms by kind. Logs and terms take them in this order. Neighbours differ in
+#: lightness, so that colour-blind people can tell them apart. Most are from the palette of Okabe and Ito (2008).
 _LOSS = "#22252a"
 _LOGS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#aa4499", "#56b4e9", "#661100", "#6b7078")
 _KINDS = {
@@ -59,7 +59,7 @@ def plot(
 
 
 def _check_matplotlib() -> None:
-    """Import what draws, and keep it from writing about its cache of fonts and the user's settings.
+    """Import matplotlib, and keep it from writing about its cache of fonts and the user's settings.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _check_matplotlib() -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """What a log says; `steps` are its lines, in order, those with a finite loss above 0."""
+    """A run, read from its log; `steps` are the lines with a finite loss above 0, in order."""
 
     name: str
     steps: list[LogLine]
@@ -104,11 +104,11 @@ class Run:
         return cls(path.stem, steps)
 
     def best(self) -> list[LogLine]:
-        """Return the steps that lowered their stage's loss: what lies between, a line search has tried."""
+        """Return the steps that lowered their stage's loss; the others are trials of a line search."""
         return [step for step in self.steps if step.improved] or self.steps[:1]
 
     def marks(self) -> list[Mark]:
-        """Return where its stages begin, where there is more than one."""
+        """Return a mark for the beginning of each stage, if there are several."""
         from impasto.cli.drawing.chart import Mark
 
         stages: dict[int, LogLine] = {}
@@ -119,7 +119,7 @@ class Run:
 
 
 def _read_lines(file: IO[bytes], path: Path) -> Iterator[LogLine]:
-    """Yield the lines of a log, one by one: what is none may have no end."""
+    """Yield the lines of a log, one by one: another file might have no end."""
     from impasto.runtime import InputError
     from impasto.runtime.run.watch import LONGEST_LINE, LogLine
 
@@ -136,7 +136,7 @@ def _read_lines(file: IO[bytes], path: Path) -> Iterator[LogLine]:
 
 
 def _paths(values: list[tuple[LogLine, float | None]]) -> list[list[tuple[float, float]]]:
-    """Return a path through the values at some steps for every stage: losses of two sizes are different things."""
+    """Return a path for every stage, through the values of its steps: losses of two sizes do not compare."""
     stages: dict[int, list[tuple[float, float]]] = {}
     for step, value in values:
         if value is not None and value > 0:
@@ -145,11 +145,11 @@ def _paths(values: list[tuple[LogLine, float | None]]) -> list[list[tuple[float,
 
 
 def chart_of_terms(run: Run) -> Image.Image:
-    """Draw a run's loss and terms; what a line search has tried is dots."""
+    """Draw a run's loss and terms; the trials of a line search are dots."""
     from impasto.cli.drawing.chart import Line, draw
 
     best = run.best()
-    tried = [(step.evaluation, step.loss) for step in run.steps if not step.improved and step.loss]
+    trials = [(step.evaluation, step.loss) for step in run.steps if not step.improved and step.loss]
     counts = dict.fromkeys(_KINDS, 0)
     lines = []
     for name in dict.fromkeys(name for step in best for name in step.terms):
@@ -158,7 +158,7 @@ def chart_of_terms(run: Run) -> Image.Image:
             colors = _KINDS.get(kind, _LOGS)
             lines.append(Line(name.replace("/", " "), paths, colors[counts.get(kind, 0) % len(colors)], 1.8))
             counts[kind] = counts.get(kind, 0) + 1
-    lines.append(Line("loss", _paths([(s, s.loss) for s in best]), _LOSS, 3, tried))
+    lines.append(Line("loss", _paths([(s, s.loss) for s in best]), _LOSS, 3, trials))
     title = f"{run.name}: the loss and its terms"
     return draw(lines, title=title, x_name="evaluations", marks=run.marks(), note=_JUMPS if run.marks() else "")
 

@@ -1,4 +1,4 @@
-"""``impasto recipes``."""
+"""``impasto recipes``: a table of recipes, and what each term of theirs weighs."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def recipes(
     """List recipes with their layers, and what each term really weighs in the loss."""
     from impasto.text import printable
 
-    width, height = _extent(size)
+    width, height = _width_and_height(size)
     described = [_describe(recipe, width, height) for recipe in _chosen(names or [], model)]
     if json:
         table = {entry.pop("name"): entry for entry in described}
         text = json_.dumps({"width": width, "height": height, "unit": _UNIT, "recipes": table}, indent=2)
     else:
         text = _render(described, width, height)
-    print("\n".join(map(printable, text.split("\n"))))  # descriptions may be a stranger's
+    print("\n".join(map(printable, text.split("\n"))))  # descriptions may come from strangers
 
 
-def _extent(text: str) -> tuple[int, int]:
+def _width_and_height(text: str) -> tuple[int, int]:
     from impasto.runtime import InputError
     from impasto.runtime.plan.recipe import parse_size
     from impasto.runtime.plan.sizes import check_sides
@@ -86,12 +86,12 @@ def _chosen(names: list[str], model: Path | None) -> list[Recipe]:
 
 
 def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
-    """Return what is listed of a recipe, as plain data."""
+    """Return the entry of a recipe, as plain data."""
     from impasto.export.networks import NETWORKS
     from impasto.runtime.model.metadata import Layer
     from impasto.runtime.plan.terms import effective_weights, style_to_content
 
-    # Where both networks have a layer, it is as wide and as deep in either; VGG-19 has all of VGG-16's.
+    # A layer of both networks has the same width and depth in each, and VGG-19 has all layers of VGG-16.
     known = {x.name: Layer(x.name, x.outputs, x.level) for x in NETWORKS[DEFAULT_NETWORK].layers}
     sizes = {name: known[name].size(height, width) for name in recipe.layers}
     weights = effective_weights(recipe, sizes, height, width)
@@ -136,8 +136,8 @@ def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
     rows = [("recipe", "style loss", "pooling", "content", "style", "variation", "style : content")]
     for entry in described:
         weights = entry["effective_weights"]
-        figures = (*(term.total(weights) for term in TERMS), entry["style_to_content"])
-        rows.append((entry["name"], entry["style_loss"], entry["pooling"], *map(_number, figures)))
+        totals = (*(term.total(weights) for term in TERMS), entry["style_to_content"])
+        rows.append((entry["name"], entry["style_loss"], entry["pooling"], *map(_number, totals)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -150,7 +150,7 @@ def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
 
 
 def _block(entry: dict[str, Any]) -> str:
-    """Return a recipe in a few lines, its weights layer by layer."""
+    """Return a recipe in a few lines, with its weights layer by layer."""
     finer = ", coarse to fine" if entry["coarse_to_fine"] else ""
     clip = ", levels held in 0..255" if entry["clip"] else ""
     variation = f"{entry['tv_form']}, exponent {entry['tv_exponent']:g}" if entry["tv_exponent"] else entry["tv_form"]
@@ -170,7 +170,7 @@ def _block(entry: dict[str, Any]) -> str:
 
 
 def _picture(entry: Mapping[str, Any]) -> str:
-    """Say how large the result is, and how large the style."""
+    """Return the sizes of the result and of the style, in words."""
     number, of = entry["size"], entry["size_of"]
     size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
     size = size.replace("long", "long side").replace("short", "short side")

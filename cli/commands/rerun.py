@@ -1,4 +1,4 @@
-"""``impasto rerun``."""
+"""``impasto rerun``: a picture, made again from the record in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from impasto.runtime.run.record import Origin, Record
 
 _AS_RECORDED = "as recorded"
-_FOUND = "found by name and pixels beside PICTURE"
+_NEAR = "found by name and pixels beside PICTURE"
 
 
 @examples(
@@ -32,15 +32,15 @@ def rerun(
     picture: Annotated[str, argument("PICTURE", help="A picture that impasto made.")],
     output: Annotated[str, option("--output", "-o", value=FILE, help="The result, .png or .jpg, or - for a PNG.")],
     content: Annotated[
-        str | None, option(value=FILE, help="Where the photograph is now.", default=_FOUND, panel=PICTURE)
+        str | None, option(value=FILE, help="Where the photograph is now.", default=_NEAR, panel=PICTURE)
     ] = None,
     style: Annotated[
         list[str] | None,
-        option(value=FILE, help="Where a painting is now; once for each, in order.", default=_FOUND, panel=PICTURE),
+        option(value=FILE, help="Where a painting is now; once for each, in order.", default=_NEAR, panel=PICTURE),
     ] = None,
     init: Annotated[
         str | None,
-        option(value=FILE, help="Where the picture it started from is now.", default=_FOUND, panel=PICTURE),
+        option(value=FILE, help="Where the picture it started from is now.", default=_NEAR, panel=PICTURE),
     ] = None,
     inputs: Annotated[
         list[Path] | None,
@@ -60,11 +60,11 @@ def rerun(
         ),
     ] = False,
     content_mask: Annotated[
-        str | None, option(value=FILE, help="Where the photograph's mask is now.", default=_FOUND, panel=REGIONS)
+        str | None, option(value=FILE, help="Where the photograph's mask is now.", default=_NEAR, panel=REGIONS)
     ] = None,
     style_mask: Annotated[
         list[str] | None,
-        option(value=FILE, help="Where a style's mask is now; once for each, in order.", default=_FOUND, panel=REGIONS),
+        option(value=FILE, help="Where a style's mask is now; once for each, in order.", default=_NEAR, panel=REGIONS),
     ] = None,
     json: options.Json = False,
     force: options.Force = False,
@@ -117,39 +117,39 @@ def rerun(
     from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
     from impasto.runtime.run.record import Origin, Record
 
-    made = Record.read(picture)
+    original = Record.read(picture)
     given = {"content": [content] if content else [], "style": style or [], "init": [init] if init else []}
     given |= {CONTENT_MASK: [content_mask] if content_mask else [], STYLE_MASK: style_mask or []}
     search = Search(picture, given, inputs or [], trust_record)
-    found = search.inputs(made)
-    where = {role: [one.place for one in ones] for role, ones in found.items()}
+    located = search.inputs(original)
+    places = {role: [one.place for one in ones] for role, ones in located.items()}
     wishes = Wishes(output, record=record, record_places=record_places, force=force, json=json)
-    wishes.check([picture, *(place for given_places in where.values() for place in given_places)], None)
-    folder, placement = search.model(made, model, default_model()), _placement(made, device, threads)
-    add_missing(folder, [made.plan.recipe.name], say)
-    transfer = made.transfer(
-        {role: [one.image for one in ones] for role, ones in found.items()},
+    wishes.check([picture, *(place for ones in places.values() for place in ones)], None)
+    folder, placement = search.model(original, model, default_model()), _placement(original, device, threads)
+    add_missing(folder, [original.plan.recipe.name], say)
+    transfer = original.transfer(
+        {role: [one.image for one in ones] for role, ones in located.items()},
         model=folder,
         placement=placement,
     )
-    origin = Origin.of(transfer, where)
-    _warn(made.origin, origin)
+    origin = Origin.of(transfer, places)
+    _warn_of_differences(original.origin, origin)
     job = Job(transfer, wishes, origin)
-    job.announce(oversize=oversize, choices=(), idle=search.idle_options(made))
+    job.announce(oversize=oversize, choices=(), idle=search.idle_options(original))
     result = job.carry_out()
-    identical = not job.interrupted and _compare(made, result.image, picture)
+    identical = not job.interrupted and _compare(original, result.image, picture)
     if json:
         print(json_.dumps({**job.describe(result), "identical": identical}))
     job.end()
 
 
-def _placement(made: Record, device: str | None, threads: int | None) -> Placement:
-    """Return where and how to run: as recorded, where nothing else is said."""
+def _placement(original: Record, device: str | None, threads: int | None) -> Placement:
+    """Return where and how to run: as recorded, except for the options given."""
     from impasto.runtime.engine.placement import check_threads
     from impasto.runtime.machine import processors
 
     check_threads(threads)
-    recorded = made.origin.placement
+    recorded = original.origin.placement
     if recorded.threads is not None:  # it may be of a larger machine
         recorded = replace(recorded, threads=min(recorded.threads, processors.installed()))
     if device is not None:
@@ -157,17 +157,17 @@ def _placement(made: Record, device: str | None, threads: int | None) -> Placeme
     return replace(recorded, threads=recorded.threads if threads is None else threads)
 
 
-def _warn(recorded: Origin, here: Origin) -> None:
+def _warn_of_differences(recorded: Origin, here: Origin) -> None:
     if differences := recorded.differences(here):
         warn(f"the bits may differ: {'; '.join(differences)}")
 
 
-def _compare(made: Record, image: Image.Image, picture: str) -> bool:
-    """Say whether the result is what it was; what `impasto mix` has done to that since is not done again."""
+def _compare(original: Record, image: Image.Image, picture: str) -> bool:
+    """Say whether the result is the recorded one. Later changes by `impasto mix` are not made again."""
     from impasto.runtime.run.record import digest
 
-    identical = digest(image) == made.outcome.sha256
-    what = f"{picture} before impasto mix" if made.mixed else picture
-    said = f"the same picture as {what}, bit for bit" if identical else f"another picture than {what}: some bits differ"
-    say(said)
+    identical = digest(image) == original.outcome.sha256
+    subject = f"{picture} before impasto mix" if original.mixed else picture
+    same, other = f"the same picture as {subject}, bit for bit", f"another picture than {subject}: some bits differ"
+    say(same if identical else other)
     return identical

@@ -1,4 +1,4 @@
-"""``impasto sheet``."""
+"""``impasto sheet``: a table of pictures, contents by styles and recipes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE, example
 from impasto.cli.given import warn_of_idle
 from impasto.cli.job.writing import write
 from impasto.cli.options import FILE, FOLDER, NAME, SIZE, WHOLE_NUMBER, argument, option
-from impasto.cli.terminal.interrupt import Stage, enter, within
+from impasto.cli.terminal.interrupt import Phase, enter, within
 from impasto.cli.terminal.messages import is_live, say
-from impasto.cli.terminal.progress import live
+from impasto.cli.terminal.progress import live_bar
 from impasto.defaults import DEFAULT_RECIPE, DEVICES, LOWERINGS
 from impasto.figures import clock
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _ALL = "all"
 
-#: In pixels; a cell's on the sheet is at least this.
+#: The least width of a cell on the sheet, in pixels.
 _NARROWEST = 64
 
 
@@ -118,16 +118,16 @@ def sheet(
     _check_output(output, [*contents, *style], force)
     folder = cells or Path(output).with_suffix(".cells")
     progress = _Progress()
-    with _ready(folder):
+    with _prepared(folder):
         photographs, paintings = _read(contents), _read(style)
-        used = find_model(model)
-        names = _recipes(recipe or [DEFAULT_RECIPE], used)
+        model_folder = find_model(model)
+        names = _recipes(recipe or [DEFAULT_RECIPE], model_folder)
 
-        def draft(photograph: _Named, painting: _Named, name: str) -> Transfer:
+        def draft(photograph: _Picture, painting: _Picture, name: str) -> Transfer:
             return prepare.draft(
                 Photograph(photograph.picture),
                 [Photograph(painting.picture)],
-                model=used,
+                model=model_folder,
                 recipe=name,
                 size=size,
                 evaluations=evaluations,
@@ -144,23 +144,23 @@ def sheet(
             for painting in paintings
             for name in names
         ]
-        weights = _weights(names, used)  # once everything else holds
-        wanted = [_Cell(*drafted, weights, folder, record_places) for drafted in drafts]
-        idle = [idle_options(one.transfer) for one in wanted]
-        warn_of_idle({name: why for name, why in idle[0].items() if all(name in others for others in idle)})
-        missing = _missing(wanted, folder)
+        weights = _weights(names, model_folder)  # last, when everything else is checked
+        table = [_Cell(*drafted, weights, folder, record_places) for drafted in drafts]
+        idle = [idle_options(one.transfer) for one in table]
+        warn_of_idle({name: reason for name, reason in idle[0].items() if all(name in others for others in idle)})
+        missing = _missing(table, folder)
         if missing:
             announce(most_memory(one.transfer for one in missing), oversize=oversize)
-    _make(wanted, missing, folder, progress)
-    drawn = _draw(photographs, paintings, names, wanted, cell)
-    write(drawn, output, replace=force)
+    _paint(table, missing, folder, progress)
+    image = _draw(photographs, paintings, names, table, cell)
+    write(image, output, replace=force)
     if json:
-        print(json_.dumps({"output": places.name(output), "cells": [one.describe() for one in wanted]}))
+        print(json_.dumps({"output": places.name(output), "cells": [one.describe() for one in table]}))
 
 
 @dataclass(frozen=True)
-class _Named:
-    """A picture, where it came from, and what the sheet calls it."""
+class _Picture:
+    """An input: its name on the sheet, its place, and the picture itself."""
 
     name: str
     place: Place
@@ -171,8 +171,8 @@ class _Named:
 class _Cell:
     """One cell of the sheet: a transfer, and the file that its result is kept in."""
 
-    content: _Named
-    style: _Named
+    content: _Picture
+    style: _Picture
     recipe: str
     transfer: Transfer
     weights: str
@@ -181,17 +181,17 @@ class _Cell:
 
     @cached_property
     def path(self) -> Path:
-        """Where the result is kept: the name tells by a hash everything that decides what it looks like."""
+        """The file for the result: its name has a hash of everything that the result depends on."""
         from impasto.runtime.run.record import digest
         from impasto.runtime.storage import codec
 
         pictures = [(picture.size, digest(picture)) for picture in (self.content.picture, self.style.picture)]
-        wish = [codec.to_data(self.transfer.plan), pictures, self.weights, impasto.__version__]
-        key = hashlib.sha256(json_.dumps(wish, sort_keys=True).encode()).hexdigest()[:12]
+        inputs = [codec.to_data(self.transfer.plan), pictures, self.weights, impasto.__version__]
+        key = hashlib.sha256(json_.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
         return self.folder / f"{_slug(self.content.name)}.{_slug(self.style.name)}.{self.recipe}.{key}.png"
 
     def paint(self, report: Callback) -> None:
-        """Carry the transfer out, and keep its result, with the record of how it was made."""
+        """Run the transfer, and keep its result with a record."""
         from impasto.cli.job.job import Job
         from impasto.cli.job.outputs import Wishes
         from impasto.runtime.engine.engine import ENGINE
@@ -200,23 +200,23 @@ class _Cell:
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
         wishes = Wishes(self.path, record_places=self.record_places, force=True, quiet=True)
         job = Job(self.transfer, wishes, origin, engine=ENGINE)
-        result = job.paint(report)
-        if self.picture() is None:  # else another run has made the same picture meanwhile
+        result = job.run(report)
+        if self.picture() is None:  # else another run has painted the same picture meanwhile
             job.ledger.keep(result)
 
     def picture(self) -> Image.Image | None:
-        """Return the result that is kept, if there is one and it is whole."""
+        """Return the result that is kept, if it exists and is whole."""
         from impasto.runtime import PictureError
         from impasto.runtime.pictures import photographs
 
         try:
-            found = photographs.read_picture(self.path)
+            picture = photographs.read_picture(self.path)
         except PictureError:
             return None
-        return found if found.size == (self.transfer.plan.width, self.transfer.plan.height) else None
+        return picture if picture.size == (self.transfer.plan.width, self.transfer.plan.height) else None
 
     def describe(self) -> dict[str, str]:
-        """Return what ``--json`` says of it."""
+        """Return the cell as ``--json`` prints it."""
         from impasto.runtime.pictures import places
 
         path = places.name(self.path)
@@ -227,7 +227,7 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "picture"
 
 
-# --- before ---------------------------------------------------------------------------------------------------
+# --- preparation ----------------------------------------------------------------------------------------------
 
 
 def _check_output(output: str, inputs: list[Place], force: bool) -> None:
@@ -240,8 +240,8 @@ def _check_output(output: str, inputs: list[Place], force: bool) -> None:
 
 
 @contextlib.contextmanager
-def _ready(path: Path) -> Iterator[None]:
-    """Make sure, before any work, that there is a folder to keep pictures in; leave none for what is refused."""
+def _prepared(path: Path) -> Iterator[None]:
+    """Make, before any work, a folder that pictures can be written to. If inputs are refused, remove it again."""
     from impasto.runtime import InputError, OutputError
 
     try:
@@ -262,65 +262,65 @@ def _ready(path: Path) -> Iterator[None]:
         raise
 
 
-def _read(given: list[str]) -> list[_Named]:
+def _read(given: list[str]) -> list[_Picture]:
     from impasto.runtime.pictures import photographs, places
 
-    return [_Named(Path(places.name(place)).stem, place, photographs.read_picture(place)) for place in given]
+    return [_Picture(Path(places.name(place)).stem, place, photographs.read_picture(place)) for place in given]
 
 
-def _recipes(wanted: list[str], model: Path) -> list[str]:
-    """Return the recipes' names, each once."""
+def _recipes(chosen: list[str], model: Path) -> list[str]:
+    """Return the names of the recipes, each once."""
     from impasto.runtime.model.folder import ModelFolder
 
-    return list(dict.fromkeys(ModelFolder.open(model).recipes() if _ALL in wanted else wanted))
+    return list(dict.fromkeys(ModelFolder.open(model).recipes() if _ALL in chosen else chosen))
 
 
 def _weights(recipes: list[str], model: Path) -> str:
-    """Return the hash of the weights that all recipes of a model run over; what it lacks is added, if possible."""
+    """Return the hash of a model's weights, which all its recipes share. Missing recipes are added, if possible."""
     from impasto.export.provision import add_missing
     from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.model.folder import ModelFolder
 
     add_missing(model, recipes, say)
     folder = ModelFolder.open(model)
-    found = [read_metadata(folder, name) for name in recipes]
-    return found[0].weights_sha256
+    metadata = [read_metadata(folder, name) for name in recipes]
+    return metadata[0].weights_sha256
 
 
 # --- the work -------------------------------------------------------------------------------------------------
 
 
-def _missing(wanted: list[_Cell], folder: Path) -> list[_Cell]:
-    """Return one cell for each picture that is missing, and say how many there are already."""
-    missing = list({one.path: one for one in wanted if one.picture() is None}.values())
-    if len(missing) < len(wanted):
-        say(f"{len(wanted) - len(missing)} of {len(wanted)} pictures are in {folder} already")
+def _missing(table: list[_Cell], folder: Path) -> list[_Cell]:
+    """Return a cell for each picture that is missing, and say how many exist already."""
+    missing = list({one.path: one for one in table if one.picture() is None}.values())
+    if len(missing) < len(table):
+        say(f"{len(table) - len(missing)} of {len(table)} pictures are in {folder} already")
     return missing
 
 
-def _make(wanted: list[_Cell], missing: list[_Cell], folder: Path, progress: _Progress) -> None:
-    """Make the pictures that are missing; a signal leaves those that are done, each of them whole."""
+def _paint(table: list[_Cell], missing: list[_Cell], folder: Path, progress: _Progress) -> None:
+    """Paint the pictures that are missing. After a signal those that are done are kept, each of them whole."""
 
-    def stage(done: int) -> Stage:
+    def phase(done: int) -> Phase:
         open_ = {one.path for one in missing[done:]}
-        kept = f"{sum(one.path not in open_ for one in wanted)} of {len(wanted)} pictures are kept in {folder}"
-        return Stage(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
+        kept = f"{sum(one.path not in open_ for one in table)} of {len(table)} pictures are kept in {folder}"
+        return Phase(f"interrupted; {kept}, and the same command makes the others", before_leaving=progress.stop)
 
-    with within(stage(0)), progress:
+    with within(phase(0)), progress:
         for number, one in enumerate(missing, 1):
             progress.begin(one, number, len(missing))
             one.paint(progress.show)
-            enter(stage(number))
+            enter(phase(number))
             progress.end()
 
 
 class _Progress:
-    """Shows which picture is being made: live on a terminal, a plain line for each in a pipe."""
+    """Shows which picture is being painted: live on a terminal, a plain line for each in a pipe."""
 
     def __init__(self) -> None:
         self._live: Any = None
         self._task: Any = None
-        self._what, self._began = "", 0.0
+        self._title, self._began = "", 0.0
         self._best: Step | None = None
 
     def __enter__(self) -> _Progress:
@@ -333,19 +333,19 @@ class _Progress:
         self.stop()
 
     def stop(self) -> None:
-        """Give the terminal back as it was."""
+        """Reset the terminal."""
         if self._live:
             self._live.stop()
 
     def begin(self, one: _Cell, number: int, count: int) -> None:
         """Say which picture comes next."""
-        self._what = f"{number}/{count} {one.content.name} x {one.style.name}, {one.recipe}"
+        self._title = f"{number}/{count} {one.content.name} x {one.style.name}, {one.recipe}"
         self._began, self._best = time.perf_counter(), None
         if self._live:
             evaluations = one.transfer.plan.evaluations
             if self._task is None:
                 self._task = self._live.add_task("", total=count * evaluations)
-            self._live.update(self._task, description=self._what, completed=(number - 1) * evaluations)
+            self._live.update(self._task, description=self._title, completed=(number - 1) * evaluations)
 
     def show(self, step: Step) -> None:
         """Show an evaluation."""
@@ -358,25 +358,25 @@ class _Progress:
         """Say that a picture is done."""
         if not self._live and self._best:
             took = clock(time.perf_counter() - self._began)
-            say(f"{self._what}: {figures.loss(self._best.loss, self._best.share)} in {took}")
+            say(f"{self._title}: {figures.loss(self._best.loss, self._best.share)} in {took}")
 
 
 def _bar() -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     text = TextColumn("{task.description}", markup=False)
-    return live(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return live_bar(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 # --- the sheet ------------------------------------------------------------------------------------------------
 
 
 def _draw(
-    photographs: list[_Named], paintings: list[_Named], recipes: list[str], wanted: list[_Cell], cell: int
+    photographs: list[_Picture], paintings: list[_Picture], recipes: list[str], table: list[_Cell], cell: int
 ) -> Image.Image:
     from impasto.cli.drawing.contact import Label, contact_sheet
 
-    pictures = [one.picture() for one in wanted]
+    pictures = [one.picture() for one in table]
     pairs = [Label((f"{p.name} x {q.name}",), (p.picture, q.picture)) for p in photographs for q in paintings]
     names = [Label((name,)) for name in recipes]
     if len(recipes) == 1:
@@ -384,7 +384,7 @@ def _draw(
         columns = [Label((painting.name,), (painting.picture,)) for painting in paintings]
     else:
         rows, columns = pairs, names
-    table = [pictures[k : k + len(columns)] for k in range(0, len(pictures), len(columns))]
+    lines = [pictures[k : k + len(columns)] for k in range(0, len(pictures), len(columns))]
     if len(recipes) > max(1, len(pairs)):
-        rows, columns, table = columns, rows, [list(column) for column in zip(*table, strict=True)]
-    return contact_sheet(rows, columns, table, cell)
+        rows, columns, lines = columns, rows, [list(column) for column in zip(*lines, strict=True)]
+    return contact_sheet(rows, columns, lines, cell)

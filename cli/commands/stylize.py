@@ -1,4 +1,4 @@
-"""``impasto stylize``."""
+"""``impasto stylize``: a photograph, repainted in the manner of paintings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from impasto.cli import completion, options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, REGIONS, STYLE, examples
 from impasto.cli.completion import names
 from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, argument, option
-from impasto.cli.recipe_defaults import the_recipes
+from impasto.cli.recipe_defaults import recipe_default
 from impasto.cli.terminal.messages import say
 from impasto.defaults import (
     COLORS,
@@ -43,7 +43,7 @@ def stylize(
         option(
             value=NAME_OR_FILE,
             help="Start from content, random, style, statistics (noise in the style's colours) or a picture.",
-            default=the_recipes("init"),
+            default=recipe_default("init"),
             complete=names(*INITS),
             panel=PICTURE,
         ),
@@ -70,7 +70,7 @@ def stylize(
         option(
             "--clip/--no-clip",
             help="Hold levels in 0..255 throughout, not only at the end.",
-            default=the_recipes("clip"),
+            default=recipe_default("clip"),
             panel=PICTURE,
         ),
     ] = None,
@@ -102,7 +102,7 @@ def stylize(
         option(
             value=NUMBER,
             help="How much content counts.",
-            default=the_recipes("content", "weight", among=_IN_ITS_CONVENTION),
+            default=recipe_default("content", "weight", lead=_IN_ITS_CONVENTION),
             panel=STYLE,
         ),
     ] = None,
@@ -111,7 +111,7 @@ def stylize(
         option(
             value=NUMBER,
             help="How much style counts.",
-            default=the_recipes("style", "weight", among=_IN_ITS_CONVENTION),
+            default=recipe_default("style", "weight", lead=_IN_ITS_CONVENTION),
             panel=STYLE,
         ),
     ] = None,
@@ -120,7 +120,7 @@ def stylize(
         option(
             value=NUMBER,
             help="How much smoothness (total variation) counts.",
-            default=the_recipes("tv", "weight", among=_IN_ITS_CONVENTION),
+            default=recipe_default("tv", "weight", lead=_IN_ITS_CONVENTION),
             panel=STYLE,
         ),
     ] = None,
@@ -250,7 +250,7 @@ def stylize(
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
     start = None if init in INITS else init
     places = [content, *styles, start, content_mask, *(style_mask or [])]
-    earlier = wishes.earlier()
+    earlier = wishes.read_checkpoint()
     wishes.check([place for place in places if place is not None], earlier)
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(model)
@@ -286,34 +286,34 @@ def stylize(
         min_improvement=min_improvement,
         time_limit=time_limit,
     )
-    add_missing(folder, [recipe], say)  # once everything else holds
+    add_missing(folder, [recipe], say)  # last, when everything else is checked
     if transfer.material.regions:
         say(str(transfer.material.regions))
     job = Job(transfer, wishes, earlier=earlier)
     job.announce(oversize=oversize, stages=stages)
     result = job.carry_out()
-    if advice := faster_next_time(result):
+    if advice := speed_advice(result):
         say(advice)
     if json:
         print(json_.dumps(job.describe(result)))
     job.end()
 
 
-def faster_next_time(result: Result) -> str | None:
-    """Return how the next run could be faster, where a GPU waited for SciPy more than half of the time."""
-    plan, scipys = result.plan, result.optimizer_seconds
-    resumed = bool(plan.restarts)  # then the seconds are not all of this run
-    other = plan.optimizer != "lbfgs" or plan.restart_every or resumed
-    if result.device == "cpu" or other or scipys < result.seconds / 2:
+def speed_advice(result: Result) -> str | None:
+    """Return advice for a faster run, if a GPU waited for SciPy more than half of the time."""
+    plan, scipy_seconds = result.plan, result.optimizer_seconds
+    resumed = bool(plan.restarts)  # then some of the seconds are of an earlier run
+    does_not_apply = plan.optimizer != "lbfgs" or plan.restart_every or resumed
+    if result.device == "cpu" or does_not_apply or scipy_seconds < result.seconds / 2:
         return None
     return (
-        f"{100 * scipys / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "
+        f"{100 * scipy_seconds / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "
         f"--optimizer lbfgs-device does its work on {result.device}"
     )
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:
-    """Read numbers with commas between them."""
+    """Read numbers that commas separate."""
     from impasto.runtime import InputError
 
     try:

@@ -1,1 +1,1 @@
-"""What the command line draws: charts, contact sheets, and the pictures of the demo."""
+"""Drawing: charts and contact sheets, and the pictures of the demo."""

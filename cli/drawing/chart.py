@@ -1,4 +1,4 @@
-"""A line chart with a logarithmic axis, drawn by matplotlib. Only what draws one imports this module."""
+"""A line chart with a logarithmic axis, drawn by matplotlib. Only code that draws one imports this module."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from PIL import Image
 
 _INK, _FAINT, _GRID = "#22252a", "#6b7078", "#e6e8eb"
 
-#: In pixels: the picture, what lies around the plot area, and the least distance between the names at the lines' ends.
+#: In pixels: the picture, its margins around the plot area, and the least distance between the names of lines.
 _WIDTH, _HEIGHT = 1200, 720
 _LEFT, _RIGHT, _TOP, _BOTTOM, _APART = 86, 190, 66, 62, 20
 
-#: The y axis reaches no more powers of ten than this below the highest point; what is lower is cut off.
+#: The y axis reaches at most so many powers of ten below the highest point; lines that are lower run along its end.
 _DECADES = 7
 
-#: In characters: what there is room for, of a line's name and of a title.
+#: The most characters of a line's name, and of a title.
 _NAME, _TITLE = 20, 34
 
 #: matplotlib gives sizes of letters and lines in points, 1/72 of an inch: here a point is two pixels.
@@ -52,15 +52,15 @@ class Line:
     Attributes
     ----------
     name
-        What stands at its end.
+        The text at its end.
     paths
-        Its pieces, one or more, each of (x, y), x rising, y positive; between them is nothing.
+        Its pieces, at least one. Each has points (x, y), x rising, y positive. Between two pieces there is a gap.
     color
-        As matplotlib takes it.
+        A colour of matplotlib.
     width
         In pixels.
     dots
-        More points, marked lightly, which the line does not go through.
+        More points, drawn pale, which the line does not go through.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A place on the x axis, and what begins there."""
+    """A position on the x axis, and its name."""
 
     x: float
     name: str
@@ -89,14 +89,14 @@ def draw(lines: Sequence[Line], *, title: str, x_name: str, marks: Sequence[Mark
     Parameters
     ----------
     title, x_name
-        What stands above the chart, and below its x axis.
+        The texts above the chart, and below its x axis.
     marks
         Vertical lines with names, such as where the stages of a run begin.
     note
-        What else is to be said; it stands beside the title.
+        A text beside the title.
     """
     with style.context(["default", _STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font lacks what some names are written in
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font lacks the characters of some names
         figure = Figure((_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
         x_unit, y_unit = 1 / _WIDTH, 1 / _HEIGHT
         axes = figure.add_axes(
@@ -116,7 +116,7 @@ def draw(lines: Sequence[Line], *, title: str, x_name: str, marks: Sequence[Mark
 
 
 def _set_axes(axes: Axes, lines: Sequence[Line], x_name: str) -> None:
-    """Set what the axes show: all points of the lines, but for those that are far lower than the highest."""
+    """Set the ranges of the axes, for all points of the lines but those far below the highest."""
     xs, ys = zip(*(point for line in lines for path in line.paths for point in path), strict=True)
     axes.set_xlim(min(xs), max(max(xs), min(xs) + 1))
     axes.set_xlabel(x_name)
@@ -137,16 +137,16 @@ def _set_axes(axes: Axes, lines: Sequence[Line], x_name: str) -> None:
 
 
 def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
-    """Draw a dashed line where something begins, unless nothing lies before, and write what it is."""
+    """Draw a dashed line with a name for each mark; at the left end, the name alone."""
     for mark in marks:
         if mark.x > axes.get_xlim()[0]:
             axes.axvline(mark.x, 0, 1.03, color=_FAINT, linewidth=_points(1), linestyle=(0, (5, 4)), clip_on=False)
-        place = axes.get_xaxis_transform()
-        axes.annotate(mark.name, (mark.x, 1), (3, 3), place, "offset points", color=_FAINT, annotation_clip=False)
+        coordinates = axes.get_xaxis_transform()
+        axes.annotate(mark.name, (mark.x, 1), (3, 3), coordinates, "offset points", color=_FAINT, annotation_clip=False)
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
-    """Draw the pieces of a line, and its dots; what lies below the axis runs along it."""
+    """Draw the pieces of a line, and its dots. Points below the x axis are drawn on it."""
     lowest = axes.get_ylim()[0]
     if line.dots:
         axes.plot(*zip(*line.dots, strict=True), ".", color=line.color, alpha=0.45, markersize=_points(5))
@@ -178,20 +178,20 @@ def _points(pixels: float) -> float:
 
 
 def _shortened(text: str, most: int) -> str:
-    """Return as much of a text as there is room for."""
+    """Return a text, cut to so many characters."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Return places near the wanted ones, which rise, at least so far apart; between `low` and `high` if they fit."""
-    groups: list[tuple[float, int]] = []  # the middle of a group, and how many are in it
+    """Return positions near the wanted ones, which rise: at least so far apart, and in `low`..`high` if they fit."""
+    groups: list[tuple[float, int]] = []  # the middle of a group, and its size
 
     def add(middle: float, count: int) -> None:
         reach = apart * (count - 1) / 2
         groups.append((max(min(middle, high - reach), low + reach), count))
 
-    for place in wanted:
-        add(place, 1)
+    for position in wanted:
+        add(position, 1)
         while len(groups) > 1 and groups[-1][0] - groups[-2][0] < apart * (groups[-1][1] + groups[-2][1]) / 2:
             (b, m), (a, n) = groups.pop(), groups.pop()
             add((a * n + b * m) / (n + m), n + m)

@@ -16,7 +16,7 @@ _SMALLEST_LETTERS = 9
 
 @dataclass(frozen=True)
 class Label:
-    """What stands at the head of a row or a column: lines of text, and pictures, side by side, above them."""
+    """The head of a row or a column: lines of text, and above them pictures, side by side."""
 
     lines: tuple[str, ...]
     pictures: tuple[Image.Image, ...] = ()
@@ -30,7 +30,7 @@ def contact_sheet(
     Parameters
     ----------
     rows, columns
-        What stands at the left of each row, and above each column.
+        The heads, at the left of each row and above each column.
     cells
         Row by row; None is left empty.
     cell
@@ -48,7 +48,7 @@ def contact_sheet(
 
 
 class _Sheet:
-    """The table and where its parts stand."""
+    """The table, and the positions of its parts."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class _Sheet:
         self.pen = ImageDraw.Draw(self.image)
 
     def draw(self) -> None:
-        """Draw all of it."""
+        """Draw the table."""
         xs = [2 * self.gap + self.left + k * (self.cell + self.gap) for k in range(len(self.columns))]
         for x, label, top in zip(xs, self.columns, self.tops, strict=True):
             self._label(label, top, x, self.gap + self.top - self._height(label, top), self.cell)
@@ -92,7 +92,7 @@ class _Sheet:
         return [_fitted(p, width, self.side) for p in label.pictures]
 
     def _width_of_heads(self) -> int:
-        """Return the width of the rows' heads: a cell's where they have pictures, else what their text takes."""
+        """Return the width of the rows' heads: a cell's where they have pictures, else that of their text."""
         if any(self.heads):
             return self.cell
         text = max((self.font.getlength(line) for label in self.rows for line in label.lines), default=0)
@@ -110,11 +110,11 @@ class _Sheet:
     def _label(self, label: Label, pictures: list[Image.Image], x: int, y: int, width: int) -> None:
         """Draw a label in a box of that width, its upper left corner at (x, y), its parts centred."""
         if pictures:
-            place = x + (width - sum(p.width for p in pictures) - (len(pictures) - 1) * self.gap) // 2
+            left = x + (width - sum(p.width for p in pictures) - (len(pictures) - 1) * self.gap) // 2
             tallest = max(picture.height for picture in pictures)
             for picture in pictures:
-                self.image.paste(picture, (place, y + (tallest - picture.height) // 2))
-                place += picture.width + self.gap
+                self.image.paste(picture, (left, y + (tallest - picture.height) // 2))
+                left += picture.width + self.gap
             y += tallest + self.gap // 2
         for number, line in enumerate(label.lines):
             text = self._shortened(line, width)

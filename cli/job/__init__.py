@@ -1,1 +1,1 @@
-"""What the commands that run a transfer share: inputs, estimate, the run itself, outputs."""
+"""The job that commands with a transfer share: inputs, estimate, the run itself, outputs."""

@@ -1,4 +1,4 @@
-"""The estimate before a run, and what a run teaches for the next one's."""
+"""The estimate before a run, and the timings of a run for later estimates."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ def announce(
     transfer: Transfer,
     *,
     oversize: bool,
-    made: Sequence[int] = (),
+    done: Sequence[int] = (),
     spent: float = 0.0,
     options: Collection[str] = ("size", "low_memory"),
 ) -> Estimate:
-    """Say on standard error what a transfer, or what is left of it, will take.
+    """Say on standard error how much memory and time a transfer, or the rest of it, will take.
 
-    One that does not fit is refused, unless told otherwise; `made` and `spent` as in
-    `impasto.runtime.run.estimate.estimate`, `options` as in `impasto.runtime.run.estimate.Estimate.check`.
+    With `oversize` a picture is accepted that is too large for the free memory. `done` and `spent` are the evaluations
+    of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`.
 
     Raises
     ------
     InputError
-        When the picture is too large for the memory there is, and `oversize` is false.
+        When the picture is too large for the free memory, and `oversize` is false.
     """
     from impasto.runtime.run.estimate import estimate
 
-    found = estimate(transfer, timings_file(), made, spent)
+    estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
-        found.check(options)
-    say(str(found))
-    return found
+        estimated.check(options)
+    say(str(estimated))
+    return estimated
 
 
-def teach(transfer: Transfer, result: Result) -> None:
-    """Remember how long a transfer's evaluations have taken, for the next estimate."""
+def remember_timings(transfer: Transfer, result: Result) -> None:
+    """Remember how long the evaluations of a transfer have taken, for later estimates."""
     from impasto.runtime.errors import ImpastoError
     from impasto.runtime.run.estimate import learn
 
-    with contextlib.suppress(ImpastoError):  # a model folder that is gone by now, for instance
+    with contextlib.suppress(ImpastoError):  # the model folder may be gone by now, for instance
         learn(transfer, result, timings_file())
 
 
 def timings_file() -> Path:
-    """Return where the timings of this machine are kept."""
+    """Return the file that keeps the timings of this machine."""
     from platformdirs import user_cache_path
 
     named = os.environ.get(TIMINGS)

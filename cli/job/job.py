@@ -1,6 +1,6 @@
-"""The job of a command: a transfer, the estimate of it, who watches it, and what is written of it.
+"""The job of a command: a transfer, with its estimate, its progress and its outputs.
 
-To be imported by a command that runs: it takes the runtime with it.
+Commands import it only when they run, because it imports the runtime.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 
 from impasto import figures
 from impasto.cli.given import warn_of_idle
-from impasto.cli.job.estimating import announce, teach
+from impasto.cli.job.estimating import announce, remember_timings
 from impasto.cli.job.outputs import Ledger, Wishes
 from impasto.cli.terminal.interrupt import Check, run_interruptibly
 from impasto.cli.terminal.messages import say
@@ -29,7 +29,7 @@ from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Callback, Step
 from impasto.runtime.run.transfer import Transfer
 
-#: What of a transfer the user can choose, where it does not fit into memory.
+#: The options that can help a transfer to fit into memory.
 CHOICES = ("size", "low_memory")
 
 
@@ -39,15 +39,15 @@ class Job:
     Parameters
     ----------
     transfer
-        The inputs and the plan.
+        The transfer: inputs and plan.
     wishes
-        What is to be written.
+        The outputs that the user asks for.
     origin
-        What the transfer depends on; by default as far as it knows itself.
+        Everything that the result depends on, but the plan; by default, as far as the transfer knows it.
     earlier
-        The checkpoint to go on from.
+        The checkpoint to resume from.
     engine
-        Opens graphs; by default one that keeps none, as after one picture nothing would be used again.
+        Opens graphs; by default one that keeps none, as nothing is used again after one picture.
 
     Attributes
     ----------
@@ -84,39 +84,39 @@ class Job:
         stages: int | None = None,
         idle: Mapping[str, str] | None = None,
     ) -> None:
-        """Say what the transfer, or what is left of it, will take, and which of the options given do nothing.
+        """Say how much the transfer, or the rest of it, will take, and which of the options given do nothing.
 
         Parameters
         ----------
         oversize
-            Whether a picture that does not fit into memory is tried all the same.
+            Whether a picture is tried that does not fit into memory.
         choices
             The options that an error may advise.
         stages
-            How many were wished for.
+            The number of stages that the user asked for.
         idle
-            More options that do nothing, and of each where.
+            More options that do nothing -> the reason.
 
         Raises
         ------
         InputError
-            When the picture is too large for the memory there is.
+            When the picture is too large for the free memory.
         """
         state = self.ledger.state
-        made, spent = (state.made, state.seconds) if state else ((), 0.0)
-        self._estimate = announce(self.transfer, oversize=oversize, made=made, spent=spent, options=choices)
+        done, spent = (state.made, state.seconds) if state else ((), 0.0)
+        self._estimate = announce(self.transfer, oversize=oversize, done=done, spent=spent, options=choices)
         evaluations = self.transfer.plan.evaluations
         warn_of_idle(idle_options(self.transfer, stages) | self._wishes.idle_options(evaluations) | {**(idle or {})})
 
-    def paint(self, report: Callback) -> Result:
-        """Run the transfer, with everything written that is wished for meanwhile, and report every evaluation."""
+    def run(self, report: Callback) -> Result:
+        """Run the transfer, write the outputs that are due meanwhile, and report every evaluation."""
         self.transfer.callback = self.ledger.watch(report)
         return self.transfer.run(self.ledger.state)
 
     def carry_out(self) -> Result:
-        """Run the transfer with progress on standard error, and keep its result, which a first signal does not prevent.
+        """Run the transfer with progress on standard error, and keep its result, even after a first signal.
 
-        What it has taught of the machine's speed is remembered.
+        Its timings are remembered for later estimates.
         """
         state = self.ledger.state
         expected = self._estimate.seconds if self._estimate else None
@@ -130,7 +130,7 @@ class Job:
                 progress.show(step)
 
             with contextlib.redirect_stdout(sys.stderr), progress:  # libraries may print; our own is for results
-                return self.paint(report)
+                return self.run(report)
 
         def finish(result: Result) -> None:
             say(_summary(result))
@@ -138,11 +138,11 @@ class Job:
 
         result, signalled = run_interruptibly(watched, finish, progress.stop)
         self.interrupted = signalled and not result.finished
-        teach(self.transfer, result)
+        remember_timings(self.transfer, result)
         return result
 
     def describe(self, result: Result) -> dict[str, Any]:
-        """Return what ``--json`` says of the outputs and the result."""
+        """Return the outputs and the result as ``--json`` prints them."""
         return {
             **self.ledger.describe(),
             "interrupted": self.interrupted,

@@ -1,6 +1,6 @@
-"""What a run writes: the result and, if wished, a preview, pictures in between, a log and a checkpoint.
+"""The outputs of a run: the result and, if wished, a preview, pictures in between, a log and a checkpoint.
 
-To be imported by a command that runs: it takes the runtime with it.
+Commands import it only when they run, because it imports the runtime.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from impasto.runtime.storage.names import are_same, identity, is_stream
 
 @dataclass(frozen=True)
 class Wishes:
-    """Where things are to be written; see the options of these names."""
+    """The outputs that the user asks for; see the options of these names."""
 
     output: Place | None = None
     triptych: Path | None = None
@@ -48,13 +48,13 @@ class Wishes:
     json: bool = False
     quiet: bool = False
 
-    def earlier(self) -> Checkpoint | None:
-        """Return the checkpoint to go on from, if there is one.
+    def read_checkpoint(self) -> Checkpoint | None:
+        """Return the checkpoint to resume from, if there is one.
 
         Raises
         ------
         InputError
-            When it cannot be used; or when there is one, and nothing was said of resuming.
+            When it cannot be used, or when there is one, but neither `resume` nor `force`.
         """
         if self.checkpoint is None:
             if self.resume:
@@ -74,7 +74,7 @@ class Wishes:
         return None
 
     def check(self, inputs: Sequence[Place], earlier: Checkpoint | None) -> None:
-        """Refuse, before any work, what could not be written, or would be lost.
+        """Refuse, before any work, outputs that could not be written, or would replace other files.
 
         Raises
         ------
@@ -86,49 +86,49 @@ class Wishes:
         if self.save_every is not None and self.output is not None and places.is_stream(self.output):
             raise InputError("--save-every: pictures are named after the result; name a file for that with --output")
         self._check_names()
-        shown = [place for place in (self.output, self.triptych) if place is not None]
-        for place in shown:
+        pictures = [place for place in (self.output, self.triptych) if place is not None]
+        for place in pictures:
             encoding.check_output(place, force=self.may_replace(place, earlier), inputs=inputs)
         if self.preview:
             force = self.force or _is_preview(self.preview)
             encoding.check_output(self.preview, force=force, inputs=inputs, again=True)
         if self.log:
             places.check_destination(self.log, force=self.may_replace_log(earlier), inputs=inputs)
-        if self.checkpoint:  # one that is there has been seen to
+        if self.checkpoint:  # `read_checkpoint` has refused one that must stay
             places.check_destination(self.checkpoint, force=True, inputs=inputs, again=True)
 
     def idle_options(self, evaluations: int) -> dict[str, str]:
-        """Return which of them do nothing in a run of so many evaluations, as `impasto.runtime.run.idle` does."""
-        found = {} if self.record else {"record_places": "with --no-record"}
+        """Return the options that do nothing in a run of so many evaluations, as `impasto.runtime.run.idle` does."""
+        idle = {} if self.record else {"record_places": "with --no-record"}
         if self.save_every is not None and self.save_every > evaluations:
-            found["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
-        return found
+            idle["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
+        return idle
 
     def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:
-        """Whether a result that is there may be replaced."""
+        """Whether a result that exists may be replaced."""
         return self.force or _is_as_written(place, earlier)
 
     def may_replace_log(self, earlier: Checkpoint | None) -> bool:
-        """Whether a log that is there may be replaced, or gone on with."""
+        """Whether a log that exists may be replaced, or continued."""
         if self.log is None or self.force or _is_log_of(self.log, earlier):
             return True
         return self.resume and earlier is None and Log.is_begun(self.log)
 
     def _check_names(self) -> None:
-        """Refuse to write two things to one place."""
-        for (what, path), (other, second) in itertools.combinations(self.files(), 2):
+        """Refuse to write two outputs to one place."""
+        for (label, path), (other, second) in itertools.combinations(self.files(), 2):
             if are_same(path, second):
-                raise InputError(f"{what} {places.name(second)}: is also {other}; choose another name for one of them")
+                raise InputError(f"{label} {places.name(second)}: is also {other}; choose another name for one of them")
 
     def files(self) -> list[tuple[str, Path]]:
-        """Return every file that has a name, and what it is."""
+        """Return the outputs that are files with a name, each with its label in messages."""
         named = {"output": self.output, "the triptych": self.triptych, "the preview": self.preview}
         named |= {"the log": self.log, "the checkpoint": self.checkpoint}
-        return [(what, Path(place)) for what, place in named.items() if place is not None and places.is_file(place)]
+        return [(label, Path(place)) for label, place in named.items() if place is not None and places.is_file(place)]
 
 
 def _is_as_written(place: Place, earlier: Checkpoint | None) -> bool:
-    """Whether a file is what the run that is being resumed wrote when it was interrupted."""
+    """Whether a file is still as the interrupted run wrote it."""
     if earlier is None or not _is_regular(place):
         return False
     return (earlier.written or {}).get(str(Path(place).absolute())) == _hash(Path(place))
@@ -160,14 +160,14 @@ def _is_log_of(path: Path, earlier: Checkpoint | None) -> bool:
 
 
 class Ledger:
-    """Every output of one transfer: what is written during it and after it, and what it may replace.
+    """All outputs of one transfer: it writes them, during the run and after it, and knows what each may replace.
 
     Attributes
     ----------
     state
-        Where the transfer is to go on from, if it has been interrupted.
+        The state to resume from, if the transfer has been interrupted.
     taken
-        Of results that had to be given another name, the errors that say so.
+        The errors that say which results had to be given another name.
     """
 
     def __init__(
@@ -177,19 +177,19 @@ class Ledger:
         origin: Origin,
         earlier: Checkpoint | None = None,
     ) -> None:
-        """Refuse what cannot be done; nothing is written yet.
+        """Check the outputs; nothing is written yet.
 
         Parameters
         ----------
         origin
-            What the transfer depends on.
+            Everything that the result depends on, but the plan.
         earlier
-            The checkpoint to go on from.
+            The checkpoint to resume from.
 
         Raises
         ------
         InputError
-            When the checkpoint is of another transfer, or something would be lost.
+            When the checkpoint is of another transfer, or a file would be lost.
         """
         self._wishes, self._transfer, self._origin = wishes, transfer, origin
         self._like = transfer.material.photograph  # all pictures get its colour profile, EXIF and transparency
@@ -204,7 +204,7 @@ class Ledger:
         self._log: Log | None = None
         self._checkpoints: Checkpoints | None = None
         if wishes.log:
-            Log.check(wishes.log, self._logged())
+            Log.check(wishes.log, self._kept_log_bytes())
 
     def _checked_saves(self) -> Saves | None:
         every = self._wishes.save_every
@@ -215,27 +215,27 @@ class Ledger:
             Path(self._wishes.output),
             every,
             like=self._like,
-            text=self._text_of,
+            text=self._text_at,
             may_replace=lambda path: force or (resumed and _has_text(path, SAVED)),
         )
         due = saves.due(self._transfer.plan.evaluations, after=self.state.evaluations if self.state else 0)
         names = {os.path.realpath(path) for path in due}
-        for what, path in self._wishes.files():
+        for label, path in self._wishes.files():
             if os.path.realpath(path) in names:
-                raise InputError(f"--save-every: {places.name(path)} is also {what}; choose another name for that")
+                raise InputError(f"--save-every: {places.name(path)} is also {label}; choose another name for that")
         saves.check(
             due,
             inputs=[picture.place for picture in self._origin.inputs if picture.place is not None],
         )
         return saves
 
-    def _logged(self) -> int:
-        """Return how many bytes of the log are to be kept."""
+    def _kept_log_bytes(self) -> int:
+        """Return the number of bytes of an earlier log that are kept."""
         log, earlier = self._wishes.log, self._earlier
         return earlier.log.position if log and earlier and earlier.log and _is_log_of(log, earlier) else 0
 
     def watch(self, report: Callback) -> Callback:
-        """Open what is to be written, and return a callback that writes it, then reports.
+        """Open the log, and return a callback that writes the outputs of each evaluation, then calls `report`.
 
         Raises
         ------
@@ -244,10 +244,10 @@ class Ledger:
         """
         wishes, watchers = self._wishes, list[Callback]()
         if self._earlier and wishes.checkpoint:
-            _say_where(self._earlier, wishes.checkpoint, self._origin)
+            _announce_resumption(self._earlier, wishes.checkpoint, self._origin)
         if wishes.log:
             replace = wishes.may_replace_log(self._earlier)
-            self._log = Log(wishes.log, self._logged(), replace=replace)
+            self._log = Log(wishes.log, self._kept_log_bytes(), replace=replace)
             if not are_same(self._log.path, wishes.log):
                 self._placed[wishes.log] = self._log.path
             watchers.append(self._log)
@@ -263,19 +263,19 @@ class Ledger:
             watchers.append(Preview(wishes.preview, like=self._like))
         return together(*watchers, report)
 
-    def _text_of(self, _: Step) -> dict[str, str]:
+    def _text_at(self, _: Step) -> dict[str, str]:
         return self._text(None)
 
     def _text(self, image: Image.Image | None) -> dict[str, str]:
-        """Return the record of where the transfer stands, if that is wished for."""
+        """Return the record of the transfer in its present state, if that is wished for."""
         if not self._wishes.record:
             return {}
         return Record.of(self._transfer, self._origin, image, recorded_places=self._wishes.record_places).text
 
     def keep(self, result: Result) -> None:
-        """Write the result, and what goes with it; remove the checkpoint where the run has finished."""
+        """Write the result and the triptych. Remove the checkpoint if the run has finished."""
         wishes, checkpoints = self._wishes, self._checkpoints
-        saved = checkpoints is not None and checkpoints.save()  # lest there be no room for the result
+        saved = checkpoints is not None and checkpoints.save()  # first: there may be no room for the result
         try:
             if wishes.output:
                 self._write(result.image, wishes.output, self._like, self._text(result.image))
@@ -291,15 +291,15 @@ class Ledger:
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save():
-            timed_out = result.ending is RunEnding.TIME_OVER  # all parts' time counts: the same would end at once
+            timed_out = result.ending is RunEnding.TIME_OVER  # all parts count: the same limit would end it at once
             how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
             say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
 
     def _write(
         self, picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None
     ) -> None:
-        """Write a result, and note that in the checkpoint, whatever comes next: going on from it may replace that."""
-        where = place
+        """Write a result, and note it in the checkpoint without a break: a run resumed from there may replace it."""
+        destination = place
         with unfinished.unbroken():
             try:
                 write(
@@ -312,13 +312,13 @@ class Ledger:
                 )
             except NameTaken as error:
                 self.taken.append(error)
-                self._placed[place] = where = error.place
-            if self._checkpoints and _is_regular(where):
-                self._checkpoints.written[str(Path(where).absolute())] = _hash(Path(where))
+                self._placed[place] = destination = error.place
+            if self._checkpoints and _is_regular(destination):
+                self._checkpoints.written[str(Path(destination).absolute())] = _hash(Path(destination))
                 self._checkpoints.save()
 
     def check_names(self) -> None:
-        """Tell of results that had to be given another name.
+        """Report results that had to be given another name.
 
         Raises
         ------
@@ -329,7 +329,7 @@ class Ledger:
             raise NameTaken("; ".join(map(str, self.taken)), self.taken[0].place)
 
     def describe(self) -> dict[str, Any]:
-        """Return what ``--json`` says of what was written."""
+        """Return the outputs as ``--json`` prints them."""
         wishes = self._wishes
         return {
             "output": self._name(wishes.output),
@@ -339,16 +339,16 @@ class Ledger:
         }
 
     def _name(self, place: Place | None) -> str | None:
-        """Return what a place is called in the end."""
+        """Return the name of the file that an output was written to."""
         return None if place is None else places.name(self._placed.get(place, place))
 
 
-def _say_where(earlier: Checkpoint, path: Path, origin: Origin) -> None:
-    """Say where a transfer goes on, and what is not as it was."""
-    position, plan = earlier.state, earlier.plan
-    done, stages = sum(position.made), len(plan.stages)
-    stage = f", stage {len(position.made)} of {stages}" if stages > 1 else ""
-    anew = "" if plan.optimizer == "adam" or position.reason else "; L-BFGS learns the curvature anew"
+def _announce_resumption(earlier: Checkpoint, path: Path, origin: Origin) -> None:
+    """Say after which evaluation a transfer is resumed, and which conditions have changed since."""
+    state, plan = earlier.state, earlier.plan
+    done, stages = sum(state.made), len(plan.stages)
+    stage = f", stage {len(state.made)} of {stages}" if stages > 1 else ""
+    anew = "" if plan.optimizer == "adam" or state.reason else "; L-BFGS learns the curvature anew"
     say(f"resuming {places.name(path)} after evaluation {done} of {plan.evaluations}{stage}{anew}")
     if differences := earlier.origin.differences(origin):
         warn(f"running with {', '.join(differences)}: a rerun may not give the same bits")

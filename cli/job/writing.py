@@ -1,4 +1,4 @@
-"""Pictures written by commands: each is said to be written, and nothing is printed into another's output."""
+"""How commands write pictures: with a message about each, and never into the same output as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_json(output: Place, json: bool) -> None:
-    """Refuse to have a picture and JSON printed one after the other.
+    """Refuse to print a picture and JSON, one after the other.
 
     Raises
     ------
@@ -25,8 +25,8 @@ def check_json(output: Place, json: bool) -> None:
     from impasto.runtime.pictures import places
 
     if json and places.is_standard_output(output):
-        what = f"output {places.name(output)}"
-        raise InputError(f"{what}: --json prints to standard output, too; name a file for the picture")
+        name = places.name(output)
+        raise InputError(f"output {name}: --json prints to standard output, too; name a file for the picture")
 
 
 def write(
@@ -38,7 +38,7 @@ def write(
     replace: bool,
     quiet: bool = False,
 ) -> None:
-    """Write a picture and say where it is, unless `quiet`; see `impasto.runtime.pictures.encoding.write_picture`."""
+    """Write a picture and, unless `quiet`, say where; see `impasto.runtime.pictures.encoding.write_picture`."""
     from impasto.runtime.pictures import encoding, places
 
     encoding.write_picture(picture, place, like=like, text=text, replace=replace)

@@ -1,1 +1,1 @@
-"""What is between a command and the people and processes around it: messages, progress, streams, signals."""
+"""The terminal, and the processes around a command: messages, progress, standard streams, signals."""

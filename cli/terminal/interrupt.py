@@ -1,8 +1,8 @@
-"""Ctrl-C, and other signals that ask a process to end: the first keeps what there is, the second leaves at once.
+"""Ctrl-C, and other signals that ask a process to end: the first keeps the result so far, the second leaves at once.
 
 The work runs in a thread of its own: an evaluation may take a minute inside onnxruntime, where no signal reaches
-Python, and an exception in the middle of an import would be taken for a broken package. The main thread waits, free to
-answer, and to leave at once.
+Python, and an exception in the middle of an import would look like a broken package. The main thread waits, and so can
+answer a signal, or leave, at once.
 """
 
 from __future__ import annotations
@@ -20,53 +20,53 @@ from impasto.cli.terminal.messages import is_terminal, say
 
 T = TypeVar("T")
 
-#: What asks to end: the keyboard, `kill` or a shutdown, a terminal that is closed, and Ctrl-Break of Windows.
+#: The signals of Ctrl-C, of `kill` or a shutdown, of a terminal that is closed, and of Ctrl-Break on Windows.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
-#: What a process returns that such a signal has ended, whichever it was.
+#: The exit code of a process that such a signal has ended, whichever it was.
 _EXIT = 1
 
-#: Seconds that leaving at once may take: until a file that is being written is whole, and the last words are said.
+#: The most seconds that leaving at once takes: for a file to become whole, and for the last message.
 _LAST_FILE, _LAST_WORDS = 5.0, 1.0
 
 
-class Stage:
-    """What signals are answered with while something is done.
+class Phase:
+    """A part of the work, with its answers to signals.
 
     Parameters
     ----------
     farewell
-        What is said when the process ends at once: after the second signal, or the first without an `answer`.
+        The message when the process ends at once: after the second signal, or after the first without an `answer`.
     answer
-        What the first signal is answered with, where there is something to keep.
+        The message after the first signal, if there is something to keep.
     before_leaving
-        Called before the process ends at once: no `with` block is left in order then.
+        Called before the process ends at once, as no `with` block is left in order then.
 
     Attributes
     ----------
-    told
+    signalled
         Whether a signal has come.
     """
 
     def __init__(self, farewell: str, answer: str = "", before_leaving: Callable[[], None] | None = None) -> None:
         self.farewell, self.answer, self.before_leaving = farewell, answer, before_leaving
-        self.told = False
+        self.signalled = False
 
 
-_ordinary = Stage("interrupted; nothing was left half-written")  # every file is renamed into its place
-_stage = _ordinary
+_ordinary = Phase("interrupted; nothing was left half-written")  # every file is renamed into its place
+_phase = _ordinary
 
 
-def enter(stage: Stage) -> None:
-    """Go on to another stage."""
-    global _stage
-    _stage = stage
+def enter(phase: Phase) -> None:
+    """Begin a phase."""
+    global _phase
+    _phase = phase
 
 
 @contextlib.contextmanager
-def within(stage: Stage) -> Iterator[None]:
-    """Be in a stage for the time of a `with` block, which may go on to others; then there is nothing more to keep."""
-    enter(stage)
+def within(phase: Phase) -> Iterator[None]:
+    """Begin a phase for a `with` block, which may begin others. After the block there is nothing left to keep."""
+    enter(phase)
     try:
         yield
     finally:
@@ -74,7 +74,7 @@ def within(stage: Stage) -> Iterator[None]:
 
 
 class Check(Protocol):
-    """To be called after every evaluation."""
+    """A function to call after every evaluation."""
 
     def __call__(self, *, over: bool = False) -> None:
         """Raise `StopOptimization` after a signal, unless the work is `over` anyway."""
@@ -83,47 +83,47 @@ class Check(Protocol):
 def run_interruptibly(
     work: Callable[[Check], T], keep: Callable[[T], None], before_leaving: Callable[[], None]
 ) -> tuple[T, bool]:
-    """Run `work`, `keep` its result, and return that, and whether a signal came while it came about.
+    """Run `work` and `keep` its result. Return the result, and whether a signal came during `work`.
 
     Parameters
     ----------
     work
         Takes a `Check`.
     keep
-        Saves the result; a first signal meanwhile changes nothing.
+        Saves the result; a first signal does not stop it.
     before_leaving
-        See `Stage`.
+        See `Phase`.
     """
     from impasto.runtime import StopOptimization
 
-    starting = Stage("interrupted before the first evaluation; no picture was written", "", before_leaving)
-    evaluating = Stage(
+    starting = Phase("interrupted before the first evaluation; no picture was written", "", before_leaving)
+    evaluating = Phase(
         "left at once; no picture was written",
         "stopping after this evaluation, to keep the best picture",
         before_leaving,
     )
-    keeping = Stage(
+    keeping = Phase(
         "left at once, while writing; what was not yet named may be missing", "writing what there is", before_leaving
     )
 
     def check(*, over: bool = False) -> None:
         enter(evaluating)
-        if evaluating.told and not over:
+        if evaluating.signalled and not over:
             raise StopOptimization("interrupted")
 
     with within(starting):
         result = work(check)
         enter(keeping)
         keep(result)
-    enter(Stage("left at once; what was to be written is there", "the picture is written; ending"))
-    return result, evaluating.told
+    enter(Phase("left at once; what was to be written is there", "the picture is written; ending"))
+    return result, evaluating.signalled
 
 
-def attend(work: Callable[[], int]) -> int:
-    """Run `work` in another thread; this one, the main, answers signals. Return what it returns, or raise what it does.
+def run_answering_signals(work: Callable[[], int]) -> int:
+    """Run `work` in another thread, while the main thread answers signals. Return its result, or raise its error.
 
-    Signals that are ignored already stay so: SIGHUP below `nohup`, SIGINT in the background of a script. When `work`
-    has ended, all are ignored: what is left to do is short.
+    Signals that are ignored already stay ignored: SIGHUP below `nohup`, SIGINT in the background of a script. After
+    `work` all are ignored, because the rest is short.
     """
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     answer = _Answer(heeded)
@@ -149,7 +149,7 @@ def attend(work: Callable[[], int]) -> int:
 
 
 def _say_over_echo(text: str) -> None:
-    """Say something; on a terminal over the ^C that it shows."""
+    """Write a message; on a terminal, over the ^C that it shows."""
     say(text, start="\r" if is_terminal() else "")
 
 
@@ -159,7 +159,7 @@ def _ignore(signals: list[int]) -> None:
 
 
 class _Answer:
-    """Answers one signal after the other: what is being said cannot be interrupted by saying more."""
+    """Answers signals one after the other: a message that is being written cannot be interrupted by another."""
 
     def __init__(self, heeded: list[int]) -> None:
         self._heeded = heeded
@@ -176,21 +176,21 @@ class _Answer:
         self._busy = False
 
     def _answer(self, number: int) -> None:
-        here = _stage
-        if here.told or not here.answer:
-            self._leave(here)
-        here.told = True
+        phase = _phase
+        if phase.signalled or not phase.answer:
+            self._leave(phase)
+        phase.signalled = True
         again = "Ctrl-C again" if number == signal.SIGINT else "another signal"
-        _say_over_echo(f"{here.answer}; {again} leaves at once")
+        _say_over_echo(f"{phase.answer}; {again} leaves at once")
 
-    def _leave(self, stage: Stage) -> None:
-        """End the process: the terminal as it was, nothing half-written, and nothing more said by the other thread."""
+    def _leave(self, phase: Phase) -> None:
+        """End the process: the terminal is reset, no file is half-written, and the other thread says nothing more."""
         _ignore(self._heeded)
-        if stage.before_leaving:
+        if phase.before_leaving:
             with contextlib.suppress(Exception):
-                stage.before_leaving()
-        streams.take_floor()
-        _say_over_echo(f"error: {stage.farewell}")
-        streams.hush(_LAST_WORDS)
+                phase.before_leaving()
+        streams.mute_other_threads()
+        _say_over_echo(f"error: {phase.farewell}")
+        streams.end_messages(_LAST_WORDS)
         unfinished.close(_LAST_FILE)
         os._exit(_EXIT)

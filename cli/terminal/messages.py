@@ -1,6 +1,6 @@
-"""What is said to people while a command runs: lines on standard error. Results go to standard output, by `print`.
+"""Messages to people while a command runs: lines on standard error. Results go to standard output, by `print`.
 
-`impasto.cli.terminal.streams` makes standard error a stream that never fails; here is only how things are said.
+`impasto.cli.terminal.streams` makes standard error a stream that never fails; this module only writes to it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import sys
 
 from impasto.text import printable
 
-#: Terminals, by the variable TERM, on which lines cannot be drawn anew. Windows names none; elsewhere one without a
-#: name is not known to be able to.
+#: Values of the variable TERM for terminals that may be unable to redraw a line. Windows does not set it; on other
+#: systems, nothing is known about a terminal without a name.
 _PLAIN = ("dumb", "unknown", "")
 _UNNAMED = "windows" if sys.platform == "win32" else ""
 
 
 def say(text: str, *, start: str = "") -> None:
-    """Say something in one line: nothing that is wrong with standard error is a reason not to go on.
+    """Write a message in one line. A failure of standard error is no reason to stop.
 
-    What it names may be a stranger's, so it only shows: see `printable`. `start` goes before it as it is.
+    The message may contain text of a stranger, so `printable` escapes it. `start` comes before it, unchanged.
     """
-    if sys.stderr is not None:  # or `print` would choose standard output
+    if sys.stderr is not None:  # with None, `print` would choose standard output
         line = f"{start}{printable(text)}\n"
         print(line, end="", file=sys.stderr, flush=True)  # in one piece: others may write there, too
 
 
 def warn(text: str) -> None:
-    """Say that something is not as it should be."""
+    """Write a warning."""
     say(f"warning: {text}")
 
 
@@ -37,5 +37,5 @@ def is_terminal() -> bool:
 
 
 def is_live() -> bool:
-    """Whether standard error is a terminal on which lines can be drawn anew."""
+    """Whether standard error is a terminal that can redraw a line."""
     return is_terminal() and os.environ.get("TERM", _UNNAMED) not in _PLAIN

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: About so many plain lines are written in all.
 _LINES = 40
 
-#: Below so many columns the live line is without the terms; the raw loss; the stage; the bar; any loss.
+#: Below so many columns the live line leaves out the terms; the raw loss; the stage; the bar; any loss.
 _WIDE, _MIDDLE, _SMALL, _NARROW, _TINY = 130, 100, 70, 50, 32
 
 #: A run is called slower than estimated when it takes so many times as long, and so many seconds more.
@@ -26,14 +26,14 @@ _SLOWER, _SECONDS = 1.3, 10.0
 
 
 class Progress:
-    """Shows each evaluation as it is done; use it in a `with` block.
+    """Shows the evaluations of a transfer, one by one; use it in a `with` block.
 
     Parameters
     ----------
     plan
-        What is done.
+        The plan of the transfer.
     expected
-        The seconds that the transfer was said to take, in all; None where nothing was said.
+        The estimated seconds of the whole transfer; None without an estimate.
     """
 
     def __init__(self, plan: Plan, expected: float | None = None) -> None:
@@ -57,7 +57,7 @@ class Progress:
         self.stop()
 
     def stop(self) -> None:
-        """Give the terminal back as it was."""
+        """Reset the terminal."""
         if self._live:
             self._live.stop()
 
@@ -74,7 +74,7 @@ class Progress:
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
 
     def _correct(self, step: Step, left: float | None) -> None:
-        """Say so where the estimate turns out to be too short."""
+        """Say so if the estimate turns out to be too short."""
         if self._expected is None or left is None or not self._clock.is_sure(step):
             return
         whole = step.seconds + left
@@ -84,22 +84,22 @@ class Progress:
 
     def _show_live(self, step: Step, best: Step, left: float | None) -> None:
         if self._task is None:
-            self._task = self._live.add_task("", total=step.evaluations, said="")
+            self._task = self._live.add_task("", total=step.evaluations, text="")
         width = self._live.console.width
-        said: list[str] = []
+        parts: list[str] = []
         if width >= _MIDDLE:
-            said += _figures(best) if width >= _WIDE else _figures(best)[:1]
+            parts += _figures(best) if width >= _WIDE else _figures(best)[:1]
         elif width >= _TINY:
-            said.append(f"loss {figures.percent(best.share)}")
+            parts.append(f"loss {figures.percent(best.share)}")
         if width >= _SMALL:
-            said += _stage(step)
-        self._live.update(self._task, completed=step.evaluation, said=_line(*said, _time(left)))
+            parts += _stage(step)
+        self._live.update(self._task, completed=step.evaluation, text=_line(*parts, _time(left)))
 
 
 def _plain(step: Step, left: float | None) -> str:
-    """Return a line of its own for an evaluation; on a terminal, with as much of the loss as there is room for."""
+    """Return a plain line for an evaluation; on a terminal, with as many figures of the loss as it has room for."""
     count, short = f"evaluation {step.evaluation}/{step.evaluations}", f"loss {figures.percent(step.share)}"
-    forms = [_line(count, *said, *_stage(step), _time(left)) for said in (_figures(step), _figures(step)[:1], [short])]
+    forms = [_line(count, *loss, *_stage(step), _time(left)) for loss in (_figures(step), _figures(step)[:1], [short])]
     if not is_terminal():
         return forms[0]
     columns = width()
@@ -111,7 +111,7 @@ def _line(*parts: str) -> str:
 
 
 def _figures(step: Step) -> list[str]:
-    """Return the loss, and what content, style and smoothness make up of it."""
+    """Return the loss, and the sums of its terms of content, style and smoothness."""
     sums: dict[str, float] = {}
     for name, value in step.terms.items():
         kind = name.partition("/")[0]
@@ -133,14 +133,14 @@ def _time(left: float | None) -> str:
 def _bar() -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-    bar = live(BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.fields[said]}", markup=False))
+    bar = live_bar(BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.fields[text]}", markup=False))
     if bar.console.width < _NARROW:
         bar.columns = bar.columns[1:]
     return bar
 
 
-def live(*columns: Any) -> Any:
-    """Return a bar of rich's with these columns, to be drawn on the terminal; what is said meanwhile stands above."""
+def live_bar(*columns: Any) -> Any:
+    """Return a progress bar of rich with these columns, for the terminal. Messages appear above it."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 

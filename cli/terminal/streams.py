@@ -1,11 +1,11 @@
-r"""The standard streams of a process of the command line: nobody who does not read them can stop its run.
+r"""The standard streams of the command line: a program that is to read them, and does not, cannot stop a run.
 
-- Descriptors 0, 1 and 2 are open, so that no file that is opened later gets the number of one that was closed: what
-  libraries print would land in it.
-- Standard error never fails and never waits: a thread writes what is said. After the first failure, such as a pipe
-  whose reader is gone, all is silent.
-- Standard output is for results. It has a descriptor of its own, and what libraries print on descriptor 1 goes to
-  standard error. A reader that is gone is no failure, for it has read what it wanted; a full disk is one.
+- Descriptors 0, 1 and 2 are open. Otherwise a file that is opened later could get one of these numbers, and libraries
+  would print into it.
+- Standard error never fails and never waits: a thread writes the messages. After the first failure, such as a pipe
+  whose reader is gone, it writes nothing more.
+- Standard output is for results. It has a descriptor of its own. Libraries print on descriptor 1, which leads to
+  standard error. A reader that is gone is no failure, because it has read what it wanted; a full disk is one.
 - A character that an encoding lacks is written as an escape, such as ``\xe9``.
 """
 
@@ -28,16 +28,16 @@ from impasto.waiting import WaitingFile
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-#: More pieces of text than these wait for no reader: the rest is left out.
+#: The most pieces of text that wait for a reader; any more are left out.
 _WAITING = 1000
 
-#: Seconds that a result waits for what has been said before it, so that both are in order where they go one way.
+#: Seconds that a result waits for the messages before it, so that both are in order if they go to one place.
 _ORDER = 0.5
 
-#: Seconds that the process waits at its end for a reader of what has been said.
+#: Seconds that the process waits at its end for a reader of its messages.
 _END = 2.0
 
-#: How Windows says that a reader is gone, and how all others do.
+#: The errors for a reader that is gone, on Windows and on other systems.
 _GONE = (errno.EPIPE, errno.EINVAL) if sys.platform == "win32" else (errno.EPIPE,)
 
 #: The names of `_escape` and `_keep_bytes` among the handlers of encoding errors.
@@ -45,7 +45,7 @@ _ESCAPED, _EXACT = "impasto.escaped", "impasto.exact"
 
 
 def prepare() -> None:
-    """Put the streams in order; before anything else opens a file."""
+    """Set up the streams; to be called before anything else opens a file."""
     _open_missing()
     register_escapes()
     if sys.stderr is None or _descriptor(sys.stderr) is not None:  # a test's streams may be of another kind
@@ -53,43 +53,43 @@ def prepare() -> None:
         atexit.register(settle, _END)
     if sys.stdout is not None and _descriptor(sys.stdout) is not None:
         sys.stdout = _results(sys.stdout)
-        setattr(sys, "__stdout__", sys.stdout)  # noqa: B010, a constant to type checkers; for who names /dev/stdout
+        setattr(sys, "__stdout__", sys.stdout)  # noqa: B010, a constant to type checkers; for outputs named /dev/stdout
 
 
 def settle(seconds: float) -> None:
-    """Wait until all that was said is written, but no longer than that."""
+    """Wait until all messages are written, but no longer than so many seconds."""
     raw = getattr(sys.stderr, "buffer", None)
     if isinstance(raw, _Speech):
         raw.settle(seconds)
 
 
-def take_floor() -> None:
-    """From now on let nobody but this thread say anything."""
+def mute_other_threads() -> None:
+    """From now on write messages of this thread only."""
     raw = getattr(sys.stderr, "buffer", None)
     if isinstance(raw, _Speech):
         raw.speaker = threading.get_ident()
 
 
-def hush(seconds: float) -> None:
-    """Wait like `settle`; from then on nothing is said, nor heard of libraries."""
+def end_messages(seconds: float) -> None:
+    """Wait like `settle`; after that, write no more messages, and discard what libraries print."""
     settle(seconds)
     raw = getattr(sys.stderr, "buffer", None)
     if isinstance(raw, _Speech):
         raw.end()
-        _silence(raw.fileno())
+        _discard(raw.fileno())
 
 
 def _open_missing() -> None:
-    """Open the null device on each of the three descriptors that is closed. `sys` still says that it was."""
+    """Open the null device on each of the three descriptors that is closed. `sys` still shows it as closed."""
     for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
-        except OSError:  # it is the lowest that is free, and so the one to be got
+        except OSError:  # it is the lowest free one, which `open` returns
             os.set_inheritable(os.open(os.devnull, mode), True)
 
 
-def _silence(descriptor: int) -> None:
-    """Let what is written there go nowhere."""
+def _discard(descriptor: int) -> None:
+    """Discard everything that is written to a descriptor."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, descriptor)
     os.close(null)
@@ -104,12 +104,12 @@ def _descriptor(stream: TextIO) -> int | None:
 
 
 def _is_console(stream: TextIO) -> bool:
-    """Whether a stream is a window of Windows, to which text goes by other ways than a descriptor."""
+    """Whether a stream is a console of Windows, which takes text in another way than a descriptor."""
     return sys.platform == "win32" and stream.isatty()
 
 
 def _raw(stream: TextIO) -> io.RawIOBase:
-    """Return what is below a standard stream, without its buffers."""
+    """Return the stream of bytes below a standard stream, without a buffer."""
     if _is_console(stream):
         buffer: Any = stream.buffer
         raw: io.RawIOBase = getattr(buffer, "raw", buffer)  # with ``python -u`` there is no buffer
@@ -121,14 +121,14 @@ def _raw(stream: TextIO) -> io.RawIOBase:
 
 
 def _speech(stream: TextIO | None) -> TextIO:
-    """Return a stream in the place of standard error."""
+    """Return the stream that replaces standard error."""
     raw = _Speech(None if stream is None else _raw(stream))
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return io.TextIOWrapper(raw, encoding, _ESCAPED, write_through=True)  # type: ignore[type-var]
 
 
 class _Speech(io.RawIOBase):
-    """Takes bytes at once; a thread of its own writes them, as long as that works.
+    """Takes bytes at once; a thread of its own writes them, until that fails.
 
     Attributes
     ----------
@@ -156,8 +156,8 @@ class _Speech(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         piece = bytes(data)
-        heard = self.speaker in (None, threading.get_ident())
-        if heard and self._raw is not None and self._pieces.qsize() < _WAITING:
+        accepted = self.speaker in (None, threading.get_ident())
+        if accepted and self._raw is not None and self._pieces.qsize() < _WAITING:
             self._pieces.put(piece)
         return len(piece)
 
@@ -174,7 +174,7 @@ class _Speech(io.RawIOBase):
                 self.end()
 
     def settle(self, seconds: float) -> None:
-        """Wait until everything so far is written."""
+        """Wait until everything is written that was taken so far."""
         if self._raw is not None:
             reached = threading.Event()
             self._pieces.put(reached)
@@ -189,9 +189,9 @@ class _Speech(io.RawIOBase):
 
 
 def _results(stream: TextIO) -> TextIO:
-    """Return a stream in the place of standard output."""
+    """Return the stream that replaces standard output."""
     terminal = stream.isatty()
-    if terminal:  # what libraries print may stand there, too
+    if terminal:  # libraries may print there, too
         raw = _raw(stream)
     else:
         raw = WaitingFile(os.dup(stream.fileno()), "w")
@@ -201,12 +201,12 @@ def _results(stream: TextIO) -> TextIO:
 
 
 class _Results(io.TextIOWrapper):
-    """Text that a program may read; pictures go to its `buffer`, where every failure is one.
+    """Text for another program. A reader that is gone is an error only in its `buffer`, which takes pictures.
 
     Raises
     ------
     SaveError
-        When it cannot be written, for another reason than that nobody reads it any longer.
+        When it cannot be written, unless its reader is gone.
     """
 
     def write(self, text: str, /) -> int:
@@ -224,7 +224,7 @@ class _Results(io.TextIOWrapper):
         try:
             yield
         except OSError as error:
-            _silence(self.fileno())  # else Python tries, and complains, once more when it ends
+            _discard(self.fileno())  # else Python tries once more when it ends, and complains
             if error.errno in _GONE:
                 return
             from impasto.runtime.errors import SaveError
@@ -239,23 +239,23 @@ class _Results(io.TextIOWrapper):
 
 
 def register_escapes() -> None:
-    """Make the two handlers of encoding errors known."""
+    """Register the two handlers of encoding errors."""
     codecs.register_error(_ESCAPED, _escape)
     codecs.register_error(_EXACT, _keep_bytes)
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    r"""Write what an encoding lacks as an escape; of a file name that is no text, bytes: ``caf\xe9.png``."""
+    r"""Escape a character that an encoding lacks, or a byte of a file name that is no text: ``caf\xe9.png``."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
     byte = _byte(character)
-    shown = character.encode("ascii", "backslashreplace").decode() if byte is None else f"\\x{byte:02x}"
-    return shown, error.start + 1
+    escape = character.encode("ascii", "backslashreplace").decode() if byte is None else f"\\x{byte:02x}"
+    return escape, error.start + 1
 
 
 def _keep_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write file names as they are, byte by byte, for programs that read them; what else is lacking as an escape."""
+    """Keep the bytes of file names, for programs that read them; escape other characters that an encoding lacks."""
     byte = _byte(error.object[error.start]) if isinstance(error, UnicodeEncodeError) else None
     if byte is None or not isinstance(error, UnicodeEncodeError):
         return _escape(error)

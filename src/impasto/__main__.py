@@ -20,7 +20,7 @@ def main() -> NoReturn:
         from impasto.cli.terminal import interrupt, streams
 
         streams.prepare()
-        code = interrupt.attend(_run)
+        code = interrupt.run_answering_signals(_run)
     except KeyboardInterrupt:  # before signals are answered otherwise
         sys.exit("error: interrupted; nothing was left half-written")
     except ModuleNotFoundError as error:

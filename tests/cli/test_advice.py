@@ -12,7 +12,7 @@ from processes import lay_out
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
-from impasto.cli.commands.stylize import faster_next_time
+from impasto.cli.commands.stylize import speed_advice
 from impasto.runtime import Result, stylize
 from impasto.runtime.run.transfer import Transfer
 
@@ -29,13 +29,13 @@ def test_a_gpu_that_waited_for_scipy_most_of_the_time_is_told_of_the_optimizer_t
 ) -> None:
     gray = Image.new("RGB", (64, 64), "gray")
     done = stylize(gray, [gray], model=small_model, recipe="small", size=64, evaluations=2, device="cpu")
-    assert faster_next_time(done) is None
+    assert speed_advice(done) is None
     on_gpu = waited(done)
-    assert faster_next_time(on_gpu) == SAID
-    assert faster_next_time(replace(on_gpu, optimizer_seconds=4.0)) is None
+    assert speed_advice(on_gpu) == SAID
+    assert speed_advice(replace(on_gpu, optimizer_seconds=4.0)) is None
     others: list[dict[str, Any]] = [{"optimizer": "lbfgs-device"}, {"optimizer": "adam"}]
     for other in (*others, {"restart_every": 20}, {"restarts": (1,)}):
-        assert faster_next_time(replace(on_gpu, plan=replace(on_gpu.plan, **other))) is None
+        assert speed_advice(replace(on_gpu, plan=replace(on_gpu.plan, **other))) is None
 
 
 def test_the_command_says_it_at_its_end(small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

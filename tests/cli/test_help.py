@@ -53,7 +53,7 @@ def test_help_fits_any_terminal_and_cuts_no_sentence(
         assert max(map(len, text.splitlines())) <= columns
         told = words(text)
         for parameter in command.get_params(context):
-            assert words(help.described(parameter)) in told
+            assert words(help.description(parameter)) in told
     if name is None:
         assert all(words(other.get_short_help_str()) in told for other in COMMANDS.values())
         assert "..." not in told.replace("[ARGS]...", "")
@@ -106,7 +106,7 @@ def test_every_value_has_a_readable_word_and_no_bound_is_a_formula() -> None:
 )
 def test_help_tells_what_the_recipes_default_is(parameter: str, value: object) -> None:
     (found,) = (p for p in COMMANDS["stylize"].params if p.name == parameter)
-    assert help.described(found).endswith(f"; {value} for {DEFAULT_RECIPE}]")
+    assert help.description(found).endswith(f"; {value} for {DEFAULT_RECIPE}]")
 
 
 def test_what_only_a_gpu_has_comes_last_and_by_itself() -> None:

@@ -12,7 +12,7 @@ from processes import assert_refused, impasto_, lay_out
 
 from impasto.cli.app import app
 from impasto.cli.options import GIB, NAME, NAME_OR_FILE, NUMBER, SECONDS, SIZE, WHOLE_NUMBER
-from impasto.cli.spelling import on_command_line, parameter
+from impasto.cli.spelling import on_command_line, parameter_name
 from impasto.export.weights.sources import load_weights
 from impasto.runtime import ImpastoError
 from impasto.runtime.engine.cuda import CudaOptions
@@ -170,4 +170,4 @@ def test_the_command_line_spells_every_option_as_it_is_typed() -> None:
         assert on_command_line(name) in flags
     assert on_command_line("cuda.tf32", False) in flags
     assert on_command_line("size", 512) == "--size 512"
-    assert parameter("cuda.memory") == "gpu_memory"
+    assert parameter_name("cuda.memory") == "gpu_memory"

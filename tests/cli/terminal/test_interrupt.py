@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from impasto.cli.terminal import interrupt
-from impasto.cli.terminal.interrupt import Check, attend, run_interruptibly
+from impasto.cli.terminal.interrupt import Check, run_answering_signals, run_interruptibly
 from impasto.runtime import StopOptimization
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="only POSIX sends signals to one process")
@@ -33,7 +33,7 @@ def attended(work: Callable[[Check], str], keep: Callable[[str], None]) -> tuple
 
     before = {number: signal.getsignal(number) for number in interrupt._SIGNALS}
     try:
-        assert attend(run) == 7
+        assert run_answering_signals(run) == 7
         assert all(signal.getsignal(number) is signal.SIG_IGN for number in SIGNALS)
     finally:
         for number, handler in before.items():
@@ -118,12 +118,12 @@ def test_what_goes_wrong_is_handed_on_and_what_comes_after_is_not_the_transfer()
     for work, keep in ((fail, saved), (str, saved)):
         with pytest.raises(KeyError, match="mine"):
             attended(work, keep)
-        assert interrupt._stage is interrupt._ordinary
+        assert interrupt._phase is interrupt._ordinary
 
 
 LEAVE = """
 import os, signal, sys, time
-from impasto.cli.terminal.interrupt import attend, run_interruptibly
+from impasto.cli.terminal.interrupt import run_answering_signals, run_interruptibly
 
 def wait(*_):
     print("ready", flush=True)
@@ -136,7 +136,7 @@ def work(check):
     if sys.argv[1] == "evaluating":
         wait()
 
-attend(lambda: run_interruptibly(work, wait, lambda: print("tidied", flush=True)))
+run_answering_signals(lambda: run_interruptibly(work, wait, lambda: print("tidied", flush=True)))
 """
 
 
@@ -169,7 +169,7 @@ def test_a_signal_leaves_when_there_is_nothing_to_keep_or_when_it_is_the_second(
 
 TWICE = """
 import io, os, signal, sys, time
-from impasto.cli.terminal.interrupt import attend, run_interruptibly
+from impasto.cli.terminal.interrupt import run_answering_signals, run_interruptibly
 
 class Busy(io.TextIOWrapper):
     writing = False
@@ -188,7 +188,7 @@ def work(check):
     time.sleep(600)
 
 sys.stderr = Busy(sys.stderr.buffer)
-attend(lambda: run_interruptibly(work, print, lambda: print("tidied", file=sys.stderr)))
+run_answering_signals(lambda: run_interruptibly(work, print, lambda: print("tidied", file=sys.stderr)))
 """
 
 
