@@ -23,7 +23,7 @@ class ConvLayer:
 
 @dataclass(frozen=True)
 class Network:
-    """A VGG network: for each block, the number of convolutions."""
+    """A VGG network: for each block, the number of convolutions and that of their channels."""
 
     name: str
     depths: tuple[int, ...]

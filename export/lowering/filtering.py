@@ -76,7 +76,7 @@ INFINITY: Point = (1, 0)
 
 @dataclass(frozen=True)
 class Filtering:
-    """The matrices of ``F(outputs, taps)``, exact; see the module's text for what they mean."""
+    """The matrices of ``F(outputs, taps)``, exact; the module's text explains them."""
 
     input: Rationals
     """B^T: one tile of the signal to its n transformed values."""
@@ -131,7 +131,7 @@ def filtering(points: Sequence[Point], taps: int = 3) -> Filtering:
     to_input, to_kernel, to_output = [], [], []
     for i, (p, q) in enumerate(points):
         others = [*points[:i], *points[i + 1 :]]
-        # Lagrange's polynomial of point i is `lagrange` / `there`: zero at every other point, one here.
+        # Lagrange's polynomial of point i is `lagrange` / `value`: zero at every other point, one at this one.
         lagrange = _product_of_factors(others)
         value = prod(b * p - a * q for a, b in others)
         if value == 0:
