@@ -133,7 +133,7 @@ def tell(line: str) -> None:
 
 
 def measure_case(plan: Plan, recipe: str, size: int) -> Case:
-    """Let all contenders evaluate in turn, the first of a round being the second of the round before.
+    """Let all contenders evaluate in turn; the second of a round is the first of the next.
 
     Raises
     ------
@@ -182,15 +182,15 @@ def measure_optimisations(plan: Plan, case: Case, running: Mapping[str, Contende
             time.sleep(PAUSE)
             tell(f"{case.recipe} {case.size}: transfer {number + 1} of {plan.repeats}: {name}")
             try:
-                found = running[name].transfer(plan.evaluations)
+                transferred = running[name].transfer(plan.evaluations)
             except Unavailable as unavailable:
                 leave_out(case, name, unavailable)
             else:
-                case.transfers.setdefault(name, []).append(found)
+                case.transfers.setdefault(name, []).append(transferred)
 
 
 def leave_out(case: Case, name: str, unavailable: Unavailable) -> None:
-    """Do without a contender, unless it is the one that all are compared with.
+    """Leave a contender out, unless it is the one that all are compared with.
 
     Raises
     ------
@@ -277,8 +277,8 @@ def run(plan: Plan) -> None:
         plan.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
         print(text, end="\n\n", flush=True)
 
-    here = results["machine"]
-    print(f"{here['cpu']}, {here['cores']} cores, {here['ram_gib']} GiB; {plan.threads} threads", end="\n\n")
+    host = results["machine"]
+    print(f"{host['cpu']}, {host['cores']} cores, {host['ram_gib']} GiB; {plan.threads} threads", end="\n\n")
     if "evaluation" in plan.sections:
         cases: list[dict[str, Any]] = []
         for recipe, size in plan.cases:
@@ -303,7 +303,7 @@ def run(plan: Plan) -> None:
 
 
 def describe(plan: Plan) -> dict[str, Any]:
-    """Return what the results depend on."""
+    """Return the versions, the machine and the settings that the results depend on."""
     return {
         "started": _now(),
         "commit": _output(["git", "describe", "--always", "--dirty"]),

@@ -1,4 +1,4 @@
-"""What impasto does from the start of a process to its first result, and what the optimiser costs after that.
+"""The time from the start of a process to impasto's first result, and the optimiser's time after that.
 
 Runs in impasto's environment, in a fresh process: ``python -m benchmarks.startup JOB STARTED``, where STARTED is the
 monotonic clock when the process was started. Prints one JSON object.

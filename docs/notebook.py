@@ -1,6 +1,6 @@
 """Write docs/first_hour.ipynb: from nothing to a picture, and what comes after, in a notebook.
 
-Run it from the repository's root: ``python -m docs.notebook``. The notebook is written without what its cells put out.
+Run it from the repository's root: ``python -m docs.notebook``. The notebook is written without the output of its cells.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PAGE = Path(__file__).with_name("first_hour.ipynb")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what it is called, and its text, Markdown or Python."""
+    """A cell: its name, and its text, Markdown or Python."""
 
     name: str
     text: str
