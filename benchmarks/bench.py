@@ -1,7 +1,7 @@
 """``make bench``: measure impasto beside its peers, print tables, write every single number to a file.
 
 This process only starts others, of which one computes at any time. It imports nothing outside the standard library
-and stays small: Linux counts the memory of whoever starts a command towards that command's peak.
+and stays small: Linux counts the memory of the process that starts a command towards that command's peak.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ print(json.dumps({"python": sys.version.split()[0]} | {d.metadata["Name"]: d.ver
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured; the command line's options, checked.
+    """The measurements to make; the command line's options, checked.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ def measure_case(plan: Plan, recipe: str, size: int) -> Case:
 
 
 def measure_optimisations(plan: Plan, case: Case, running: Mapping[str, Contender]) -> None:
-    """Let all contenders optimise in turn: on a GPU what counts is what happens between the evaluations, too."""
+    """Let all contenders optimise in turn: on a GPU the time between evaluations counts, too."""
     case.evaluations = plan.evaluations
     for number in range(plan.repeats):
         for name in sorted(running, reverse=number % 2 == 1):
@@ -263,7 +263,7 @@ def run_measured(command: Sequence[str], log: Path, variables: Mapping[str, str]
 
 
 def run(plan: Plan) -> None:
-    """Measure what is planned; print each table, and write the file anew, as soon as a part is done."""
+    """Carry a plan out; print each table, and write the file anew, as soon as a part is done."""
     tell("preparing the model and the pictures")
     WORK.mkdir(exist_ok=True)
     prepare = [plan.pythons["impasto"], "-m", "benchmarks.prepare", str(DATA), *map(str, plan.sizes())]
@@ -321,7 +321,7 @@ def _now() -> str:
 
 
 def _output(command: Sequence[str]) -> str | None:
-    """Return what a command prints, if it can be run."""
+    """Return the output of a command, if it can be run."""
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -107,7 +107,7 @@ class Transferred:
 def serve(prepare: Callable[[Job], Prepared]) -> None:
     """Answer as a contender; `prepare` makes its functions from the job, the program's one argument."""
     with os.fdopen(os.dup(1), "w", buffering=1) as channel:
-        os.dup2(2, 1)  # what libraries print is not part of the conversation
+        os.dup2(2, 1)  # the prints of libraries are not part of the conversation
 
         def say(message: dict[str, Any]) -> None:
             print(json.dumps(message), file=channel)

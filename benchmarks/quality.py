@@ -55,7 +55,7 @@ SIZES_BOUND = 0.1
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured; the command line's options, checked.
+    """The measurements to make; the command line's options, checked.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one question: the number that counts, what it may be at most, a table and all that was measured."""
+    """The answer to one question: the number that counts, its bound, a table and all measurements."""
 
     value: float
     bound: float

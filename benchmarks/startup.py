@@ -26,7 +26,7 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Time what is done inside."""
+        """Time the `with` block."""
         began = time.monotonic()
         try:
             yield
@@ -44,7 +44,7 @@ class Stopwatch:
 
 
 def main() -> None:
-    """Measure, and print what was measured."""
+    """Measure, and print the measurements."""
     watch = Stopwatch()
     watch.parts["interpreter"] = BEGAN - float(sys.argv[2])
     with watch.part("imports"):

@@ -1,6 +1,6 @@
 """The operators of the logical graph, beside the arithmetic in `graph`.
 
-Each is one class: its docstring says what it computes, and `infer` which types it takes and returns. An operator
+Each is one class: its docstring tells its result, and `infer` the types that it takes and returns. An operator
 without attributes has one instance, under the name that formulas use. Activations are written [C, H, W]; M is a map's
 number of positions, H * W. A lowering turns an operator into ONNX nodes.
 """

@@ -250,7 +250,7 @@ def _each(b: Tiled, emit: Callable[[str, str], str], left: Iterable[str], right:
 def _kept(b: Tiled, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
     """Return decisions, 1.0 where true, else 0.0, in strips of these shapes: those of the gradients to multiply.
 
-    Until the backward pass a byte for each element is kept. onnxruntime computes first what is written last. So the
+    Until the backward pass a byte for each element is kept. onnxruntime computes the last node first. So the
     decisions, which are written after the shapes, are made in the forward pass; all of them, for they are joined. Their
     conversion to floats depends on the shapes, and so has to wait for the gradients.
     """

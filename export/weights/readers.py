@@ -214,7 +214,7 @@ def assemble(
     arrays
         The arrays that a reader returned.
     label
-        What messages call the file.
+        The file's name in messages.
     preprocessing
         ``caffe`` or ``torchvision``; by default, the one that the names in the file suggest.
 

@@ -86,7 +86,7 @@ def load_weights(
     network
         ``vgg16`` or ``vgg19``.
     preprocessing
-        For a file: ``caffe`` or ``torchvision``, in place of what its names suggest.
+        For a file: ``caffe`` or ``torchvision``, in place of the one that its names suggest.
     seed
         The seed of a random draw.
     notify

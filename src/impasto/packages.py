@@ -21,5 +21,5 @@ COMMAND_LINE = install("typer", "rich", "platformdirs")
 EXPORT = install("onnx", "h5py", "safetensors")
 TORCH = install("torch", "torchvision")
 
-#: What draws charts.
+#: The package that draws charts.
 PLOT = install("matplotlib")
