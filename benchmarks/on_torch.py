@@ -44,7 +44,7 @@ class Loss:
 
     def activations(self, x: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the activations that the loss names."""
-        found: dict[str, torch.Tensor] = {}
+        activations: dict[str, torch.Tensor] = {}
         x = x - self.mean
         for number, block in enumerate(self.problem.blocks()):
             x = functional.max_pool2d(x, 2) if number else x
@@ -52,8 +52,8 @@ class Loss:
                 kernel, bias = self.weights[name]
                 x = functional.relu(functional.conv2d(x, kernel, bias, padding=1))
                 if name in (self.problem.content_layer, *self.problem.style_layers):
-                    found[name] = x
-        return found
+                    activations[name] = x
+        return activations
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the loss of a picture."""

@@ -1,4 +1,4 @@
-"""Write what all contenders read: a model folder, the same weights as plain arrays, and pictures of every size.
+"""Write the files that all contenders read: a model folder, its weights as plain arrays, and pictures of every size.
 
 Runs in impasto's environment: ``python -m benchmarks.prepare FOLDER SIZE...``
 """

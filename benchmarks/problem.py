@@ -1,4 +1,4 @@
-"""What the contenders compute, written down once more from shared sources rather than from impasto's recipes.
+"""The losses that contenders compute, written down once more from the recipes' sources, and not from the recipes.
 
 `seed` is the reference algorithm, the classic Keras notebook; `gatys` is the paper's. Weights multiply plain sums, and
 Gram matrices are not normalised. That impasto's loss comes out the same is checked before anything is timed.
@@ -17,7 +17,7 @@ from benchmarks.protocol import Job
 
 Rgb = NDArray[np.float32]
 
-#: What the network expects to be subtracted, in the order R, G, B.
+#: The means that the network expects to be subtracted, in the order R, G, B.
 MEAN = np.array([123.68, 116.779, 103.939], np.float32)
 
 #: The convolutions of VGG-19, block by block; a 2x2 max pooling stands between blocks.
@@ -33,7 +33,7 @@ class Problem:
     content_weight
         Of ``sum((F - P)^2)`` at `content_layer`.
     style_factor
-        (channels, positions of the layer, pixels of the picture) -> what multiplies ``sum((G - A)^2)`` of a layer.
+        (channels, positions of the layer, pixels of the picture) -> the factor of ``sum((G - A)^2)`` of a layer.
     tv_weight
         Of ``sum((a + b)^1.25)``.
     """
@@ -71,7 +71,7 @@ PROBLEMS = {
 
 @dataclass(frozen=True)
 class Pictures:
-    """Float32 (H, W, 3), RGB, 0..255: what the targets come from, and where loss and gradient are evaluated."""
+    """Float32 (H, W, 3), RGB, 0..255: two to measure targets on, and one to evaluate loss and gradient at."""
 
     content: Rgb
     style: Rgb

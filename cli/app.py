@@ -27,7 +27,7 @@ from impasto.cli.commands.rerun import rerun
 from impasto.cli.commands.sheet import sheet
 from impasto.cli.commands.stylize import stylize
 from impasto.cli.terminal.messages import say, warn
-from impasto.shortage import is_shortage, tell
+from impasto.shortage import in_one_line, is_shortage
 
 #: The program's name in its help, and in the variable by which shells ask for completions.
 PROGRAM = "impasto"
@@ -106,7 +106,7 @@ def _hint(error: Any) -> list[str]:
 def _explain(error: Exception) -> tuple[str, int]:
     """Return an error's message, and the exit code."""
     if isinstance(error, (MemoryError, ImportError, OSError, RuntimeError)) and is_shortage(error):
-        return tell(error), FAILED  # first: there may be no memory for the imports below
+        return in_one_line(error), FAILED  # first: there may be no memory for the imports below
     from impasto.runtime.errors import ImpastoError, InputError
 
     if isinstance(error, ImpastoError):

@@ -132,7 +132,7 @@ class Drawing:
 
 
 def draw_map(d: Drawing, left: float, top: float, size: float) -> None:
-    """Draw the map in tiles, with what hangs over, one tile's inputs and one place."""
+    """Draw the map in tiles, with the pixels that hang over, one tile's inputs and one place."""
     for y, x in np.ndindex(DOWN * M, ACROSS * M):
         fill = place_colour(y, x) if inside(y, x) else "url(#hatch)"
         d.box(left + x * size, top + y * size, size, size, fill, PAPER, 0.8)

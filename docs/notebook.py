@@ -1,6 +1,6 @@
-"""Write docs/first_hour.ipynb: from nothing to a picture, and what comes after, in a notebook.
+"""Write docs/first_hour.ipynb: a notebook from nothing to a picture, and to the next steps.
 
-Run it from the repository's root: ``python -m docs.notebook``. The notebook is written without what its cells put out.
+Run it from the repository's root: ``python -m docs.notebook``. The notebook is written without the output of its cells.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PAGE = Path(__file__).with_name("first_hour.ipynb")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what it is called, and its text, Markdown or Python."""
+    """A cell: its name, and its text, Markdown or Python."""
 
     name: str
     text: str
@@ -80,8 +80,8 @@ photo""",
         """\
 ## Painting
 
-The cell shows how far it is, and the picture as it grows. The stop button ends it early: the best picture so far is the
-result. `help(stylize)` tells what else can be set.
+The cell shows the progress, and the picture as it grows. The stop button ends it early: the best picture so far is then
+the result. `help(stylize)` lists all settings.
 """,
     ),
     Cell("settings", "SIZE, EVALUATIONS = 384, 60"),
@@ -99,8 +99,8 @@ print(result)""",
         """\
 ## Keeping it
 
-The file has the photograph's colour profile, its EXIF and what was transparent; and, for `impasto info` and
-`impasto rerun`, how it was made. A file that is there is replaced only with `force=True`.
+The file has the photograph's colour profile, its EXIF and its transparency. It also has a record of how it was made,
+for `impasto info` and `impasto rerun`. A file that exists is replaced only with `force=True`.
 """,
     ),
     Cell("save", 'result.save("impasto-first.png", force=True)'),
@@ -120,9 +120,9 @@ mild = stylize(
     ),
     words(
         "loss-words",
-        "## What it did\n\nThe loss falls quickly, then slowly. `step.terms` sum to it, and `step.share` is what is "
-        "left of the start's.\nLosses of two sizes do not compare: a finer stage goes on from what the one before has "
-        "left.",
+        "## The loss\n\nThe loss falls quickly, then slowly. `step.terms` sum to it, and `step.share` is the share of "
+        "the start's that is left.\nLosses of two sizes do not compare: the share of a finer stage begins with that of "
+        "the one before.",
     ),
     Cell(
         "loss",

@@ -1,7 +1,7 @@
 """Write docs/options.md: every command of the program with all of its arguments and options.
 
-Run it from the repository's root: ``python -m docs.options``. It reads what the commands declare, which does not
-depend on the version of typer, and imports nothing that they need when they run.
+Run it from the repository's root: ``python -m docs.options``. It reads the declarations of the commands, which do not
+depend on the version of typer, and imports nothing that commands need only when they run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Parameter:
 
     @classmethod
     def all_of(cls, command: Callable[..., Any]) -> Iterator[_Parameter]:
-        """Yield what a command takes, in its order."""
+        """Yield the parameters of a command, in its order."""
         hints = get_type_hints(command, include_extras=True)
         for name, parameter in inspect.signature(command).parameters.items():
             type_, info = get_args(hints[name])
@@ -82,7 +82,7 @@ class _Parameter:
 
     @property
     def text(self) -> str:
-        """What it does, and within which bounds."""
+        """Its help, and its bounds."""
         text = self.info.help or ""
         if within := help.bounds(self.info.min, self.info.max):
             text += f" {within}."
@@ -92,7 +92,7 @@ class _Parameter:
 
     @property
     def usual(self) -> str:
-        """What holds where it is not given."""
+        """Its default, in words."""
         shown: Any = self.info.show_default
         if callable(shown) or isinstance(shown, str):
             return help.default_text(shown, None)

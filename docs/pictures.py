@@ -1,7 +1,7 @@
 """Make the pictures of README.md and docs/recipes.md, from drawings of this program's own.
 
 Run it from the repository's root: ``python -m docs.pictures`` (or ``make pictures``). The transfers are kept below
-``build/pictures``, and what is there is not made again: about a minute each on two cores, half an hour in all.
+``build/pictures``, and not made again: they take about a minute each on two cores, half an hour in all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORK = HERE.parent / "build" / "pictures"
 
 SIZE, EVALUATIONS = 480, 120
 
-#: Of every recipe: smaller and fewer than most of them ask for.
+#: The same for the picture of recipes: smaller and fewer than most of them ask for.
 RECIPE_SIZE, RECIPE_EVALUATIONS = 384, 80
 _QUALITY = 85
 
@@ -39,7 +39,7 @@ _SAMPLES: dict[str, Callable[[int, int], Image.Image]] = {
     "woodcut": draw_woodcut,
 }
 
-#: What the picture of controls shows: the options of ``impasto stylize``, and what they are in Python.
+#: The columns of the picture of controls: the options of ``impasto stylize``, and their arguments in Python.
 _CONTROLS: dict[str, dict[str, Any]] = {
     "the default": {},
     "--colors keep": {"colors": "keep"},
@@ -50,7 +50,7 @@ _CONTROLS: dict[str, dict[str, Any]] = {
 
 
 def demo(model: Path) -> None:
-    """Make what ``make demo`` shows."""
+    """Make the picture of ``make demo``."""
     content, style = draw_content(), draw_style()
     result = _kept(
         "demo", lambda: stylize(content, [style], model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS)
@@ -76,9 +76,9 @@ def controls(model: Path) -> None:
         styles = [style, other] if blend else [style]
         return stylize(content, styles, model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS, **wishes)
 
-    made = [_kept(f"controls-{k}", lambda w=w: make(**w)) for k, w in enumerate(_CONTROLS.values())]
+    row = [_kept(f"controls-{k}", lambda w=w: make(**w)) for k, w in enumerate(_CONTROLS.values())]
     columns = [Label((name,)) for name in _CONTROLS]
-    _write(contact_sheet([Label(())], columns, [made], 240), "controls.jpg")
+    _write(contact_sheet([Label(())], columns, [row], 240), "controls.jpg")
 
 
 def clip(model: Path) -> None:
@@ -86,13 +86,13 @@ def clip(model: Path) -> None:
     content, style = draw_content(), draw_woodcut()
 
     def make(held: bool) -> Image.Image:
-        made = _kept(
+        picture = _kept(
             f"clip-{held}",
             lambda: stylize(
                 content, [style], model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS, clip=held
             ),
         )
-        return made.crop((60, 60, 380, 300))
+        return picture.crop((60, 60, 380, 300))
 
     columns = [Label(("--no-clip",)), Label(("--clip",))]
     _write(contact_sheet([Label(())], columns, [[make(False), make(True)]], 320), "clip.jpg")
@@ -126,7 +126,7 @@ def _sheet(
 
 
 def _drawn(name: str) -> Path:
-    """Draw a sample, and return where it is."""
+    """Draw a sample, and return its path."""
     path = WORK / f"{name}.png"
     if not path.exists():
         encoding.write_picture(_SAMPLES[name](SIZE, SIZE * 3 // 4), path)

@@ -125,7 +125,7 @@ def _sky(size: tuple[int, int]) -> Array:
 
 
 def _terrain(sky: Array) -> Array:
-    """Put land before a sky: heights on a grid of (distance, column), cut to what the camera sees."""
+    """Put land before a sky: heights on a grid of (distance, column), cut to the camera's view."""
     height, width = sky.shape[:2]
     far = np.linspace(0, 1, 700, dtype=np.float32)[:, None]
     across = np.linspace(-0.5, 0.5, width, dtype=np.float32)
@@ -330,7 +330,7 @@ def _boat(canvas: _Canvas, afloat: float = 0) -> None:
 
 
 def _lake(canvas: _Canvas) -> None:
-    """Fill everything below the waterfront with a rippled mirror image of what stands above it."""
+    """Fill everything below the waterfront with a rippled mirror image of the scene above it."""
     width, height = canvas.image.size
     shore = round((_SKYLINE + _EYE / _SHORE) * height)
     above = _Canvas(canvas.image.copy(), canvas.grain)

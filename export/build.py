@@ -61,16 +61,17 @@ from impasto.runtime.storage.names import free_name
 from impasto.shortage import advice, limits
 from impasto.wording import option
 
-#: How graphs are lowered, by layout and precision; of `winograd`, objectives for larger pictures.
+#: The lowerings by layout and precision; the one of `winograd` is for objectives of larger pictures.
 _LOWERINGS = {(lowering.layout, lowering.precision): lowering for lowering in (direct, half, winograd)}
 
 #: The graphs whose gradients are tried out. In half precision the difference of two losses would be rounding.
 CHECKED = tuple(key for key in GRAPHS if key.role == OBJECTIVE and key.precision == SINGLE)
 
-#: So many graphs are tried out at once, on one core each: in a gigabyte together, most of it kernels that they share.
+#: The number of graphs that are tried out at once, on one core each. They take a gigabyte together, most of it kernels
+#: that they share.
 _AT_ONCE = 2
 
-#: A folder that an export builds in, and that nothing has been written to for so many seconds, is a killed one's.
+#: After so many seconds without a change, a folder that an export builds in counts as left by a killed one.
 _ABANDONED = 3600.0
 
 
@@ -85,23 +86,23 @@ def export_model(
 ) -> list[SelfCheck]:
     """Write a model folder, or add recipes to one that holds the same weights.
 
-    Everything is built in a folder beside, checked there, and renamed; whatever goes wrong before that leaves what
-    was there untouched. Files in the folder that are not the exporter's are kept.
+    Everything is built and checked in a folder beside, which is renamed at the end. A failure before that leaves the
+    old folder untouched. Files in the folder that are not the exporter's are kept.
 
     Parameters
     ----------
     force
-        Replace recipes that the folder has, or the weights it holds with all recipes over them; drop recipes whose
-        graphs are damaged.
+        Replace recipes that the folder has, or its weights and with them all of its recipes; drop recipes whose graphs
+        are damaged.
     notify
         Called with a line for every recipe that is done, and with the recipes that are dropped.
     checked
-        Called with every check that has been passed.
+        Called with every check that is passed.
 
     Returns
     -------
     list of SelfCheck
-        Finite difference against gradient, for each recipe, lowering and size of picture, with guides and without.
+        Finite difference and gradient, for each recipe, lowering and size of picture, with guides and without.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def export_model(
     MemoryShortage
         When there is too little memory to check it.
     NameTaken
-        When another program has written to the folder meanwhile, so that something would be lost: the model is in
+        When another program has written to the folder meanwhile, and its work would be lost: the model is then in
         another folder beside it.
     """
     folder, notify, checked = Path(folder), notify or (lambda line: None), checked or (lambda check: None)
@@ -160,12 +161,12 @@ def _check_recipes(recipes: Sequence[Recipe], network: Network) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to touch what is no model folder, with or without force.
+    """Refuse, with or without force, to write to anything but a model folder or an empty one.
 
     Raises
     ------
     OutputError
-        When it is a file, a folder that holds other things but no graphs, or cannot be looked into.
+        When it is a file, a folder that holds other things but no graphs, or cannot be read.
     """
     try:
         if folder.exists() and not folder.is_dir():
@@ -177,7 +178,7 @@ def check_folder(folder: Path) -> None:
 
 
 def notice(provenance: Provenance) -> str:
-    """Return the text that goes with the weights: what they are, from whom, under which licence."""
+    """Return the text that goes with the weights: their source, authors and licence."""
     rows = "\n".join(f"{key + ':':15}{value}" for key, value in asdict(provenance).items())
     return f"The network weights in {WEIGHTS_FILE}\n\n{rows}\n"
 
@@ -188,7 +189,7 @@ def notice(provenance: Provenance) -> str:
 def logical_graphs(
     recipe: Recipe, network: Network, preprocessing: Preprocessing
 ) -> dict[tuple[str, bool], dict[str, Var]]:
-    """Return a recipe's logical graphs, their results by name, by role and whether they are by region."""
+    """Return a recipe's logical graphs: for each role, by region or not, the results by name."""
     roles = {OBJECTIVE: losses.objective, STATISTICS: losses.statistics}
     return {
         (role, by_region): make(recipe, network, preprocessing, guided=by_region)
@@ -198,7 +199,7 @@ def logical_graphs(
 
 
 def lowering_of(key: GraphKey) -> Lowering:
-    """Return how a graph is lowered; in `winograd` not all of them cut maps in the same way."""
+    """Return the lowering of a graph; those of `winograd` differ in how they cut maps."""
     if key.layout == WINOGRAD and (key.small or key.role == STATISTICS):
         return small if key.small else measuring
     return _LOWERINGS[key.layout, key.precision]
@@ -207,7 +208,7 @@ def lowering_of(key: GraphKey) -> Lowering:
 def _write_graphs(
     staging: Path, recipe: Recipe, network: Network, weights: Weights, file: WeightsFile
 ) -> dict[GraphKey, bytes]:
-    """Write a recipe's graphs; return a hash of what each computes, whatever its name."""
+    """Write a recipe's graphs; return a hash of each one's computation, without its name."""
     digests: dict[GraphKey, bytes] = {}
     logical = logical_graphs(recipe, network, weights.preprocessing)
     for key in GRAPHS:
@@ -234,22 +235,22 @@ def _check_all(
     notify: Callable[[str], None],
     checked: Callable[[SelfCheck], None],
 ) -> list[SelfCheck]:
-    """Try every recipe's gradient out, in all lowerings, with guides and without; tell of each in turn.
+    """Try every recipe's gradient out, in all lowerings, with guides and without; report each check in turn.
 
-    Recipes are given with a hash of each of their graphs. Some differ in weights only, which are inputs: what computes
-    the same is tried out once.
+    Recipes are given with a hash of each of their graphs. Some recipes differ in weights only, which are inputs: equal
+    graphs are tried out once.
     """
     folder = ModelFolder(staging)
     begun: dict[tuple[bytes, bytes], Future[SelfCheck]] = {}
     checks: list[SelfCheck] = []
 
-    # Within limits of addresses there may be no room for those of several lowerings at once.
+    # A limit on addresses may leave no room for the constants of several lowerings at once.
     constants = None if limits() else Constants(staging)
 
     def begin(recipe: str, key: GraphKey) -> Future[SelfCheck]:
         digests = recipes[recipe][key.targets], recipes[recipe][key]
         if digests not in begun:
-            # It waits for a check that was begun before it, and so is done or under way.
+            # It only waits for a check that was begun before it, which is done or under way.
             first = None if key.layout == DIRECT else begin(recipe, replace(key, layout=DIRECT, small=False))
             check = partial(self_check, folder, recipe, key, constants=constants)
             begun[digests] = executor.submit(lambda: check(line=first.result().line if first else None))
@@ -274,7 +275,7 @@ def _check_all(
 
 
 def _check_room(recipes: Sequence[Recipe]) -> None:
-    """Refuse, within limits of addresses, to try graphs out for which they leave no room: onnxruntime could abort."""
+    """Refuse to try graphs out where a limit on addresses leaves no room for them: onnxruntime could abort."""
     left = room() if limits() else None
     needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False, False].peak(recipe, 0, 0, 0) for recipe in recipes)
     if left and left.size < needed:
@@ -302,7 +303,7 @@ def _metadata(recipe: Recipe, network: Network, provenance: Provenance, file: We
 def _kept_recipes(
     folder: Path, recipes: Sequence[Recipe], file: WeightsFile, *, force: bool, notify: Callable[[str], None]
 ) -> tuple[str, ...]:
-    """Return the recipes of an existing folder that stay, or refuse to replace or drop what was not to be."""
+    """Return the recipes of an existing folder that stay; without `force`, refuse to replace or drop any."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return ()
     existing = ModelFolder(folder)
@@ -335,7 +336,7 @@ _OTHER_WEIGHTS = "over other weights"
 
 
 def _fault(existing: ModelFolder, recipe: str, file: WeightsFile) -> str:
-    """Tell why a recipe cannot stay beside the weights in `file`: that its graphs are damaged, say; else nothing."""
+    """Return why a recipe cannot stay beside the weights in `file`, such as a damaged graph, or nothing."""
     for key in GRAPHS:
         try:
             metadata, _ = read_graph(existing.graph(recipe, key))
@@ -347,11 +348,11 @@ def _fault(existing: ModelFolder, recipe: str, file: WeightsFile) -> str:
 
 
 def _carry_over(folder: Path, staging: Path, kept: tuple[str, ...]) -> None:
-    """Copy the graphs that stay, and whatever else somebody put there, into the new folder."""
+    """Copy the graphs that stay, and files that are not the exporter's, into the new folder."""
     if not folder.is_dir():
         return
     dropped = {key.file(recipe) for recipe in ModelFolder(folder).recipes() if recipe not in kept for key in GRAPHS}
-    dropped |= {f"lbfgs.{name}.onnx" for name in ALGEBRA}  # as they were called before they knew bounds
+    dropped |= {f"lbfgs.{name}.onnx" for name in ALGEBRA}  # their names in versions without bounds
     for path in folder.iterdir():
         if (staging / path.name).exists() or path.name in dropped:
             continue
@@ -393,12 +394,12 @@ def _prefix(folder: Path) -> str:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what exports to this folder left beside it when they were killed.
+    """Remove the folders that killed exports left beside this one.
 
-    One that was killed between the two renames holds the only copy of the previous model: that one stays.
+    The folder of an export that was killed between the two renames holds the only copy of the previous model: it stays.
     """
     for beside in folder.parent.glob(f"{glob.escape(_prefix(folder))}*"):
-        with contextlib.suppress(OSError):  # another's, or another process has just removed it
+        with contextlib.suppress(OSError):  # it is another user's, or another process has just removed it
             paths = [beside, *beside.rglob("*")]
             building = all(path.name == folder.name for path in beside.iterdir())
             if building and time.time() - max(path.stat().st_mtime for path in paths) > _ABANDONED:

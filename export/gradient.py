@@ -22,7 +22,7 @@ def gradient(loss: Var, wrt: Var) -> Var:
 def pull_back(output: Var, cotangent: Var, wrt: Var) -> Var:
     """Return the vector-Jacobian product of `output` with `cotangent`: the sweep behind `gradient`."""
     order = topological([output])
-    path = {wrt}  # only what lies between `wrt` and the output is visited
+    path = {wrt}  # only values between `wrt` and the output are visited
     for var in order:
         if not path.isdisjoint(var.inputs):
             path.add(var)
@@ -41,7 +41,7 @@ def pull_back(output: Var, cotangent: Var, wrt: Var) -> Var:
 
 
 def _apply_rule(var: Var, g: Var) -> Gradients:
-    """Apply the operator's rule and hold its answer to the types of the inputs."""
+    """Apply the operator's rule, and check its result against the types of the inputs."""
     rule = RULES.get(type(var.op))
     if rule is None:
         why = "is a leaf" if type(var.op) in NO_GRADIENT else "has no gradient rule: add one to vjps.py"

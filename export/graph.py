@@ -1,8 +1,8 @@
 """The logical graph: the mathematics of the loss, with no trace of how a tensor is laid out in memory.
 
 A `Var` is the result of applying an `Op` to other `Var`s. Its `Type` is inferred and checked at once, so a mistake is
-reported where it is written. A graph is nothing but the `Var`s one can reach from its outputs. Formulas are written
-with Python's operators; what these stand for is here, all other operators are in `ops`.
+reported where it is written. A graph is the set of `Var`s that its outputs depend on. Formulas are written with
+Python's operators. The `Op`s that these stand for are here; all others are in `ops`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def square(size: int) -> Matrix:
 class Map:
     """A picture or activation, [channels, H >> level, W >> level] for a picture of H x W.
 
-    `trim` rows and columns fewer, where neighbours have been subtracted; or more, where it is below zero.
+    It has `trim` rows and columns fewer where neighbours have been subtracted, and more where `trim` is below zero.
     """
 
     channels: int
@@ -81,17 +81,17 @@ Type = Scalar | Matrix | Map | Guides | PerRegion
 
 @dataclass_transform(frozen_default=True)
 class Op:
-    """An operator of the logical graph; called with `Var`s it returns what it makes of them.
+    """An operator of the logical graph. Called with `Var`s, it returns its result as a `Var`.
 
     Each subclass becomes a frozen dataclass, whose fields are the operator's attributes. Most derive from `Leaf`,
-    `Unary`, `Binary` or `Ternary`, after the number of their inputs.
+    `Unary`, `Binary` or `Ternary`, by the number of their inputs.
     """
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True)(cls)
 
     def reject(self, expected: str, *types: Type) -> GraphError:
-        """Make the error for arguments of the wrong type."""
+        """Return the error for arguments of the wrong type."""
         given = ", ".join(map(str, types))
         return GraphError(f"{self} takes {expected}, not ({given})")
 
@@ -180,7 +180,7 @@ class Var:
 
     @property
     def T(self) -> Var:  # noqa: N802 - as numpy has it
-        """The matrix transposed; each one, where there is one for each region."""
+        """The transpose of a matrix, or of each one where there is one for each region."""
         return Transpose()(self)
 
 
@@ -202,7 +202,7 @@ def constant(value: float) -> Var:
 
 
 class Elementwise(Binary):
-    """What takes two values of one type."""
+    """An operator of two values of one type."""
 
     def infer(self, a: Type, b: Type) -> Type:
         if a != b:
@@ -223,7 +223,7 @@ class Multiply(Elementwise):
 
 
 class Scaling(Binary):
-    """What takes a scalar and a value."""
+    """An operator of a scalar and a value."""
 
     def infer(self, s: Type, x: Type) -> Type:
         if s != Scalar():

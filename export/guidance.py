@@ -1,4 +1,4 @@
-"""Which part of a picture has which style: all of it one, or each region its own.
+"""Guidance: one style for all of a picture, or one for each of its regions.
 
 The latter is the guidance of Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural
 Style Transfer" (CVPR 2017), section 4. Any style loss may be guided.
@@ -17,7 +17,7 @@ from impasto.runtime.plan.terms import GUIDES
 
 
 class Guidance(Protocol):
-    """Where a style is measured and compared."""
+    """The parts of a picture in which styles are measured and compared."""
 
     def target(self, style: StyleLoss, f: Var) -> Var:
         """Return the target for activations."""
@@ -42,10 +42,10 @@ class Everywhere:
 class ByRegion:
     """Each region of a picture has a style of its own.
 
-    The paper multiplies activations by a guide t, so a position counts by w = t^2; a border, where t is 1/2 in two
-    regions, counts less than what is clearly in one. A region's moments are means with these weights. Its loss counts
-    as much as the mean of w over the map: at a position within a region the gradient is then as strong as it would be
-    without guides, however large or small the region is.
+    The paper multiplies activations by a guide t, so a position counts by w = t^2. On a border, where t is 1/2 in two
+    regions, a position counts less than one that is clearly in one region. A region's moments are means with these
+    weights. Its loss counts as much as the mean of w over the map. At a position within a region the gradient is then
+    as strong as it would be without guides, however large or small the region is.
     """
 
     def __init__(self) -> None:
@@ -54,25 +54,26 @@ class ByRegion:
 
     def target(self, style: StyleLoss, f: Var) -> Var:
         """Return the target for activations, for each region."""
-        own, moments = _region(_channels(f)), self._moments(f)
-        result = style.target(own)
-        known = {own.gram: moments.gram, own.mean: moments.mean}
-        if result in known:
-            return known[result]
-        used = _used(known, result)
-        return ops.EachRegion(ops.Function(used, (result,)))([known[x] for x in used])
+        region, moments = _region(_channels(f)), self._moments(f)
+        result = style.target(region)
+        arguments = {region.gram: moments.gram, region.mean: moments.mean}
+        if result in arguments:
+            return arguments[result]
+        used = _used(arguments, result)
+        return ops.EachRegion(ops.Function(used, (result,)))([arguments[x] for x in used])
 
     def loss(self, style: StyleLoss, f: Var, target: str) -> Var:
         """Return the loss of activations against the graph's input `target`, a sum over regions."""
         type_ = style.target_type(_channels(f))
-        own, moments = _region(_channels(f)), self._moments(f)
+        region, moments = _region(_channels(f)), self._moments(f)
         share, wanted = ops.graph_input("share", Scalar()), ops.graph_input("target", type_)
-        loss = share * style.loss(own, wanted)
-        known = {own.gram: moments.gram, own.mean: moments.mean}
-        used = _used(known, loss)
+        loss = share * style.loss(region, wanted)
+        arguments = {region.gram: moments.gram, region.mean: moments.mean}
+        used = _used(arguments, loss)
         function = ops.Function((*used, share, wanted), (loss, *(gradient(loss, x) for x in used)))
         shares, _ = self._weights(f)
-        return ops.RegionSum(function)([*(known[x] for x in used), shares, ops.graph_input(target, PerRegion(type_))])
+        targets = ops.graph_input(target, PerRegion(type_))
+        return ops.RegionSum(function)([*(arguments[x] for x in used), shares, targets])
 
     def _weights(self, f: Var) -> tuple[Var, Var]:
         """Return, for activations, the mean of w for each region, and w divided by its sum."""

@@ -1,10 +1,10 @@
 """The vector arithmetic of L-BFGS as graphs, for an optimiser whose history stays on the device.
 
-Everything of the picture's size happens here; what is left for the host are the inner products, a handful of numbers
+All work on arrays of the picture's size is done here. The host only sees inner products, a handful of numbers
 (`impasto.runtime.optimize.lbfgs_device` has the method). The history is one array [2m, C, H, W]: m steps, then m
-differences of gradients, the oldest first. The host hands gradients over as the objective graph leaves them, with the
-factor that scales them. Points stay between two numbers, `lowest` and `highest`, which may be infinite: on the way
-along a direction, an element that comes to one of them stops there.
+differences of gradients, the oldest first. The host passes gradients as the objective graph returns them, and the
+factor that scales them. Points stay between two numbers, `lowest` and `highest`, which may be infinite. Along a
+direction, an element that reaches one of them stops there.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def _step(b: Builder) -> dict[str, str]:
 
 
 def _slope(b: Builder) -> dict[str, str]:
-    """Return the inner product of the scaled gradient and a direction, where that does not lead out of the bounds."""
-    along = b.node("Mul", "direction", _room(b, "direction", "point"))
+    """Return the inner product of scaled gradient and direction, over elements that do not lead out of the bounds."""
+    along = b.node("Mul", "direction", _free(b, "direction", "point"))
     return {"slope": total(b, b.node("Mul", b.node("Mul", "gradient", "scale"), along))}
 
 
 def _direction(b: Builder) -> dict[str, str]:
-    """Return the sum of the history's rows and the scaled gradient, each with its coefficient.
+    """Return a direction: the sum of the history's rows and the scaled gradient, each times its coefficient.
 
-    And how steep it is: its inner products with the scaled gradient and with itself. Elements at a bound that descent
-    would lead beyond are left out, of gradient and direction (Bertsekas 1982, with no tolerance).
+    Beside it, its inner products with the scaled gradient and with itself. Elements at a bound that descent would
+    cross are left out of gradient and direction (Bertsekas 1982, with no tolerance).
     """
     rows = b.node("Flatten", "history", axis=1)
     mixed = b.node("Reshape", b.node("MatMul", "coefficients", rows), b.node("Shape", "gradient"))
-    scaled, room = _projected(b, "point")
-    direction = b.node("Mul", b.node("Add", mixed, b.node("Mul", "own", scaled)), room)
-    direction = b.node("Mul", direction, _room(b, direction, "point"))
+    scaled, free = _projected(b, "point")
+    direction = b.node("Mul", b.node("Add", mixed, b.node("Mul", "own", scaled)), free)
+    direction = b.node("Mul", direction, _free(b, direction, "point"))
     return {
         "direction": direction,
         "slope": total(b, b.node("Mul", direction, scaled)),
@@ -57,9 +57,9 @@ def _direction(b: Builder) -> dict[str, str]:
 def _remember(b: Builder) -> dict[str, str]:
     """Return the history with a pair in place of the oldest one, and its products with the gradient and with y.
 
-    The pair is s = length direction, as far as the bounds let it, and y, the difference of the scaled gradients. The
-    gradient is the one at the point moved to, as far as it does not lead out of the bounds. The products are [2m, 2],
-    sums of sums: a product of matrices this long and this narrow leaves most of a GPU without work.
+    The pair is s = length direction, cut off at the bounds, and y, the difference of the scaled gradients. The gradient
+    is the one at the new point, without the elements that would lead out of the bounds. The products are [2m, 2], and
+    are sums of sums: a product of matrices this long and this narrow leaves most of a GPU without work.
     """
     ends = (b.node("Div", b.node("Sub", end, "point"), "unit") for end in _BOX)
     s = _within(b, b.node("Mul", "length", "direction"), *ends)
@@ -72,27 +72,27 @@ def _remember(b: Builder) -> dict[str, str]:
 
 
 def _within(b: Builder, x: str, lowest: str, highest: str) -> str:
-    # Not by Clip: CUDA's takes its bounds from the host.
+    # Not by Clip, which takes its bounds from the host on CUDA.
     return b.node("Max", b.node("Min", x, highest), lowest)
 
 
 def _projected(b: Builder, point: str) -> tuple[str, str]:
-    """Return the scaled gradient at a point, zero where descent would lead out of the bounds, and 0 there, else 1."""
+    """Return the scaled gradient at a point, zero where descent would lead out of the bounds, and the mask of it."""
     scaled = b.node("Mul", "gradient", "scale")
-    room = _room(b, b.node("Neg", scaled), point)
-    return b.node("Mul", scaled, room), room
+    free = _free(b, b.node("Neg", scaled), point)
+    return b.node("Mul", scaled, free), free
 
 
-def _room(b: Builder, way: str, point: str) -> str:
-    """Return for each element of a point 0 where it is at the bound that `way` leads to, and else 1.
+def _free(b: Builder, direction: str, point: str) -> str:
+    """Return a mask of a point's elements: 0 where one is at the bound that `direction` leads to, else 1.
 
-    As factors: what is not finite stays so, and is noticed.
+    It is multiplied by: so a value that is not finite stays so, and is noticed.
     """
     one, zero = b.number(1.0), b.number(0.0)
     up = b.node("Where", b.node("Greater", "highest", point), one, zero)
     down = b.node("Where", b.node("Greater", point, "lowest"), one, zero)
-    falling = b.node("Where", b.node("Greater", zero, way), down, one)
-    return b.node("Where", b.node("Greater", way, zero), up, falling)
+    falling = b.node("Where", b.node("Greater", zero, direction), down, one)
+    return b.node("Where", b.node("Greater", direction, zero), up, falling)
 
 
 def _younger(b: Builder, rows: str) -> str:
@@ -106,7 +106,7 @@ def _with_each(b: Builder, rows: str, x: str) -> str:
     return b.node("Unsqueeze", b.node("ReduceSum", sums, b.ints(1, 2), keepdims=0), b.ints(1))
 
 
-#: Name -> what writes the nodes, and the shapes of its inputs and outputs.
+#: Name -> the function that writes the nodes, and the shapes of inputs and outputs.
 _GRAPHS: dict[str, tuple[Callable[[Builder], dict[str, str]], dict[str, Shape], dict[str, Shape]]] = {
     "step": (_step, {"point": _POINT, "direction": _POINT, "length": (), **_BOX}, {"moved": _POINT}),
     "slope": (_slope, {"gradient": _POINT, "direction": _POINT, "scale": (), "point": _POINT, **_BOX}, {"slope": ()}),

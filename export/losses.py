@@ -1,8 +1,8 @@
-"""The terms of the loss and the graphs of them.
+"""The terms of the loss, and the graphs that compute them.
 
 They are those of Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016), and
-total variation. Every term is a mean; `impasto.runtime.plan.terms` names the terms and says what a recipe's conventions
-make of them.
+total variation. Every term is a mean; `impasto.runtime.plan.terms` names the terms and has the factors of a recipe's
+conventions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def power_variation(x: Var, exponent: float) -> Var:
 
 
 def absolute_variation(x: Var) -> Var:
-    """Return the mean of |dy| + |dx|, d the differences of neighbours; a pixel of the border has none beyond."""
+    """Return the mean of |dy| + |dx|, the differences of neighbours; across the border they are zero."""
     padded = ops.PadEdge(0)(x)
     return ops.mean(_absolute(ops.Difference("y")(padded)) + _absolute(ops.Difference("x")(padded)))
 
@@ -67,7 +67,7 @@ def _absolute(x: Var) -> Var:
 
 @dataclass(frozen=True)
 class Scene:
-    """What terms are computed of: a picture, its activations by layer, and what is guided in it."""
+    """The values that terms are computed from: a picture, its activations by layer, and the guidance of its styles."""
 
     recipe: Recipe
     image: Var
@@ -84,7 +84,7 @@ class TermLoss:
     loss
         (scene, layer, name of the target) -> the term before it is weighted, a mean.
     target
-        (scene of the picture that it is measured from, layer) -> the target; None: it has none.
+        (scene of the picture that it is measured on, layer) -> the target; None for a term without one.
     """
 
     loss: Callable[[Scene, str, str], Var]
@@ -103,7 +103,7 @@ def content_loss(scene: Scene, layer: str, target: str) -> Var:
 
 
 def style_target(scene: Scene, layer: str) -> Var:
-    """Return what the recipe's style loss measures."""
+    """Return the target of the recipe's style loss."""
     return scene.guidance.target(STYLE_LOSSES[scene.recipe.style.loss], scene.activations[layer])
 
 
@@ -147,12 +147,12 @@ def activations(
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
         x = ops.Conv(layer.name, layer.inputs, layer.outputs)(x)
         pooled = after is not None and after.level > layer.level
-        # Max pooling and ReLU commute: where nobody asks for what is between, the ReLU can have a quarter of the work.
-        first = pooled and pooling == "max" and layer.name not in wanted
-        x = ops.relu(pool(x) if first else x)
+        # Max pooling and ReLU commute: where the layer itself is not wanted, the ReLU can have a quarter of the work.
+        pool_first = pooled and pooling == "max" and layer.name not in wanted
+        x = ops.relu(pool(x) if pool_first else x)
         if layer.name in wanted:
             by_layer[layer.name] = x
-        if pooled and not first:
+        if pooled and not pool_first:
             x = pool(x)
     return by_layer
 

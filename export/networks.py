@@ -1,4 +1,4 @@
-"""The VGG networks of Simonyan and Zisserman (2014), as data, and what they expect of a picture.
+"""The VGG networks of Simonyan and Zisserman (2014), as data, and the form of picture that they expect.
 
 Both are chains of 3x3 convolutions (stride 1, zero padding 1), each followed by a ReLU, in five blocks with a 2x2
 pooling of stride 2 between them. A layer is named as Keras names it, ``block4_conv2``, and its name means the
@@ -23,7 +23,7 @@ class ConvLayer:
 
 @dataclass(frozen=True)
 class Network:
-    """A VGG network: for each block, the number of convolutions."""
+    """A VGG network: for each block, the number of convolutions and that of their channels."""
 
     name: str
     depths: tuple[int, ...]
@@ -58,7 +58,7 @@ NETWORKS = {network.name: network for network in (Network("vgg16", (2, 2, 3, 3, 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects of its input.
+    """The input that a network expects.
 
     A picture ``x``, RGB in 0..255, enters as ``(x - mean) * scale``; `mean` and `scale` are always stated in
     RGB order. `channels` is the order in which kernels of this kind are *distributed*; once loaded they take
@@ -78,4 +78,4 @@ TORCHVISION = Preprocessing(
     (1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255)),
     "rgb",
 )
-PREPROCESSINGS = {style.name: style for style in (CAFFE, TORCHVISION)}
+PREPROCESSINGS = {kind.name: kind for kind in (CAFFE, TORCHVISION)}

@@ -1,8 +1,8 @@
 """The operators of the logical graph, beside the arithmetic in `graph`.
 
-Each is one class: its docstring says what it computes, and `infer` which types it takes and returns. Where it has no
-attributes a function stands for it, under the name that formulas use. Activations are written [C, H, W]; M is a map's
-number of positions, H * W. How an operator becomes ONNX nodes is for a lowering to say.
+Each is one class: its docstring tells its result, and `infer` the types that it takes and returns. An operator
+without attributes has one instance, under the name that formulas use. Activations are written [C, H, W]; M is a map's
+number of positions, H * W. A lowering turns an operator into ONNX nodes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Share(Scaling):
 
 
 class Spread(Scaling):
-    """s / N at each of the N elements of something like x."""
+    """s / N at each of N elements, in the shape of x."""
 
 
 class Inner(Elementwise):
@@ -95,7 +95,7 @@ class _OfMap(Unary):
 
 
 class Normalize(Unary):
-    """(x - mean) * scale, channel by channel: what a network was trained to see, from RGB levels 0..255."""
+    """(x - mean) * scale, channel by channel: RGB levels 0..255 become the input that a network was trained on."""
 
     mean: tuple[float, ...]
     scale: tuple[float, ...]
@@ -116,7 +116,7 @@ class PadEdge(_OfMap):
 
 
 class PadEdgeAdjoint(_OfMap):
-    """The transpose of `PadEdge`: what lies outside is added to the outermost pixels."""
+    """The transpose of `PadEdge`: values outside are added to the outermost pixels."""
 
     before: Literal[0, 1]
 
@@ -209,7 +209,7 @@ def _unpooled(op: Op, g: Type, x: Type, y: Type) -> Type:
 
 
 class MaxUnpool(Ternary):
-    """(g, x, y = maxpool(x)) -> g of each window at its maximum, to the first where several elements are."""
+    """(g, x, y = maxpool(x)) -> each window's g at its maximum, or at the first of several."""
 
     def infer(self, g: Type, x: Type, y: Type) -> Type:
         return _unpooled(self, g, x, y)
@@ -243,7 +243,7 @@ class ChannelMean(_OfMap):
 
 
 class ChannelSpread(Binary):
-    """v / M at each of the M positions of something like x, for a column v of x's channels."""
+    """v / M at each of M positions, in the shape of x, for a column v with a number for each channel."""
 
     def infer(self, v: Type, x: Type) -> Type:
         if not isinstance(x, Map) or v != Matrix(x.channels, 1):
@@ -370,7 +370,7 @@ class GuidedMean(Binary):
 
 
 class GuidedSpread(Ternary):
-    """The sum over regions of v_r u_r^T, for a column v_r for each region, at each position of something like x."""
+    """The sum over regions of v_r u_r^T, in the shape of x, for a column v_r for each region."""
 
     def infer(self, v: Type, x: Type, u: Type) -> Type:
         if v != PerRegion(Matrix(_guided(self, x, u), 1)):
@@ -384,14 +384,14 @@ guided_gram, guided_mix, guided_mean, guided_spread = GuidedGram(), GuidedMix(),
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """Graphs from the same inputs to some outputs, to be evaluated for each region by itself."""
+    """A graph from inputs to outputs that is evaluated for each region by itself."""
 
     inputs: tuple[Var, ...]
     outputs: tuple[Var, ...]
 
 
 class _OverRegions(Op):
-    """What is computed of a function; all that name the same `Function` of the same inputs are computed together."""
+    """An operator that evaluates a function for each region; those of one `Function` and inputs share the work."""
 
     function: Function
 
@@ -420,7 +420,7 @@ class EachRegion(_OverRegions):
 class RegionSum(_OverRegions):
     """The sum over regions of a function's first output, a number; its other outputs are its derivatives.
 
-    These are with respect to its first inputs, in their order; with respect to the rest it is not differentiated.
+    The derivatives are with respect to its first inputs, in order. The other inputs are not differentiated.
     """
 
     def _result(self) -> Type:

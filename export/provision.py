@@ -1,4 +1,4 @@
-"""Seeing to it that a model folder has the recipes that are wanted: what is missing is exported on first use."""
+"""The export on first use: recipes that are wanted, and that a model folder lacks, are added to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ensure(
     weights: str = DEFAULT_WEIGHTS,
     notify: Notify | None = None,
 ) -> Path:
-    """Return a model folder that has a recipe, and export what is missing: some seconds, once.
+    """Return a model folder that has a recipe. Export what is missing, which takes some seconds, once.
 
     Parameters
     ----------
@@ -39,14 +39,15 @@ def ensure(
     recipe
         The name of a recipe: one that comes with impasto, or that the folder has already.
     weights
-        What a new folder is over; see `impasto.export.weights.sources.load_weights`. One that exists keeps its own.
+        The source of a new folder's weights; see `impasto.export.weights.sources.load_weights`. A folder that exists
+        keeps its own.
     notify
         Called with a line now and then. By default lines are printed in a notebook, and nowhere else.
 
     Raises
     ------
     InputError
-        When what an export needs is not installed, there is no such recipe, or the folder cannot be read or written; an
+        When a package for exports is missing, there is no such recipe, or the folder cannot be read or written; an
         `OptionError` when there is no argument of that name.
     ExportError, TransferError
         When the export fails.
@@ -55,7 +56,7 @@ def ensure(
     folder = folder_to_write() if model is None else Path(model)
     if folder.is_dir() and ModelFolder(folder).recipes():
         add_missing(folder, [recipe], tell)
-        ModelFolder.open(folder).graph(recipe)  # names the command, where it is still missing
+        ModelFolder.open(folder).graph(recipe)  # if it is still missing, the error names the command
         return folder
     chosen = load_recipe(recipe)
     with importing_exporter():
@@ -74,8 +75,8 @@ def ensure(
 def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
     """Export recipes that a model folder lacks, over the weights it holds.
 
-    Only those that come with impasto, and only where onnx is installed: of others, and of those that are damaged,
-    whoever opens the folder says what to do.
+    These are only recipes that come with impasto, and only where onnx is installed. For others, and for damaged ones,
+    the error says what to do when the folder is opened.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
         When the export fails.
     """
     model = ModelFolder.open(folder)
-    lacking = sorted(name for name in {*recipes} & {*builtin_recipes()} if not _traces(model, name))
+    lacking = sorted(name for name in {*recipes} & {*builtin_recipes()} if not _has_any_graph(model, name))
     if not lacking or importlib.util.find_spec("onnx") is None:
         return
     with importing_exporter():
@@ -109,19 +110,19 @@ def add_missing(folder: Path, recipes: Iterable[str], notify: Notify) -> None:
     notify(f"added {names} to {folder} in {time.perf_counter() - began:.1f} s")
 
 
-def _traces(model: ModelFolder, recipe: str) -> bool:
+def _has_any_graph(model: ModelFolder, recipe: str) -> bool:
     """Whether a folder has any graph of a recipe."""
     return any((model.path / key.file(recipe)).exists() for key in GRAPHS)
 
 
 @contextlib.contextmanager
 def importing_exporter() -> Iterator[None]:
-    """Import, in its block, what exports and what loads weights.
+    """Import the exporter, or the sources of weights, in a `with` block.
 
     Raises
     ------
     InputError
-        When a package that they need is not installed.
+        When a package that they need is not installed: the text has the command that installs it.
     """
     try:
         yield

@@ -3,8 +3,8 @@
 Both follow from one iteration for numbers, x <- f(x) = r/2 x (3 - r^2 x^2), which takes every x of (0, 1] to 1. With
 r = 1 it trebles the correct digits near 1, but a small x grows by 3/2 a step only. Chen and Chow ("A stable scaling of
 Newton-Schulz for improving the sign function computation of a Hermitian matrix", 2014) choose r anew in each step: if
-all x are in [l, 1], r^2 = 3 / (1 + l + l^2) makes f(l) = f(1), the best that can be had. A small x then grows by 2.6.
-What is smaller than l grows as fast and just has not arrived when the iteration ends.
+all x are in [l, 1], r^2 = 3 / (1 + l + l^2) makes f(l) = f(1), which is the best choice. A small x then grows by 2.6.
+An x smaller than l grows as fast, but has not come to 1 when the iteration ends.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import math
 from impasto.export import ops
 from impasto.export.graph import Matrix, Var, constant
 
-#: Of square roots, relative to the largest: below it float32 leaves little of a covariance matrix measured in float32.
+#: The smallest square root that comes out in full, relative to the largest: rounding to float32 leaves little of
+#: smaller ones in a covariance matrix.
 SMALLEST_ROOT = 1e-3
 
-#: Of singular values of a product of two such roots, relative to the largest.
+#: The same of singular values of a product of two such roots.
 SMALLEST_SINGULAR = 1e-5
 
 #: The iteration ends when all x are this close to 1; its last step squares the rest.

@@ -1,4 +1,4 @@
-"""The check after every export: the gradient says how the loss changes, and all lowerings have the same loss."""
+"""The check after every export: the gradient tells how the loss changes, and all lowerings have the same loss."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
 #: Float32 losses have seven digits; their difference over a step that is still straight has three.
 TOLERANCE = 1e-2
 
-#: How much of the loss is to change along a line, by the gradient.
+#: The share of the loss that is to change along a line, as the gradient tells it.
 _CHANGE = 4e-3
 
-#: How far the losses of two lowerings may lie apart, relative to them. Matrix roots differ in the fifth digit.
+#: The largest difference between the losses of two lowerings, relative to them. Matrix roots differ in the fifth digit.
 _SAME = 1e-3
 
 #: An odd size, so that every pooling has a row or column to leave out.
@@ -35,11 +35,11 @@ class Line:
     Attributes
     ----------
     direction, length
-        Where it goes, a unit vector, and how far.
+        A unit vector, and the distance between the ends.
     start, end
-        The loss, of terms divided by `means`.
+        The loss at the ends, the sum of the terms divided by `means`.
     means
-        The terms at the start, by which all are divided to weigh alike.
+        The terms at the start. Divided by these, all terms weigh alike.
     """
 
     direction: NDArray[np.float64]
@@ -50,7 +50,7 @@ class Line:
 
     @property
     def slope(self) -> float:
-        """How much the loss changes along it."""
+        """The change of the loss along it, for a unit of length."""
         return (self.end - self.start) / self.length
 
     @property
@@ -70,9 +70,9 @@ class SelfCheck:
     Attributes
     ----------
     key
-        The objective's.
+        The key of the objective.
     loss
-        In the middle of the line.
+        The loss in the middle of the line.
     finite_difference
         The slope of the line, as `direct` measures it.
     gradient
@@ -92,14 +92,14 @@ class SelfCheck:
         return abs(self.finite_difference - self.gradient) / max(abs(self.finite_difference), abs(self.gradient))
 
     def __str__(self) -> str:
-        which = (self.key.layout, *("small pictures",) * self.key.small, *("by region",) * self.key.by_region)
+        kind = (self.key.layout, *("small pictures",) * self.key.small, *("by region",) * self.key.by_region)
         return (
-            f"{self.recipe} ({', '.join(which)}): slope by finite difference {self.finite_difference:.6g}, "
+            f"{self.recipe} ({', '.join(kind)}): slope by finite difference {self.finite_difference:.6g}, "
             f"by gradient {self.gradient:.6g}, relative difference {self.error:.1e}"
         )
 
 
-@np.errstate(divide="ignore", invalid="ignore")  # where a term or the gradient is 0, what is compared is no number
+@np.errstate(divide="ignore", invalid="ignore")  # where a term or the gradient is 0, NaNs are compared
 def self_check(
     folder: ModelFolder,
     recipe: str,
@@ -110,16 +110,16 @@ def self_check(
 ) -> SelfCheck:
     """Compare a recipe's gradient with a finite difference of its loss, through onnxruntime.
 
-    The graphs run as they are written and are optimised as far as the runtime has them optimised. Only what follows
-    from the weights alone is computed beforehand, by the same nodes, and fed to them: so onnxruntime cannot lay the
-    kernels of `direct` out for convolutions of its own.
+    The graphs run as they are written and are optimised as in a transfer. Only values that follow from the weights
+    alone are computed beforehand, by the same nodes, and fed to them: so onnxruntime cannot lay the kernels of `direct`
+    out for convolutions of its own.
 
     Parameters
     ----------
     key
-        The objective's; its targets are measured by the graph that goes with it.
+        The key of the objective; the graph that goes with it measures its targets.
     constants
-        Where to find what follows from the weights alone, and to leave it for other checks.
+        The values that follow from the weights alone, which checks share.
     line
         The line of a check of the same loss in another lowering. It spares two evaluations of three, and the losses of
         both are compared. By default one is measured.
@@ -134,7 +134,7 @@ def self_check(
     guides = {GUIDES: rng.uniform(0, 1, (1, 2, _HEIGHT, _WIDTH)).astype(np.float32)} if key.by_region else {}
     constants = constants or Constants(folder.path)
     targets = _measured(constants, folder.graph(recipe, key.targets), {IMAGE: target, **guides})
-    evaluate = Objective(constants.open(folder.graph(recipe, key)), {**guides, **targets})
+    evaluate = TargetedGraph(constants.open(folder.graph(recipe, key)), {**guides, **targets})
     if line is None:
         line, gradient = _line(evaluate, image, noise)
         loss = line.middle
@@ -153,8 +153,8 @@ def self_check(
 
 
 @dataclass(frozen=True)
-class Objective:
-    """An objective graph with its targets, whose terms are weighed by what they are divided by."""
+class TargetedGraph:
+    """An objective graph with its targets; a term's weight is one over its entry in `means`."""
 
     graph: Opened
     targets: Mapping[str, NDArray[np.float32]]
@@ -176,7 +176,7 @@ class Objective:
         return self.graph.runner.run({IMAGE: image, **self.targets, **self.graph.feeds, **weights}, outputs)
 
 
-def _line(evaluate: Objective, image: NDArray[np.float32], noise: NDArray[np.float32]) -> tuple[Line, float]:
+def _line(evaluate: TargetedGraph, image: NDArray[np.float32], noise: NDArray[np.float32]) -> tuple[Line, float]:
     """Measure a line on which the loss changes fast; return it, and the gradient's component along it.
 
     All terms weigh alike: by a recipe's own weights its strongest term would hide a mistake in the others.

@@ -1,6 +1,6 @@
-"""Style losses: what is measured of a style picture's activations, and how far others are from that.
+"""Style losses: the target that is measured on a style picture's activations, and the distance of others from it.
 
-Beside the loss of Gatys, Ecker and Bethge, on Gram matrices, two on the mean and the covariance of activations.
+There is the loss of Gatys, Ecker and Bethge, on Gram matrices, and two on the mean and the covariance of activations.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Moments:
 
     @property
     def covariance(self) -> Var:
-        """The Gram matrix without what the mean contributes to it."""
+        """The covariance matrix: the Gram matrix without the part of the mean."""
         return self.gram - self.mean @ self.mean.T
 
 
 @dataclass(frozen=True)
 class StyleLoss:
-    """A style loss: what is measured of the style picture's activations, and how far others are from that.
+    """A style loss: the target of a style picture's activations, and the distance of others from it.
 
     Attributes
     ----------
@@ -77,13 +77,14 @@ def covariance_target(f: Moments) -> Var:
 def covariance_loss(f: Moments, target: Var) -> Var:
     """Return the mean of (S - T)^2 + (m m^T - n n^T)^2: S and m of the picture, T and n of the style picture.
 
-    A Gram matrix is S + m m^T: here its two parts are compared each by itself: one cannot make up for the other.
+    A Gram matrix is S + m m^T. Here its two parts are compared each by itself, so one cannot make up for the other.
     """
     t, n = _split(target)
     return ops.mean_square(f.covariance - t) + ops.mean_square(f.mean @ f.mean.T - n @ n.T)
 
 
-#: Added to the diagonal of covariance matrices before their roots are drawn, in mean variances of the style's channels.
+#: Added to the diagonal of covariance matrices before their roots are computed, in units of the mean variance of the
+#: style's channels.
 EPSILON = 1e-4
 
 
@@ -129,7 +130,7 @@ def _matrix_and_column(channels: int) -> Matrix:
     return Matrix(channels, channels + 1)
 
 
-#: What a recipe's `style.loss` names.
+#: The losses by the name that a recipe has as `style.loss`.
 STYLE_LOSSES: Mapping[str, StyleLoss] = {
     "gram": StyleLoss(gram_target, gram_loss, square),
     "covariance": StyleLoss(covariance_target, covariance_loss, _matrix_and_column),

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from impasto.export.lowering.base import Tensors
-from impasto.export.lowering.parameters import Array, Described, described, layers, tensors
+from impasto.export.lowering.parameters import Array, TensorTypes, layers, tensor_types, tensors
 from impasto.export.networks import NETWORKS, PREPROCESSINGS, Network
 from impasto.export.weights.weights import Provenance, Weights
 from impasto.runtime.errors import MemoryShortage, ModelError
@@ -76,7 +76,7 @@ def read_weights(folder: ModelFolder) -> Weights:
     """
     graphs = [read_graph(folder.graph(recipe)) for recipe in folder.recipes()]
     path, metadata = folder.path / WEIGHTS_FILE, graphs[0][0]
-    folder.check_weights(metadata)  # before that much is read
+    folder.check_weights(metadata)  # before the whole file is read
     network, provenance = NETWORKS.get(metadata.network), _provenance(metadata)
     known = {name for _, names in graphs for name in names}
     layout = _layout(network, known, metadata.weights_size) if network else None
@@ -90,9 +90,9 @@ def read_weights(folder: ModelFolder) -> Weights:
 
 
 def read_graph(path: Path) -> tuple[Metadata, set[str]]:
-    """Return what a graph says of itself, and the names of its tensors in the file of weights.
+    """Return a graph's metadata, and the names of its tensors in the file of weights.
 
-    onnxruntime would need the weights for that, and those may be damaged.
+    It is read without onnxruntime, which would need the weights: those may be damaged.
 
     Raises
     ------
@@ -120,16 +120,16 @@ def _provenance(metadata: Metadata) -> Provenance | None:
     return provenance if provenance.preprocessing in PREPROCESSINGS else None
 
 
-def _layout(network: Network, known: Collection[str], size: int) -> Described | None:
+def _layout(network: Network, known: Collection[str], size: int) -> TensorTypes | None:
     """Return the tensors of a file of `size` bytes, in their order, or nothing if no layout has that size.
 
-    Graphs tell by the names of their tensors whether a layer's weights have 8 bits. A layer that none of them reads is
-    as those are that some do: all of them are tried both ways.
+    The names of tensors in graphs, the `known` ones, tell whether a layer's weights have 8 bits. No name tells it of
+    layers that no graph reads: two layouts are tried, with 8 bits for all of these layers and for none.
     """
     eight_bit = {layer.name for layer in network.layers if f"{layer.name}.codes" in known}
     unread = {layer.name for layer in network.layers if f"{layer.name}.bias" not in known}
     for palettes in (eight_bit | unread, eight_bit):
-        entries = described(network, palettes)
+        entries = tensor_types(network, palettes)
         if sum(_padded(_length(*entry)) for entry in entries.values()) == size:
             return entries
     return None
@@ -139,7 +139,7 @@ def _length(dtype: np.dtype, shape: tuple[int, ...]) -> int:
     return dtype.itemsize * int(np.prod(shape))
 
 
-def _cut(data: bytes, layout: Described) -> Mapping[str, Array]:
+def _cut(data: bytes, layout: TensorTypes) -> Mapping[str, Array]:
     arrays: dict[str, Array] = {}
     offset = 0
     for name, (dtype, shape) in layout.items():

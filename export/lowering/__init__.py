@@ -1,1 +1,1 @@
-"""Lowerings: what turns the logical graph into ONNX nodes."""
+"""Lowerings, which turn the logical graph into ONNX nodes."""

@@ -1,7 +1,7 @@
-"""The seam between the mathematics and ONNX: what a lowering is, and the builder it writes nodes with.
+"""The seam between the mathematics and ONNX: the interface of a lowering, and the builder that it writes nodes with.
 
 A lowering is a table from operators of the logical graph to functions that emit ONNX nodes, for one layout of
-activations in memory. Whatever knows about layouts stands behind this seam.
+activations in memory. All code that knows about layouts is behind this seam.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ IR_VERSION = 8
 
 Tensors = Mapping[str, TensorProto]
 
-#: What an attribute of a node may be.
+#: The types that an attribute of a node may have.
 Attribute = int | float | str | Sequence[int] | onnx.GraphProto
 
 
@@ -41,7 +41,7 @@ Attribute = int | float | str | Sequence[int] | onnx.GraphProto
 class Builder:
     """An ONNX graph in the making. Values are known by their names.
 
-    A lowering that knows more than this derives its own.
+    A lowering that has to keep more than this derives a class of its own.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Builder:
         return names
 
     def join(self, pieces: Sequence[str], axis: int) -> str:
-        """Concatenate values; `pieces` tells what a value was joined from."""
+        """Concatenate values; `pieces` returns them again."""
         if len(pieces) == 1:
             return pieces[0]
         name = self.node("Concat", *pieces, axis=axis)
@@ -82,7 +82,7 @@ class Builder:
         return name
 
     def pieces(self, name: str) -> list[str]:
-        """Return what a value was joined from, or the value alone."""
+        """Return the values that a value was joined from, or the value alone."""
         return self._pieces.get(name, [name])
 
     def array(self, values: NDArray[np.generic]) -> str:
@@ -104,7 +104,7 @@ class Builder:
         return name
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what `make` returned the first time that it was asked for under `key`."""
+        """Return the result of `make`, which is called once for each `key`."""
         if key not in self._memo:
             self._memo[key] = make()
         return cast(T, self._memo[key])
@@ -131,7 +131,7 @@ class Builder:
             The names of the last state and of the results, stacked along a new first axis.
         """
         nodes, memo, values = self.nodes, self._memo, self.values
-        # What is emitted for a step is unknown outside of it.
+        # Values of a step are unknown outside of it.
         self.nodes, self._memo, self.values = [], dict(memo), dict(values)
         inputs = [self._fresh() for _ in (*state, *sequences)]
         outputs = list(body(inputs))
@@ -148,7 +148,7 @@ class Builder:
         return name
 
     def _fresh(self) -> str:
-        """Return a name that is new, a number. Names are most of a file, and so it is a short one.
+        """Return a new name, a number. Names are most of a file, so it is a short one.
 
         Its letters are capitals, which no input or output has.
         """
@@ -160,7 +160,7 @@ Emit = Callable[Concatenate[B, O, ...], str]
 
 
 class Lowering(Protocol):
-    """What writes logical graphs as ONNX models, in one layout and precision."""
+    """A writer of logical graphs as ONNX models, in one layout and precision."""
 
     @property
     def layout(self) -> str:
@@ -168,7 +168,7 @@ class Lowering(Protocol):
 
     @property
     def precision(self) -> str:
-        """Of activations: one of `impasto.runtime.model.graphs.PRECISIONS`."""
+        """The precision of activations: one of `impasto.runtime.model.graphs.PRECISIONS`."""
 
     def lower(self, name: str, outputs: Mapping[str, Var], parameters: Tensors) -> onnx.ModelProto:
         """Write a logical graph as an ONNX model.
@@ -176,7 +176,7 @@ class Lowering(Protocol):
         Parameters
         ----------
         outputs
-            The graph's results by the names they shall have.
+            The graph's results by their names in the model.
         parameters
             The tensors of the network's weights by name; only those used end up in the model.
         """
@@ -193,10 +193,10 @@ class RuleTable(Generic[B]):
     describe
         Type of a graph input or output -> its ONNX shape; dimensions that depend on the picture are strings.
     begin
-        The network's weights -> what its rules write nodes with.
+        The network's weights -> the builder that its rules write nodes with.
     deliver
-        (builder, name of a value) -> name of what an output is to hold: for a lowering whose values are not what they
-        stand for.
+        (builder, name of a value) -> name of the value that an output holds. It is another one in a lowering that keeps
+        values in a form of its own.
     """
 
     layout: str
@@ -215,7 +215,7 @@ class RuleTable(Generic[B]):
             for op in operators:
                 if op in self.rules:
                     raise ValueError(f"{op.__name__} is lowered already in {self.layout}")
-                self.rules[op] = cast(Emit[B, Op], emit)  # it is only ever given that operator
+                self.rules[op] = cast(Emit[B, Op], emit)  # it is only called with that operator
             return emit
 
         return register
@@ -228,7 +228,7 @@ class RuleTable(Generic[B]):
             if isinstance(var.op, ops.Input):
                 inputs.append(self._value_info(var.op.name, var.type))
                 builder.bind(var, var.op.name)
-        for output, var in _from_the_least_urgent(outputs):
+        for output, var in _writing_order(outputs):
             self.emit(builder, [var])
             value = self.deliver(builder, builder.values[var])
             builder.nodes.append(helper.make_node("Identity", [value], [output]))
@@ -245,7 +245,7 @@ class RuleTable(Generic[B]):
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="impasto")
 
     def emit(self, builder: B, outputs: Iterable[Var]) -> None:
-        """Emit what the outputs depend on and has no name yet."""
+        """Emit all values that the outputs depend on and that have no name yet."""
         for var in topological(outputs):
             if var in builder.values:
                 continue
@@ -258,26 +258,26 @@ class RuleTable(Generic[B]):
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, self.describe(type_))
 
 
-def _from_the_least_urgent(outputs: Mapping[str, Var]) -> list[tuple[str, Var]]:
-    """Return outputs in the order to write them in: on a CPU onnxruntime computes first what is written last.
+def _writing_order(outputs: Mapping[str, Var]) -> list[tuple[str, Var]]:
+    """Return outputs in the order to write them in: on a CPU onnxruntime computes the last one first.
 
-    (On CUDA it is told to compute in the order of writing: terms first, each where its map is made.)
+    The gradient has to be computed first: the values that it keeps are then made in the forward pass, not after all
+    else. Of the other outputs, the one that needs least is computed first, so that no map is kept for it meanwhile.
 
-    First has to come the gradient: what it keeps of the way forward is then made there, not once all else is done. Of
-    other outputs what needs least comes first, so that no map is kept for it while others are computed.
+    On CUDA, onnxruntime is told to compute in the order of writing: terms first, each as soon as its map is made.
     """
     return sorted(outputs.items(), key=lambda item: (item[0] == GRADIENT, -len(topological([item[1]]))))
 
 
 def needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
-    """Return the nodes that the outputs depend on; a rule may have found something better than what it was given."""
+    """Return the nodes that the outputs depend on; a rule need not use all values that it was given."""
     wanted = set(outputs)
-    needed: list[onnx.NodeProto] = []
+    kept: list[onnx.NodeProto] = []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.output):
             wanted.update(reads(node))
-            needed.append(node)
-    return needed[::-1]
+            kept.append(node)
+    return kept[::-1]
 
 
 def _floats(names: Iterable[str]) -> list[onnx.ValueInfoProto]:
@@ -285,7 +285,7 @@ def _floats(names: Iterable[str]) -> list[onnx.ValueInfoProto]:
 
 
 def reads(node: onnx.NodeProto) -> set[str]:
-    """Return the values that a node reads, and those that the graphs inside it do."""
+    """Return the values that a node and the graphs inside it read."""
     inside = (inner for attribute in node.attribute for inner in attribute.g.node)
     return set(node.input).union(*map(reads, inside))
 

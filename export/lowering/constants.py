@@ -1,7 +1,7 @@
 """Values that follow from the weights alone, such as transformed kernels: computed once for all graphs of an export.
 
-A session computes them anew whenever it is opened, which is most of the time that opening takes, and holds them by
-itself.
+A session by itself computes them anew whenever it is opened, which is most of the time that opening takes, and holds
+a copy of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from impasto.runtime.engine.opening import open_model
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.session import Runner
 
-#: Up to so many bytes a value is written into the graph: shapes and scales, which onnxruntime has to see.
+#: A value of up to so many bytes is written into the graph: shapes and scales, which onnxruntime has to see.
 _SMALL = 16384
 
 _ONE_CORE = Placement("cpu", threads=1)
@@ -31,7 +31,7 @@ _ONE_CORE = Placement("cpu", threads=1)
 
 @dataclass(frozen=True)
 class Opened:
-    """A graph whose constants are shared: its session, and those of the constants that are to be fed to it."""
+    """A graph whose constants are shared: its session, and the constants that are to be fed to it."""
 
     runner: Runner
     feeds: Mapping[str, NDArray[np.generic]]
@@ -44,7 +44,7 @@ class Constants:
     Attributes
     ----------
     folder
-        Where the graphs' weights lie.
+        The folder with the graphs' weights.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ class Constants:
         return Opened(open_model(path, model.SerializeToString(), placement), feeds)
 
     def _cut(self, model: onnx.ModelProto, path: Path) -> dict[str, NDArray[np.generic]]:
-        """Take out of a graph what computes constants, put the small ones in its place, and return the large ones."""
+        """Remove the nodes that compute constants, write the small ones into the graph, and return the large ones."""
         graph = model.graph
         tensors = {tensor.name: tensor for tensor in graph.initializer}
         computing, rest = _divided(graph.node, tensors)
@@ -101,7 +101,7 @@ class Constants:
         tensors: Mapping[str, TensorProto],
         path: Path,
     ) -> NDArray[np.generic]:
-        """Run the nodes that a constant is computed by, as they are written; or read it."""
+        """Run the nodes that compute a constant, as they are written; or read it, where it is a tensor."""
         if name in tensors:
             return numpy_helper.to_array(self._whole(tensors[name]))
         nodes = needed(computing, [name])
@@ -115,7 +115,7 @@ class Constants:
         return value
 
     def _whole(self, tensor: TensorProto) -> TensorProto:
-        """Return a tensor with its data in itself."""
+        """Return a tensor that holds its data itself."""
         whole = TensorProto()
         whole.CopyFrom(tensor)
         if uses_external_data(whole):  # onnx itself would refuse a file that has a second name
@@ -133,7 +133,7 @@ def _divided(
 ) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
     """Return the nodes that compute constants, and the rest.
 
-    The former read tensors, and what such nodes compute, and nothing else.
+    The former read nothing but tensors and the results of such nodes.
     """
     known = {"", *tensors}
     computing: list[onnx.NodeProto] = []
@@ -152,12 +152,12 @@ def _divided(
 
 
 def _digests(tensors: Mapping[str, TensorProto], computing: Iterable[onnx.NodeProto]) -> dict[str, bytes]:
-    """Return a digest of how each constant is computed, whatever it is called."""
+    """Return a digest of the computation of each constant, without its name."""
     digests = {"": b"", **{name: _digest([b"tensor", _nameless(tensor)]) for name, tensor in tensors.items()}}
     for node in computing:
         attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
-        how = [node.domain.encode(), node.op_type.encode(), *attributes, *(digests[name] for name in node.input)]
-        digests |= {name: _digest([*how, b"%d" % k]) for k, name in enumerate(node.output)}
+        parts = [node.domain.encode(), node.op_type.encode(), *attributes, *(digests[name] for name in node.input)]
+        digests |= {name: _digest([*parts, b"%d" % k]) for k, name in enumerate(node.output)}
     return digests
 
 

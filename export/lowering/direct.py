@@ -1,6 +1,6 @@
 """The lowering `direct`: activations are [1, C, H, W], every operator nearly one ONNX node.
 
-It runs wherever ONNX runs, and is what a GPU wants.
+It runs wherever ONNX runs, and suits a GPU.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _pad_edge(b: Builder, op: ops.PadEdge, x: str) -> str:
 
 @lowers(ops.PadEdgeAdjoint)
 def _pad_edge_adjoint(b: Builder, op: ops.PadEdgeAdjoint, g: str) -> str:
-    """Add what lies outside to the outermost row, then column."""
+    """Add the values outside to the outermost row, then column."""
     for axis in (2, 3):
 
         def part(x: str, start: int, stop: int, axis: int = axis) -> str:
@@ -153,7 +153,7 @@ def _pad_edge_adjoint(b: Builder, op: ops.PadEdgeAdjoint, g: str) -> str:
     return g
 
 
-#: Which two places of a 2x2 window, (row, column), are subtracted.
+#: The two places of a 2x2 window, (row, column), that are subtracted.
 _WINDOW = {
     "y": ((0, 0), (1, 0)),
     "x": ((0, 0), (0, 1)),
@@ -180,8 +180,8 @@ def _difference_adjoint(b: Builder, op: ops.DifferenceAdjoint, g: str) -> str:
 
 # --- channels first and last ----------------------------------------------------------------------------------
 #
-# ONNX's convolutions have channels first. On CUDA onnxruntime computes with channels last, wherever it may; what looks
-# into the layout of activations is written for that, and the two transpositions around it come to nothing.
+# ONNX's convolutions have channels first. On CUDA onnxruntime computes with channels last, wherever it may. Operators
+# that depend on the layout of activations are written for that, and the two transpositions around them cancel out.
 
 
 def channels_last(b: Builder, x: str) -> str:
@@ -189,7 +189,7 @@ def channels_last(b: Builder, x: str) -> str:
     return b.once(("channels last", x), lambda: b.node("Transpose", x, perm=[0, 2, 3, 1]))
 
 
-def _first(b: Builder, x: str) -> str:
+def _channels_first(b: Builder, x: str) -> str:
     """Return x [1, H, W, C] as [1, C, H, W]."""
     return b.node("Transpose", x, perm=[0, 3, 1, 2])
 
@@ -207,7 +207,7 @@ def rows_of(b: Builder, x: str) -> str:
 
 def from_rows(b: Builder, rows: str, like: str) -> str:
     """Return a matrix [M, C] as the map `like`, [1, C, H, W]."""
-    return _first(b, b.node("Reshape", rows, b.node("Shape", channels_last(b, like))))
+    return _channels_first(b, b.node("Reshape", rows, b.node("Shape", channels_last(b, like))))
 
 
 # --- the network ----------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
 @lowers(ops.Relu)
 def _relu(b: Builder, op: ops.Relu, x: str) -> str:
     y = b.node("Relu", x)
-    _step(b, y)  # here, for `gated`: whether y is positive takes less memory to the way back than y does
+    _step(b, y)  # written here, for `gated`: until the backward pass it takes less memory than y
     return y
 
 
@@ -277,8 +277,8 @@ def _unpad(b: Builder, x: str, like: str) -> str:
 def _max_unpool(b: Builder, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     """Give g to the first place of each window, in reading order, whose x is y.
 
-    ONNX's MaxUnpool would do, but has no CUDA kernel in onnxruntime. Four decisions about a quarter of x each take a
-    GPU half the time of one about all of it.
+    ONNX's MaxUnpool would do, but has no CUDA kernel in onnxruntime. Decisions about one quarter of x after the other
+    take a GPU half the time of one about all of it.
     """
     last_y, rest = channels_last(b, y), channels_last(b, g)
     shares = []
@@ -295,7 +295,7 @@ def place(b: Builder, x: str, y: str, row: int, column: int) -> str:
 
 
 def unpooled(b: Builder, places: Sequence[str], x: str, y: str) -> str:
-    """Return what is at the four places of each window of y, [1, h, w, C] each, as a map of the extent of x."""
+    """Return the values at the four places of each window of y, [1, h, w, C] each, as a map of the extent of x."""
     windows = [b.node("Unsqueeze", each, b.ints(2, 4)) for each in places]  # [1, h, 1, w, 1, C]
     rows = [b.node("Concat", *windows[k : k + 2], axis=4) for k in (0, 2)]
     return _unpad(b, _unpooled(b, b.node("Concat", *rows, axis=2), y), x)
@@ -304,7 +304,7 @@ def unpooled(b: Builder, places: Sequence[str], x: str, y: str) -> str:
 def _unpooled(b: Builder, windows: str, y: str) -> str:
     """Return the windows of y, [1, h, 2, w, 2, C], as a map [1, C, 2h, 2w]."""
     extent = b.node("Concat", b.ints(1), _windows(b, y), b.ints(-1), axis=0)
-    return _first(b, b.node("Reshape", windows, extent))
+    return _channels_first(b, b.node("Reshape", windows, extent))
 
 
 @lowers(ops.AverageUnpool)
@@ -388,7 +388,7 @@ def _transpose(b: Builder, op: graph.Transpose, a: str) -> str:
 # --- regions --------------------------------------------------------------------------------------------------
 
 #: Less than any sum of guides that are not zero.
-_NOTHING = 1e-30
+_TINY = 1e-30
 
 
 @lowers(ops.HalveGuides)
@@ -403,7 +403,7 @@ def _guide_sums(b: Builder, w: str) -> str:
 
 @lowers(ops.NormalizeGuides)
 def _normalize_guides(b: Builder, op: ops.NormalizeGuides, w: str) -> str:
-    return b.node("Div", w, b.node("Max", _guide_sums(b, w), b.number(_NOTHING)))
+    return b.node("Div", w, b.node("Max", _guide_sums(b, w), b.number(_TINY)))
 
 
 @lowers(ops.GuideMean)
@@ -417,7 +417,7 @@ def _guides(b: Builder, u: str) -> str:
 
 
 def _guided(b: Builder, rows: str, u: str) -> str:
-    """Return each of M rows times its place in a guide."""
+    """Return each of M rows times its number in a guide."""
     return b.node("Mul", rows, b.node("Unsqueeze", u, b.ints(1)))
 
 
@@ -466,7 +466,7 @@ def _region_sum(b: Builder, op: ops.RegionSum, *values: str) -> str:
 
 
 def _evaluate(b: Builder, function: ops.Function, values: tuple[str, ...]) -> list[str]:
-    """Return all outputs of a function, for each region: what several operators name is computed once."""
+    """Return all outputs of a function, for each region; operators that name the same function share them."""
 
     def region(slices: Sequence[str]) -> list[str]:
         for var, name in zip(function.inputs, slices, strict=True):

@@ -26,8 +26,8 @@ are::
     V_n^-1 [ (V_r g) * (V_m d) ]
 
 **Transposition turns the product into the filter.** For fixed `g` this is a linear map from `d` to the
-product, the matrix ``V_n^-1 diag(V_r g) V_m``. Its entry ``(k, i)`` is ``g[k - i]``, for that is what
-multiplying polynomials does. Its transpose therefore has ``g[k - i]`` at ``(i, k)`` and maps `n` inputs `x`
+product, the matrix ``V_n^-1 diag(V_r g) V_m``. Its entry ``(k, i)`` is ``g[k - i]``, by the rule of multiplying
+polynomials. Its transpose therefore has ``g[k - i]`` at ``(i, k)`` and maps `n` inputs `x`
 to ``sum_j g[j] x[i + j]``: the filter, with the same number of multiplications. Transposing the three factors
 gives::
 
@@ -42,11 +42,11 @@ q^(k-1-j)`` there (at infinity: its leading coefficient). This also clears all d
 matrix of integers.
 
 **The scale of a row is free.** Row `i` of `B^T`, row `i` of `G` and column `i` of `A^T` may be multiplied by
-any three numbers whose product is one. A power of two changes no rounding error in binary arithmetic, so what
-counts is that `B^T` and `A^T`, which work on pictures, have entries without rounding: they keep integers
-times powers of two, and `G`, applied once to constant weights, takes all the denominators. The powers of two
-bring the rows to a length near one, so that transformed values stay in the range of the values themselves,
-which half precision would need.
+any three numbers whose product is one. `B^T` and `A^T`, which work on pictures, should have entries without
+rounding: they keep integers times powers of two, and `G`, applied once to constant weights, takes all the
+denominators. A power of two changes no rounding error in binary arithmetic. The powers of two bring the rows
+to a length near one, so that transformed values stay in the range of the values themselves, which half
+precision would need.
 
 **A reversed kernel needs no transform of its own.** Filtering with `g` reversed is reversing the input,
 filtering with `g` and reversing the output. Reversing the columns of `B^T` and the rows of `A^T` therefore
@@ -76,7 +76,7 @@ INFINITY: Point = (1, 0)
 
 @dataclass(frozen=True)
 class Filtering:
-    """The matrices of ``F(outputs, taps)``, exact; see the module's text for what they mean."""
+    """The matrices of ``F(outputs, taps)``, exact; the module's text explains them."""
 
     input: Rationals
     """B^T: one tile of the signal to its n transformed values."""
@@ -131,7 +131,7 @@ def filtering(points: Sequence[Point], taps: int = 3) -> Filtering:
     to_input, to_kernel, to_output = [], [], []
     for i, (p, q) in enumerate(points):
         others = [*points[:i], *points[i + 1 :]]
-        # Lagrange's polynomial of point i is `lagrange` / `there`: zero at every other point, one here.
+        # Lagrange's polynomial of point i is `lagrange` / `value`: zero at every other point, one at this one.
         lagrange = _product_of_factors(others)
         value = prod(b * p - a * q for a, b in others)
         if value == 0:

@@ -1,4 +1,4 @@
-"""The network's weights as tensors of a graph: what they are called, and how 8-bit ones are looked up."""
+"""The network's weights as tensors of a graph: their names, and the nodes that look 8-bit ones up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from impasto.export.lowering.base import Builder
 from impasto.export.networks import Network
@@ -15,7 +16,7 @@ from impasto.export.weights.weights import LayerWeights, Palette, Weights
 Array = NDArray[np.float32] | NDArray[np.uint8]
 
 #: Tensors' types and shapes by name.
-Described = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+TensorTypes = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 
 
 def tensors(weights: Weights) -> dict[str, Array]:
@@ -31,8 +32,8 @@ def tensors(weights: Weights) -> dict[str, Array]:
     return arrays
 
 
-def described(network: Network, palettes: Collection[str]) -> Described:
-    """Return what `tensors` returns for weights of a network, without the values; `palettes` are its 8-bit layers."""
+def tensor_types(network: Network, palettes: Collection[str]) -> TensorTypes:
+    """Return type and shape of the `tensors` of a network's weights, by name; `palettes` are its 8-bit layers."""
     single, byte = np.dtype(np.float32), np.dtype(np.uint8)
     entries: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
     for layer in network.layers:
@@ -47,7 +48,7 @@ def described(network: Network, palettes: Collection[str]) -> Described:
 
 
 def layers(network: Network, arrays: Mapping[str, NDArray[Any]]) -> dict[str, LayerWeights]:
-    """Return the layers whose `tensors` these arrays are."""
+    """Return the layers from their `tensors`."""
 
     def kernels(name: str) -> NDArray[np.float32] | Palette:
         if f"{name}.codes" in arrays:
@@ -67,9 +68,9 @@ def kernel(b: Builder, layer: str) -> str:
 
     def look_up() -> str:
         codes = b.parameter(f"{layer}.codes")
-        # Flat while they are small: a session keeps what it folds until it is made.
-        indices = b.node("Cast", b.node("Reshape", codes, b.ints(-1)), to=6)  # those of 8 bits are not allowed
-        # GatherElements copies numbers where Gather copies blocks, of one number here: several times as fast
+        # Reshaped while they are small, before the cast: until a session is made it keeps every value that it folds.
+        indices = b.node("Cast", b.node("Reshape", codes, b.ints(-1)), to=TensorProto.INT32)  # 8 bits are not allowed
+        # GatherElements copies numbers. Gather copies blocks, here of one number, and is several times as slow.
         kernels = b.node("GatherElements", b.parameter(f"{layer}.table"), indices)
         return b.node("Reshape", kernels, b.node("Shape", codes))
 

@@ -1,19 +1,19 @@
 """The layout of the lowering `winograd`, and its index arithmetic, written as ONNX nodes.
 
 An activation is kept as rows of channels, one row a pixel. Pixels are grouped in tiles of m x m, and the rows are
-ordered by place in the tile first, tile second: pixel (y, x) is row
+ordered by place in the tile first, and by tile second: pixel (y, x) is row
 
     ((y mod m) m + (x mod m)) (P + 1)  +  (y div m) T + (x div m)
 
-for T tiles across and P tiles in all. So the rows of one *phase*, the same place in every tile, are contiguous, and
-whatever combines places of a tile (a filter's transform, a pooling) combines whole planes. Tile number P does not
+for T tiles across and P tiles in all. So the rows of one *phase*, the same place in every tile, are contiguous, and an
+operation that combines places of a tile (a filter's transform, a pooling) combines whole planes. Tile number P does not
 exist: its rows are zero in every activation and gradient, and where a table has to point outside the picture it points
-there. Tiles at the lower and right border may hang over the picture: no pixel is computed from what their rows hold
-there, and a sum over all rows has to subtract it (see `overhang`).
+there. Tiles at the lower and right border may hang over the picture: no pixel is computed from the rows that hang over,
+and a sum over all rows has to subtract them (see `overhang`).
 
 Two layouts are the same with another m: a picture is rows of pixels with m = 1, and pooling a level with tiles of m
 leaves the next level's pixels in tiles of m / 2. Every table is a sum of a part that depends on y and a part that
-depends on x, and comes out of the picture's shape when the graph runs.
+depends on x, and is computed from the picture's shape when the graph runs.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ class Tiling:
     Attributes
     ----------
     sides
-        Outputs per tile and axis: larger tiles multiply less, but what hangs over a small map is wasted, and the
-        transformed kernels grow: a map of few tiles waits for them. Even, for windows of 2 x 2 must not straddle tiles.
+        Outputs per tile and axis. Larger tiles need fewer multiplications. But they waste more at the border of a small
+        map, and their transformed kernels are larger: a map of few tiles waits for them. Sides are even, for windows of
+        2 x 2 must not straddle tiles.
     widths
-        A level is worked on in strips of about so many tiles: what lies between two gathers, megabytes a strip, then
-        stays in the processor's cache. Deep levels have transformed kernels, which are read for each strip.
+        A level is worked on in strips of about so many tiles: the values between two gathers, megabytes a strip, then
+        stay in the processor's cache. The transformed kernels, large at deep levels, are read for each strip.
     strips
         The most strips of a level: a graph has nodes for all. In a small picture some strips have no tiles, and cost
         microseconds a node; in a large one they are wider.
@@ -59,7 +60,7 @@ _FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits
 
 @dataclass
 class Tiled(Builder):
-    """A graph in the making; `tiling` is how it cuts its maps."""
+    """A graph in the making, whose maps are cut by `tiling`."""
 
     tiling: Tiling = field(kw_only=True)
 
@@ -91,9 +92,9 @@ class Layout:
     stride: str
 
     def row(self, b: Tiled, coordinate: str, axis: int) -> str:
-        """Return the part of the row numbers that a coordinate (int64, any shape) contributes.
+        """Return the part of the row numbers that depends on a coordinate (int64, any shape).
 
-        Where the coordinate is outside the picture, it is a number beyond all rows.
+        Where the coordinate is outside the picture, this is a number beyond all rows.
         """
         tile, place = b.node("Div", coordinate, b.ints(self.m)), b.node("Mod", coordinate, b.ints(self.m))
         if axis == 0:
@@ -156,7 +157,7 @@ def windows(b: Tiled, level: int, source: Layout) -> str:
 
 
 def unpooled(b: Tiled, level: int) -> str:
-    """Return, for each tile of a level, the rows in the next level's own layout of what it is pooled to.
+    """Return, for each tile of a level, the rows of its pooled pixels in the next level's own layout.
 
     The table is [(m / 2)^2, P + 1].
     """
@@ -175,8 +176,8 @@ def _table(b: Tiled, target: Layout, source: Layout, n: int, step: int, offset: 
     x = b.node("Unsqueeze", source.row(b, coordinates(target.across), 1), b.ints(0, 2))  # [1, n, 1, across]
     padding = source.padding(b)
     rows = b.node("Reshape", b.node("Min", b.node("Add", y, x), padding), b.ints(n * n, -1))
-    none = b.node("Expand", padding, b.ints(n * n, 1))
-    return b.node("Concat", rows, none, axis=1)
+    last = b.node("Expand", padding, b.ints(n * n, 1))
+    return b.node("Concat", rows, last, axis=1)
 
 
 def places(b: Tiled, level: int) -> str:
@@ -265,7 +266,7 @@ def strips(b: Tiled, level: int, table: str, axis: int) -> list[str]:
 
 
 def _ends(b: Tiled, level: int) -> list[str]:
-    """Return where strips of nearly equal width end, the first one at 0."""
+    """Return the ends of strips of nearly equal width, after a 0 for the start of the first."""
 
     def make() -> list[str]:
         stride, width, most = layout_of(b, level).stride, b.tiling.widths[level], b.tiling.strips[level]

@@ -1,8 +1,8 @@
 """The lowering `winograd`: activations in tiles, convolutions by minimal filtering. The fastest on a CPU.
 
 A direct convolution already runs at the processor's peak; only fewer multiplications make it faster. `filtering` holds
-the mathematics, `tiles` the layout; here each operator is put together from gathers and matrix products. Whatever
-knows nothing of activations (scalars, Gram matrices, pictures) is lowered as in `direct`.
+the mathematics, `tiles` the layout; here each operator is put together from gathers and matrix products. Operators on
+scalars, matrices and pictures are lowered as in `direct`.
 
 A map of C channels is [m * m, P + 1, C] (see `tiles`). After pooling it is [(m/2)^2, P + 1, C] on the tiles of the
 level above, and the next convolution gathers straight from there.
@@ -27,7 +27,7 @@ from impasto.export.lowering.parameters import bias, kernel
 from impasto.export.lowering.tiles import LARGE_TILING, SMALL_TILING, Tiled, Tiling
 from impasto.runtime.model.graphs import WINOGRAD
 
-#: Added to what does not exist, so that the ReLU behind makes it zero.
+#: Added to rows of the tile that does not exist, so that the ReLU behind makes them zero.
 _NEVER = -1e30
 
 _RGB = 3
@@ -37,7 +37,7 @@ _CONTRIB = "com.microsoft"
 
 
 def _describe(tiling: Tiling, type_: Type) -> Sequence[int | str]:
-    """Return the shape of a value as this lowering lays it out."""
+    """Return the shape of a value in this lowering."""
     match type_:
         case Map(channels, level, 0) if channels != _RGB:
             return [tiling.sides[level] ** 2, f"tiles{level}", channels]
@@ -71,12 +71,12 @@ _AS_DIRECT: tuple[type[Op], ...] = (
 )
 
 
-#: Of this lowering, however maps are cut.
+#: The rules of this lowering, for every tiling.
 _RULES: dict[type[Op], Emit[Tiled, Op]] = {op: direct.rules[op] for op in _AS_DIRECT}
 
 
 def tiled(tiling: Tiling) -> RuleTable[Tiled]:
-    """Return this lowering with maps cut in one way; all ways share their rules."""
+    """Return this lowering for one tiling; all tilings share its rules."""
     return RuleTable(WINOGRAD, partial(_describe, tiling), partial(Tiled, tiling=tiling), _RULES)
 
 
@@ -110,7 +110,7 @@ def _conv(b: Tiled, op: ops.Conv, x: str) -> str:
         values = _to_products(b, _rows(b, x, op.inputs), table, method, op.inputs)
         products = b.node("FusedMatMul", values, _transformed(b, op, level), domain=_CONTRIB, transB=1)
         y = _from_products(b, products, method, op.outputs)
-        if op.bias:  # it would fill the padding, too, were it not shifted below what the ReLU lets through
+        if op.bias:  # in the padding rows, the shift takes it below zero, so that the ReLU makes them zero
             y = b.node("Add", y, b.node("Add", shift[k], bias(b, op.layer)))
         strips.append(y)
     return _join(b, strips)
@@ -132,7 +132,7 @@ def _conv_adjoint(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
 
 
 def _to_picture(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
-    """Take the share of each tap first, three channels each, and add them up where they belong: [1, 3, H, W]."""
+    """Compute the share of each tap first, three channels each, and add the shares of each pixel: [1, 3, H, W]."""
     taps = b.node("Reshape", b.node("Transpose", kernel(b, op.layer), perm=[0, 2, 3, 1]), b.ints(op.outputs, -1))
     shares = _join(b, (b.node("MatMul", strip, taps) for strip in _strips(b, g)))
     gathered = b.node("Gather", _rows(b, shares, _RGB), tiles.taps(b, 0))
@@ -141,7 +141,7 @@ def _to_picture(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
 
 
 def _to_products(b: Tiled, rows: str, table: str, method: Filtering, channels: int) -> str:
-    """Gather tiles with what is around them and transform them: [rows, C] -> [n * n, tiles, C]."""
+    """Gather tiles with the pixels around them and transform them: [rows, C] -> [n * n, tiles, C]."""
     n = method.inputs
     gathered = b.node("Gather", rows, table)
     transformed = _both_ways(b, gathered, method.input)
@@ -165,7 +165,7 @@ def _both_ways(b: Tiled, x: str, matrix: Rationals) -> str:
 def _transformed(b: Tiled, op: ops.Conv | ops.ConvAdjoint, level: int) -> str:
     """Return G K G^T for all kernels K of a layer, [n * n, out, in]; folded when a session is created.
 
-    In this order: the other one would take half as long again to fold.
+    The other order of the kernels' axes would take half as long again to fold.
     """
 
     def make() -> str:
@@ -217,8 +217,9 @@ def _pixel_rows(b: Tiled, picture: str) -> str:
 
 # --- strips ---------------------------------------------------------------------------------------------------
 #
-# Gradients are summed, mixed and gated strip by strip, and so are activations pooled, from what a convolution leaves in
-# the cache to what the next one gathers from: only there, and for what is kept, strips are joined.
+# From the result of a convolution, which is still in the cache, to the map that the next one gathers from, all is done
+# strip by strip: activations are pooled, gradients are summed, mixed and gated. Strips are joined only for that map,
+# and for values that are kept.
 
 
 def _tiled_by(b: Tiled, x: str) -> int:
@@ -227,12 +228,12 @@ def _tiled_by(b: Tiled, x: str) -> int:
 
 
 def _cut(b: Tiled, x: str) -> list[str]:
-    """Return slices of a map, its level's strips. What it may be joined from need not be kept for them."""
+    """Return a map in its level's strips, as slices: the pieces that it was joined from need not be kept."""
     return tiles.strips(b, _tiled_by(b, x), x, 1)
 
 
 def _strips(b: Tiled, x: str) -> list[str]:
-    """Return a map in its level's strips: what it is joined from, or else slices."""
+    """Return a map in its level's strips: the pieces that it was joined from, or else slices."""
     pieces = b.pieces(x)
     return pieces if len(pieces) > 1 else _cut(b, x)
 
@@ -242,16 +243,16 @@ def _join(b: Tiled, strips: Iterable[str]) -> str:
 
 
 def _each(b: Tiled, emit: Callable[[str, str], str], left: Iterable[str], right: Iterable[str]) -> str:
-    """Join what `emit` makes of each strip of two maps."""
+    """Join the results of `emit` for each pair of strips of two maps."""
     return _join(b, (emit(*strips) for strips in zip(left, right, strict=True)))
 
 
 def _kept(b: Tiled, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
-    """Return decisions in strips of these shapes, taken from the gradients that they meet: 1.0 where true, else 0.0.
+    """Return decisions, 1.0 where true, else 0.0, in strips of these shapes: those of the gradients to multiply.
 
-    A byte an element is kept of what they are about. onnxruntime computes first what is written last. So the decisions,
-    written after the shapes, are made on the way forward, all of them, for they are joined; but only with the gradients
-    come the shapes, and with these the floats.
+    Until the backward pass a byte for each element is kept. onnxruntime computes the last node first. So the
+    decisions, which are written after the shapes, are made in the forward pass; all of them, for they are joined. Their
+    conversion to floats depends on the shapes, and so has to wait for the gradients.
     """
     decisions = tiles.strips(b, level, _join(b, decide()), 1)
     kept = (b.node("Reshape", *pair, allowzero=1) for pair in zip(decisions, shapes, strict=True))
@@ -281,7 +282,7 @@ def _gate(b: Tiled, op: ops.Gate, g: str, y: str) -> str:
     gradients = _in_windows_of(b, level, g) if _in_windows(b.origin[y]) else _strips(b, g)
     shapes = [b.node("Shape", g) for g in gradients]
     if _is_mixed_into(b.origin[g], b.origin[y]):
-        # A step that knows y alone would be computed as soon as y is, and kept until g comes.
+        # A step that depends on y alone would be computed as soon as y is, and kept until g is.
         later = (b.node("Reshape", *pair, allowzero=1) for pair in zip(_cut(b, y), shapes, strict=True))
         return _each(b, gate, gradients, later)
     positive = _kept(b, lambda: (b.node("Cast", strip, to=TensorProto.BOOL) for strip in _strips(b, y)), level, shapes)
@@ -289,12 +290,12 @@ def _gate(b: Tiled, op: ops.Gate, g: str, y: str) -> str:
 
 
 def _gated(b: Tiled, g: str, y: str) -> str:
-    """Multiply by [y > 0], for y >= 0; a HardSigmoid this steep is that step, and the fastest a CPU has."""
+    """Multiply by [y > 0], for y >= 0; a HardSigmoid this steep is that step, and the fastest one on a CPU."""
     return b.node("Mul", g, b.once(("step", y), lambda: b.node("HardSigmoid", y, alpha=3e38, beta=0.0)))
 
 
 def _is_mixed_into(g: Var, y: Var) -> bool:
-    """Tell whether the values of y are kept for a gradient anyway: whether a term of the sum that g is mixes them."""
+    """Tell whether y is kept for its gradient g anyway: whether g, or a term of the sum g, mixes y."""
     match g.op:
         case graph.Add():
             return any(_is_mixed_into(term, y) for term in g.inputs)
@@ -309,7 +310,7 @@ def _places(b: Tiled, x: str, half: int) -> str:
 
 
 def _windows(b: Tiled, y: str, half: int) -> str:
-    """Return what is pooled, one value a window, as [m/2, 1, m/2, 1, tiles * C]."""
+    """Return pooled values, one a window, as [m/2, 1, m/2, 1, tiles * C]."""
     return b.node("Reshape", y, b.ints(half, 1, half, 1, -1))
 
 
@@ -342,7 +343,7 @@ def _shape_of_windows(b: Tiled, x: str, each: int = 1) -> str:
 
 
 def _in_windows_of(b: Tiled, level: int, g: str) -> list[str]:
-    """Return g, the gradient of what a level is pooled to, in strips of its windows, where it may lie already."""
+    """Return g, the gradient of a level's pooled map, in strips of the level's windows; it may lie so already."""
     if _in_windows(b.origin[g]):
         return _strips(b, g)
     rows = _rows(b, g, _map(b, g).channels)
@@ -374,7 +375,7 @@ def _first(b: Tiled, x: str, axis: int) -> str:
 
 
 def _or_else(b: Tiled, first: str, axis: int) -> str:
-    """Tell of each of two along an axis if it is chosen, [.., 2, ..]: the first where `first` [.., 1, ..]."""
+    """Tell which of two along an axis is chosen, [.., 2, ..]: the first where `first` [.., 1, ..], else the second."""
     return b.node("Concat", first, b.node("Not", first), axis=axis)
 
 
@@ -407,7 +408,7 @@ def _own_rows(b: Tiled, x: str) -> str:
 
 
 def _overhanging(b: Tiled, x: str) -> str:
-    """Return the rows of x that are no pixels, [any, C]: what a sum over all rows has too much."""
+    """Return the rows of x that are no pixels, [any, C]: a sum over all rows has to subtract them."""
     return b.node("Gather", _own_rows(b, x), tiles.overhang(b, _map(b, x).level))
 
 
@@ -421,8 +422,8 @@ def _count(b: Tiled, x: str) -> str:
 def _mean_square(b: Tiled, op: ops.MeanSquare, x: str) -> str:
     if not _is_activation(b.origin[x].type):
         return direct.rules[ops.MeanSquare](b, op, x)
-    too_much = total(b, _overhanging(b, x), "ReduceSumSquare")
-    return b.node("Div", b.node("Sub", total(b, x, "ReduceSumSquare"), too_much), _count(b, x))
+    surplus = total(b, _overhanging(b, x), "ReduceSumSquare")
+    return b.node("Div", b.node("Sub", total(b, x, "ReduceSumSquare"), surplus), _count(b, x))
 
 
 @lowers(ops.Share)
@@ -436,8 +437,8 @@ def _share(b: Tiled, op: ops.Share, s: str, x: str) -> str:
 @lowers(ops.Gram)
 def _gram(b: Tiled, op: ops.Gram, x: str) -> str:
     type_ = _map(b, x)
-    everything, too_much = _rows(b, x, type_.channels), _overhanging(b, x)
-    products = (b.node("Gemm", rows, rows, transA=1) for rows in (everything, too_much))
+    everything, surplus = _rows(b, x, type_.channels), _overhanging(b, x)
+    products = (b.node("Gemm", rows, rows, transA=1) for rows in (everything, surplus))
     return b.node("Div", b.node("Sub", *products), tiles.positions(b, type_.level))
 
 
@@ -453,8 +454,8 @@ def _channel_mean(b: Tiled, op: ops.ChannelMean, x: str) -> str:
     """Sum plane by plane first: see `total`."""
     type_ = _map(b, x)
     everything = b.node("ReduceSum", b.node("ReduceSum", x, b.ints(1), keepdims=0), b.ints(0), keepdims=0)
-    too_much = b.node("ReduceSum", _overhanging(b, x), b.ints(0), keepdims=0)
-    sums = b.node("Unsqueeze", b.node("Sub", everything, too_much), b.ints(1))
+    surplus = b.node("ReduceSum", _overhanging(b, x), b.ints(0), keepdims=0)
+    sums = b.node("Unsqueeze", b.node("Sub", everything, surplus), b.ints(1))
     return b.node("Div", sums, tiles.positions(b, type_.level))
 
 
@@ -465,7 +466,7 @@ def _channel_spread(b: Tiled, op: ops.ChannelSpread, v: str, x: str) -> str:
     row = b.node("Reshape", b.node("Div", v, tiles.positions(b, type_.level)), b.ints(1, type_.channels))
     exists = b.node("Sub", b.number(1.0), tiles.padding_only(b, type_.level, 1.0))
     rows = (b.node("Mul", strip, row) for strip in tiles.strips(b, type_.level, exists, 0))
-    places = b.ints(tiles.side(b, type_.level) ** 2, 1, 1)  # what is not 1 here is as it is
+    places = b.ints(tiles.side(b, type_.level) ** 2, 1, 1)  # an axis of 1 stays as it is
     return _join(b, (b.node("Expand", strip, places) for strip in rows))
 
 
@@ -490,11 +491,11 @@ def _guide_rows(b: Tiled, u: str) -> str:
 
 
 def _guided(b: Tiled, rows: str, u: str) -> tuple[str, str, str]:
-    """Return what a guide [N] counts of rows [N, C]: their numbers [n], they themselves, and they times the guide.
+    """Return, of the rows [N, C] that a guide [N] counts, their numbers [n], the rows, and the rows times the guide.
 
-    So a row costs as much as the regions that it belongs to, most often one, however many there are.
+    So the work for a row grows with the regions that it belongs to, most often one, and not with all regions.
     """
-    last = b.node("Sub", b.node("Shape", u), b.ints(1))  # it is zero, and spares products of no rows at all
+    last = b.node("Sub", b.node("Shape", u), b.ints(1))  # it is zero, and no product is then one of no rows at all
     numbers = b.node("Concat", b.node("Reshape", b.node("NonZero", u), b.ints(-1)), last, axis=0)
     counted = b.node("Gather", rows, numbers)
     return numbers, counted, b.node("Mul", counted, b.node("Unsqueeze", b.node("Gather", u, numbers), b.ints(1)))

@@ -1,1 +1,1 @@
-"""The network's weights: found, read, and put in one form."""
+"""The network's weights: their sources, the readers of their files, and the one form that all are brought into."""

@@ -1,4 +1,4 @@
-"""Read files of VGG weights: one reader per format, then one step that finds the layers in what was read.
+"""Readers of files of VGG weights, one for each format, and one step that finds the layers among the arrays.
 
 Formats, by extension: Keras ``.h5``/``.hdf5`` (with or without the fully connected top), torch ``.pth``/
 ``.pt``/``.bin``, ``.safetensors`` and ``.npz``.
@@ -37,11 +37,12 @@ from impasto.wording import option
 
 Arrays = Mapping[str, NDArray[Any]]
 
-#: Bytes of one array, and of all that are read: in double precision the largest kernel of VGG takes 19 MB, and all
-#: convolutions of VGG-19 take 160 MB.
+#: The most bytes of one array, and of all that are read: in double precision the largest kernel of VGG takes 19 MB, and
+#: all convolutions of VGG-19 take 160 MB.
 ARRAY_LIMIT, SUM_LIMIT = 1 << 27, 1 << 28
 
-#: An HDF5 file is looked into so deep, and at so many groups and datasets: Keras has seven levels and some hundred.
+#: The deepest level of an HDF5 file that is read, and the most groups and datasets. Keras writes seven levels, and some
+#: hundred of these.
 _DEEPEST, _MOST_ITEMS = 12, 10_000
 
 #: Bytes of a number in double precision.
@@ -81,7 +82,7 @@ def check_readable(path: Path) -> None:
     Raises
     ------
     WeightsError
-        With the reason, and what could have been given instead.
+        The message has the reason, and the sources of weights that are known.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -102,7 +103,7 @@ def require(module: str, advice: str = "") -> Any:
     Raises
     ------
     WeightsError
-        When it is not installed; `advice` is the command that installs it, where that is not its name.
+        When it is not installed. `advice` is the command that installs it; by default, a package of the module's name.
     """
     try:
         return importlib.import_module(module)
@@ -113,13 +114,13 @@ def require(module: str, advice: str = "") -> Any:
 
 
 class _Budget:
-    """Counts what arrays take, as they declare it, before they are read."""
+    """Counts the bytes that arrays declare, before they are read."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._left = path, SUM_LIMIT
 
     def take(self, name: str, size: int) -> None:
-        """Refuse an array that is larger than any of VGG's, or what is more in sum than all of them."""
+        """Count an array; refuse one that is larger than any of VGG's, and a sum that is larger than all of them."""
         if size > ARRAY_LIMIT:
             raise WeightsError(f"{self._path}: {name!r} takes {size} bytes; expected at most {ARRAY_LIMIT}")
         self._left -= size
@@ -199,23 +200,23 @@ _READERS: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
 
 # --- layers -----------------------------------------------------------------------------------------------
 
-# For each layer, as the file spells it: the name of the array in each role.
-Found = dict[str, dict[str, str]]
+#: For each layer, as the file spells it: the name of the array in each role.
+ByLayer = dict[str, dict[str, str]]
 
 
 def assemble(
-    arrays: Arrays, network: Network, where: str, preprocessing: str | None = None
+    arrays: Arrays, network: Network, label: str, preprocessing: str | None = None
 ) -> tuple[dict[str, LayerWeights], Preprocessing]:
-    """Return the layers of `network`, in order and taking RGB, and the pre-processing they want.
+    """Return the layers of `network`, in order and taking RGB, and the pre-processing that goes with them.
 
     Parameters
     ----------
     arrays
-        What a reader returned.
-    where
-        The file they are from, for messages.
+        The arrays that a reader returned.
+    label
+        The file's name in messages.
     preprocessing
-        ``caffe`` or ``torchvision``; by default what the names in the file suggest.
+        ``caffe`` or ``torchvision``; by default, the one that the names in the file suggest.
 
     Raises
     ------
@@ -223,18 +224,18 @@ def assemble(
         When a layer is missing, stored twice, misshapen or not made of finite numbers, when the layers are
         those of another network, or when `preprocessing` is unknown.
     """
-    found = _find(arrays, where)
-    spellings = _spellings(found, network, where)
+    by_layer = _group(arrays, label)
+    spellings = _spellings(by_layer, network, label)
     by_number = spellings[0].startswith("features.")
-    style = choose_preprocessing(preprocessing) or (TORCHVISION if by_number else CAFFE)
+    chosen = choose_preprocessing(preprocessing) or (TORCHVISION if by_number else CAFFE)
     layers = {
-        layer.name: _layer(arrays, found[spelling], layer, where)
+        layer.name: _layer(arrays, by_layer[spelling], layer, label)
         for layer, spelling in zip(network.layers, spellings, strict=True)
     }
-    if style.channels == "bgr":
+    if chosen.channels == "bgr":
         first = network.layers[0].name
         layers[first] = layers[first].inputs_reversed()
-    return layers, style
+    return layers, chosen
 
 
 def choose_preprocessing(name: str | None) -> Preprocessing | None:
@@ -252,55 +253,55 @@ def choose_preprocessing(name: str | None) -> Preprocessing | None:
     return PREPROCESSINGS[name]
 
 
-def _find(arrays: Arrays, where: str) -> Found:
-    """Return which arrays belong to which layer."""
+def _group(arrays: Arrays, label: str) -> ByLayer:
+    """Return the names of the arrays of each layer, by role."""
     if any(name.endswith("running_mean") for name in arrays):
-        raise WeightsError(f"{where} holds a network with batch normalisation; use the plain VGG weights")
-    found: Found = {}
+        raise WeightsError(f"{label} holds a network with batch normalisation; use the plain VGG weights")
+    by_layer: ByLayer = {}
     for name, array in arrays.items():
         match = _LAYER.search(name)
         if match is None:
             continue
         keras, caffe, number, feature = match.groups()
-        role = _role(name, array, where)
-        known = found.setdefault(feature or f"block{keras or caffe}_conv{number}", {})
-        if role in known:
-            both = f"{known[role]!r} and {name!r}"
-            raise WeightsError(f"{where} holds two arrays for one {role}, {both}; remove one")
-        known[role] = name
-    return found
+        role = _role(name, array, label)
+        roles = by_layer.setdefault(feature or f"block{keras or caffe}_conv{number}", {})
+        if role in roles:
+            both = f"{roles[role]!r} and {name!r}"
+            raise WeightsError(f"{label} holds two arrays for one {role}, {both}; remove one")
+        roles[role] = name
+    return by_layer
 
 
-def _role(name: str, array: NDArray[Any], where: str) -> str:
+def _role(name: str, array: NDArray[Any], label: str) -> str:
     if name.endswith("_W_q"):
         return "codes"
     if name.endswith("_W_table"):
         return "table"
     if array.ndim not in (1, 4):
         expected = "a kernel (rank 4) or a bias (rank 1)"
-        raise WeightsError(f"{where}: {name!r} has the shape {array.shape}; expected {expected}")
+        raise WeightsError(f"{label}: {name!r} has the shape {array.shape}; expected {expected}")
     return "kernel" if array.ndim == 4 else "bias"
 
 
-def _spellings(found: Found, network: Network, where: str) -> list[str]:
+def _spellings(by_layer: ByLayer, network: Network, label: str) -> list[str]:
     """Return the layers of `network`, in order, as the file spells them."""
-    kernels = {layer for layer, roles in found.items() if roles.keys() & {"kernel", "codes"}}
+    kernels = {layer for layer, roles in by_layer.items() if roles.keys() & {"kernel", "codes"}}
     by_number = any(layer.startswith("features.") for layer in kernels)
     wanted = _numbered(network) if by_number else _named(network)
     if kernels == set(wanted):
         return wanted
     for other in NETWORKS.values():
         if other.name != network.name and kernels in (set(_named(other)), set(_numbered(other))):
-            message = f"{where} holds the layers of {other.name}, not of {network.name}"
+            message = f"{label} holds the layers of {other.name}, not of {network.name}"
             raise WeightsError(f"{message}; use {option('network', other.name)}")
     if not kernels:
         names = f"{_named(network)[0]}, conv1_1 or {_numbered(network)[0]}"
-        raise WeightsError(f"{where} holds no layer of {network.name}; expected names such as {names}")
+        raise WeightsError(f"{label} holds no layer of {network.name}; expected names such as {names}")
     expected = f"expected exactly the {len(wanted)} convolutions of {network.name}"
     for layer in wanted:
         if layer not in kernels:
-            raise WeightsError(f"{where} has no kernel for {layer}; {expected}")
-    raise WeightsError(f"{where} also holds a kernel for {min(kernels - set(wanted))}; {expected}")
+            raise WeightsError(f"{label} has no kernel for {layer}; {expected}")
+    raise WeightsError(f"{label} also holds a kernel for {min(kernels - set(wanted))}; {expected}")
 
 
 def _named(network: Network) -> list[str]:
@@ -312,15 +313,15 @@ def _numbered(network: Network) -> list[str]:
     return [f"features.{2 * index + layer.level}" for index, layer in enumerate(network.layers)]
 
 
-def _layer(arrays: Arrays, roles: dict[str, str], layer: ConvLayer, where: str) -> LayerWeights:
+def _layer(arrays: Arrays, roles: dict[str, str], layer: ConvLayer, label: str) -> LayerWeights:
     """Return one layer, its inputs as stored."""
     if "bias" not in roles:
-        raise WeightsError(f"{where} has no bias for {layer.name}; expected {layer.outputs} numbers")
+        raise WeightsError(f"{label} has no bias for {layer.name}; expected {layer.outputs} numbers")
     if {"kernel", "codes"} <= roles.keys() or ("codes" in roles) != ("table" in roles):
-        raise WeightsError(f"{where}: {layer.name} needs either a kernel, or _W_q with _W_table")
+        raise WeightsError(f"{label}: {layer.name} needs either a kernel, or _W_q with _W_table")
 
     def numbers(role: str, *shapes: tuple[int, ...]) -> NDArray[np.float32]:
-        return _numbers(arrays[roles[role]], f"{where}: {roles[role]!r}", *shapes)
+        return _numbers(arrays[roles[role]], f"{label}: {roles[role]!r}", *shapes)
 
     shape = (layer.outputs, layer.inputs, 3, 3)
     bias = numbers("bias", (layer.outputs,))
@@ -328,7 +329,7 @@ def _layer(arrays: Arrays, roles: dict[str, str], layer: ConvLayer, where: str) 
         codes = arrays[roles["codes"]]
         if codes.dtype != np.uint8 or codes.shape != shape:
             held = f"{codes.dtype} of shape {codes.shape}"
-            raise WeightsError(f"{where}: {roles['codes']!r} is {held}; expected uint8 of shape {shape}")
+            raise WeightsError(f"{label}: {roles['codes']!r} is {held}; expected uint8 of shape {shape}")
         return LayerWeights(Palette(np.ascontiguousarray(codes), numbers("table", (256,))), bias)
     kernel = numbers("kernel", shape, (3, 3, layer.inputs, layer.outputs))
     if kernel.shape != shape:
@@ -336,15 +337,15 @@ def _layer(arrays: Arrays, roles: dict[str, str], layer: ConvLayer, where: str) 
     return LayerWeights(kernel, bias)
 
 
-def _numbers(array: NDArray[Any], what: str, *shapes: tuple[int, ...]) -> NDArray[np.float32]:
+def _numbers(array: NDArray[Any], label: str, *shapes: tuple[int, ...]) -> NDArray[np.float32]:
     """Return `array`, of one of `shapes`, as contiguous float32."""
     if array.shape not in shapes:
         expected = " or ".join(map(str, shapes))
-        raise WeightsError(f"{what} has the shape {array.shape}; expected {expected}")
+        raise WeightsError(f"{label} has the shape {array.shape}; expected {expected}")
     if array.dtype.kind != "f":
-        raise WeightsError(f"{what} is {array.dtype}; expected floating-point numbers")
+        raise WeightsError(f"{label} is {array.dtype}; expected floating-point numbers")
     with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is refused as such
         converted = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(converted).all():
-        raise WeightsError(f"{what} has values that are not finite; the file is damaged, fetch it anew")
+        raise WeightsError(f"{label} has values that are not finite; the file is damaged, fetch it anew")
     return converted

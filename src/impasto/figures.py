@@ -19,7 +19,7 @@ def roughly(seconds: float) -> str:
 
 
 def evaluations(count: int) -> str:
-    """Return how many evaluations there are."""
+    """Return a number of evaluations, with its noun."""
     return f"{count} evaluation{'' if count == 1 else 's'}"
 
 
@@ -39,12 +39,12 @@ def percent(share: float) -> str:
 
 
 def loss(value: float, share: float) -> str:
-    """Return a loss, called so, and what share it is of the start's."""
+    """Return a loss with its noun, and its share of the start's."""
     return f"loss {shared(value, share)}"
 
 
 def shared(value: float, share: float) -> str:
-    """Return a loss, and what share it is of the start's: see `impasto.runtime.run.share`."""
+    """Return a loss, and its share of the start's: see `impasto.runtime.run.share`."""
     return f"{number(value)} ({percent(share)} of the start's)"
 
 

@@ -1,4 +1,4 @@
-"""Where model folders are looked for, and the recipes that they hold, without importing the runtime."""
+"""The places of model folders, and the recipes in them, without importing the runtime."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 
 from impasto.defaults import DEFAULT_NETWORK, MODEL_VARIABLE, MODELS
 
-#: What every recipe in a model folder has: its objective, as plain ONNX. See `impasto.runtime.model.graphs.PLAIN`.
+#: The file that every recipe in a model folder has, after its name: its objective, as plain ONNX. See
+#: `impasto.runtime.model.graphs.PLAIN`.
 OBJECTIVE_FILE = ".direct.objective.onnx"
 
-#: What a folder holds that is a model's, even if some of it is lost.
+#: Any of these files makes a folder a model folder, even if some of it is lost.
 _GRAPHS = "*.objective.onnx"
 
 
 def candidates(network: str = DEFAULT_NETWORK) -> Iterator[Path]:
-    """Yield where a model is looked for, in order; the user's data folder only with platformdirs, which knows it."""
+    """Yield the folders that may hold a model, in order; the user's data folder only if platformdirs is installed."""
     yield MODELS / network
     try:
         from platformdirs import user_data_path  # only where it is needed

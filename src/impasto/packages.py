@@ -1,4 +1,4 @@
-"""The advice that gets what is not installed: it names the packages themselves, however impasto was installed."""
+"""The commands that install missing packages. They name the packages themselves, however impasto was installed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ def install(*packages: str) -> str:
     return " ".join(["pip install", *(f"'{name}'" if "[" in name else name for name in packages)])
 
 
-#: What runs graphs; the two packages exclude each other. The second brings CUDA and cuDNN along.
+#: onnxruntime; the two packages exclude each other. The second brings CUDA and cuDNN along.
 CPU = install("onnxruntime")
 GPU = install("onnxruntime-gpu[cuda,cudnn]")
 EITHER = f"{CPU} or, with an NVIDIA GPU, {GPU}; one of the two, not both"
 NEITHER = "pip uninstall --yes onnxruntime onnxruntime-gpu"
 
-#: What the command line needs beside what every transfer needs.
+#: The packages of the command line, beside those of every transfer.
 COMMAND_LINE = install("typer", "rich", "platformdirs")
 
-#: What an export needs, and what torchvision's weights need.
+#: The packages of an export, and those of torchvision's weights.
 EXPORT = install("onnx", "h5py", "safetensors")
 TORCH = install("torch", "torchvision")
 
-#: What draws charts.
+#: The package that draws charts.
 PLOT = install("matplotlib")

@@ -1,4 +1,4 @@
-"""The files of the recipes that come along: their names, and what they say, without importing the runtime."""
+"""The files of the recipes that come with impasto: their names and contents, without importing the runtime."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 
 def recipe_files() -> dict[str, Path]:
-    """Return the name of each recipe that comes along, in order, and where it is."""
+    """Return the file of each recipe that comes with impasto, by name, in order."""
     spec = importlib.util.find_spec("impasto.runtime")
     folders = (spec.submodule_search_locations or ()) if spec else ()
-    found = (path for folder in folders for path in Path(folder, "recipes").glob("*.toml"))
-    return {path.stem: path for path in sorted(found)}
+    paths = (path for folder in folders for path in Path(folder, "recipes").glob("*.toml"))
+    return {path.stem: path for path in sorted(paths)}
 
 
 @functools.cache
 def recipe_data(name: str) -> Mapping[str, Any]:
-    """Return what the file of a recipe that comes along says, unchecked."""
+    """Return the contents of the file of a recipe that comes with impasto, unchecked."""
     import tomllib  # only where it is needed: this is imported by every command
 
     return tomllib.loads(recipe_files()[name].read_text("utf-8"))

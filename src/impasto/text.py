@@ -1,6 +1,6 @@
-"""Text of strangers, as it may be shown: file names, records, recipes, metadata and what libraries say of them.
+"""Text of strangers, as it may be shown: file names, records, recipes, metadata and messages of libraries.
 
-What a terminal would obey, or what would make a line look like another one, is written as an escape.
+Characters that a terminal would obey, or that would make a line look like another one, are written as escapes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _repr.maxlevel = 2
 
 
 def printable(text: str) -> str:
-    r"""Return text as one line that does nothing but show.
+    r"""Return text as one line that a terminal shows and does not obey.
 
     Line breaks, tabs and other spaces become a space. Every other character that Unicode does not call printable is
     written as ``\uXXXX``, as in JSON: control characters (C0, DEL, C1), marks that change the direction of writing,

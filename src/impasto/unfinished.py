@@ -1,7 +1,7 @@
-"""What must neither be broken off nor be left lying about when the process ends at once: after a signal, say.
+"""Work that must not be broken off, and files that must not be left, when the process ends at once, as after a signal.
 
-Whoever ends a process so does not wait until every function has returned: one may be in a library for a minute. It
-calls `close`, which lets what is unbroken come to its end, undoes what is to be undone, and lets nothing more begin.
+The code that ends the process does not wait until every function has returned: one may be in a library for a minute. It
+calls `close`, which waits for the end of `unbroken` blocks, undoes the work of `undone` ones, and lets no more begin.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-#: Seconds, and how often, something is tried to be undone that another thread is still busy with.
+#: Seconds between attempts to undo work that another thread is still busy with, and the number of attempts.
 _PAUSE, _ATTEMPTS = 0.02, 50
 
 _changed = threading.Condition()
 _undoing: list[Callable[[], object]] = []
 _depth = threading.local()
-_going_on = 0
+_running = 0
 _closed = False
 
 
 @contextlib.contextmanager
 def unbroken() -> Iterator[None]:
-    """Do in a `with` block what is short, and must be done whole or not at all."""
+    """Run a `with` block that is short, and must be done whole or not at all."""
     if getattr(_depth, "inside", False):
         yield
         return
-    global _going_on
+    global _running
     with _changed:
         while _closed:  # for ever: the process is about to end
             _changed.wait()
-        _going_on += 1
+        _running += 1
     _depth.inside = True
     try:
         yield
     finally:
         _depth.inside = False
         with _changed:
-            _going_on -= 1
+            _running -= 1
             _changed.notify_all()
 
 
 @contextlib.contextmanager
 def undone(undo: Callable[[], object]) -> Iterator[None]:
-    """Have something undone if the process ends at once within the `with` block."""
+    """Call `undo` if the process ends at once within the `with` block."""
     _undoing.append(undo)
     try:
         yield
@@ -63,22 +63,22 @@ def removed(make: Callable[[], tempfile.TemporaryDirectory[str]]) -> Iterator[st
     Parameters
     ----------
     make
-        Makes it. The block is given its path.
+        Makes the folder. The block is given its path.
     """
     with contextlib.ExitStack() as stack:
         with unbroken():
-            made = make()
-            stack.enter_context(undone(lambda: _remove(made.name)))
-            path = stack.enter_context(made)
+            folder = make()
+            stack.enter_context(undone(lambda: _remove(folder.name)))
+            path = stack.enter_context(folder)
         yield path
 
 
 def close(seconds: float) -> None:
-    """Wait for what is unbroken, as long as that, and undo the rest. What would begin now waits for ever."""
+    """Wait for unbroken blocks, as long as that, and undo the others. A block that would begin now waits for ever."""
     global _closed
     with _changed:
         _closed = True
-        _changed.wait_for(lambda: not _going_on, seconds)
+        _changed.wait_for(lambda: not _running, seconds)
     for undo in reversed(_undoing.copy()):
         _persist(undo)
 
@@ -93,7 +93,7 @@ def _remove(folder: str) -> None:
 
 
 def _persist(undo: Callable[[], object]) -> None:
-    """Undo something, which may fail as long as another thread is busy with it."""
+    """Call `undo` until it succeeds: it may fail as long as another thread is busy with the same files."""
     for _ in range(_ATTEMPTS):
         try:
             undo()

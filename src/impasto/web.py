@@ -1,4 +1,4 @@
-"""The client that fetches what lies at an http or https address. It is imported only where there is an address."""
+"""The client for http and https addresses. It is imported only where there is an address to fetch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _BLOCK = 1 << 16
 
 
 class FetchError(Exception):
-    """What is wrong with an address or its answer; the text says it, without naming the address."""
+    """An address or its answer is wrong; the text says how, without naming the address."""
 
 
 def name(url: str) -> str:
-    """Return what messages call an address: without user, password and query, which may be secret."""
+    """Return an address as messages show it: without user, password and query, which may be secret."""
     try:
         parts = _split(url)
     except FetchError:
@@ -40,7 +40,7 @@ def name(url: str) -> str:
 
 
 def fetch(url: str, *, size: int, seconds: float, silence: float) -> bytes:
-    """Return what lies at an http or https address.
+    """Return the bytes at an http or https address.
 
     A user and password in it are sent (RFC 7617), only to the server it names; messages never show them. Proxies
     are those of the environment.
@@ -78,15 +78,15 @@ def fetch(url: str, *, size: int, seconds: float, silence: float) -> bytes:
         given_up.set()
     if isinstance(answer, bytes):
         return answer
-    raise FetchError(_why_not(answer, silence)) from None
+    raise FetchError(_reason(answer, silence)) from None
 
 
 def _follow(url: str, size: int, silence: float, given_up: threading.Event) -> bytes:
-    """Return what lies at an address, or at the one that its server sends us to."""
-    asked = address = _split(url)
-    web = _web()
+    """Return the bytes at an address, or at the one that its server sends us to."""
+    first = address = _split(url)
+    opener = _opener()
     for _ in range(_MOST_REDIRECTS + 1):
-        answer: http.client.HTTPResponse = web.open(_request(address, asked), timeout=silence)
+        answer: http.client.HTTPResponse = opener.open(_request(address, first), timeout=silence)
         with answer:
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or target is None:
@@ -96,12 +96,12 @@ def _follow(url: str, size: int, silence: float, given_up: threading.Event) -> b
     raise FetchError(f"redirects more than {_MOST_REDIRECTS} times; give the address of the picture itself")
 
 
-def _web() -> request.OpenerDirector:
-    """Return what speaks HTTP and nothing else, follows no redirect and takes any status for an answer."""
-    web = request.OpenerDirector()
+def _opener() -> request.OpenerDirector:
+    """Return an opener that speaks HTTP and nothing else, follows no redirect and takes any status for an answer."""
+    opener = request.OpenerDirector()
     for handler in (request.ProxyHandler(), request.HTTPHandler(), request.HTTPSHandler()):
-        web.add_handler(handler)
-    return web
+        opener.add_handler(handler)
+    return opener
 
 
 def _split(url: str, verb: str = "is") -> SplitResult:
@@ -123,13 +123,13 @@ def _host(parts: SplitResult) -> str:
     return parts.netloc.rpartition("@")[2]
 
 
-def _request(address: SplitResult, asked: SplitResult) -> request.Request:
-    """Ask for an address; what was `asked` for first may hold a password, for its own server only."""
+def _request(address: SplitResult, first: SplitResult) -> request.Request:
+    """Return the request for an address; the `first` one may hold a password, which is for its own server only."""
     path, query = quote(address.path, "/%:@!$&'()*+,;=~"), quote(address.query, "/%:@!$&'()*+,;=~?")
     question = request.Request(urlunsplit((address.scheme, _host(address), path, query, "")))
     question.add_header("User-Agent", f"impasto/{impasto.__version__}")
     question.add_header("Accept", "image/*, */*;q=0.5")
-    holder = asked if (asked.scheme, _host(asked)) == (address.scheme, _host(address)) else address
+    holder = first if (first.scheme, _host(first)) == (address.scheme, _host(address)) else address
     if holder.username is not None:
         secret = f"{unquote(holder.username)}:{unquote(holder.password or '')}".encode()
         question.add_header("Authorization", f"Basic {base64.b64encode(secret).decode()}")
@@ -151,7 +151,7 @@ def _check_status(status: int) -> None:
 
 
 def _read(answer: http.client.HTTPResponse, size: int, given_up: threading.Event) -> bytes:
-    """Read to the end, counting: what a server declares is believed when it refuses, or ends, the reading."""
+    """Read to the end, counting: the length that a server declares can only refuse the reading, or end it."""
     declared = answer.length
     too_big = FetchError(f"is more than {megabytes(size)}; make it smaller, or give a file")
     if declared is not None and declared > size:
@@ -171,12 +171,12 @@ def _read(answer: http.client.HTTPResponse, size: int, given_up: threading.Event
     return bytes(data)
 
 
-def _why_not(error: Exception, silence: float) -> str:
+def _reason(error: Exception, silence: float) -> str:
     match error:
         case FetchError():
             return str(error)
         case URLError(reason=Exception() as reason):
-            return _why_not(reason, silence)
+            return _reason(reason, silence)
         case ssl.SSLCertVerificationError():
             return f"the server cannot prove who it is ({error.verify_message}); download it and give the file"
         case ssl.SSLError():

@@ -1,7 +1,8 @@
-"""What messages call an option: as whoever reads them has typed it.
+"""The names of options in messages: as the reader has typed them.
 
-In Python an option is a parameter, ``style_blend``; on the command line it is ``--style-blend``. What raises an error
-knows the option by its name in Python, and has `option` spell it. A program that is no Python says so once, by `speak`.
+In Python an option is a parameter, ``style_blend``; on the command line it is ``--style-blend``. Code that raises an
+error knows the option by its name in Python, and `option` spells it. A program that spells options otherwise says so
+once, by `speak`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
-#: Takes the name of an option in Python, with dots for what is part of another; and its value, if that is told, too.
+#: (name of an option in Python, with dots before a part of another; its value, or None) -> its spelling.
 Spelling = Callable[[str, object], str]
 
 
@@ -19,19 +20,19 @@ def in_python(name: str, value: object = None) -> str:
     return name if value is None else f"{name}={value!r}"
 
 
-_surface: Spelling = in_python  # one for all threads of a process: any of them may raise what its user reads
+_surface: Spelling = in_python  # one for all threads of a process: any of them may raise an error for its user
 
 _of_data: ContextVar[bool] = ContextVar("of_data", default=False)
 
 
 def option(name: str, value: object = None) -> str:
-    """Return what a message calls an option, by its name in Python; with a value, how that is given."""
+    """Return the spelling of an option, by its name in Python; with a value, that of both."""
     return in_python(name, value) if _of_data.get() else _surface(name, value)
 
 
 @contextlib.contextmanager
 def speak(spelling: Spelling) -> Iterator[None]:
-    """Have options spelled in another way for the time of a `with` block."""
+    """Spell options in another way within a `with` block."""
     global _surface
     before, _surface = _surface, spelling
     try:
@@ -42,7 +43,7 @@ def speak(spelling: Spelling) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_data() -> Iterator[None]:
-    """Leave names as they are for the time of a `with` block: they are keys of a file, and no options of the user's."""
+    """Leave names as they are within a `with` block: they are keys of a file, and not the user's options."""
     token = _of_data.set(True)
     try:
         yield

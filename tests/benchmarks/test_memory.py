@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.memory import RECIPES, Measurement, Setting, fit, measure, settings, told
+from benchmarks.memory import RECIPES, Measurement, Setting, estimated, fit, measure, settings
 from impasto.runtime.run.estimate import FOOTPRINTS, OPTIMIZER_BYTES, Footprint
 
 SIZES = (512, 768)
@@ -30,7 +30,7 @@ def test_figures_that_made_the_peaks_are_found_again() -> None:
         ("winograd", True, True): Footprint(500e6, 60e6, 400e6, 40e6, 2500, 800),
     }
     optimizers = {"adam": 0.0, "lbfgs": 400.0, "lbfgs, restarted": 600.0, "bounds": 100.0}
-    peaks = [Measurement(setting, told(setting, footprints, optimizers)) for setting in settings(SIZES, WAYS)]
+    peaks = [Measurement(setting, estimated(setting, footprints, optimizers)) for setting in settings(SIZES, WAYS)]
     found, extra = fit(peaks)
     assert extra == pytest.approx(optimizers)
     for group, footprint in footprints.items():

@@ -21,7 +21,7 @@ from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.photographs import read_text
 from impasto.runtime.run import estimate
 from impasto.runtime.run.record import KEYWORD
-from impasto.shortage import is_shortage, tell
+from impasto.shortage import in_one_line, is_shortage
 
 linux = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="limits of addresses are enforced on Linux")
 
@@ -135,7 +135,7 @@ def test_help_needs_no_room() -> None:
 )
 def test_shortages_are_known_whoever_meets_them(error: Exception) -> None:
     assert is_shortage(error)
-    assert "\n" not in tell(error)
+    assert "\n" not in in_one_line(error)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("invalid graph"), ImportError("No module named 'x'"), OSError(2, "x")])

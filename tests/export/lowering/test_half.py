@@ -230,7 +230,7 @@ def test_no_map_passes_its_bound(recipe: str, which: str, real_model: Path, real
             builder.bind(var, var.op.name)
     half.emit(builder, graph.values())
     values = [(builder.values[graph[name]], TensorProto.FLOAT) for name in (LOSS, GRADIENT)]
-    values += [(name, TensorProto.FLOAT16) for name in builder.notes]
+    values += [(name, TensorProto.FLOAT16) for name in builder.scaled]
     model = helper.make_model(
         helper.make_graph(
             builder.nodes,
@@ -243,8 +243,8 @@ def test_no_map_passes_its_bound(recipe: str, which: str, real_model: Path, real
     )
     found = run_exactly(model, posed.feeds)
     assert all(np.isfinite(value).all() for value in found.values())
-    assert len(builder.notes) > 80
-    for name, known in builder.notes.items():
+    assert len(builder.scaled) > 80
+    for name, known in builder.scaled.items():
         assert known.bound <= 2.0**15
         assert np.abs(found[name]).max() <= known.bound * (1 + ROUNDING)
         assert not known.positive or found[name].min() >= 0
