@@ -42,7 +42,10 @@ class Room:
 #: Of the modules beside the rooms of a package: the names of both kinds, first those that rooms use, and what they are.
 BESIDE: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "": (
-        ("impasto", "What all others use: defaults, numbers and names in messages, shortage of memory."),
+        (
+            "impasto",
+            "What all others use: defaults, words and numbers in messages, the web client, unfinished work.",
+        ),
         ("impasto: the program", "Where the process begins and ends."),
     ),
     "runtime": (

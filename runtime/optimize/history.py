@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: The number of steps that L-BFGS remembers, here and in SciPy. With SciPy's own 10, the loss falls a few percent
-#: further in as many evaluations, but work and memory grow: for more elements than a picture of 400 x 400, it is five.
+#: The number of steps that L-BFGS remembers, here and in SciPy: SciPy's own 10. For more elements than those of a
+#: picture of 400 x 400 it is five. The loss then falls a few percent less in as many evaluations, but work and memory
+#: are half.
 HISTORY, LARGE_HISTORY = 10, 5
 LARGE = 3 * 400 * 400
 
