@@ -132,6 +132,8 @@ def rerun(
         model=folder,
         placement=placement,
     )
+    photograph = located["content"][0].photograph  # with the profile, EXIF and transparency that the result gets back
+    transfer.material = replace(transfer.material, photograph=photograph)
     origin = Origin.of(transfer, places)
     _warn_of_differences(original.origin, origin)
     job = Job(transfer, wishes, origin)
