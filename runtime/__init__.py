@@ -4,6 +4,7 @@ Needs numpy, scipy, threadpoolctl, pillow, psutil and onnxruntime, nothing else.
 model is looked for in the user's data folder, too.
 """
 
+from impasto.runtime.engine.engine import release_memory
 from impasto.runtime.engine.objective import Objective
 from impasto.runtime.errors import (
     DeviceError,
@@ -39,5 +40,6 @@ __all__ = [
     "StopOptimization",
     "TransferError",
     "WeightsError",
+    "release_memory",
     "stylize",
 ]

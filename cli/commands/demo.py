@@ -70,6 +70,7 @@ def demo(
         job = Job(transfer, Wishes(triptych=output, force=force))
         job.announce(oversize=oversize, choices=_CHOICES)
         job.carry_out()
+    job.ledger.check_names()
     print(output)
     job.end()
 

@@ -148,7 +148,7 @@ def sheet(
         table = [_Cell(*drafted, weights, folder, record_places) for drafted in drafts]
         idle = [idle_options(one.transfer) for one in table]
         warn_of_idle({name: reason for name, reason in idle[0].items() if all(name in others for others in idle)})
-        missing = _missing(table, folder)
+        missing = sorted(_missing(table, folder), key=lambda one: names.index(one.recipe))  # their graphs are kept
         if missing:
             announce(most_memory(one.transfer for one in missing), oversize=oversize)
     _paint(table, missing, folder, progress)
@@ -203,6 +203,7 @@ class _Cell:
         result = job.run(report)
         if self.picture() is None:  # else another run has painted the same picture meanwhile
             job.ledger.keep(result)
+            job.ledger.check_names()
 
     def picture(self) -> Image.Image | None:
         """Return the result that is kept, if it exists and is whole."""

@@ -5,13 +5,14 @@ A second picture of the same size in one process starts at once: its graphs are 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +25,10 @@ from impasto.runtime.engine.references import References, Targets, average, meas
 from impasto.runtime.engine.session import Session
 from impasto.runtime.errors import TransferError
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import OBJECTIVE, GraphKey, extents, is_small
+from impasto.runtime.model.graphs import HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, effective_weights, weight_of
+from impasto.wording import option
 
 #: Graphs of larger pictures are not kept: memory is short then, and opening takes little of the time.
 KEPT_PIXELS = 512 * 512
@@ -42,18 +44,34 @@ class TermWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class _Graph:
-    """The key of an open graph: its file, the present version of the file, and its placement."""
+    """The key of an open graph.
+
+    Attributes
+    ----------
+    path, identity
+        Its file, and the present version of that.
+    purpose
+        Its objective's key, which is also that of the graph that measures the objective's targets.
+    """
 
     path: Path
     identity: tuple[object, ...]
     placement: Placement
+    recipe: str
+    purpose: GraphKey
+
+    def serves_with(self, other: _Graph) -> bool:
+        """Whether both are used for the same pictures."""
+        ours, theirs = ((g.path.parent, g.placement, g.recipe, g.purpose) for g in (self, other))
+        return ours == theirs and (self.path != other.path or self.identity == other.identity)
 
 
 class Engine:
     """Makes evaluators; it uses graphs that are open already, if there are any.
 
     A graph serves one evaluator at a time. Once nothing refers to the evaluator, the graph is kept for the next one: on
-    a CPU, if its pictures are small and memory need not be saved. A file that was written again is opened again.
+    a CPU, if its pictures are small and memory need not be saved. It is closed when graphs of another recipe, another
+    kind or another placement are opened. A file that was written again is opened again.
 
     Parameters
     ----------
@@ -63,11 +81,12 @@ class Engine:
         The number of bytes of styles' targets that are kept.
     """
 
-    def __init__(self, graphs: int = 4, targets: int = 64_000_000) -> None:
+    def __init__(self, graphs: int = 2, targets: int = 64_000_000) -> None:
         self._most_graphs, self._most_bytes = graphs, targets
         self._graphs: OrderedDict[_Graph, list[Session]] = OrderedDict()
         self._targets: OrderedDict[tuple[_Graph, str], Targets] = OrderedDict()
-        self._lock = threading.RLock()  # a finalizer may keep a graph while another is being kept
+        self._lock = threading.Lock()
+        self._returned: deque[tuple[_Graph, Session, int]] = deque()  # finalizers only append: they may run anywhere
         _ENGINES.add(self)
 
     def evaluator(
@@ -116,9 +135,11 @@ class Engine:
                 session = self._take(graph) or open_session(folder, recipe, key, placed, sides)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session, chosen, height, width)}
-                evaluator = SessionEvaluator(session, chosen, (height, width), feeds)
+                evaluator = SessionEvaluator(
+                    session, chosen, (height, width), feeds, warnings_about(session, placement)
+                )
                 if keeps:
-                    weakref.finalize(evaluator, self._keep, graph, session).atexit = False
+                    weakref.finalize(evaluator, self._returned.append, (graph, session, os.getpid())).atexit = False
                 return evaluator
 
             return _tried_out(open_one, resolved, references)
@@ -157,30 +178,40 @@ class Engine:
         session = self._take(graph) or open_session(folder, recipe, key, placement)
         yield session
         if keeps:
-            self._keep(graph, session)
+            self._returned.append((graph, session, os.getpid()))
 
     def _take(self, graph: _Graph) -> Session | None:
-        """Return an open graph that is not in use, and note that it is; None if there is none."""
+        """Return an open graph that is not in use; if there is none, close what is not used beside it."""
         with self._lock:
-            sessions = self._graphs.get(graph, [])
-            session = sessions.pop() if sessions else None
-            if not sessions:
-                self._graphs.pop(graph, None)
-        return session
+            self._collect()
+            if sessions := self._graphs.pop(graph, []):
+                session = sessions.pop()
+                if sessions:
+                    self._graphs[graph] = sessions
+                return session
+            for other in [known for known in self._graphs if not known.serves_with(graph)]:
+                del self._graphs[other]
+        return None
 
-    def _keep(self, graph: _Graph, session: Session) -> None:
-        with self._lock:
-            self._graphs.setdefault(graph, []).append(session)
-            self._graphs.move_to_end(graph)
-            while sum(map(len, list(self._graphs.values()))) > self._most_graphs:
-                oldest, sessions = next(iter(self._graphs.items()))
-                del sessions[:1]
-                if not sessions:
-                    self._graphs.pop(oldest, None)
+    def _collect(self) -> None:
+        """Keep the graphs that were returned, but for those that have failed."""
+        while self._returned:
+            graph, session, process = self._returned.popleft()
+            if process != os.getpid():
+                _leak(session)
+            elif not session.has_failed:
+                self._graphs.setdefault(graph, []).append(session)
+                self._graphs.move_to_end(graph)
+        while sum(map(len, self._graphs.values())) > self._most_graphs:
+            oldest, sessions = next(iter(self._graphs.items()))
+            del sessions[0]
+            if not sessions:
+                del self._graphs[oldest]
 
     def clear_graphs(self) -> None:
         """Close all unused graphs."""
         with self._lock:
+            self._collect()
             self._graphs.clear()
 
     def clear(self) -> None:
@@ -191,8 +222,13 @@ class Engine:
 
     def leave_to_parent(self) -> None:
         """In a forked process, neither use nor close the parent's graphs: their threads were not forked with them."""
-        _PARENTS.append(self._graphs)
-        self._graphs, self._lock = OrderedDict(), threading.RLock()
+        _leak(self._graphs)
+        self._graphs, self._lock = OrderedDict(), threading.Lock()
+
+
+def _leak(value: object) -> None:
+    """Keep a value for ever: Python does not destroy it when the process ends, either."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 def _leave_all() -> None:
@@ -202,9 +238,6 @@ def _leave_all() -> None:
 
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
-#: Graphs of the parent that a forked process must not destroy.
-_PARENTS: list[object] = []
-
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all)
 
@@ -212,9 +245,29 @@ if hasattr(os, "register_at_fork"):
 ENGINE = Engine()
 
 
+def release_memory() -> None:
+    """Close the graphs, and forget the targets, that `stylize` and `Objective.open` keep for the next picture."""
+    ENGINE.clear()
+
+
 def _graph(folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement) -> _Graph:
     path = folder.graph(recipe, key)
-    return _Graph(path, folder.identity(path), placement)
+    purpose = replace(key, role=OBJECTIVE, precision=placement.precision)
+    return _Graph(path, folder.identity(path), placement, recipe, purpose)
+
+
+def warnings_about(session: Session, placement: Placement) -> tuple[str, ...]:
+    """Return warnings of choices that are possible, but only do harm; `placement` is the one asked for."""
+    warnings_: list[str] = []
+    if placement.precision == HALF and session.device == "cpu":
+        warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
+    if placement.lowering == WINOGRAD and session.device != "cpu":
+        lowering = option("lowering", placement.lowering)
+        warnings_.append(f"{lowering}: is made for CPUs, and some of it runs on one; leave it out")
+    if session.metadata.random_weights:
+        folder = session.folder.path
+        warnings_.append(f"model {folder} has random weights: good for tests, useless for pictures")
+    return tuple(warnings_)
 
 
 def _effective(session: Session, recipe: Recipe, height: int, width: int) -> Targets:

@@ -32,12 +32,29 @@ class Evaluator(Protocol):
     ----------
     shape
         (H, W) of the pictures.
+    device, lowering
+        Where and in which form it runs.
+    warnings
+        What the user should know before it is used.
     """
 
     shape: tuple[int, int]
+    device: str
+    lowering: str
+    warnings: tuple[str, ...]
 
     def evaluate(self, planes: Planes) -> Value:
         """Return the loss of a picture, float32 [1, 3, H, W], its terms and its gradient; nothing is checked."""
+        ...
+
+    def resident(self) -> ResidentEvaluator:
+        """Return the loss as a function of pictures on the device, whose gradients stay there.
+
+        Raises
+        ------
+        InputError
+            When it has none.
+        """
         ...
 
 
@@ -57,6 +74,18 @@ class Resident(Protocol):
         ...
 
 
+class ResidentEvaluator(Resident, Protocol):
+    """The same, with the terms of the loss.
+
+    Attributes
+    ----------
+    terms
+        The last picture's weighted terms.
+    """
+
+    terms: dict[str, float]
+
+
 class SessionEvaluator:
     """The evaluator that is one graph on one device.
 
@@ -70,16 +99,21 @@ class SessionEvaluator:
         The recipe in force, with the weights that were asked for.
     metadata
         The graph's metadata.
-    device
-        The device it runs on: ``cpu`` or ``cuda:N``.
+    device, lowering, warnings
+        See `Evaluator`.
     """
 
     def __init__(
-        self, session: Session, recipe: Recipe, shape: tuple[int, int], feeds: Mapping[str, NDArray[np.float32]]
+        self,
+        session: Session,
+        recipe: Recipe,
+        shape: tuple[int, int],
+        feeds: Mapping[str, NDArray[np.float32]],
+        warnings: tuple[str, ...] = (),
     ) -> None:
-        self.session, self.recipe, self.shape = session, recipe, shape
+        self.session, self.recipe, self.shape, self.warnings = session, recipe, shape, warnings
         self.metadata: Metadata = session.metadata
-        self.device: str = session.device
+        self.device, self.lowering = session.device, session.metadata.lowering
         self._graph = session.bind(feeds)
         self._numbers = {name: session.allocate(()) for name in session.outputs if name != GRADIENT}
         self._image, self._gradient = (session.allocate((1, 3, *shape)) for _ in range(2))
@@ -117,14 +151,8 @@ class SessionEvaluator:
         return SessionResident(self, Algebra.open(self.session.folder, self.session.placement))
 
 
-class SessionResident(Resident):
-    """An evaluator for an optimiser on the same device.
-
-    Attributes
-    ----------
-    terms
-        The last picture's weighted terms.
-    """
+class SessionResident(ResidentEvaluator):
+    """A `SessionEvaluator` for an optimiser on the same device."""
 
     def __init__(self, evaluator: SessionEvaluator, algebra: Algebra) -> None:
         self._evaluator, self.algebra = evaluator, algebra

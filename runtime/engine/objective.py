@@ -19,13 +19,11 @@ from impasto.runtime.engine.references import References
 from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import HALF, WINOGRAD
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.photographs import Picture
 from impasto.runtime.pictures.planes import Planes, as_styles, measured_planes, to_planes
 from impasto.runtime.plan.plan import normalized_blend
 from impasto.runtime.signatures import explained
-from impasto.wording import option
 
 
 class Objective:
@@ -95,7 +93,7 @@ class Objective:
         )
         folder = ModelFolder.open(find_model(model))
         objective = cls(ENGINE.evaluator(folder, recipe, references, placement, weights_of(options)))
-        for warning in warnings_about(objective.evaluator, placement):
+        for warning in objective.evaluator.warnings:
             warnings.warn(warning, RuntimeWarning, stacklevel=3)
         return objective
 
@@ -133,17 +131,3 @@ class Objective:
         """Return loss and gradient of a picture, float32 [1, 3, H, W], as a graph takes it; nothing is checked."""
         loss, self.terms, gradient = self.evaluator.evaluate(planes)
         return loss, gradient
-
-
-def warnings_about(evaluator: SessionEvaluator, placement: Placement) -> list[str]:
-    """Return warnings of choices that are possible, but only do harm."""
-    warnings_: list[str] = []
-    if placement.precision == HALF and evaluator.device == "cpu":
-        warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
-    if placement.lowering == WINOGRAD and evaluator.device != "cpu":
-        lowering = option("lowering", placement.lowering)
-        warnings_.append(f"{lowering}: is made for CPUs, and some of it runs on one; leave it out")
-    if evaluator.metadata.random_weights:
-        folder = evaluator.session.folder.path
-        warnings_.append(f"model {folder} has random weights: good for tests, useless for pictures")
-    return warnings_

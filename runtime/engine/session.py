@@ -34,6 +34,8 @@ class Runner:
         The device, and how it is used.
     device
         ``cpu`` or ``cuda:N``.
+    has_failed
+        Whether onnxruntime has failed to run it, for lack of memory for instance.
     outputs
         The names of its outputs, in order.
     """
@@ -42,7 +44,7 @@ class Runner:
         self._inference = inference
         self._giving_back = _run_options(placement.device, give_back=True)
         self._options = self._giving_back if placement.low_memory else _run_options(placement.device)
-        self.name, self.placement = name, placement
+        self.name, self.placement, self.has_failed = name, placement, False
         self.device = placement.device
         self.outputs: tuple[str, ...] = tuple(x.name for x in inference.get_outputs())
 
@@ -119,6 +121,7 @@ class Runner:
         try:
             yield
         except Exception as error:  # onnxruntime's own exception types are not public
+            self.has_failed = True
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> TransferError:

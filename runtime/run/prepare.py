@@ -50,6 +50,8 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         When an argument cannot be used; an `OptionError` when there is no option of that name.
     """
     callback, recipe = options.get("callback"), options.get("recipe", DEFAULT_RECIPE)
+    if not isinstance(recipe, str):
+        raise InputError(f"{option('recipe')} is {shown(recipe)}; expected the name of a recipe")
     if callback is not None and not callable(callback):
         raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
     given, placement = as_styles(styles), placement_of(options)

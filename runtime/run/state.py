@@ -102,6 +102,21 @@ class State:
         return replace(self, adam=copied, reason="", ending=None)
 
 
+class View:
+    """Makes a picture, until it is closed; then it refers to nothing."""
+
+    def __init__(self, make: Callable[[], Image.Image]) -> None:
+        self._make: Callable[[], Image.Image] | None = make
+
+    def picture(self) -> Image.Image | None:
+        """Return the picture; None once the view is closed."""
+        return self._make() if self._make else None
+
+    def close(self) -> None:
+        """Refer to nothing from now on."""
+        self._make = None
+
+
 @dataclass(frozen=True)
 class Step:
     """One evaluation of a transfer, as plain data.
@@ -125,7 +140,7 @@ class Step:
     seconds
         The time since the transfer began.
     view
-        A function that makes the picture while the callback runs; None if there is no picture yet, and afterwards.
+        Makes the picture while the callback runs; None if there is no picture yet.
     """
 
     evaluation: int
@@ -141,7 +156,7 @@ class Step:
     improved: bool
     change: float
     seconds: float
-    view: Callable[[], Image.Image] | None = field(default=None, repr=False, compare=False)
+    view: View | None = field(default=None, repr=False, compare=False)
 
     def picture(self) -> Image.Image:
         """Return the best picture so far, in the size of the result. Call it while the callback runs.
@@ -151,9 +166,10 @@ class Step:
         InputError
             When there is no picture: after the callback, or before any loss was finite.
         """
-        if self.view is None:
+        picture = self.view.picture() if self.view else None
+        if picture is None:
             raise InputError(f"evaluation {self.evaluation}: has no picture; ask for it while its callback runs")
-        return self.view()
+        return picture
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be pickled: the plain data."""

@@ -17,8 +17,7 @@ from PIL import Image
 
 from impasto import figures
 from impasto.runtime.engine.engine import ENGINE, Engine, TermWeights
-from impasto.runtime.engine.evaluator import SessionEvaluator
-from impasto.runtime.engine.objective import warnings_about
+from impasto.runtime.engine.evaluator import Evaluator
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage, TransferError
@@ -37,7 +36,7 @@ from impasto.runtime.run.material import Material
 from impasto.runtime.run.record import Origin, Record
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.share import Share
-from impasto.runtime.run.state import Callback, RunEnding, State, Step
+from impasto.runtime.run.state import Callback, RunEnding, State, Step, View
 from impasto.shortage import advice
 from impasto.wording import option
 
@@ -145,6 +144,8 @@ class Transfer:
         with notebook.live(self.plan, self.material.photograph, wanted=wanted) as live:
             self._watchers = [watcher for watcher in (live, self.callback) if watcher]
             self.state = _resumed(resume) if resume else State((), canvas.begin(self.plan, self.material))
+            self._history, self._optimizer_seconds = [], 0.0
+            self._time_is_over = self._was_shortened = False
             self._share = Share(self.state.share)
             self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.material.paintings))
             _ = self.origin  # refuses an unusable model before the work
@@ -221,7 +222,7 @@ class Transfer:
             return False
         self._share.begin(self.state.loss if of_stage else None)
         evaluator = self._evaluator(stage)
-        self.state = replace(self.state, device=evaluator.device, lowering=evaluator.metadata.lowering)
+        self.state = replace(self.state, device=evaluator.device, lowering=evaluator.lowering)
         while True:
             minimum = self._search(number, stage, evaluator, began)
             self._optimizer_seconds += minimum.optimizer_seconds
@@ -240,7 +241,7 @@ class Transfer:
         resumed = self.state.resumed if self.plan.optimizer != "adam" else ()
         return sorted({*self.plan.restarts, *resumed})
 
-    def _search(self, number: int, stage: Stage, evaluator: SessionEvaluator, began: float) -> Minimum:
+    def _search(self, number: int, stage: Stage, evaluator: Evaluator, began: float) -> Minimum:
         """Search until the stage is over, or L-BFGS must start again."""
         parity, done = self.plan.restart_every is not None, self.state.evaluations
         start = previous = canvas.enlarge(self.state.point, stage.width, stage.height, self.plan, self.material)
@@ -297,9 +298,13 @@ class Transfer:
             seconds=seconds,
         )
         self._history.append(step)
-        viewable = replace(step, view=self.picture) if self.state.has_picture else step
-        for watcher in self._watchers:
-            watcher(viewable)
+        view = View(self.picture) if self.state.has_picture else None
+        try:
+            for watcher in self._watchers:
+                watcher(replace(step, view=view))
+        finally:
+            if view:
+                view.close()
         self._keep_to_budget(number)
 
     def _keep_to_budget(self, number: int) -> None:
@@ -313,12 +318,12 @@ class Transfer:
             self._was_shortened = True
             raise SearchOver("the rest of the time is for finer stages")
 
-    def _evaluator(self, stage: Stage) -> SessionEvaluator:
+    def _evaluator(self, stage: Stage) -> Evaluator:
         recipe, references = self.plan.recipe, self.material.references(self.plan, stage)
         weights = TermWeights(recipe.content.weight, recipe.style.weight, recipe.tv.weight)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
         evaluator = engine.evaluator(folder, recipe.name, references, self.placement, weights)
-        for warning in warnings_about(evaluator, self.placement):
+        for warning in evaluator.warnings:
             warnings.warn(warning, RuntimeWarning, stacklevel=2)
         return evaluator
 

@@ -59,7 +59,7 @@ def test_the_public_names_are_these() -> None:
     assert set(impasto.runtime.__all__) == {
         "DeviceError", "ExportError", "ImpastoError", "InputError", "ModelError", "Objective", "OutputError",
         "OptionError", "PictureError", "RecipeError", "Result", "Step", "StopOptimization", "TransferError",
-        "WeightsError", "stylize",
+        "WeightsError", "release_memory", "stylize",
     }  # fmt: skip
     assert all(hasattr(impasto.runtime, name) for name in impasto.runtime.__all__)
 
@@ -571,8 +571,23 @@ def test_a_step_is_plain_data_once_its_callback_has_returned(small_model: Path) 
     result = quick(small_model, levels(0), levels(1), callback=seen.append)
     assert tuple(seen) == result.history
     assert len(pickle.dumps(seen)) < 2000
-    with pytest.raises(InputError, match="has no picture; ask for it while its callback runs"):
-        result.history[-1].picture()
+    for step in (seen[0], result.history[-1]):
+        with pytest.raises(InputError, match="has no picture; ask for it while its callback runs"):
+            step.picture()
+
+
+def test_a_transfer_that_is_run_again_begins_again(small_model: Path) -> None:
+    transfer = prepare(levels(0), levels(1), model=small_model, recipe="small", size=40, device="cpu", evaluations=3)
+    first, second = transfer.run(), transfer.run()
+    assert [step.loss for step in first.history] == [step.loss for step in second.history]
+    assert second.optimizer_seconds < 2 * first.optimizer_seconds + 1
+    np.testing.assert_array_equal(first.image, second.image)
+
+
+def test_a_recipe_that_is_no_name_is_refused(small_model: Path) -> None:
+    for recipe in (None, 3):
+        with pytest.raises(InputError, match=r"recipe is .*; expected the name of a recipe"):
+            prepare(levels(0), levels(1), model=small_model, recipe=recipe)
 
 
 def test_functions_have_at_most_eight_parameters_of_their_own() -> None:

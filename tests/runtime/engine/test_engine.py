@@ -20,6 +20,7 @@ from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.references import References
+from impasto.runtime.errors import TransferError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.run.prepare import prepare
@@ -125,13 +126,34 @@ def test_a_graph_that_was_written_anew_is_opened_anew(small_model: Path, tmp_pat
     assert work["small.direct.objective.onnx"] == work["styles"] == 2
 
 
-@pytest.mark.parametrize(("graphs", "opened"), [(0, 4), (1, 3), (2, 2)])
+@pytest.mark.parametrize(("graphs", "opened"), [(0, 4), (1, 4), (2, 2)])
 def test_no_more_graphs_are_kept_than_said(small_model: Path, work: Counter[str], graphs: int, opened: int) -> None:
-    """With one, that of the objective is kept, which was used last; then that of the statistics takes its place."""
+    """With one, each of the two that a picture needs takes the other's place."""
     engine = Engine(graphs=graphs)
     for _ in range(2):
         evaluator(engine, small_model)
-    assert sum(number for name, number in work.items() if name != "styles") == opened + (graphs == 1)
+    assert sum(number for name, number in work.items() if name != "styles") == opened
+
+
+def test_graphs_of_another_recipe_or_kind_take_the_place_of_those_that_are_kept(
+    small_model: Path, work: Counter[str]
+) -> None:
+    engine, folder = Engine(), ModelFolder.open(small_model)
+    for recipe, where in [("small", HERE), ("other", HERE), ("small", HERE), ("small", Placement("cpu", "winograd"))]:
+        engine.evaluator(folder, recipe, references(), where)
+        assert sum(map(len, engine._graphs.values())) + len(engine._returned) == 2
+    assert work["small.direct.objective.onnx"] == 2
+
+
+def test_a_graph_that_has_failed_is_not_kept(small_model: Path, work: Counter[str]) -> None:
+    engine = Engine()
+    for _ in range(2):
+        broken = evaluator(engine, small_model)
+        with pytest.raises(TransferError):
+            broken.session.run({})
+        del broken
+    assert work["small.direct.objective.onnx"] == 2
+    assert work["small.direct.statistics.onnx"] == 1
 
 
 def test_targets_are_forgotten_where_there_is_no_room(small_model: Path, work: Counter[str]) -> None:
@@ -161,16 +183,20 @@ def test_graphs_are_closed_where_memory_is_short(
 def test_a_forked_process_opens_graphs_of_its_own(small_model: Path) -> None:
     """Those of its parent have lost their threads, and would never answer."""
     code = f"""if True:
-        import os, numpy as np
-        from impasto.runtime import stylize
+        import os, sys, numpy as np
+        from impasto.runtime import Objective, release_memory, stylize
         picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
         def paint():
             return stylize(picture, picture, model={str(small_model)!r}, recipe="small", size=40, evaluations=2,
                            threads=2, device="cpu").loss
         loss = paint()
+        lent = Objective.open({str(small_model)!r}, "small", content=picture, styles=picture, device="cpu", threads=2)
         child = os.fork()
         if not child:
-            os._exit(0 if paint() == loss else 1)
+            del lent
+            same = paint() == loss
+            release_memory()
+            sys.exit(0 if same else 1)  # all that is left is destroyed
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     done = subprocess.run(

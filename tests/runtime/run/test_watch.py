@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -185,7 +184,8 @@ class Broken:
     """An evaluator whose every loss is infinite."""
 
     device = "cpu"
-    metadata = SimpleNamespace(lowering="direct")
+    lowering = "direct"
+    warnings = ()
 
     def evaluate(self, planes: Any) -> Value:
         return Value(math.inf, {"tv": math.inf}, planes)
