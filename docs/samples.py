@@ -8,6 +8,7 @@ Colours are RGB in [0, 1]; points on a picture are (column, row) in [0, 1].
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,8 +31,15 @@ FOLDER = Path(__file__).parents[1] / "cli" / "drawing"
 
 def main() -> None:
     """Write the files."""
-    draw_content().save(FOLDER / "town.png", optimize=True)
-    draw_style().save(FOLDER / "sunset.png", optimize=True)
+    for name, picture in (("town", draw_content()), ("sunset", draw_style())):
+        (FOLDER / f"{name}.jpg").write_bytes(encoded(picture))
+
+
+def encoded(picture: Image.Image) -> bytes:
+    """Return a picture's file: a JPEG takes a third of what a PNG would, on every user's disk."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=92, subsampling=0, optimize=True)
+    return file.getvalue()
 
 
 def draw_content(width: int = 480, height: int = 360) -> Image.Image:

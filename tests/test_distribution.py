@@ -72,7 +72,7 @@ def test_the_wheel_holds_every_module_the_recipes_the_demos_pictures_and_nothing
     }
     recipes = {f"impasto/runtime/recipes/{path.name}" for path in (ROOT / "runtime" / "recipes").glob("*.toml")}
     assert len(recipes) == len(builtin_recipes()) > 0
-    pictures = {f"impasto/cli/drawing/{name}.png" for name in ("town", "sunset")}
+    pictures = {f"impasto/cli/drawing/{name}.jpg" for name in ("town", "sunset")}
     assert names == modules | recipes | pictures | {"impasto/py.typed"}
 
 
@@ -97,7 +97,7 @@ def test_the_sdist_holds_what_the_two_commands_need(built: Built) -> None:
         "CHANGELOG.md",
         "models/README.md",
         "docs/first_hour.ipynb",
-        "cli/drawing/town.png",
+        "cli/drawing/town.jpg",
     }
     assert {name for name in names if name.startswith("tests/") and name.endswith(".py")} == {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")

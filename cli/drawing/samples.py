@@ -10,5 +10,5 @@ from PIL import Image
 
 def open_sample(name: Literal["town", "sunset"]) -> Image.Image:
     """Return one of the pictures, of 480x360 RGB pixels; `docs/samples.py` drew them."""
-    with Image.open(Path(__file__).with_name(f"{name}.png")) as image:
+    with Image.open(Path(__file__).with_name(f"{name}.jpg")) as image:
         return image.copy()
