@@ -139,7 +139,9 @@ class Engine:
                     session, chosen, (height, width), feeds, warnings_about(session, placement)
                 )
                 if keeps:
-                    weakref.finalize(evaluator, self._returned.append, (graph, session, os.getpid())).atexit = False
+                    lent = graph, session, os.getpid()
+                    evaluator.give_back = finalizer = weakref.finalize(evaluator, self._returned.append, lent)
+                    finalizer.atexit = False
                 return evaluator
 
             return _tried_out(open_one, resolved, references)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -55,6 +55,10 @@ class Evaluator(Protocol):
         InputError
             When it has none.
         """
+        ...
+
+    def close(self) -> None:
+        """Give back at once what others may use; it is not called any more. Python does so some time later."""
         ...
 
 
@@ -112,6 +116,7 @@ class SessionEvaluator:
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.session, self.recipe, self.shape, self.warnings = session, recipe, shape, warnings
+        self.give_back: Callable[[], object] = lambda: None  # the engine says how
         self.metadata: Metadata = session.metadata
         self.device, self.lowering = session.device, session.metadata.lowering
         self._graph = session.bind(feeds)
@@ -130,6 +135,10 @@ class SessionEvaluator:
         self._image.update_inplace(np.ascontiguousarray(planes))
         loss, terms = self.evaluate_resident(self._image, self._gradient)
         return Value(loss, terms, self._landing.fetch(self._gradient))
+
+    def close(self) -> None:
+        """Give the graph back to the engine: see `Evaluator.close`."""
+        self.give_back()
 
     def evaluate_resident(self, image: DeviceArray, gradient: DeviceArray) -> tuple[float, dict[str, float]]:
         """Return loss and terms of a picture on the device, and write its gradient into the second array."""

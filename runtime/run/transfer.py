@@ -221,20 +221,20 @@ class Transfer:
             self.state = replace(self.state, reason=figures.all_made(stage.evaluations))
             return False
         self._share.begin(self.state.loss if of_stage else None)
-        evaluator = self._evaluator(stage)
-        self.state = replace(self.state, device=evaluator.device, lowering=evaluator.lowering)
-        while True:
-            minimum = self._search(number, stage, evaluator, began)
-            self._optimizer_seconds += minimum.optimizer_seconds
-            self.state = replace(self.state, reason=minimum.reason)
-            if minimum.stopped:
-                failed = minimum.end.kind is Ending.FAILED
-                stopped = RunEnding.TIME_OVER if self._time_is_over else RunEnding.STOPPED
-                self._end(RunEnding.FAILED if failed else stopped, minimum.reason)
-                return True
-            self.state = replace(self.state, adam=None)
-            if self.state.made[number] == stage.evaluations or self.state.evaluations not in self._restarts():
-                return False
+        with contextlib.closing(self._evaluator(stage)) as evaluator:
+            self.state = replace(self.state, device=evaluator.device, lowering=evaluator.lowering)
+            while True:
+                minimum = self._search(number, stage, evaluator, began)
+                self._optimizer_seconds += minimum.optimizer_seconds
+                self.state = replace(self.state, reason=minimum.reason)
+                if minimum.stopped:
+                    failed = minimum.end.kind is Ending.FAILED
+                    stopped = RunEnding.TIME_OVER if self._time_is_over else RunEnding.STOPPED
+                    self._end(RunEnding.FAILED if failed else stopped, minimum.reason)
+                    return True
+                self.state = replace(self.state, adam=None)
+                if self.state.made[number] == stage.evaluations or self.state.evaluations not in self._restarts():
+                    return False
 
     def _restarts(self) -> list[int]:
         """Return after how many evaluations L-BFGS starts again: as planned, and at each resumption."""

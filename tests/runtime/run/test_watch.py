@@ -190,6 +190,9 @@ class Broken:
     def evaluate(self, planes: Any) -> Value:
         return Value(math.inf, {"tv": math.inf}, planes)
 
+    def close(self) -> None:
+        """Have nothing to give back."""
+
 
 def test_a_log_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
