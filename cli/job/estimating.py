@@ -25,23 +25,24 @@ def announce(
     oversize: bool,
     done: Sequence[int] = (),
     spent: float = 0.0,
-    options: Collection[str] = ("size", "low_memory"),
+    options: Collection[str] | None = None,
 ) -> Estimate:
     """Say on standard error how much memory and time a transfer, or the rest of it, will take.
 
     With `oversize` a picture is accepted that is too large for the free memory. `done` and `spent` are the evaluations
-    of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`.
+    of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`,
+    whose default they have.
 
     Raises
     ------
     InputError
         When the picture is too large for the free memory, and `oversize` is false.
     """
-    from impasto.runtime.run.estimate import estimate
+    from impasto.runtime.run.estimate import CHOICES, estimate
 
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
-        estimated.check(options)
+        estimated.check(CHOICES if options is None else options)
     say(str(estimated))
     return estimated
 

@@ -22,15 +22,12 @@ from impasto.cli.terminal.progress import Progress
 from impasto.figures import clock
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.run.checkpoint import Checkpoint
-from impasto.runtime.run.estimate import Estimate
+from impasto.runtime.run.estimate import CHOICES, Estimate
 from impasto.runtime.run.idle import idle_options
 from impasto.runtime.run.record import Origin
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Callback, Step
 from impasto.runtime.run.transfer import Transfer
-
-#: The options that can help a transfer to fit into memory.
-CHOICES = ("size", "low_memory")
 
 
 class Job:

@@ -346,7 +346,7 @@ class Ledger:
 def _announce_resumption(earlier: Checkpoint, path: Path, origin: Origin) -> None:
     """Say after which evaluation a transfer is resumed, and which conditions have changed since."""
     state, plan = earlier.state, earlier.plan
-    done, stages = sum(state.made), len(plan.stages)
+    done, stages = state.evaluations, len(plan.stages)
     stage = f", stage {len(state.made)} of {stages}" if stages > 1 else ""
     anew = "" if plan.optimizer == "adam" or state.reason else "; L-BFGS learns the curvature anew"
     say(f"resuming {places.name(path)} after evaluation {done} of {plan.evaluations}{stage}{anew}")

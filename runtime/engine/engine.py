@@ -10,10 +10,8 @@ import os
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -44,26 +42,22 @@ class TermWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class _Graph:
-    """The key of an open graph.
+    """A recipe's graph and its placement; `identity` is that of the graph's file, which may be written anew."""
 
-    Attributes
-    ----------
-    path, identity
-        Its file, and the present version of that.
-    purpose
-        Its objective's key, which is also that of the graph that measures the objective's targets.
-    """
-
-    path: Path
-    identity: tuple[object, ...]
-    placement: Placement
+    folder: ModelFolder
     recipe: str
-    purpose: GraphKey
+    key: GraphKey
+    placement: Placement
+    identity: tuple[int, ...]
+
+    @classmethod
+    def of(cls, folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement) -> _Graph:
+        return cls(folder, recipe, key, placement, folder.identity(folder.graph(recipe, key)))
 
     def serves_with(self, other: _Graph) -> bool:
-        """Whether both are used for the same pictures."""
-        ours, theirs = ((g.path.parent, g.placement, g.recipe, g.purpose) for g in (self, other))
-        return ours == theirs and (self.path != other.path or self.identity == other.identity)
+        """Whether both are used for the same pictures: as the graph of the loss, and the one that measures targets."""
+        ours, theirs = (replace(g, key=g.key.targets, identity=()) for g in (self, other))
+        return ours == theirs and (self.key != other.key or self.identity == other.identity)
 
 
 class Engine:
@@ -124,15 +118,13 @@ class Engine:
             # A content target has the layout of the objective's activations: both are for the content's size.
             small, by_region = is_small(resolved.layout, height, width), references.regions is not None
             key = GraphKey(OBJECTIVE, resolved.layout, by_region, small, resolved.precision)
-            with self._lent(folder, recipe, key.targets, resolved, keeps) as session:
-                targets = self._measure(session, _graph(folder, recipe, key.targets, resolved), references)
-                del session
+            targets = self._measure(_Graph.of(folder, recipe, key.targets, resolved), references, keeps=keeps)
             if references.regions:
                 targets[GUIDES] = references.regions.content_guides(width, height)
 
             def open_one(placed: Placement) -> SessionEvaluator:
-                graph = _graph(folder, recipe, key, placed)
-                session = self._take(graph) or open_session(folder, recipe, key, placed, sides)
+                graph = _Graph.of(folder, recipe, key, placed)
+                session = self._opened(graph, sides)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session, chosen, height, width)}
                 evaluator = SessionEvaluator(
@@ -153,16 +145,22 @@ class Engine:
         small = pixels <= KEPT_PIXELS and not placement.low_memory
         return small and placement.device == "cpu" and self._most_graphs > 0
 
-    def _measure(self, session: Session, graph: _Graph, references: References) -> Targets:
-        """Return all targets: the content's, and the average of the styles', each measured once."""
-        styles = []
+    def _measure(self, graph: _Graph, references: References, *, keeps: bool) -> Targets:
+        """Return all targets: the content's, and the average of the styles', each measured once.
+
+        The graph is kept afterwards, or closed.
+        """
+        session, styles = self._opened(graph), []
         for number in range(len(references.styles)):
             key = graph, references.key(number)
             with self._lock:
                 known = self._targets.get(key)
             styles.append(known or measure_style(session, references, number))
             self._remember(key, styles[-1])
-        return {**measure_content(session, references), **average(references, session, styles)}
+        targets = {**measure_content(session, references), **average(references, session, styles)}
+        if keeps:
+            self._returned.append((graph, session, os.getpid()))
+        return targets
 
     def _remember(self, key: tuple[_Graph, str], targets: Targets) -> None:
         with self._lock:
@@ -171,16 +169,9 @@ class Engine:
             while sum(array.nbytes for kept in self._targets.values() for array in kept.values()) > self._most_bytes:
                 self._targets.popitem(last=False)
 
-    @contextmanager
-    def _lent(
-        self, folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement, keeps: bool
-    ) -> Iterator[Session]:
-        """Lend a graph, and keep it afterwards or close it."""
-        graph = _graph(folder, recipe, key, placement)
-        session = self._take(graph) or open_session(folder, recipe, key, placement)
-        yield session
-        if keeps:
-            self._returned.append((graph, session, os.getpid()))
+    def _opened(self, graph: _Graph, sides: Mapping[str, int] | None = None) -> Session:
+        """Return a graph that is open and not in use; `sides` are the dimensions that it may be opened for."""
+        return self._take(graph) or open_session(graph.folder, graph.recipe, graph.key, graph.placement, sides)
 
     def _take(self, graph: _Graph) -> Session | None:
         """Return an open graph that is not in use; if there is none, close what is not used beside it."""
@@ -250,12 +241,6 @@ ENGINE = Engine()
 def release_memory() -> None:
     """Close the graphs, and forget the targets, that `stylize` and `Objective.open` keep for the next picture."""
     ENGINE.clear()
-
-
-def _graph(folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement) -> _Graph:
-    path = folder.graph(recipe, key)
-    purpose = replace(key, role=OBJECTIVE, precision=placement.precision)
-    return _Graph(path, folder.identity(path), placement, recipe, purpose)
 
 
 def warnings_about(session: Session, placement: Placement) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,17 +46,20 @@ class References:
         height, width = self.content.shape[2:]
         return height, width
 
-    def guides(self, style: int) -> Targets:
-        """Return the inputs of a graph for a style beside its picture: with regions, their guides."""
-        if not self.regions:
-            return {}
-        height, width = self.styles[style].shape[2:]
-        return {GUIDES: self.regions.style_guides(style, width, height)}
+    @cached_property
+    def style_feeds(self) -> tuple[Targets, ...]:
+        """The inputs of a graph of statistics for each style: its picture and, with regions, their guides."""
+        feeds: list[Targets] = [{IMAGE: style} for style in self.styles]
+        if self.regions:
+            for number, feed in enumerate(feeds):
+                height, width = feed[IMAGE].shape[2:]
+                feed[GUIDES] = self.regions.style_guides(number, width, height)
+        return tuple(feeds)
 
     def key(self, style: int) -> str:
         """Return a hash of all that a style's targets depend on, except the graph."""
         digest = hashlib.sha256()
-        for name, array in {IMAGE: self.styles[style], **self.guides(style)}.items():
+        for name, array in self.style_feeds[style].items():
             digest.update(f"{name} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -72,7 +76,7 @@ def measure_content(session: Session, references: References) -> Targets:
 def measure_style(session: Session, references: References, style: int) -> Targets:
     """Return the targets of one style, by a graph of statistics; with regions, of each region."""
     names = targets_of(session.metadata.recipe, "style")
-    return _measure(session, {IMAGE: references.styles[style], **references.guides(style)}, names)
+    return _measure(session, references.style_feeds[style], names)
 
 
 def _measure(session: Session, feeds: Targets, names: Sequence[str]) -> Targets:
@@ -86,7 +90,7 @@ def average(references: References, session: Session, measured: Sequence[Targets
     if references.regions:
         styles = session.metadata.recipe.style.layers
         deepest = max(layer.level for layer in session.metadata.layers if layer.name in styles)
-        guides = [references.guides(k)[GUIDES] for k in range(len(references.styles))]
+        guides = [feed[GUIDES] for feed in references.style_feeds]
         shares = references.regions.blend(references.blend, guides, deepest)
     return {name: _average([targets[name] for targets in measured], shares) for name in measured[0]}
 

@@ -254,6 +254,11 @@ class Recipe:
         """Every layer that the recipe names, once."""
         return tuple(dict.fromkeys((*self.content.layers, *self.style.layers)))
 
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Of content, style and total variation, as `with_weights` takes them."""
+        return self.content.weight, self.style.weight, self.tv.weight
+
     def with_weights(self, content: float | None = None, style: float | None = None, tv: float | None = None) -> Recipe:
         """Return the recipe with the given weights for its terms.
 

@@ -168,6 +168,10 @@ def convolutions(recipe: Recipe) -> int:
 # --- the estimate ---------------------------------------------------------------------------------------------
 
 
+#: The options that can help a transfer to fit into memory.
+CHOICES = ("size", "low_memory")
+
+
 @dataclass(frozen=True)
 class Estimate:
     """The memory and the time that a transfer will take.
@@ -212,7 +216,7 @@ class Estimate:
         """Whether there is enough memory even at worst, as far as that is known."""
         return self.at_most is None or self.available is None or self.at_most <= self.available
 
-    def check(self, options: Collection[str] = ("size", "low_memory")) -> None:
+    def check(self, options: Collection[str] = CHOICES) -> None:
         """Refuse a picture that does not fit.
 
         Parameters

@@ -450,7 +450,7 @@ class Record:
         """Refuse a model whose graphs compute another loss; the weights of terms may differ, as they are inputs."""
         wanted = self.plan.recipe
         own = read_metadata(ModelFolder.open(model), wanted.name).recipe
-        own = own.with_weights(wanted.content.weight, wanted.style.weight, wanted.tv.weight)
+        own = own.with_weights(*wanted.weights)
         for part in ("pooling", *(term.key for term in TERMS)):
             if getattr(own, part) != getattr(wanted, part):
                 raise InputError(

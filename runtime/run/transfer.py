@@ -95,11 +95,15 @@ class Transfer:
         self.plan, self.material, self.model, self.placement = plan, material, model, placement or Placement()
         self.callback, self.progress, self.engine = callback, progress, engine
         self.after_stage: Callable[[], None] | None = None
-        self.state = State((), np.empty(0, np.float32))
-        self._share, self._budget = Share(), Budget((), None, 0)
+        self._watchers: list[Callback] = []
+        self._begin(State((), np.empty(0, np.float32)))
+
+    def _begin(self, state: State) -> None:
+        """Take a state to run from; nothing of an earlier run remains."""
+        self.state, self._share = state, Share(state.share)
+        self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.material.paintings))
         self._time_is_over = self._was_shortened = False
         self._history: list[Step] = []
-        self._watchers: list[Callback] = []
         self._optimizer_seconds = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -143,11 +147,7 @@ class Transfer:
         wanted = notebook.is_running() and (self.callback is None if self.progress is None else self.progress)
         with notebook.live(self.plan, self.material.photograph, wanted=wanted) as live:
             self._watchers = [watcher for watcher in (live, self.callback) if watcher]
-            self.state = _resumed(resume) if resume else State((), canvas.begin(self.plan, self.material))
-            self._history, self._optimizer_seconds = [], 0.0
-            self._time_is_over = self._was_shortened = False
-            self._share = Share(self.state.share)
-            self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.material.paintings))
+            self._begin(_resumed(resume) if resume else State((), canvas.begin(self.plan, self.material)))
             _ = self.origin  # refuses an unusable model before the work
             if self.state.ending is None:
                 preload(self.plan.optimizer)
@@ -299,9 +299,10 @@ class Transfer:
         )
         self._history.append(step)
         view = View(self.picture) if self.state.has_picture else None
+        viewable = replace(step, view=view)
         try:
             for watcher in self._watchers:
-                watcher(replace(step, view=view))
+                watcher(viewable)
         finally:
             if view:
                 view.close()
@@ -320,7 +321,7 @@ class Transfer:
 
     def _evaluator(self, stage: Stage) -> Evaluator:
         recipe, references = self.plan.recipe, self.material.references(self.plan, stage)
-        weights = TermWeights(recipe.content.weight, recipe.style.weight, recipe.tv.weight)
+        weights = TermWeights(*recipe.weights)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
         evaluator = engine.evaluator(folder, recipe.name, references, self.placement, weights)
         for warning in evaluator.warnings:
