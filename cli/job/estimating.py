@@ -1,4 +1,7 @@
-"""The estimate before a run, and the timings of a run for later estimates."""
+"""The estimate before a run, and the timings of a run for later estimates.
+
+Commands import it only when they run, because it imports the runtime.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import contextlib
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_path
 
 from impasto.cli.terminal.messages import say
-
-if TYPE_CHECKING:
-    from impasto.runtime.run.estimate import Estimate
-    from impasto.runtime.run.result import Result
-    from impasto.runtime.run.transfer import Transfer
+from impasto.runtime.errors import ImpastoError
+from impasto.runtime.run.estimate import CHOICES, Estimate, estimate, learn
+from impasto.runtime.run.result import Result
+from impasto.runtime.run.transfer import Transfer
 
 #: The environment variable that names another file for this machine's timings than the one in the user's cache.
 TIMINGS = "IMPASTO_TIMINGS"
@@ -25,40 +28,32 @@ def announce(
     oversize: bool,
     done: Sequence[int] = (),
     spent: float = 0.0,
-    options: Collection[str] | None = None,
+    options: Collection[str] = CHOICES,
 ) -> Estimate:
     """Say on standard error how much memory and time a transfer, or the rest of it, will take.
 
     With `oversize` a picture is accepted that is too large for the free memory. `done` and `spent` are the evaluations
-    of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`,
-    whose default they have.
+    of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`.
 
     Raises
     ------
     InputError
         When the picture is too large for the free memory, and `oversize` is false.
     """
-    from impasto.runtime.run.estimate import CHOICES, estimate
-
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
-        estimated.check(CHOICES if options is None else options)
+        estimated.check(options)
     say(str(estimated))
     return estimated
 
 
 def remember_timings(transfer: Transfer, result: Result) -> None:
     """Remember how long the evaluations of a transfer have taken, for later estimates."""
-    from impasto.runtime.errors import ImpastoError
-    from impasto.runtime.run.estimate import learn
-
     with contextlib.suppress(ImpastoError):  # the model folder may be gone by now, for instance
         learn(transfer, result, timings_file())
 
 
 def timings_file() -> Path:
     """Return the file that keeps the timings of this machine."""
-    from platformdirs import user_cache_path
-
     named = os.environ.get(TIMINGS)
     return Path(named) if named else user_cache_path("impasto", appauthor=False) / "timings.json"
