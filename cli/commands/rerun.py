@@ -166,12 +166,18 @@ def _placement(original: Record, device: str | None, threads: int | None, *, by_
 
 def _moved(placement: Placement, device: str) -> Placement:
     """Return a placement on another device, in the same precision if the device has it."""
-    from impasto.runtime.engine.providers import AUTO, definite, part_of, provider_of
+    from impasto.runtime.engine.providers import AUTO, check_name, definite, part_of, provider_of
 
-    moved = replace(placement, device=device, precision=AUTO, lowering=placement.lowering if device == "cpu" else AUTO)
-    if device == AUTO or placement.precision not in provider_of(device).precisions(part_of(definite(device))):
-        return moved
-    return replace(moved, precision=placement.precision)
+    check_name(device)
+    if device == AUTO:
+        return replace(placement, device=AUTO, precision=AUTO, lowering=AUTO)
+    has_precision = placement.precision in provider_of(device).precisions(part_of(definite(device)))
+    return replace(
+        placement,
+        device=device,
+        precision=placement.precision if has_precision else AUTO,
+        lowering=placement.lowering if device == "cpu" else AUTO,
+    ).on(device)
 
 
 def _warn_of_differences(recorded: Origin, here: Origin) -> None:

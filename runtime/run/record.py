@@ -24,7 +24,7 @@ from impasto.runtime.engine import plugins
 from impasto.runtime.engine.library import import_onnxruntime
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
-from impasto.runtime.engine.providers import AUTO, provider_of
+from impasto.runtime.engine.providers import AUTO, PROVIDERS, provider_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import ModelFolder
@@ -241,7 +241,7 @@ class Origin:
         texts = [
             f"{name} {theirs.versions.get(name, 'unknown')} instead of {own}"
             for name, own in mine.versions.items()
-            if name != "python" and theirs.versions.get(name) != own
+            if name not in _harmless_packages(other.placement.device) and theirs.versions.get(name) != own
         ]
         if mine.processor != theirs.processor:
             texts.append(f"processor {theirs.processor} instead of {mine.processor}")
@@ -260,6 +260,13 @@ class Origin:
         if self.placement.threads is other.placement.threads is None and mine.cpus != theirs.cpus:
             texts.append(f"{theirs.cpus} processors instead of {mine.cpus}")
         return texts
+
+
+def _harmless_packages(device: str) -> set[str]:
+    """Return the packages whose versions do not matter to a result on a device: Python, and plug-ins for others."""
+    needed = provider_of(device).plugin if device != AUTO else None
+    plugins_ = (provider.plugin for provider in PROVIDERS.values() if provider.plugin != needed)
+    return {"python", *(plugin.distribution for plugin in plugins_ if plugin)}
 
 
 def _in_words(value: object) -> str:
