@@ -14,7 +14,7 @@ class Ending(enum.Enum):
 
     #: All evaluations were made.
     EVALUATIONS = enum.auto()
-    #: There is no lower loss, or float32 does not show it.
+    #: There is no lower loss, or the precision does not show it.
     CONVERGED = enum.auto()
     #: The last evaluations have lowered the loss by too little.
     LITTLE_IMPROVEMENT = enum.auto()
@@ -56,6 +56,9 @@ class End:
 FLAT = End(Ending.CONVERGED, "converged: the gradient is zero")
 HELD = End(Ending.CONVERGED, "converged: the gradient is zero, or leads out of the bounds")
 STUCK = End(Ending.CONVERGED, "converged: float32 shows no lower loss in the direction of the gradient")
+
+#: The same where the precision is lower, after several new starts.
+LOST = End(Ending.CONVERGED, "converged: the loss is too coarse, in its precision, to show a lower one")
 
 
 def all_made(evaluations: int) -> End:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from impasto.runtime.optimize.ending import FLAT, HELD, STUCK, End
 from impasto.runtime.optimize.history import History, remembered
 from impasto.runtime.optimize.line_search import LineSearch, Trial
+from impasto.runtime.optimize.noise import smoothed, until_stuck
 from impasto.runtime.optimize.search import Optimizer, Options, Search
 from impasto.runtime.optimize.variable import Within, power_of_two
 
@@ -37,8 +38,10 @@ class Descent:
         self._search, self._function, self._algebra = search, function, algebra
         self._unit, self._scale = power_of_two(options.first_step), 0.0
         self._flat, self._box = HELD if variable.bounds else FLAT, algebra.box(variable.bounds)
-        self._trial, self._landing = algebra.upload(start), algebra.landing(shape)
-        self._point, self._gradient, self._trial_gradient, self._direction = (algebra.allocate(shape) for _ in range(4))
+        self._landing = algebra.landing(shape)
+        self._point, self._trial, self._direction = (algebra.allocate(shape) for _ in range(3))
+        self._gradient, self._trial_gradient = (algebra.allocate(shape) for _ in range(2))
+        self._loss = self._trial_loss = 0.0  # scaled, and not smoothed
         history = remembered(start.size)
         self._history = History(history)
         rows = (2 * history, *shape[1:])
@@ -50,8 +53,13 @@ class Descent:
         """The factor of the function's gradient."""
         return self._scale * self._unit
 
-    def run(self) -> End:
-        """Search until the search is over, or no step lowers the loss; return the end."""
+    def run(self, start: NDArray[np.float32], length: float = 1.0) -> End:
+        """Search from a picture until the search is over, or no step lowers the loss; return the end.
+
+        The first step is `length` times as long as usual.
+        """
+        self._trial.update_inplace(np.ascontiguousarray(start))
+        self._history.clear()
         loss, _ = self._try()
         self._accept()
         while True:
@@ -62,8 +70,8 @@ class Descent:
             if slope == 0:
                 return self._flat
             fresh = not self._history.pairs
-            line = LineSearch(loss, slope, 1 / math.sqrt(square) if fresh else 1.0) if slope < 0 else None
-            accepted = self._follow(line, loss) if line else None
+            line = LineSearch(loss, slope, length / math.sqrt(square) if fresh else 1.0) if slope < 0 else None
+            accepted = self._follow(line, loss, slope) if line else None
             if accepted is not None:
                 self._remember(accepted, slope)
                 loss = accepted.loss
@@ -72,12 +80,17 @@ class Descent:
             else:
                 self._history.clear()
 
-    def _follow(self, line: LineSearch, before: float) -> Trial | None:
-        """Return the trial that ends a line search; None if its step is not accepted, or its loss is not lower."""
+    def _follow(self, line: LineSearch, before: float, start: float) -> Trial | None:
+        """Return the trial that ends a line search; None if its step is not accepted, or its loss is not lower.
+
+        The search begins with the loss `before` and the slope `start`.
+        """
         while True:
             step = line.step
             self._algebra.step(self._point, self._direction, step * self._unit, self._box, self._trial)
             loss, slope = self._try()
+            if noise := self._search.noise:
+                loss = before + smoothed(loss - self._loss, step * (start + slope) / 2, noise * abs(loss))
             line.tell(loss, slope)
             if line.over:
                 return Trial(step, loss, slope) if line.accepted and loss < before else None
@@ -85,7 +98,8 @@ class Descent:
     def _try(self) -> tuple[float, float]:
         """Return the scaled loss and the slope at the trial point."""
         loss, slope = self._search.evaluate(self._landing.fetch(self._trial), function=self._evaluate)
-        return loss * self._scale, float(slope[0])
+        self._trial_loss = loss * self._scale
+        return self._trial_loss, float(slope[0])
 
     def _evaluate(self, _: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Return the loss and the slope at the trial point; the slope is finite if the gradient is."""
@@ -122,11 +136,13 @@ class Descent:
     def _accept(self) -> None:
         self._point, self._trial = self._trial, self._point
         self._gradient, self._trial_gradient = self._trial_gradient, self._gradient
+        self._loss = self._trial_loss
 
 
 def run(search: Search, options: Options) -> End:
     """Follow L-BFGS on the device; return the end if no step lowers the loss."""
-    return Descent(search, options).run()
+    descent = Descent(search, options)
+    return until_stuck(search, options.start, descent.run) if search.noise else descent.run(options.start)
 
 
 OPTIMIZER = Optimizer(run, on_device=True)

@@ -81,6 +81,7 @@ def minimize(
     first_step: float = 1.0,
     restart_every: int | None = None,
     min_improvement: float | None = None,
+    noise: float = 0.0,
     steps: int | None = None,
     adam: Adam | None = None,
     best: float = math.inf,
@@ -109,6 +110,10 @@ def minimize(
         algorithm does with 20. This discards the curvature that has been learnt: for parity only.
     min_improvement
         End when the last `PATIENCE` evaluations have lowered the loss by less than this fraction of it.
+    noise
+        The error of a difference of losses of similar pictures, as a share of them: see
+        `impasto.runtime.optimize.noise.NOISE`. Where it is not 0, L-BFGS that finds no lower loss, or one that is not
+        finite, starts again from the best picture; after `impasto.runtime.optimize.noise.ATTEMPTS` in vain it ends.
     steps
         The number of steps in which Adam's steps fall to a tenth of the first; `evaluations` by default.
     adam
@@ -130,7 +135,9 @@ def minimize(
         raise ValueError("resident: goes with an optimizer on the device, lbfgs-device, and that with it")
     with Stopwatch() as whole:
         start = variable.picture(variable.inverse(start))
-        search = Search(function, evaluations, start, best, min_improvement=min_improvement, callback=callback)
+        search = Search(
+            function, evaluations, start, best, min_improvement=min_improvement, noise=noise, callback=callback
+        )
         options = Options(start, variable, first_step, steps or evaluations, restart_every, adam, resident)
         try:
             end = chosen.run(search, options)

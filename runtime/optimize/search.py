@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,10 @@ class Finished(Exception):
         self.end = end
 
 
+class NotFinite(Finished):
+    """The search is over, as loss or gradient was not finite."""
+
+
 class Stopwatch:
     """Counts the seconds that pass inside its ``with`` blocks."""
 
@@ -87,6 +92,8 @@ class Search:
         The allowed number of evaluations, and the number so far.
     best_point, best_loss
         The best picture so far, and its loss.
+    noise
+        The error of a difference of losses of similar pictures, as a share of them; 0 for float32.
     outside
         The seconds that the function and the callback have taken.
     """
@@ -99,10 +106,12 @@ class Search:
         best_loss: float = math.inf,
         *,
         min_improvement: float | None = None,
+        noise: float = 0.0,
         callback: Callable[[Evaluation], None] | None = None,
     ) -> None:
         self._function, self._callback, self._min_improvement = function, callback, min_improvement
-        self._best_losses: list[float] = []
+        self._losses: list[float] = []  # those that tell of an improvement
+        self.noise = noise
         self.allowed, self.done = evaluations, 0
         self.best_point, self.best_loss = best_point, best_loss
         self.outside = Stopwatch()
@@ -139,8 +148,8 @@ class Search:
         adam = advance(loss, gradient) if advance and finite else None
         self._tell(Evaluation(self.done, loss, improved, picture, adam))
         if not finite:
-            raise Finished(ending.not_finite(self.done))
-        self._check_improvement()
+            raise NotFinite(ending.not_finite(self.done))
+        self._check_improvement(loss)
         return loss, gradient
 
     def _call(self, picture: NDArray[np.float32], function: Function) -> tuple[float, NDArray[np.float32]]:
@@ -164,13 +173,21 @@ class Search:
             except StopOptimization as stop:
                 raise Finished(ending.stopped(stop)) from None
 
-    def _check_improvement(self) -> None:
-        """End the search when the last evaluations have lowered the best loss by too small a fraction."""
-        self._best_losses.append(self.best_loss)
-        if self._min_improvement is None or len(self._best_losses) <= PATIENCE:
+    def _check_improvement(self, loss: float) -> None:
+        """End the search when the last evaluations have lowered the loss by too small a fraction.
+
+        Of losses without noise, the lowest ones are compared. With noise, one may be low by chance, and none after it
+        lower; so the median of the last losses is compared with that of as many before them.
+        """
+        if self._min_improvement is None:
             return
-        before = self._best_losses[-1 - PATIENCE]
-        if before - self.best_loss < self._min_improvement * abs(before):
+        self._losses.append(loss if self.noise else self.best_loss)
+        if len(self._losses) <= (2 * PATIENCE if self.noise else PATIENCE):
+            return
+        before, now = self._losses[-1 - PATIENCE], self.best_loss
+        if self.noise:
+            before, now = (statistics.median(self._losses[k:][:PATIENCE]) for k in (-2 * PATIENCE, -PATIENCE))
+        if before - now < self._min_improvement * abs(before):
             raise Finished(ending.little_improvement(PATIENCE, self._min_improvement))
 
 
