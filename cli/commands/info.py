@@ -17,7 +17,7 @@ from impasto.figures import clock
 if TYPE_CHECKING:
     from impasto.runtime.model.metadata import Metadata
     from impasto.runtime.plan.plan import Plan
-    from impasto.runtime.run.record import Outcome, Record
+    from impasto.runtime.run.record import Record
 
 
 @examples("impasto info", "impasto info result.png")
@@ -127,10 +127,15 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
 # --- a picture ------------------------------------------------------------------------------------------------
 
 
-def _loss(outcome: Outcome) -> str:
+def _loss(record: Record) -> str:
+    """Return a record's loss, with its precision if the evaluations had less than float32."""
+    from impasto.runtime.model.graphs import SINGLE, WORDS
+
+    outcome, used = record.outcome, record.origin.placement.precision
+    precision = "" if used == SINGLE else WORDS.get(outcome.loss_precision or used, "")
     if outcome.share is None:
-        return figures.number(outcome.loss)
-    return figures.shared(outcome.loss, outcome.share)
+        return figures.number(outcome.loss) + (f" in {precision}" if precision else "")
+    return figures.shared(outcome.loss, outcome.share, precision)
 
 
 def _render_record(place: str, record: Record) -> list[str]:
@@ -142,7 +147,7 @@ def _render_record(place: str, record: Record) -> list[str]:
         "inputs": _inputs(record),
         "what was done": _plan(plan),
         "outcome": {
-            "loss": f"{_loss(outcome)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
+            "loss": f"{_loss(record)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
             "ended": outcome.reason,
             "mixed afterwards": record.mixed or "",

@@ -359,7 +359,9 @@ class _Progress:
         """Say that a picture is done."""
         if not self._live and self._best:
             took = clock(time.perf_counter() - self._began)
-            say(f"{self._title}: {figures.loss(self._best.loss, self._best.share)} in {took}")
+            say(
+                f"{self._title}: {figures.loss(self._best.loss, self._best.share, self._best.precision_text)} in {took}"
+            )
 
 
 def _bar() -> Any:

@@ -148,6 +148,7 @@ class Job:
             "height": result.image.height,
             "evaluated": list(result.evaluated),
             "loss": result.loss,
+            "loss_precision": result.loss_precision,
             "share": result.share,
             "terms": result.terms,
             "evaluations": result.evaluations,
@@ -156,6 +157,7 @@ class Job:
             "optimizer_seconds": round(result.optimizer_seconds, 3),
             "device": result.device,
             "lowering": result.lowering,
+            "precision": result.precision,
             "estimate": self._estimate.to_mapping() if self._estimate else None,
         }
 
@@ -176,7 +178,7 @@ class Job:
 
 def _summary(result: Result) -> str:
     summary = (
-        f"{figures.loss(result.loss, result.share)} after {figures.evaluations(result.evaluations)} in "
+        f"{result.loss_text} after {figures.evaluations(result.evaluations)} in "
         f"{clock(result.seconds)} on {result.device}; {result.reason}"
     )
     if result.evaluated == result.image.size:

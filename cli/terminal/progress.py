@@ -117,7 +117,7 @@ def _figures(step: Step) -> list[str]:
         kind = name.partition("/")[0]
         sums[kind] = sums.get(kind, 0.0) + value
     terms = ", ".join(f"{kind} {figures.number(value)}" for kind, value in sums.items())
-    return [figures.loss(step.loss, step.share), terms]
+    return [figures.loss(step.loss, step.share, step.precision_text), terms]
 
 
 def _stage(step: Step) -> list[str]:

@@ -32,8 +32,8 @@ class Evaluator(Protocol):
     ----------
     shape
         (H, W) of the pictures.
-    device, lowering
-        Where and in which form it runs.
+    device, lowering, precision
+        Where, in which form and in which precision it runs.
     warnings
         What the user should know before it is used.
     """
@@ -41,6 +41,7 @@ class Evaluator(Protocol):
     shape: tuple[int, int]
     device: str
     lowering: str
+    precision: str
     warnings: tuple[str, ...]
 
     def evaluate(self, planes: Planes) -> Value:
@@ -103,7 +104,7 @@ class SessionEvaluator:
         The recipe in force, with the weights that were asked for.
     metadata
         The graph's metadata.
-    device, lowering, warnings
+    device, lowering, precision, warnings
         See `Evaluator`.
     """
 
@@ -119,6 +120,7 @@ class SessionEvaluator:
         self.give_back: Callable[[], object] = lambda: None  # the engine says how
         self.metadata: Metadata = session.metadata
         self.device, self.lowering = session.device, session.metadata.lowering
+        self.precision = session.placement.precision
         self._graph = session.bind(feeds)
         self._numbers = {name: session.allocate(()) for name in session.outputs if name != GRADIENT}
         self._image, self._gradient = (session.allocate((1, 3, *shape)) for _ in range(2))

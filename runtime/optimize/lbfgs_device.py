@@ -41,7 +41,7 @@ class Descent:
         self._landing = algebra.landing(shape)
         self._point, self._trial, self._direction = (algebra.allocate(shape) for _ in range(3))
         self._gradient, self._trial_gradient = (algebra.allocate(shape) for _ in range(2))
-        self._loss = self._trial_loss = 0.0  # scaled, and not smoothed
+        self._loss = self._trial_loss = 0.0  # neither scaled nor smoothed
         history = remembered(start.size)
         self._history = History(history)
         rows = (2 * history, *shape[1:])
@@ -89,8 +89,9 @@ class Descent:
             step = line.step
             self._algebra.step(self._point, self._direction, step * self._unit, self._box, self._trial)
             loss, slope = self._try()
-            if noise := self._search.noise:
-                loss = before + smoothed(loss - self._loss, step * (start + slope) / 2, noise * abs(loss))
+            if self._search.noise:
+                change, by_slopes = self._trial_loss - self._loss, step * (start + slope) / 2 / self._scale
+                loss = before + self._scale * smoothed(self._search, self._trial_loss, change, by_slopes)
             line.tell(loss, slope)
             if line.over:
                 return Trial(step, loss, slope) if line.accepted and loss < before else None
@@ -98,8 +99,8 @@ class Descent:
     def _try(self) -> tuple[float, float]:
         """Return the scaled loss and the slope at the trial point."""
         loss, slope = self._search.evaluate(self._landing.fetch(self._trial), function=self._evaluate)
-        self._trial_loss = loss * self._scale
-        return self._trial_loss, float(slope[0])
+        self._trial_loss = loss
+        return loss * self._scale, float(slope[0])
 
     def _evaluate(self, _: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Return the loss and the slope at the trial point; the slope is finite if the gradient is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,59 +29,64 @@ ATTEMPTS = 4
 SHORTER = 0.25
 
 
-def smoothed(change: float, by_slopes: float, noise: float) -> float:
-    """Return the change of a loss along a step, as a line search should see it.
+def smoothed(search: Search, loss: float, change: float, by_slopes: float) -> float:
+    """Return the change of the loss along a step, as a line search should see it.
 
     The mean of the slopes at both ends, times the step, is the change of a parabola. Where it agrees with the change of
     the loss within the noise, it is taken instead. Wolfe's condition of decrease for it is the approximate one of Hager
     and Zhang, "A new conjugate gradient method with guaranteed descent and an efficient line search" (2005), section 4.
+    As there, no loss may exceed the lowest by more than the noise: many small steps cannot lead far up.
 
     Parameters
     ----------
-    change
-        The change of the loss.
+    search
+        The search that has evaluated the end of the step.
+    loss, change
+        The loss there, and how much more it is than at the beginning.
     by_slopes
         The mean of the slopes at both ends, times the step.
-    noise
-        The error of a difference of losses.
     """
-    return by_slopes if abs(change - by_slopes) <= noise else change
+    noise = search.noise * abs(loss)
+    return by_slopes if abs(change - by_slopes) <= noise and loss - search.best_loss <= noise else change
 
 
 class Smoother:
-    """Losses that replace those of one picture after the other.
+    """Gives smoothed losses of one picture after the other, for line searches between them.
 
     Parameters
     ----------
-    noise
-        The error of a difference of losses of similar pictures, as a share of them.
+    search
+        The search that evaluates them.
     """
 
-    def __init__(self, noise: float) -> None:
-        self._noise = noise
-        self._last = self._base = _Sample(np.zeros(0, np.float32), np.zeros(0, np.float32), 0.0, 0.0)
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._last: _Sample | None = None
+        self._base: _Sample | None = None
 
     def smooth(self, picture: NDArray[np.float32], gradient: NDArray[np.float32], loss: float) -> float:
         """Return the smoothed loss of a picture; neither of the arrays is copied."""
-        base = self._base
-        if not base.picture.size:  # the first one
-            self._last = self._base = _Sample(picture, gradient, loss, loss)
-            return loss
-        by_slopes = float(np.sum((picture - base.picture) * (gradient + base.gradient), dtype=np.float64)) / 2
-        change = smoothed(loss - base.loss, by_slopes, self._noise * abs(loss))
-        self._last = _Sample(picture, gradient, loss, base.smooth + change)
-        return self._last.smooth
+        base, smooth = self._base, loss
+        if base:
+            by_slopes = float(np.sum((picture - base.picture) * (gradient + base.gradient), dtype=np.float64)) / 2
+            smooth = base.smooth + smoothed(self._search, loss, loss - base.loss, by_slopes)
+        self._last = _Sample(picture, gradient, loss, smooth)
+        self._base = base or self._last
+        return smooth
 
     def accept(self) -> None:
         """Note that the next line search begins from the last picture."""
         self._base = self._last
 
 
+@dataclass(frozen=True)
 class _Sample:
     """A picture with its gradient, its loss and its smoothed loss."""
 
-    def __init__(self, picture: NDArray[np.float32], gradient: NDArray[np.float32], loss: float, smooth: float) -> None:
-        self.picture, self.gradient, self.loss, self.smooth = picture, gradient, loss, smooth
+    picture: NDArray[np.float32]
+    gradient: NDArray[np.float32]
+    loss: float
+    smooth: float
 
 
 def until_stuck(

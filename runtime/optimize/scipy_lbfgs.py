@@ -128,7 +128,7 @@ class _Smoothed(_Rescaled):
 
     def __init__(self, search: Search, options: Options, length: float) -> None:
         super().__init__(search, options, length)
-        self._smoother = Smoother(search.noise)
+        self._smoother = Smoother(search)
 
     def accept(self, x: NDArray[np.float64]) -> None:
         """Note that a line search has ended, with the picture evaluated last."""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.errors import InputError
+from impasto.runtime.model.graphs import SINGLE, WORDS
 from impasto.runtime.optimize.adam import LOSS_SCALES, Adam
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.plan import Plan, Stage
@@ -76,6 +77,7 @@ class _Standing:
     lowering: str
     scale: float = 1.0
     share: float = 1.0
+    precision: str = SINGLE
 
     @classmethod
     def of(cls, state: State) -> _Standing:
@@ -96,6 +98,8 @@ class _Standing:
             value = getattr(self, name)
             least = min(value, default=0) if isinstance(value, tuple) else value
             codec.expect(least >= 0, f"standing.{name} is {shown(value)}; expected 0 or more")
+        known = " or ".join(WORDS)
+        codec.expect(self.precision in WORDS, f"standing.precision is {shown(self.precision)}; expected {known}")
         codec.expect(0 <= self.share <= 1, f"standing.share is {shown(self.share)}; expected 0 to 1")
         low, high = LOSS_SCALES
         codec.expect(low <= self.scale <= high, f"standing.scale is {shown(self.scale)}; expected {low:g} to {high:g}")

@@ -99,8 +99,7 @@ class Live:
 
     def finish(self, result: Result) -> None:
         """Show the end of a transfer, and its picture."""
-        count, loss = figures.evaluations(result.evaluations), figures.loss(result.loss, result.share)
-        summary = f"{count} in {clock(result.seconds)}, {loss}"
+        summary = f"{figures.evaluations(result.evaluations)} in {clock(result.seconds)}, {result.loss_text}"
         if result.finished:
             self._show(f"done: {summary}")
         else:
@@ -144,7 +143,7 @@ class _Output:
 
 
 def _under_way(step: Step, best: Step, left: float | None) -> str:
-    parts = [f"{step.evaluation} of {step.evaluations}", figures.loss(best.loss, best.share)]
+    parts = [f"{step.evaluation} of {step.evaluations}", figures.loss(best.loss, best.share, best.precision_text)]
     if step.stages > 1:
         parts.append(f"stage {step.stage} of {step.stages}, {step.width}x{step.height}")
     if left is not None:

@@ -28,6 +28,7 @@ from impasto.runtime.engine.providers import AUTO, PROVIDERS, provider_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import WORDS
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK, is_color
@@ -281,6 +282,8 @@ class Outcome:
     ----------
     loss, terms
         The loss of the picture and its terms, before colours, strength and rounding to 8 bits.
+    loss_precision
+        The precision of these: ``fp32``, or that of the evaluations. Older records lack it, and mean the latter.
     evaluations
         The number of evaluations.
     reason
@@ -304,11 +307,15 @@ class Outcome:
     date: str
     sha256: str
     share: float | None = None
+    loss_precision: str | None = None
 
     def __post_init__(self) -> None:
         codec.check_sha256(self.sha256, "outcome.sha256")
         if self.share is not None and not 0 <= self.share <= 1:
             raise codec.Misfit(f"outcome.share is {shown(self.share)}; expected 0 to 1")
+        if self.loss_precision not in (None, *WORDS):
+            known = " or ".join(WORDS)
+            raise codec.Misfit(f"outcome.loss_precision is {shown(self.loss_precision)}; expected {known}")
 
 
 @dataclass(frozen=True)
@@ -353,9 +360,11 @@ class Record:
             Whether to keep the paths of inputs and model, rather than their names only.
         """
         state = transfer.state
+        loss = state.appraisal
         outcome = Outcome(
-            loss=state.loss,
-            terms=state.terms,
+            loss=loss.loss,
+            terms=loss.terms,
+            loss_precision=loss.precision,
             evaluations=state.evaluations,
             reason=state.reason or f"under way: evaluation {state.evaluations} of {transfer.plan.evaluations}",
             resumed=state.resumed,

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from impasto import figures
+from impasto.runtime.model.graphs import SINGLE, WORDS
 from impasto.runtime.pictures import encoding
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.plan.plan import Plan
@@ -25,7 +26,11 @@ class Result:
     image
         The picture, 8-bit sRGB, opaque; `save` adds the photograph's profile, metadata and transparency.
     loss, terms
-        The loss of that picture and its terms, before colours, strength and rounding to 8 bits.
+        The loss of that picture and its terms, before colours, strength and rounding to 8 bits. If the evaluations were
+        less precise than float32, these are evaluated once more, in float32, at the end.
+    loss_precision
+        The precision of this loss and its terms: ``fp32``; or that of the evaluations, if the transfer has failed or
+        was interrupted, or if the loss could not be evaluated in float32.
     share
         The share of the start's loss that is left: see `impasto.runtime.run.share.Share`.
     stage
@@ -40,13 +45,13 @@ class Result:
     ending
         The same, as a value.
     history
-        Every evaluation.
+        Every evaluation; their losses are of the evaluations' `precision`, and so is the `share`.
     seconds
         The time of the transfer, with opening the graphs of each stage.
     optimizer_seconds
         The optimiser's part of it, between evaluations, since the last resumption.
-    device, lowering
-        The device, such as ``cpu`` or ``cuda:0``, and the form of the graphs.
+    device, lowering, precision
+        The device, such as ``cpu`` or ``cuda:0``, the form of the graphs, and the precision of the evaluations.
     plan
         The executed plan: the evaluations as they were made. Carrying it out again gives the same picture.
     photograph
@@ -58,6 +63,7 @@ class Result:
     image: Image.Image
     loss: float
     terms: dict[str, float]
+    loss_precision: str
     share: float
     stage: int
     evaluated: tuple[int, int]
@@ -69,6 +75,7 @@ class Result:
     optimizer_seconds: float
     device: str
     lowering: str
+    precision: str
     plan: Plan
     photograph: Photograph
     record: Record
@@ -77,6 +84,11 @@ class Result:
     def finished(self) -> bool:
         """Whether it ended by itself, rather than by a callback, the time limit, an interrupt or a failure."""
         return self.ending is RunEnding.FINISHED
+
+    @property
+    def loss_text(self) -> str:
+        """The loss with its noun and its share of the start's, and its precision where the evaluations had less."""
+        return figures.loss(self.loss, self.share, "" if self.precision == SINGLE else WORDS[self.loss_precision])
 
     def save(self, place: str | Path, *, force: bool = False, record: bool = True, record_places: bool = False) -> None:
         """Write the picture as ``impasto stylize`` does: as PNG or JPEG by its name, whole or not at all.
@@ -112,8 +124,9 @@ class Result:
 
     def __repr__(self) -> str:
         width, height = self.image.size
-        loss = figures.loss(self.loss, self.share)
-        return f"<Result {width}x{height}, {loss} after {figures.evaluations(self.evaluations)}: {self.reason}>"
+        return (
+            f"<Result {width}x{height}, {self.loss_text} after {figures.evaluations(self.evaluations)}: {self.reason}>"
+        )
 
     def _repr_png_(self) -> bytes:
         """Return the picture that a notebook shows: over white, and made smaller if it is large."""

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from impasto.runtime.errors import InputError
+from impasto.runtime.model.graphs import SINGLE, WORDS
 from impasto.runtime.optimize.adam import Adam
 from impasto.runtime.optimize.search import Evaluation
 from impasto.runtime.pictures.planes import Planes
@@ -27,6 +28,23 @@ class RunEnding(Enum):
 
 
 @dataclass(frozen=True)
+class Appraisal:
+    """The loss of a picture.
+
+    Attributes
+    ----------
+    loss, terms
+        The loss and its weighted terms.
+    precision
+        The precision that they were evaluated in: ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    loss: float
+    terms: dict[str, float]
+    precision: str
+
+
+@dataclass(frozen=True)
 class State:
     """The state of a transfer: enough to go on from there.
 
@@ -40,7 +58,8 @@ class State:
     point
         The best picture of this stage, or of the one before if this has not begun: float32 [1, 3, h, w].
     loss, terms
-        The loss of that picture and its terms; the loss is infinite before there is one.
+        The loss of that picture and its terms, as the search has evaluated them; the loss is infinite before there is
+        one.
     seconds
         The time so far.
     resumed
@@ -49,12 +68,14 @@ class State:
         The state of Adam in this stage.
     reason
         Why the last search ended, in words; empty in a state from which the transfer goes on.
-    device, lowering
-        The device, and the form of the graphs.
+    device, lowering, precision
+        The device, the form of the graphs, and the precision of the evaluations.
     share
         The share of the start's loss that is left: see `impasto.runtime.run.share.Share`.
     ending
         Why the transfer has ended; None if it has not.
+    final
+        The loss in float32 of the picture of a transfer that has ended, if the search's is less precise.
     """
 
     made: tuple[int, ...]
@@ -67,8 +88,10 @@ class State:
     reason: str = ""
     device: str = ""
     lowering: str = ""
+    precision: str = SINGLE
     share: float = 1.0
     ending: RunEnding | None = None
+    final: Appraisal | None = None
 
     @property
     def evaluations(self) -> int:
@@ -79,6 +102,11 @@ class State:
     def has_picture(self) -> bool:
         """Whether there is a picture with a finite loss yet."""
         return math.isfinite(self.loss)
+
+    @property
+    def appraisal(self) -> Appraisal:
+        """The loss of the picture, as precisely as it is known."""
+        return self.final or Appraisal(self.loss, self.terms, self.precision)
 
     @property
     def stage(self) -> int:
@@ -99,7 +127,7 @@ class State:
         copied = replace(adam, mean=adam.mean.copy(), square=adam.square.copy()) if adam else None
         if self.ending is RunEnding.FINISHED:
             return replace(self, adam=copied)
-        return replace(self, adam=copied, reason="", ending=None)
+        return replace(self, adam=copied, reason="", ending=None, final=None)
 
 
 class View:
@@ -130,7 +158,7 @@ class Step:
     of_stage
         The number of the evaluation among the stage's, from 1.
     loss, terms
-        The loss and its weighted terms, which sum to it.
+        The loss and its weighted terms, which sum to it, in the precision of the evaluation.
     share
         The share of the start's loss that this loss is: see `impasto.runtime.run.share.Share`.
     improved
@@ -139,6 +167,8 @@ class Step:
         The difference from the picture that was evaluated before, in levels, root mean square; 0 for a stage's first.
     seconds
         The time since the transfer began.
+    precision
+        The precision of the evaluation: ``fp32``, ``bf16`` or ``fp16``.
     view
         Makes the picture while the callback runs; None if there is no picture yet.
     """
@@ -156,7 +186,13 @@ class Step:
     improved: bool
     change: float
     seconds: float
+    precision: str = SINGLE
     view: View | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def precision_text(self) -> str:
+        """The precision in words, if it is less than float32; else empty."""
+        return "" if self.precision == SINGLE else WORDS[self.precision]
 
     def picture(self) -> Image.Image:
         """Return the best picture so far, in the size of the result. Call it while the callback runs.

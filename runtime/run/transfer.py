@@ -22,15 +22,18 @@ from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import MemoryShortage, TransferError
 from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import SINGLE
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.optimize.ending import Ending, SearchOver, StopOptimization
 from impasto.runtime.optimize.minimize import Minimum, minimize, optimizer_named, preload
+from impasto.runtime.optimize.noise import NOISE
 from impasto.runtime.optimize.search import Evaluation
 from impasto.runtime.optimize.variable import Within
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.pictures.planes import resize as resize_image
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run import canvas, notebook
+from impasto.runtime.run.appraisal import appraise
 from impasto.runtime.run.budget import Budget
 from impasto.runtime.run.material import Material
 from impasto.runtime.run.record import Origin, Record
@@ -152,7 +155,9 @@ class Transfer:
             if self.state.ending is None:
                 preload(self.plan.optimizer)
                 self._run_stages(began)
-                self.state = replace(self.state, seconds=time.perf_counter() - began)
+            if self._is_to_be_appraised():
+                self.state = replace(self.state, final=appraise(self))
+            self.state = replace(self.state, seconds=time.perf_counter() - began)
             result = self._result_despite_interrupt()
             if live:
                 with contextlib.suppress(KeyboardInterrupt):  # the work is done
@@ -198,6 +203,12 @@ class Transfer:
                 return self._end(RunEnding.FAILED, f"stage {number + 1} failed: {error}")
         return self._end(RunEnding.FINISHED, self._finish_reason())
 
+    def _is_to_be_appraised(self) -> bool:
+        """Whether the final loss is to be evaluated in float32; one who interrupts a transfer does not wait for it."""
+        state = self.state
+        in_a_hurry = state.ending in (RunEnding.INTERRUPTED, RunEnding.FAILED)
+        return state.has_picture and state.precision != SINGLE and state.final is None and not in_a_hurry
+
     def _end(self, ending: RunEnding, reason: str) -> None:
         self.state = replace(self.state, ending=ending, reason=reason)
 
@@ -222,7 +233,9 @@ class Transfer:
             return False
         self._share.begin(self.state.loss if of_stage else None)
         with contextlib.closing(self._evaluator(stage)) as evaluator:
-            self.state = replace(self.state, device=evaluator.device, lowering=evaluator.lowering)
+            self.state = replace(
+                self.state, device=evaluator.device, lowering=evaluator.lowering, precision=evaluator.precision
+            )
             while True:
                 minimum = self._search(number, stage, evaluator, began)
                 self._optimizer_seconds += minimum.optimizer_seconds
@@ -269,6 +282,7 @@ class Transfer:
             variable=Within(canvas.LEVELS if self.plan.clip else None),
             restart_every=self.plan.restart_every,
             min_improvement=self.plan.min_improvement,
+            noise=NOISE[evaluator.precision],
             steps=stage.steps,
             adam=self.state.adam,
             best=self.state.loss if self.state.adam else math.inf,
@@ -296,6 +310,7 @@ class Transfer:
             improved=evaluation.improved,
             change=change,
             seconds=seconds,
+            precision=self.state.precision,
         )
         self._history.append(step)
         view = View(self.picture) if self.state.has_picture else None
@@ -339,11 +354,13 @@ class Transfer:
     def _result(self) -> Result:
         image, state, photograph = self.picture(), self.state, self.material.photograph
         alpha = resize_image(photograph.alpha, *image.size) if photograph.alpha else None
+        loss = state.appraisal
         assert state.ending is not None
         return Result(
             image=image,
-            loss=state.loss,
-            terms=state.terms,
+            loss=loss.loss,
+            terms=loss.terms,
+            loss_precision=loss.precision,
             share=state.share,
             stage=state.stage,
             evaluated=(state.point.shape[3], state.point.shape[2]),
@@ -355,6 +372,7 @@ class Transfer:
             optimizer_seconds=self._optimizer_seconds,
             device=state.device,
             lowering=state.lowering,
+            precision=state.precision,
             plan=self.executed_plan(),
             photograph=replace(photograph, picture=image, alpha=alpha),
             record=Record.of(self, self.origin, image, recorded_places=True),

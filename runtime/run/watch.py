@@ -22,6 +22,7 @@ import numpy as np
 
 from impasto import unfinished
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
+from impasto.runtime.model.graphs import SINGLE, WORDS
 from impasto.runtime.pictures import places
 from impasto.runtime.pictures.encoding import check_output, write_picture
 from impasto.runtime.pictures.photographs import Photograph
@@ -42,7 +43,7 @@ from impasto.waiting import WaitingFile
 #: No line of a log has more bytes.
 LONGEST_LINE = 1 << 16
 
-#: Losses are of single precision.
+#: Losses are single-precision numbers, whatever the precision of the activations.
 _MOST_LOSS = float(np.finfo(np.float32).max)
 
 #: The names of terms; see `impasto.runtime.plan.terms`.
@@ -364,6 +365,8 @@ class LogLine:
         The difference from the picture of the evaluation before, in levels, root mean square.
     seconds
         The time since the run began.
+    precision
+        The precision of loss and terms: ``fp32``, ``bf16`` or ``fp16``.
     """
 
     evaluation: int
@@ -375,6 +378,7 @@ class LogLine:
     improved: bool
     change: float | None = None
     seconds: float = 0.0
+    precision: str = SINGLE
 
     def __post_init__(self) -> None:
         for name, most in (
@@ -382,6 +386,8 @@ class LogLine:
         ):  # fmt: skip
             if not 1 <= getattr(self, name) <= most:
                 raise codec.Misfit(f"{name} is {shown(getattr(self, name))}; expected 1 to {most}")
+        if self.precision not in WORDS:
+            raise codec.Misfit(f"precision is {shown(self.precision)}; expected {' or '.join(WORDS)}")
         for name, value in {"loss": self.loss, **self.terms}.items():
             if value is not None and abs(value) > _MOST_LOSS:
                 raise codec.Misfit(f"{shown(name)} is {shown(value)}; expected what float32 holds")
@@ -414,6 +420,7 @@ def line(step: Step) -> dict[str, Any]:
         improved=step.improved,
         change=_finite(step.change),
         seconds=round(step.seconds, 3),
+        precision=step.precision,
     )
     return codec.to_data(entry)
 

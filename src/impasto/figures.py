@@ -38,14 +38,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %" if share < 10 else f"{100 * share:.0f} %"
 
 
-def loss(value: float, share: float) -> str:
-    """Return a loss with its noun, and its share of the start's."""
-    return f"loss {shared(value, share)}"
+def loss(value: float, share: float, precision: str = "") -> str:
+    """Return a loss with its noun, and its share of the start's; and its precision, if that should be said."""
+    return f"loss {shared(value, share, precision)}"
 
 
-def shared(value: float, share: float) -> str:
+def shared(value: float, share: float, precision: str = "") -> str:
     """Return a loss, and its share of the start's: see `impasto.runtime.run.share`."""
-    return f"{number(value)} ({percent(share)} of the start's)"
+    return f"{number(value)}{f' in {precision}' if precision else ''} ({percent(share)} of the start's)"
 
 
 def megabytes(size: int) -> str:

@@ -60,6 +60,21 @@ def noisy(x: Array) -> tuple[float, Array]:
     return float(loss), 2 * wave * wave * x
 
 
+def coarse(function: Function) -> Function:
+    """Return a function whose loss and gradient are rounded to 8 bits, like numbers in bfloat16."""
+
+    def rounded(x: Array) -> tuple[float, Array]:
+        loss, gradient = function(x)
+        return float(_in_8_bits(np.array(loss))), _in_8_bits(gradient).astype(np.float32)
+
+    return rounded
+
+
+def _in_8_bits(values: NDArray[Any]) -> NDArray[Any]:
+    significands, exponents = np.frexp(values)
+    return np.ldexp(np.round(significands * 2**8) / 2**8, exponents)
+
+
 def bumpy(x: Array) -> tuple[float, Array]:
     """Return a loss with many hills, large enough that it is rescaled."""
     y = x.astype(np.float64)

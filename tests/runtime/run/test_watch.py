@@ -185,6 +185,7 @@ class Broken:
 
     device = "cpu"
     lowering = "direct"
+    precision = "fp32"
     warnings = ()
 
     def evaluate(self, planes: Any) -> Value:

@@ -1,0 +1,59 @@
+"""The final loss of a transfer whose evaluations were less precise than float32: evaluated once, in float32."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from impasto.runtime.engine.engine import Engine, TermWeights
+from impasto.runtime.errors import ImpastoError, MemoryShortage
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import SINGLE, WORDS
+from impasto.runtime.run.state import Appraisal
+
+if TYPE_CHECKING:
+    from impasto.runtime.run.transfer import Transfer
+
+
+def appraise(transfer: Transfer) -> Appraisal | None:
+    """Return the loss of a transfer's picture in float32, as the CPU evaluates it in its fastest way.
+
+    The graphs of the evaluations before should be closed: this opens others. Where the loss cannot be evaluated, one
+    warning says why, and there is none.
+    """
+    try:
+        return _appraise(transfer)
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    except (ImpastoError, MemoryError) as error:
+        reason = str(error) or "out of memory"
+    precision = WORDS[transfer.state.precision]
+    warnings.warn(
+        f"the final loss is that of {precision}: it could not be evaluated in float32 ({reason})",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _appraise(transfer: Transfer) -> Appraisal:
+    from impasto.runtime.run.estimate import estimate_memory  # here, because it imports transfers
+
+    state, plan, material = transfer.state, transfer.plan, transfer.material
+    stage = plan.stages[state.stage - 1]
+    placement = replace(transfer.placement, device="cpu", lowering="auto", precision=SINGLE)
+    placement = replace(placement, lowering=placement.layout)
+    # No optimiser runs any more: Adam's share of memory is the least.
+    alone = replace(plan, stages=(stage,), optimizer="adam", restarts=())
+    forecast = estimate_memory(alone, [style.size for style in material.styles], placement)
+    if not forecast.fits:
+        raise MemoryShortage("it takes more memory than there is")
+    gc.collect()  # a circle of references may still hold the graphs of the evaluations, and their memory
+    engine, folder = Engine(graphs=0), ModelFolder.open(transfer.model)
+    references, weights = material.references(plan, stage), TermWeights(*plan.recipe.weights)
+    with contextlib.closing(engine.evaluator(folder, plan.recipe.name, references, placement, weights)) as evaluator:
+        loss, terms, _ = evaluator.evaluate(state.point)
+    return Appraisal(loss, terms, SINGLE)
