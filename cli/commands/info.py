@@ -131,8 +131,8 @@ def _loss(record: Record) -> str:
     """Return a record's loss, with its precision if the evaluations had less than float32."""
     from impasto.runtime.model.graphs import SINGLE, WORDS
 
-    outcome, used = record.outcome, record.origin.placement.precision
-    precision = "" if used == SINGLE else WORDS.get(outcome.loss_precision or used, "")
+    outcome = record.outcome
+    precision = "" if record.origin.placement.precision == SINGLE else WORDS.get(record.loss_precision, "")
     if outcome.share is None:
         return figures.number(outcome.loss) + (f" in {precision}" if precision else "")
     return figures.shared(outcome.loss, outcome.share, precision)

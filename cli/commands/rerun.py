@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from impasto import figures
 from impasto.cli import options
 from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS, examples
 from impasto.cli.completion import names
@@ -15,10 +16,9 @@ from impasto.cli.terminal.messages import say, warn
 from impasto.defaults import DEVICES, MODEL_VARIABLE
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from impasto.runtime.engine.placement import Placement
     from impasto.runtime.run.record import Origin, Record
+    from impasto.runtime.run.result import Result
 
 _AS_RECORDED = "as recorded"
 _NEAR = "found by name and pixels beside PICTURE"
@@ -142,7 +142,7 @@ def rerun(
     job = Job(transfer, wishes, origin)
     job.announce(oversize=oversize, choices=(), idle=search.idle_options(original))
     result = job.carry_out()
-    identical = not job.interrupted and _compare(original, result.image, picture)
+    identical = not job.interrupted and _compare(original, result, picture)
     if json:
         print(json_.dumps({**job.describe(result), "identical": identical}))
     job.end()
@@ -185,12 +185,19 @@ def _warn_of_differences(recorded: Origin, here: Origin) -> None:
         warn(f"the bits may differ: {'; '.join(differences)}")
 
 
-def _compare(original: Record, image: Image.Image, picture: str) -> bool:
-    """Say whether the result is the recorded one. Later changes by `impasto mix` are not made again."""
+def _compare(original: Record, result: Result, picture: str) -> bool:
+    """Say whether the result is the recorded one, and if not, both losses, if these are of the same precision.
+
+    Later changes by `impasto mix` are not made again.
+    """
+    from impasto.runtime.model.graphs import WORDS
     from impasto.runtime.run.record import digest
 
-    identical = digest(image) == original.outcome.sha256
+    identical = digest(result.image) == original.outcome.sha256
     subject = f"{picture} before impasto mix" if original.mixed else picture
     same, other = f"the same picture as {subject}, bit for bit", f"another picture than {subject}: some bits differ"
+    if result.loss_precision == original.loss_precision:
+        losses = f"{figures.number(result.loss)} instead of {figures.number(original.outcome.loss)}"
+        other = f"{other}; loss {losses}, both in {WORDS[result.loss_precision]}"
     say(same if identical else other)
     return identical

@@ -385,6 +385,11 @@ class Record:
         return replace(self, origin=self.origin.named())
 
     @property
+    def loss_precision(self) -> str:
+        """The precision of the outcome's loss."""
+        return self.outcome.loss_precision or self.origin.placement.precision
+
+    @property
     def text(self) -> dict[str, str]:
         """The text that `impasto.runtime.pictures.encoding.write_picture` writes into the picture."""
         return {KEYWORD: self.to_json()}

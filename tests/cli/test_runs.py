@@ -465,6 +465,38 @@ def test_a_rerun_with_other_threads_warns_and_compares(desk: Path) -> None:
     assert Record.read("again.png").origin.placement.threads == 2
 
 
+def test_every_loss_of_less_precise_evaluations_says_its_precision(desk: Path) -> None:
+    made = stylize("-o", "out.png", *QUICK, "--precision", "fp16", "--log", "run.jsonl", "--json")
+    assert made.returncode == 0, made.stderr
+    told, best = json.loads(made.stdout), min(entry["loss"] for entry in log())
+    assert (told["precision"], told["loss_precision"]) == ("fp16", "fp32")
+    assert told["loss"] != best and told["loss"] == pytest.approx(best, rel=1e-2)
+    assert {entry["precision"] for entry in log()} == {"fp16"}
+    last = f"loss {figures.shared(told['loss'], told['share'], 'float32')} after 6 evaluations"
+    assert last in made.stderr and f"loss {figures.number(best)} in float16 (" in made.stderr
+    assert f"{figures.number(told['loss'])} in float32 (" in impasto_("info", "out.png").stdout
+    again = impasto_("rerun", "out.png", "-o", "again.png", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["loss"] == told["loss"]
+
+
+def test_losses_of_float32_are_told_without_a_precision(desk: Path) -> None:
+    made = stylize("-o", "out.png", *QUICK)
+    assert "loss" in made.stderr and "float" not in made.stderr + impasto_("info", "out.png").stdout
+
+
+def test_a_rerun_to_another_picture_tells_both_losses_if_they_compare(desk: Path) -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    outcome = Record.read("out.png").outcome
+    rewritten(outcome.sha256, "0" * 64)
+    done = impasto_("rerun", "out.png", "-o", "again.png")
+    loss = figures.number(outcome.loss)
+    assert f"some bits differ; loss {loss} instead of {loss}, both in float32" in done.stderr
+    rewritten('"loss_precision": "fp32"', '"loss_precision": "fp16"')
+    done = impasto_("rerun", "out.png", "-o", "again.png", "--force")
+    assert "some bits differ\n" in done.stderr
+
+
 def rewritten(old: str, new: str) -> None:
     """Change the record in out.png."""
     text = read_text("out.png")[KEYWORD]
