@@ -22,9 +22,6 @@ PRECISIONS = (SINGLE, HALF, BFLOAT16)
 #: The names of the precisions, in words.
 WORDS = {SINGLE: "float32", HALF: "float16", BFLOAT16: "bfloat16"}
 
-#: The names of the precisions, in words.
-WORDS = {SINGLE: "float32", HALF: "float16", BFLOAT16: "bfloat16"}
-
 #: Pictures of up to so many pixels have graphs of their own in `winograd`, which would be slower for larger ones.
 SMALL_PIXELS = 320 * 320
 
