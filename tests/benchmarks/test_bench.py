@@ -115,12 +115,12 @@ def test_float32_is_no_disagreement() -> None:
 
 
 def test_bfloat16_may_differ_by_more_than_float32() -> None:
-    check_agreement({"impasto": answers(1), "torch-bf16": answers(1, loss=5.09), "keras-bf16": answers(1, loss=4.91)})
-    for loss in (5.11, 4.89, float("nan")):
-        with pytest.raises(Disagreement, match=r"^loss differs by more than 0.02: .*torch-bf16"):
+    check_agreement({"impasto": answers(1), "torch-bf16": answers(1, loss=5.14), "keras-bf16": answers(1, loss=4.86)})
+    for loss in (5.16, 4.84, float("nan")):
+        with pytest.raises(Disagreement, match=r"^loss differs by more than 0.03: .*torch-bf16"):
             check_agreement({"impasto": answers(1), "torch-bf16": answers(1, loss=loss)})
     with pytest.raises(Disagreement, match=r"^loss differs by more than 0.001: .*torch"):
-        check_agreement({"impasto": answers(1), "torch": answers(1, loss=5.09), "torch-bf16": answers(1)})
+        check_agreement({"impasto": answers(1), "torch": answers(1, loss=5.14), "torch-bf16": answers(1)})
 
 
 def test_tables_of_starts_and_of_commands() -> None:
