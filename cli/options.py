@@ -84,7 +84,7 @@ Device = Annotated[
     str,
     option(
         value=NAME,
-        help="auto (CUDA where it works, else the CPU), cpu, cuda or cuda:N.",
+        help="auto (the fastest that works here), cpu, cuda[:N], openvino[:cpu|gpu|npu] or webgpu.",
         complete=names(*DEVICES),
         panel=MACHINE,
     ),
@@ -93,7 +93,7 @@ Lowering = Annotated[
     str,
     option(
         value=NAME,
-        help="auto (winograd on a CPU, direct on CUDA), winograd: fast on a CPU, or direct.",
+        help="auto (winograd on a CPU, else direct), winograd: fast on a CPU, or direct.",
         complete=names(*LOWERINGS),
         panel=MACHINE,
     ),
@@ -116,7 +116,12 @@ GpuMemory = Annotated[
 ]
 Precision = Annotated[
     str,
-    option(value=NAME, help="Of activations: fp32, or fp16: less memory.", complete=names(*PRECISIONS), panel=GPU),
+    option(
+        value=NAME,
+        help="Of activations: auto (bf16 where the device is faster in it, else fp32), fp32, bf16 or fp16.",
+        complete=names(*PRECISIONS),
+        panel=MACHINE,
+    ),
 ]
 Tf32 = Annotated[bool, option("--tf32/--no-tf32", help="Round factors to 11 bits: faster, less exact.", panel=GPU)]
 ConvSearch = Annotated[

@@ -13,7 +13,7 @@ def test_choices_are_those_of_what_uses_them() -> None:
     assert {*defaults.NETWORKS} == {*networks.NETWORKS}
     assert {*defaults.PREPROCESSINGS} == {*networks.PREPROCESSINGS}
     assert {*defaults.CONV_SEARCHES} == {*cuda.SEARCHES}
-    assert {*defaults.PRECISIONS} == {*graphs.PRECISIONS}
+    assert {*defaults.PRECISIONS} == {"auto", *graphs.PRECISIONS}
     assert {*defaults.LOWERINGS} == {"auto", *graphs.LAYOUTS}
 
 

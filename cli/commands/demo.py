@@ -79,15 +79,14 @@ def _check_wishes(
     device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
 ) -> None:
     """Refuse options that the transfer would refuse, before a model is exported for it."""
-    from impasto.runtime.engine.placement import Placement, check_device, check_threads, foreseen
+    from impasto.runtime.engine.placement import Placement, check_placement, foreseen
     from impasto.runtime.plan import plan, sizes
     from impasto.runtime.plan.recipe import load_recipe, parse_size
     from impasto.runtime.run import estimate
 
     content, style = pictures
     placement = Placement(device, threads=threads)
-    check_threads(threads)
-    check_device(placement.device)
+    check_placement(placement)
     stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
     wanted = plan.Plan(load_recipe(DEFAULT_RECIPE), stages, "content")
     if not oversize:

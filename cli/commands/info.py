@@ -151,7 +151,7 @@ def _render_record(place: str, record: Record) -> list[str]:
         "where": {
             "model": f"{origin.model.place} ({origin.model.network}, by {origin.model.exporter})",
             "weights": f"sha256 {origin.model.weights_sha256}" + (" (RANDOM)" if origin.model.random_weights else ""),
-            "device": f"{origin.placement.device}, {origin.placement.lowering}",
+            "device": f"{origin.placement.device}, {origin.placement.lowering}, {origin.placement.precision}",
             "threads": f"{origin.placement.threads or 'by default'}",
             "processor": f"{origin.machine.processor}, {origin.machine.cpus} CPUs",
             "versions": versions,

@@ -125,7 +125,10 @@ def rerun(
     places = {role: [one.place for one in ones] for role, ones in located.items()}
     wishes = Wishes(output, record=record, record_places=record_places, force=force, json=json)
     wishes.check([picture, *(place for ones in places.values() for place in ones)], None)
-    folder, placement = search.model(original, model, default_model()), _placement(original, device, threads)
+    folder, placement = (
+        search.model(original, model, default_model()),
+        _placement(original, device, threads, by_region=CONTENT_MASK in located),
+    )
     add_missing(folder, [original.plan.recipe.name], say)
     transfer = original.transfer(
         {role: [one.image for one in ones] for role, ones in located.items()},
@@ -145,9 +148,9 @@ def rerun(
     job.end()
 
 
-def _placement(original: Record, device: str | None, threads: int | None) -> Placement:
+def _placement(original: Record, device: str | None, threads: int | None, *, by_region: bool) -> Placement:
     """Return where and how to run: as recorded, except for the options given."""
-    from impasto.runtime.engine.placement import check_threads
+    from impasto.runtime.engine.placement import check_placement, check_threads
     from impasto.runtime.machine import processors
 
     check_threads(threads)
@@ -155,8 +158,26 @@ def _placement(original: Record, device: str | None, threads: int | None) -> Pla
     if recorded.threads is not None:  # it may be of a larger machine
         recorded = replace(recorded, threads=min(recorded.threads, processors.installed()))
     if device is not None:
-        recorded = replace(recorded, device=device, lowering="auto" if device != "cpu" else recorded.lowering)
-    return replace(recorded, threads=recorded.threads if threads is None else threads)
+        recorded = _moved(recorded, device)
+    placement = replace(recorded, threads=recorded.threads if threads is None else threads)
+    check_placement(placement, by_region=by_region)
+    return placement
+
+
+def _moved(placement: Placement, device: str) -> Placement:
+    """Return a placement on another device, in the same precision if the device has it."""
+    from impasto.runtime.engine.providers import AUTO, check_name, definite, part_of, provider_of
+
+    check_name(device)
+    if device == AUTO:
+        return replace(placement, device=AUTO, precision=AUTO, lowering=AUTO)
+    has_precision = placement.precision in provider_of(device).precisions(part_of(definite(device)))
+    return replace(
+        placement,
+        device=device,
+        precision=placement.precision if has_precision else AUTO,
+        lowering=placement.lowering if device == "cpu" else AUTO,
+    ).on(device)
 
 
 def _warn_of_differences(recorded: Origin, here: Origin) -> None:

@@ -231,8 +231,8 @@ def stylize(
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
     oversize: options.Oversize = False,
-    gpu_memory: options.GpuMemory = None,
     precision: options.Precision = PRECISIONS[0],
+    gpu_memory: options.GpuMemory = None,
     tf32: options.Tf32 = True,
     conv_search: options.ConvSearch = CONV_SEARCHES[0],
     conv_workspace: options.ConvWorkspace = True,
@@ -301,10 +301,12 @@ def stylize(
 
 def speed_advice(result: Result) -> str | None:
     """Return advice for a faster run, if a GPU waited for SciPy more than half of the time."""
+    from impasto.runtime.engine.providers import provider_of
+
     plan, scipy_seconds = result.plan, result.optimizer_seconds
     resumed = bool(plan.restarts)  # then some of the seconds are of an earlier run
     does_not_apply = plan.optimizer != "lbfgs" or plan.restart_every or resumed
-    if result.device == "cpu" or does_not_apply or scipy_seconds < result.seconds / 2:
+    if provider_of(result.device).on_host or does_not_apply or scipy_seconds < result.seconds / 2:
         return None
     return (
         f"{100 * scipy_seconds / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from impasto.cli.terminal.messages import say
 from impasto.runtime.errors import ImpastoError
-from impasto.runtime.run.estimate import CHOICES, Estimate, estimate, learn
+from impasto.runtime.run.estimate import CHOICES, Estimate, estimate, fastest, learn
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.transfer import Transfer
 
@@ -40,6 +40,7 @@ def announce(
     InputError
         When the picture is too large for the free memory, and `oversize` is false.
     """
+    transfer.placement = fastest(transfer, timings_file())
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
         estimated.check(options)

@@ -11,7 +11,8 @@ import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.opening import open_session, tell_unrecorded
 from impasto.runtime.engine.placement import Placement, on_device
+from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.engine.references import References, Targets, average, measure_content, measure_style
 from impasto.runtime.engine.session import Session
 from impasto.runtime.errors import TransferError
@@ -49,14 +51,27 @@ class _Graph:
     key: GraphKey
     placement: Placement
     identity: tuple[int, ...]
+    sides: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, folder: ModelFolder, recipe: str, key: GraphKey, placement: Placement) -> _Graph:
-        return cls(folder, recipe, key, placement, folder.identity(folder.graph(recipe, key)))
+    def of(
+        cls,
+        folder: ModelFolder,
+        recipe: str,
+        key: GraphKey,
+        placement: Placement,
+        sides: Mapping[str, int] = MappingProxyType({}),
+    ) -> _Graph:
+        """Describe a graph; `sides` are the dimensions that it is opened for, unless it serves all sizes."""
+        fixed = sides if placement.device != "cpu" else {}
+        return cls(folder, recipe, key, placement, folder.identity(folder.graph(recipe, key)), dict(fixed))
 
     def serves_with(self, other: _Graph) -> bool:
         """Whether both are used for the same pictures: as the graph of the loss, and the one that measures targets."""
-        ours, theirs = (replace(g, key=g.key.targets, identity=()) for g in (self, other))
+        ours, theirs = (
+            replace(g, key=g.key.targets, placement=g.placement.of_targets, identity=(), sides={})
+            for g in (self, other)
+        )
         return ours == theirs and (self.key != other.key or self.identity == other.identity)
 
 
@@ -117,14 +132,16 @@ class Engine:
                 self.clear_graphs()
             # A content target has the layout of the objective's activations: both are for the content's size.
             small, by_region = is_small(resolved.layout, height, width), references.regions is not None
-            key = GraphKey(OBJECTIVE, resolved.layout, by_region, small, resolved.precision)
-            targets = self._measure(_Graph.of(folder, recipe, key.targets, resolved), references, keeps=keeps)
+            precision = provider_of(resolved.device).graphs_of(resolved.precision)
+            key = GraphKey(OBJECTIVE, resolved.layout, by_region, small, precision)
+            of_targets = _Graph.of(folder, recipe, key.targets, resolved.of_targets)
+            targets = self._measure(of_targets, references, keeps=keeps)
             if references.regions:
                 targets[GUIDES] = references.regions.content_guides(width, height)
 
             def open_one(placed: Placement) -> SessionEvaluator:
-                graph = _Graph.of(folder, recipe, key, placed)
-                session = self._opened(graph, sides)
+                graph = _Graph.of(folder, recipe, key, placed, sides)
+                session = self._opened(graph)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session, chosen, height, width)}
                 evaluator = SessionEvaluator(
@@ -138,12 +155,12 @@ class Engine:
 
             return _tried_out(open_one, resolved, references)
 
-        return on_device(placement, work)
+        return on_device(placement, work, by_region=references.regions is not None)
 
     def keeps(self, placement: Placement, pixels: int) -> bool:
         """Whether graphs with this placement, for pictures of so many pixels, are kept."""
         small = pixels <= KEPT_PIXELS and not placement.low_memory
-        return small and placement.device == "cpu" and self._most_graphs > 0
+        return small and is_host(placement.device) and self._most_graphs > 0
 
     def _measure(self, graph: _Graph, references: References, *, keeps: bool) -> Targets:
         """Return all targets: the content's, and the average of the styles', each measured once.
@@ -169,9 +186,9 @@ class Engine:
             while sum(array.nbytes for kept in self._targets.values() for array in kept.values()) > self._most_bytes:
                 self._targets.popitem(last=False)
 
-    def _opened(self, graph: _Graph, sides: Mapping[str, int] | None = None) -> Session:
-        """Return a graph that is open and not in use; `sides` are the dimensions that it may be opened for."""
-        return self._take(graph) or open_session(graph.folder, graph.recipe, graph.key, graph.placement, sides)
+    def _opened(self, graph: _Graph) -> Session:
+        """Return a graph that is open and not in use."""
+        return self._take(graph) or open_session(graph.folder, graph.recipe, graph.key, graph.placement, graph.sides)
 
     def _take(self, graph: _Graph) -> Session | None:
         """Return an open graph that is not in use; if there is none, close what is not used beside it."""
@@ -246,7 +263,7 @@ def release_memory() -> None:
 def warnings_about(session: Session, placement: Placement) -> tuple[str, ...]:
     """Return warnings of choices that are possible, but only do harm; `placement` is the one asked for."""
     warnings_: list[str] = []
-    if placement.precision == HALF and session.device == "cpu":
+    if placement.precision == HALF and is_host(session.device):
         warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
     if placement.lowering == WINOGRAD and session.device != "cpu":
         lowering = option("lowering", placement.lowering)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from typing import Any
@@ -12,8 +13,11 @@ from impasto import packages
 from impasto.runtime.errors import DeviceError, MemoryShortage
 from impasto.shortage import advice, is_shortage
 
-#: The execution providers that are used.
+#: The execution providers that an onnxruntime may have of its own.
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+#: A failure of CUDA or its libraries in the text of an onnxruntime error, which has many other words.
+_CUDA_FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUDNN_FE|CUBLAS|CUBLASLT) failure \d+: [^;]+")
 
 #: onnxruntime's log level for fatal errors only: all errors are raised, and need not be printed, too.
 FATAL = 4
@@ -73,3 +77,10 @@ def preload_libraries(ort: Any) -> None:
             contextlib.redirect_stdout(sys.stderr),
         ):  # it prints missing libraries; standard output is for results
             ort.preload_dlls()
+
+
+def one_line(error: Exception) -> str:
+    """Return the text of an error; of a long one of CUDA's, the failure without onnxruntime's source lines."""
+    text = " ".join(str(error).split())
+    match = _CUDA_FAILURE.search(text)
+    return match[0].rstrip() if match else text

@@ -42,7 +42,7 @@ class Objective:
     metadata
         The graph's metadata.
     device
-        The device it runs on: ``cpu`` or ``cuda:N``.
+        The device it runs on, such as ``cpu`` or ``cuda:0``.
     """
 
     def __init__(self, evaluator: SessionEvaluator) -> None:

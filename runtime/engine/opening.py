@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from impasto import packages
-from impasto.runtime.engine.failures import one_line, shortage
-from impasto.runtime.engine.library import CPU, CUDA, FATAL, import_onnxruntime, preload_libraries
+from impasto.runtime.engine.failures import shortage
+from impasto.runtime.engine.library import CPU, CUDA, FATAL, import_onnxruntime, one_line, preload_libraries
 from impasto.runtime.engine.placement import Placement, check_device, on_device
+from impasto.runtime.engine.plugins import find_device, turn
+from impasto.runtime.engine.providers import is_host, part_of, provider_of
 from impasto.runtime.engine.session import Runner, Session
 from impasto.runtime.errors import DeviceError, MemoryShortage, ModelError
 from impasto.runtime.machine import processors
@@ -33,6 +35,9 @@ _IDLE_OPTIMIZERS = ("GemmTransposeFusion",)
 
 _ANYWHERE = Placement()
 
+#: Words of onnxruntime's error when a session that excludes the CPU would need it.
+_PARTLY_TAKEN = "fallback to CPU EP has been explicitly disabled"
+
 
 def open_session(
     folder: ModelFolder,
@@ -46,8 +51,8 @@ def open_session(
     Parameters
     ----------
     extents
-        The dimensions of all its pictures, if they are known: see `impasto.runtime.model.graphs.extents`. On CUDA the
-        graph is then made for this size: it has no arithmetic on shapes, and all of it runs on the device.
+        The dimensions of all its pictures, if they are known: see `impasto.runtime.model.graphs.extents`. Except on the
+        CPU, the graph is then opened for this size: it has no arithmetic on shapes, and all of it runs on the device.
 
     Raises
     ------
@@ -56,7 +61,8 @@ def open_session(
     ModelError
         When the graph is missing, damaged, or of another format.
     """
-    return on_device(placement, partial(_open, import_onnxruntime(), folder, recipe, key, extents))
+    opened = partial(_open, import_onnxruntime(), folder, recipe, key, extents)
+    return on_device(placement, opened, by_region=key.by_region)
 
 
 def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner:
@@ -71,7 +77,7 @@ def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner
     """
     path = folder.algebra(name)
     # Inner products decide where a line search ends: they are computed in float32 throughout, without a CUDA graph.
-    plain = replace(placement, cuda=replace(placement.cuda, tf32=False)).unrecorded()
+    plain = replace(placement.of_targets, cuda=replace(placement.cuda, tf32=False)).unrecorded()
     inference, _ = _open_graph(import_onnxruntime(), path, plain, None, search=False)
     return Runner(inference, path.name, plain)
 
@@ -167,8 +173,10 @@ def _open_graph(
         return _open_cpu(ort, path, placement), placement
     check_location(path)
     check_device(placement.device)
+    if provider_of(placement.device).plugin:
+        return _open_on_plugin(ort, path, placement, extents or {}), placement
     preload_libraries(ort)
-    number = placement.device.partition(":")[2]
+    number = part_of(placement.device)
     plain = placement.unrecorded()
     if extents and placement.recorded:
         if inference := _open_strictly(ort, path, placement, number, extents):
@@ -212,6 +220,35 @@ def _open_strictly(ort: Any, path: Path, placement: Placement, number: str, exte
         if is_shortage(error):
             raise shortage(path.name, placement) from error
         return None  # if it is another error, the next attempt raises it
+
+
+def _open_on_plugin(ort: Any, path: Path, placement: Placement, extents: Mapping[str, int]) -> Any:
+    """Open on a plug-in's device: every node has to run there.
+
+    Raises
+    ------
+    DeviceError
+        When the device does not take the whole graph, or does not work.
+    MemoryShortage
+        When there is too little memory for the graph.
+    """
+    device, options = placement.device, _options(ort, placement)
+    fix_extents(options, extents)
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    settings = provider_of(device).settings(part_of(device), placement.precision, placement.threads)
+    try:
+        options.add_provider_for_devices([find_device(device)], settings)
+        with turn(provider_of(device)):
+            return _create(ort, path, [], options)
+    except Exception as error:  # onnxruntime's own exception types are not public
+        if is_shortage(error):
+            raise shortage(path.name, placement) from error
+        _open_unoptimized(ort, path)  # raises an error if the graph is to blame, and not the device
+        if _PARTLY_TAKEN in str(error):
+            raise DeviceError(f"{path.name}: {device} does not run all of it; use {option('device', 'cpu')}") from None
+        raise DeviceError(
+            f"{path.name}: device {device} does not work ({one_line(error)}); use {option('device', 'cpu')}"
+        ) from None
 
 
 def fix_extents(options: Any, extents: Mapping[str, int]) -> None:
@@ -261,7 +298,7 @@ def _options(ort: Any, placement: Placement) -> Any:
     # A memory pattern packs all values into one block, beside the memory that the first evaluation left in the arena.
     # The arena alone is smaller.
     options.enable_mem_pattern = False
-    if placement.device != "cpu":
+    if not is_host(placement.device):
         # Memory is shorter there. Memory that is planned for reuse is held from one value's end to another's beginning;
         # the arena does better. And nodes run in the order of the file, as early as possible: the statistics of a map
         # while it exists. (On a CPU both take more: results are not in place, and the arena grows in another way.)
@@ -275,7 +312,7 @@ def _create(ort: Any, model: Path | bytes, providers: list[Any], options: Any) -
     inference = ort.InferenceSession(
         model if isinstance(model, bytes) else str(model),
         options,
-        providers=providers,
+        providers=providers or None,
         enable_fallback=0,
         disabled_optimizers=_IDLE_OPTIMIZERS if providers == [CPU] else (),
     )

@@ -25,7 +25,8 @@ class ObjectiveOptions(TypedDict, total=False):
     style_masks
         A label picture of each style.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        ``"auto"``, ``"cpu"``, ``"cuda:N"``, ``"openvino:cpu"``, ``"openvino:gpu"``, ``"openvino:npu"`` or ``"webgpu"``;
+        ``"auto"`` is the fastest that works here.
     lowering
         The form of the graphs: ``"auto"``, ``"winograd"`` or ``"direct"``.
     threads
@@ -35,7 +36,8 @@ class ObjectiveOptions(TypedDict, total=False):
     cuda
         The options of CUDA.
     precision
-        ``"fp32"``, or ``"fp16"`` on a GPU.
+        ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``, of activations; ``"auto"`` is ``"bf16"`` where the processor
+        multiplies it faster and the device has it, else ``"fp32"``.
     content_weight
         The weight of the content, in the recipe's convention; by default the recipe's own.
     style_weight

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from impasto import packages
 from impasto.runtime.engine.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.engine.library import CUDA, import_onnxruntime
+from impasto.runtime.engine.plugins import find_device, is_installed, or_cpu
+from impasto.runtime.engine.providers import AUTO, PROVIDERS, Provider, check_name, definite, part_of, provider_of
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import check_gpu
-from impasto.runtime.model.graphs import DIRECT, LAYOUTS, PRECISIONS, SINGLE, WINOGRAD
+from impasto.runtime.model.graphs import BFLOAT16, DIRECT, LAYOUTS, PRECISIONS, SINGLE, WINOGRAD
 from impasto.runtime.storage import codec
 from impasto.text import shown
 from impasto.wording import option
 
 T = TypeVar("T")
-
-_DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Placement:
     Attributes
     ----------
     device
-        ``auto`` (CUDA if it works, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        ``auto`` (the fastest that works here: CUDA, or OpenVINO where the processor multiplies bfloat16 in tiles, else
+        the CPU), ``cpu``, ``cuda:N``, or one of a plug-in: see `impasto.runtime.engine.providers`. Without its part
+        after the colon, the provider's first device is meant.
     lowering
         ``auto`` (``winograd`` on a CPU, where it is about twice as fast; else ``direct``), or one of the two.
     threads
@@ -42,7 +44,9 @@ class Placement:
     cuda
         The options of CUDA.
     precision
-        The precision of activations: ``fp32``, or ``fp16``, which takes less memory on a GPU and more time on a CPU.
+        The precision of activations: ``fp32``, ``bf16``, ``fp16`` or ``auto``, which is ``bf16`` where the processor
+        multiplies it faster and the provider has it, else ``fp32``. Losses, matrices, the picture and its gradient are
+        always in single precision.
 
     Raises
     ------
@@ -55,31 +59,64 @@ class Placement:
     threads: int | None = None
     low_memory: bool = False
     cuda: CudaOptions = CUDA_DEFAULTS
-    precision: str = SINGLE
+    precision: str = AUTO
 
     def __post_init__(self) -> None:
         if not isinstance(self.cuda, CudaOptions):
             raise InputError(f"cuda is {shown(self.cuda)}; expected {CudaOptions.__module__}.CudaOptions")
         codec.check(self, called=option)
-        if not _DEVICE.fullmatch(self.device):
-            raise DeviceError(f"{option('device')} {self.device!r}: expected auto, cpu, cuda or cuda:N")
+        check_name(self.device)
         if self.lowering not in ("auto", *LAYOUTS):
             raise ModelError(f"{option('lowering')} {self.lowering!r}: expected auto, {' or '.join(LAYOUTS)}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"{option('threads')} is {self.threads}; expected 1 or more")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"{option('precision')} {self.precision!r}: expected {' or '.join(PRECISIONS)}")
+        if self.precision not in (AUTO, *PRECISIONS):
+            raise InputError(f"{option('precision')} {self.precision!r}: expected {AUTO}, {' or '.join(PRECISIONS)}")
         if self.low_memory and self.cuda.graph:
             graph, low_memory = option("cuda.graph", True), option("low_memory", True)
             raise InputError(f"{graph}: needs the memory that {low_memory} gives back; leave one of the two out")
-        if self.precision != SINGLE and self.lowering == WINOGRAD:
+        if self.precision not in (AUTO, SINGLE) and self.lowering == WINOGRAD:
             precision, lowering = option("precision", self.precision), option("lowering", WINOGRAD)
             raise ModelError(f"{precision}: not with {lowering}; leave one of the two out")
+        if self.device != AUTO:
+            self._check_provider(provider_of(self.device), part_of(definite(self.device)))
+
+    def _check_provider(self, provider: Provider, part: str) -> None:
+        """Refuse what the device's provider does not have."""
+        precisions = provider.precisions(part)
+        if self.precision not in (AUTO, *precisions):
+            asked, device = option("precision", self.precision), option("device", self.device)
+            raise InputError(f"{asked}: not on {device}; expected {' or '.join((AUTO, *precisions))}")
+        if self.lowering == WINOGRAD and provider.plugin:
+            lowering, device = option("lowering", WINOGRAD), option("device", self.device)
+            raise InputError(f"{lowering}: not on {device}, it is made for the CPU provider; leave one of the two out")
 
     @property
     def recorded(self) -> bool:
         """Whether evaluations are recorded as a CUDA graph; not with `low_memory`, as a recording keeps its memory."""
-        return self.device != "cpu" and not self.low_memory and self.cuda.recorded
+        on_cuda = self.device == AUTO or provider_of(self.device).name == CUDA
+        return on_cuda and not self.low_memory and self.cuda.recorded
+
+    def on(self, device: str) -> Placement:
+        """Return the same on a definite device, in a definite precision.
+
+        Raises
+        ------
+        InputError
+            When the device has not the precision.
+        """
+        device = definite(device)
+        return replace(self, device=device, precision=_precision(self.precision, device))
+
+    @property
+    def of_targets(self) -> Placement:
+        """The placement of the graphs that measure targets.
+
+        It is the CPU's instead of a plug-in's, whose graphs are opened for pictures of one size: styles have many.
+        """
+        if not provider_of(self.device).plugin:
+            return self
+        return replace(self, device="cpu", precision=SINGLE, lowering=self.layout)
 
     def unrecorded(self) -> Placement:
         """Return the same without recording."""
@@ -88,8 +125,18 @@ class Placement:
     @property
     def layout(self) -> str:
         """The lowering that is used; ``auto`` is resolved for the device."""
-        fastest = WINOGRAD if self.device == "cpu" and self.precision == SINGLE else DIRECT
+        fastest = WINOGRAD if self.device == "cpu" and self.precision in (AUTO, SINGLE) else DIRECT
         return fastest if self.lowering == "auto" else self.lowering
+
+
+def _precision(precision: str, device: str) -> str:
+    """Return a definite precision for a device."""
+    if precision != AUTO:
+        return precision
+    available = provider_of(device).precisions(part_of(device))
+    if BFLOAT16 in available and processors.multiplies_bfloat16():
+        return BFLOAT16
+    return SINGLE if SINGLE in available else available[0]
 
 
 def check_threads(threads: int | None) -> None:
@@ -105,8 +152,10 @@ def check_threads(threads: int | None) -> None:
         raise InputError(f"{option('threads')} is {threads}; expected 1 to {most}, as many as there are processors")
 
 
-def check_device(device: str) -> None:
-    """Refuse CUDA if this onnxruntime is not made for it, or if there is no such GPU.
+def check_device(device: str, *, by_region: bool = False) -> None:
+    """Refuse a device that is not there: a plug-in that is not installed or has no such device, CUDA without its GPU.
+
+    With `by_region`, refuse one that cannot run graphs for masks.
 
     Other failures, such as a CUDA or cuDNN that does not load, appear when a graph is opened. Asking the driver for its
     GPUs is the first use of CUDA in a process. Fork processes that will use CUDA before this call.
@@ -114,15 +163,25 @@ def check_device(device: str) -> None:
     Raises
     ------
     DeviceError
-        When onnxruntime is missing, or the device is a CUDA device that is not available.
+        When onnxruntime is missing, or the device is not available.
     """
     ort = import_onnxruntime()
-    available = ort.get_available_providers()
-    kind, _, number = device.partition(":")
-    if kind != "cuda":
+    if device == AUTO:
         return
+    provider = provider_of(device)
+    if by_region and not provider.has_loops:
+        masks = option("content_mask")
+        raise DeviceError(f"device {device}: does not run graphs with masks; leave out {masks}, {or_cpu()}")
+    if provider.plugin:
+        find_device(device)
+    elif provider.name == CUDA:
+        _check_cuda(ort, device)
+
+
+def _check_cuda(ort: Any, device: str) -> None:
+    available = ort.get_available_providers()
     try:  # before the provider is checked: without a GPU, another onnxruntime would not help
-        check_gpu(int(number or 0), str(getattr(ort, "cuda_version", "")))
+        check_gpu(int(part_of(definite(device))), str(getattr(ort, "cuda_version", "")))
     except DeviceError as error:
         raise DeviceError(f"device {device}: {error}") from None
     if CUDA not in available:
@@ -132,10 +191,57 @@ def check_device(device: str) -> None:
         )
 
 
-def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
-    """Call `work` with a placement whose device is definite; ``auto`` is CUDA if the work succeeds there, else the CPU.
+def check_placement(placement: Placement, *, by_region: bool = False) -> None:
+    """Refuse a placement that this machine cannot serve: too many threads, or a device that is not there.
 
-    A picture that is too large for CUDA does not go to the CPU: that could take hours, and more memory than there is.
+    With `by_region`, also a device that cannot run graphs for masks.
+
+    Raises
+    ------
+    InputError
+        When there are more threads than processors; a `DeviceError` as `check_device` raises it.
+    """
+    check_threads(placement.threads)
+    check_device(placement.device, by_region=by_region)
+    if placement.device == AUTO:
+        _candidates(placement, by_region=by_region)
+
+
+def _candidates(placement: Placement, *, by_region: bool) -> list[str]:
+    """Return the devices that ``auto`` stands for, the fastest first; the last one is the CPU.
+
+    A GPU with CUDA is always faster. OpenVINO is faster on a processor that multiplies bfloat16 in tiles
+    (AMX), if it may be rounded to that; in float32 our own graphs are. Other devices are chosen by their users, or by
+    the known times: see `impasto.runtime.run.timings`.
+
+    Raises
+    ------
+    DeviceError
+        When no device here has the precision.
+    """
+    devices, precision, openvino = [], placement.precision, PROVIDERS["openvino"]
+    if CUDA in import_onnxruntime().get_available_providers() and precision != BFLOAT16:
+        devices.append("cuda:0")
+    if precision == BFLOAT16 or (
+        precision == AUTO and placement.lowering != WINOGRAD and processors.has_bfloat16_tiles()
+    ):
+        devices += (
+            [openvino.definite("cpu")] if is_installed(openvino) and (openvino.has_loops or not by_region) else []
+        )
+    if precision != BFLOAT16:
+        devices.append("cpu")
+    if not devices:
+        assert openvino.plugin is not None
+        get = packages.install(openvino.plugin.distribution)
+        raise DeviceError(f"{option('precision', precision)}: {openvino.kind} alone has it; {get}, or leave it out")
+    return devices
+
+
+def on_device(placement: Placement, work: Callable[[Placement], T], *, by_region: bool = False) -> T:
+    """Call `work` with a definite placement; ``auto`` is the fastest device on which the work succeeds.
+
+    A picture that is too large for a device does not go to the CPU: that could take hours, and more memory than there
+    is. With `by_region`, the work is with graphs for masks.
 
     Raises
     ------
@@ -147,32 +253,37 @@ def on_device(placement: Placement, work: Callable[[Placement], T]) -> T:
         When there is too little memory for `work`.
     """
     check_threads(placement.threads)
-    if placement.device == "auto" and CUDA in import_onnxruntime().get_available_providers():
+    if placement.device != AUTO:
+        return work(placement.on(placement.device))
+    *faster, last = _candidates(placement, by_region=by_region)
+    for device in faster:
         try:
-            return work(replace(placement, device="cuda:0"))
+            return work(placement.on(device))
         except MemoryShortage:
             raise
         except (DeviceError, TransferError) as error:
             warnings.warn(f"{error}; using the CPU", RuntimeWarning, stacklevel=3)
-    device = {"auto": "cpu", "cuda": "cuda:0"}.get(placement.device, placement.device)
-    return work(replace(placement, device=device))
+    return work(placement.on(last))
 
 
-def foreseen(placement: Placement) -> Placement:
-    """Return a placement with a definite device and lowering: the expected ones, before a graph is opened.
+def foreseen(placement: Placement, *, by_region: bool = False) -> Placement:
+    """Return a placement with a definite device, precision and lowering: the expected ones, before a graph is opened.
+
+    With `by_region`, it is one for graphs with masks.
 
     Raises
     ------
     DeviceError
         When the device is ``auto`` and onnxruntime is missing.
+    InputError
+        When the device has not the precision.
     """
-    device = "cuda:0" if placement.device in ("auto", "cuda") else placement.device
-    if placement.device == "auto":
-        if CUDA not in import_onnxruntime().get_available_providers():
-            device = "cpu"  # the driver is not even asked: see `check_device`
-        try:
-            check_device(device)
-        except DeviceError:
-            device = "cpu"
-    placement = replace(placement, device=device)
+    device = placement.device
+    if device == AUTO:
+        *faster, device = _candidates(placement, by_region=by_region)
+        for candidate in reversed(faster):
+            with contextlib.suppress(DeviceError):
+                check_device(candidate)
+                device = candidate
+    placement = placement.on(device)
     return replace(placement, lowering=placement.layout)

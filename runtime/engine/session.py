@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.engine.failures import one_line, shortage
-from impasto.runtime.engine.library import FATAL, import_onnxruntime
+from impasto.runtime.engine.failures import shortage
+from impasto.runtime.engine.library import FATAL, import_onnxruntime, one_line
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.plugins import turn
+from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.engine.staging import Landing
 from impasto.runtime.errors import TransferError
 from impasto.runtime.model.folder import ModelFolder
@@ -33,7 +35,7 @@ class Runner:
     placement
         The device, and how it is used.
     device
-        ``cpu`` or ``cuda:N``.
+        Its name, such as ``cpu`` or ``cuda:0``.
     has_failed
         Whether onnxruntime has failed to run it, for lack of memory for instance.
     outputs
@@ -113,13 +115,17 @@ class Runner:
             return make(list(shape), np.float32, *self._memory())
 
     def _memory(self) -> tuple[str, int]:
+        """Return the kind and the number of the memory of its arrays, as onnxruntime calls them."""
+        if provider_of(self.device).on_host:
+            return "cpu", 0
         kind, _, number = self.device.partition(":")
-        return kind, int(number or 0)
+        return kind, int(number)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
-            yield
+            with turn(provider_of(self.device)):
+                yield
         except Exception as error:  # onnxruntime's own exception types are not public
             self.has_failed = True
             raise self._failure(error) from error
@@ -137,7 +143,7 @@ def _run_options(device: str, *, give_back: bool = False) -> Any:
     options = import_onnxruntime().RunOptions()
     options.log_severity_level = FATAL
     if give_back:
-        allocator = "cpu:0" if device == "cpu" else device.replace("cuda", "gpu")
+        allocator = "cpu:0" if provider_of(device).on_host else device.replace("cuda", "gpu")
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", allocator)
     return options
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -78,3 +79,26 @@ def name() -> str:
             line.partition(":")[2].strip() for line in lines(Path("/proc/cpuinfo")) if line.startswith("model name")
         )
     return platform.processor() or platform.machine()
+
+
+@functools.cache
+def instructions(root: Path = Path("/")) -> frozenset[str]:
+    """Return the names of the processor's instruction sets, as Linux spells them; none on other systems.
+
+    Parameters
+    ----------
+    root
+        The root of Linux's files.
+    """
+    flags = (line.partition(":")[2].split() for line in lines(root / "proc/cpuinfo") if line.startswith("flags"))
+    return frozenset(next(flags, []))
+
+
+def has_bfloat16_tiles() -> bool:
+    """Whether the processor multiplies tiles of bfloat16 (AMX), eight times as fast as float32."""
+    return "amx_bf16" in instructions()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 faster than float32: in tiles, or by AVX-512, twice as fast."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(instructions())

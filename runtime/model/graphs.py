@@ -15,9 +15,12 @@ LAYOUTS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
 ROLES = (OBJECTIVE, STATISTICS)
 
-#: The precision of activations: float32, or float16.
-SINGLE, HALF = "fp32", "fp16"
-PRECISIONS = (SINGLE, HALF)
+#: The precision of activations: float32, float16 or bfloat16.
+SINGLE, HALF, BFLOAT16 = "fp32", "fp16", "bf16"
+PRECISIONS = (SINGLE, HALF, BFLOAT16)
+
+#: The names of the precisions, in words.
+WORDS = {SINGLE: "float32", HALF: "float16", BFLOAT16: "bfloat16"}
 
 #: Pictures of up to so many pixels have graphs of their own in `winograd`, which would be slower for larger ones.
 SMALL_PIXELS = 320 * 320

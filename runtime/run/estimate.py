@@ -6,6 +6,7 @@ the machine. The time is measured on this machine: see `impasto.runtime.run.timi
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,14 @@ import numpy as np
 from impasto import figures
 from impasto.figures import roughly
 from impasto.runtime.engine.engine import ENGINE
-from impasto.runtime.engine.placement import Placement, foreseen
+from impasto.runtime.engine.placement import Placement, check_device, foreseen
+from impasto.runtime.engine.providers import AUTO, PROVIDERS, is_host, provider_of
 from impasto.runtime.engine.references import References
-from impasto.runtime.errors import InputError
+from impasto.runtime.errors import DeviceError, InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import room
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import DIRECT, WINOGRAD, is_small
+from impasto.runtime.model.graphs import BFLOAT16, DIRECT, WINOGRAD, WORDS, is_small
 from impasto.runtime.plan.plan import Plan, Stage, normalized_blend
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.sizes import MIN_SIDE, fitted_size
@@ -101,7 +103,8 @@ def content_bytes(recipe: Recipe) -> float:
     return sum(2 * 4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
 
 
-#: (layout, for small pictures, low memory) -> the memory of such graphs. Fitted to peaks (VmHWM) of whole transfers of
+#: (layout, or provider and precision; for small pictures; low memory) -> the memory of such graphs. Fitted to peaks
+#: (VmHWM) of whole transfers of
 #: noise with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2 threads and weights of 8 bits; with
 #: other weights opening takes a quarter less. `python -m benchmarks.memory` measures and fits them again.
 FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
@@ -111,6 +114,8 @@ FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
     (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
     (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
     (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
+    ("openvino fp32", False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
+    ("openvino bf16", False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
 }
 
 #: Optimiser -> bytes for each pixel that it takes beyond Adam. SciPy's L-BFGS-B keeps vectors of the picture's 3 values
@@ -126,20 +131,19 @@ AT_MOST = 4 / 3
 def peak_memory(
     plan: Plan,
     styles: Sizes,
-    lowering: str,
-    low_memory: bool,
+    placement: Placement,
     size: tuple[int, int] | None = None,
     *,
     keeps: bool = False,
 ) -> int:
-    """Return the largest resident size, in bytes, of a process that carries a plan out on a CPU.
+    """Return the largest resident size, in bytes, of a process that carries a plan out on the machine's processor.
 
     Parameters
     ----------
     styles
         Widths and heights of the style pictures.
-    lowering, low_memory
-        The form of the graphs, ``direct`` or ``winograd``, and whether they give memory back.
+    placement
+        One with a definite device, precision and lowering: see `impasto.runtime.engine.placement.foreseen`.
     size
         The size of the last stage, which takes the most memory, instead of the plan's.
     keeps
@@ -148,8 +152,15 @@ def peak_memory(
     width, height = size or (plan.finest.width, plan.finest.height)
     fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
     largest = max(w * h for w, h in [(width, height), *fitted])
-    footprint = FOOTPRINTS[lowering, is_small(lowering, height, width), low_memory]
+    footprint = FOOTPRINTS[footprint_key(placement, small=is_small(placement.layout, height, width))]
     return round(footprint.peak(plan.recipe, width * height, largest, _optimizer_bytes(plan), keeps=keeps))
+
+
+def footprint_key(placement: Placement, *, small: bool) -> tuple[str, bool, bool]:
+    """Return the key of the figures for a definite placement on the machine's processor."""
+    if placement.device == "cpu":
+        return placement.layout, small, placement.low_memory
+    return f"{provider_of(placement.device).kind} {placement.precision}", small, False
 
 
 def _optimizer_bytes(plan: Plan) -> float:
@@ -194,6 +205,8 @@ class Estimate:
         (width, height), in the same proportions, of the largest picture that fits; None if this one or none does.
     low_memory_fits
         Whether a transfer that does not fit would fit with low memory.
+    place
+        The device and the precision, unless it is the CPU in float32.
     limit
         The name of the limit on the size, such as ``ulimit -v``; empty if it is the memory that the system has left.
     """
@@ -210,6 +223,7 @@ class Estimate:
     largest: tuple[int, int] | None = None
     low_memory_fits: bool = False
     limit: str = ""
+    place: str = ""
 
     @property
     def fits(self) -> bool:
@@ -254,7 +268,8 @@ class Estimate:
         if self.seconds is not None:
             takes.append(f"{'about' if self.measured else 'very roughly'} {roughly(self.seconds)}")
         work = f"{self.width}x{self.height}, {figures.evaluations(self.evaluations)}{stages}"
-        return f"{work}: {', '.join(takes)}" if takes else work
+        place = f", on {self.place}" if self.place else ""
+        return f"{work}: {', '.join(takes)}{place}" if takes else f"{work}{place}"
 
     def to_mapping(self) -> dict[str, Any]:
         """Return it as plain data: bytes and seconds."""
@@ -288,12 +303,12 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
     InputError
         When the model cannot be used.
     """
-    plan, placement = transfer.plan, foreseen(transfer.placement)
+    plan, placement = transfer.plan, _foreseen(transfer)
     left = _stages_left(plan, done)
     memory = estimate_memory(plan, _sizes(transfer), placement, keeps=_keeps(transfer, placement))
     forecast = replace(memory, stages=len(left), evaluations=sum(stage.evaluations for stage in left))
     timing = _timing(transfer, left, placement, timings, measure=forecast.fits)
-    if timing is None and placement.device != "cpu":
+    if timing is None and not is_host(placement.device):
         return forecast
     seconds = _seconds(plan, left, _sizes(transfer), timing or _rough_timing(placement))
     return replace(forecast, seconds=_within_limit(plan.time_limit, seconds, spent), measured=timing is not None)
@@ -308,9 +323,8 @@ def most_memory(transfers: Iterable[Transfer]) -> Transfer:
     """Return the transfer that takes the most of the host's memory."""
 
     def peak(transfer: Transfer) -> int:
-        placement = foreseen(transfer.placement)
-        lowering, low_memory, keeps = placement.lowering, placement.low_memory, _keeps(transfer, placement)
-        return peak_memory(transfer.plan, _sizes(transfer), lowering, low_memory, keeps=keeps)
+        placement = _foreseen(transfer)
+        return peak_memory(transfer.plan, _sizes(transfer), placement, keeps=_keeps(transfer, placement))
 
     return max(transfers, key=peak)
 
@@ -327,11 +341,11 @@ def estimate_memory(plan: Plan, styles: Sizes, placement: Placement, *, keeps: b
     keeps
         Whether graphs are kept for the next picture.
     """
-    forecast = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations)
-    if placement.device != "cpu":
+    place = "" if placement.device == "cpu" else f"{placement.device} in {WORDS[placement.precision]}"
+    forecast = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations, place=place)
+    if not is_host(placement.device):
         return forecast
-    lowering, low_memory = placement.lowering, placement.low_memory
-    memory = peak_memory(plan, styles, lowering, low_memory, keeps=keeps)
+    memory = peak_memory(plan, styles, placement, keeps=keeps)
     free = room(threads=placement.threads)
     forecast = replace(forecast, memory=memory, at_most=round(AT_MOST * memory))
     if free is None:
@@ -342,12 +356,13 @@ def estimate_memory(plan: Plan, styles: Sizes, placement: Placement, *, keeps: b
         return forecast
     return replace(
         forecast,
-        largest=largest_size(plan, styles, lowering, low_memory, available),
-        low_memory_fits=AT_MOST * peak_memory(plan, styles, lowering, True) <= available,
+        largest=largest_size(plan, styles, placement, available),
+        low_memory_fits=not placement.low_memory
+        and AT_MOST * peak_memory(plan, styles, replace(placement, low_memory=True)) <= available,
     )
 
 
-def largest_size(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, available: int) -> tuple[int, int] | None:
+def largest_size(plan: Plan, styles: Sizes, placement: Placement, available: int) -> tuple[int, int] | None:
     """Return the largest size that fits into so many bytes, in the plan's proportions and no larger than the plan's."""
     long, short = max(plan.width, plan.height), min(plan.width, plan.height)
 
@@ -357,9 +372,42 @@ def largest_size(plan: Plan, styles: Sizes, lowering: str, low_memory: bool, ava
     low, high = 0, long + 1  # `low` fits, `high` does not
     while high - low > 1:
         side = (low + high) // 2
-        fits = AT_MOST * peak_memory(plan, styles, lowering, low_memory, scaled(side)) <= available
+        fits = AT_MOST * peak_memory(plan, styles, placement, scaled(side)) <= available
         low, high = (side, high) if fits else (low, side)
     return scaled(low) if round(short * low / long) >= MIN_SIDE else None
+
+
+def fastest(transfer: Transfer, timings: Path | None) -> Placement:
+    """Return the placement of a transfer; on the device that the known times name, if it leaves the choice to us.
+
+    Nothing is tried out. The device that is expected to be the fastest stands unless both its time and the shorter one
+    of another device are known, from earlier transfers of the same kind and about the same size on this machine.
+
+    Raises
+    ------
+    InputError
+        When the model cannot be used, or no device has the precision.
+    """
+    placement, known = transfer.placement, Timings(timings)
+    if placement.device != AUTO:
+        return placement
+    expected, pixels = _foreseen(transfer).device, transfer.plan.finest.width * transfer.plan.finest.height
+    seconds = dict[str, float]()
+    for device in {
+        expected,
+        *(provider.definite(part) for provider in PROVIDERS.values() for part in provider.parts or ("",)),
+    }:
+        with contextlib.suppress(InputError):
+            timing = known[_kind(transfer, _foreseen(transfer, device))]
+            if timing and timing.serves(pixels):
+                seconds[device] = timing.evaluation(pixels)
+    best = min(seconds, key=lambda device: seconds[device], default=expected)
+    if expected not in seconds or seconds[best] > MUCH_FASTER * seconds[expected]:
+        return placement
+    with contextlib.suppress(DeviceError):
+        check_device(best, by_region=transfer.material.regions is not None)
+        return replace(placement, device=best)
+    return placement
 
 
 def learn(transfer: Transfer, result: Result, timings: Path) -> None:
@@ -374,7 +422,7 @@ def learn(transfer: Transfer, result: Result, timings: Path) -> None:
     """
     if not result.history:
         return
-    placement = foreseen(replace(transfer.placement, device=result.device))
+    placement = _foreseen(transfer, result.device)
     known, kind = Timings(timings), _kind(transfer, placement)
     timing = known[kind] or Timing()
     stages = [list(steps) for steps in _steps_by_stage(result.history)]
@@ -404,9 +452,12 @@ def _steps_by_stage(history: Sequence[Step]) -> Iterator[Iterator[Step]]:
 
 # --- time -----------------------------------------------------------------------------------------------------
 
-#: Lowering -> seconds of an evaluation for each pixel and core, roughly, on any present machine: with 2 cores, 1.5 s
-#: for `winograd` at 512x512. Good enough to decide whether measuring is worthwhile.
-ROUGH_SECONDS: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6}
+#: Lowering, or bfloat16 -> seconds of an evaluation for each pixel and core, roughly, on any present machine: with 2
+#: cores, 1.5 s for `winograd` at 512x512. Good enough to decide whether measuring is worthwhile.
+ROUGH_SECONDS: Mapping[str, float] = {WINOGRAD: 12e-6, DIRECT: 25e-6, BFLOAT16: 6e-6}
+
+#: Known times change the choice of a device if they are shorter by this factor: each time they vary a little.
+MUCH_FASTER = 0.9
 
 #: If nothing is known yet, a transfer of so many seconds, roughly, is measured first, which takes some 3 seconds.
 WORTH_MEASURING = 60.0
@@ -422,7 +473,7 @@ def _timing(
     """Return the known timing of a transfer's evaluations; measure it if that is worthwhile and allowed."""
     known, kind = Timings(path), _kind(transfer, placement)
     timing, plan = known[kind], transfer.plan
-    if placement.device != "cpu":  # a GPU's is learnt from its first run: opening its graphs takes as long
+    if not is_host(placement.device):  # a GPU's is learnt from its first run: opening its graphs takes as long
         return timing
     if timing and timing.serves(plan.width * plan.height):
         return timing
@@ -465,7 +516,8 @@ def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
 def _rough_timing(placement: Placement) -> Timing:
     """Return a rough timing of any machine."""
     timing = Timing(opening=1.0)
-    timing.learn(1, ROUGH_SECONDS[placement.lowering] / (placement.threads or processors.usable()))
+    form = BFLOAT16 if placement.precision == BFLOAT16 else placement.lowering
+    timing.learn(1, ROUGH_SECONDS[form] / (placement.threads or processors.usable()))
     return timing
 
 
@@ -496,6 +548,12 @@ def _pixels_measured(plan: Plan, styles: Sizes, width: int, height: int) -> list
 def _kind(transfer: Transfer, placement: Placement) -> str:
     regions = len(transfer.material.regions.content.colors) if transfer.material.regions else None
     return kind_of(transfer.plan, transfer.metadata.network, placement, regions)
+
+
+def _foreseen(transfer: Transfer, device: str | None = None) -> Placement:
+    """Return the definite placement of a transfer; on the device that it ran on, if that is known."""
+    placement = replace(transfer.placement, device=device or transfer.placement.device)
+    return foreseen(placement, by_region=transfer.material.regions is not None)
 
 
 def _keeps(transfer: Transfer, placement: Placement) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from impasto.runtime.engine.library import CUDA
 from impasto.runtime.engine.placement import foreseen
+from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.optimize.search import PATIENCE
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.transfer import Transfer
@@ -38,9 +40,12 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
 
 
 def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
-    if foreseen(transfer.placement).device == "cpu":
-        yield from ((name, "on a CPU") for name in _OF_CUDA)
-    elif not transfer.material.regions:  # with regions, the loops of the graphs run on the CPU
+    device = foreseen(transfer.placement, by_region=transfer.material.regions is not None).device
+    if provider_of(device).name != CUDA:
+        yield from ((name, "on a CPU" if is_host(device) else f"on {device}") for name in _OF_CUDA)
+    if provider_of(device).plugin:
+        yield "low_memory", f"on {device}"
+    if not is_host(device) and not transfer.material.regions:  # with regions, the loops of the graphs run on the CPU
         yield "threads", "on a GPU"
 
 

@@ -12,7 +12,7 @@ from impasto.defaults import DEFAULT_RECIPE, INITS
 from impasto.runtime.engine.cuda import CUDA_DEFAULTS
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
-from impasto.runtime.engine.placement import check_device, check_threads
+from impasto.runtime.engine.placement import check_placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
@@ -63,8 +63,7 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(options.get("init"))
     plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, len(paintings), options, start is not None)
-    check_threads(placement.threads)
-    check_device(placement.device)
+    check_placement(placement, by_region=options.get("content_mask") is not None)
     material = Material.given(
         photograph,
         paintings,

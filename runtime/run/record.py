@@ -14,16 +14,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 import impasto
+from impasto.runtime.engine import plugins
 from impasto.runtime.engine.library import import_onnxruntime
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.providers import AUTO, PROVIDERS, provider_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import ModelFolder
@@ -174,11 +175,15 @@ class Machine:
         versions = {"python": platform.python_version(), "impasto": impasto.__version__}
         versions["onnxruntime"] = str(import_onnxruntime().__version__)
         for name in _PACKAGES:
-            try:
-                versions[name] = version(name)
-            except PackageNotFoundError:  # it was not installed by an installer
-                versions[name] = "unknown"
+            versions[name] = plugins.installed_version(name)
         return cls(processors.name(), processors.usable(), versions)
+
+    def on(self, device: str) -> Machine:
+        """Return it with the version of the plug-in that a device needs, if it needs one."""
+        plugin = provider_of(device).plugin if device != AUTO else None
+        return (
+            replace(self, versions={**self.versions, plugin.distribution: plugins.version(plugin)}) if plugin else self
+        )
 
 
 @dataclass(frozen=True)
@@ -210,12 +215,12 @@ class Origin:
         InputError
             When the model cannot be used.
         """
-        material = transfer.material
+        material, placement = transfer.material, transfer.placement
         left = {role: list(given) for role, given in (material.places if sources is None else sources).items()}
         inputs = tuple(
             Input.of(role, image, left[role].pop(0) if left.get(role) else None) for role, image in material.inputs
         )
-        return cls(inputs, Model.of(transfer.model, transfer.metadata), transfer.placement, Machine.here())
+        return cls(inputs, Model.of(transfer.model, transfer.metadata), placement, Machine.here().on(placement.device))
 
     def __post_init__(self) -> None:
         roles = [picture.role for picture in self.inputs]
@@ -236,7 +241,7 @@ class Origin:
         texts = [
             f"{name} {theirs.versions.get(name, 'unknown')} instead of {own}"
             for name, own in mine.versions.items()
-            if name != "python" and theirs.versions.get(name) != own
+            if name not in _harmless_packages(other.placement.device) and theirs.versions.get(name) != own
         ]
         if mine.processor != theirs.processor:
             texts.append(f"processor {theirs.processor} instead of {mine.processor}")
@@ -245,7 +250,8 @@ class Origin:
         elif self.model.exporter != other.model.exporter:
             texts.append(f"graphs by {other.model.exporter} instead of {self.model.exporter}")
         own, given = asdict(self.placement), asdict(other.placement)
-        harmless = {"low_memory", *(["cuda"] if self.placement.device == other.placement.device == "cpu" else [])}
+        on_cuda = any(one.placement.device.partition(":")[0] in (AUTO, "cuda") for one in (self, other))
+        harmless = {"low_memory", *([] if on_cuda else ["cuda"])}
         texts += [
             f"{key} {_in_words(given[key])} instead of {_in_words(own[key])}"
             for key in own
@@ -254,6 +260,13 @@ class Origin:
         if self.placement.threads is other.placement.threads is None and mine.cpus != theirs.cpus:
             texts.append(f"{theirs.cpus} processors instead of {mine.cpus}")
         return texts
+
+
+def _harmless_packages(device: str) -> set[str]:
+    """Return the packages whose versions do not matter to a result on a device: Python, and plug-ins for others."""
+    needed = provider_of(device).plugin if device != AUTO else None
+    plugins_ = (provider.plugin for provider in PROVIDERS.values() if provider.plugin != needed)
+    return {"python", *(plugin.distribution for plugin in plugins_ if plugin)}
 
 
 def _in_words(value: object) -> str:
@@ -351,8 +364,11 @@ class Record:
             sha256=digest(image or transfer.picture()),
             share=state.share,
         )
-        placement = replace(origin.placement, device=state.device, lowering=state.lowering)
-        record = cls(transfer.executed_plan(), replace(origin, placement=placement), outcome)
+        placement, machine = origin.placement, origin.machine
+        if state.device:
+            placement = replace(placement.on(state.device), lowering=state.lowering)
+            machine = machine.on(state.device)
+        record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome)
         return record if recorded_places else record.named()
 
     def named(self) -> Record:

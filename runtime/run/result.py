@@ -46,7 +46,7 @@ class Result:
     optimizer_seconds
         The optimiser's part of it, between evaluations, since the last resumption.
     device, lowering
-        The device, ``cpu`` or ``cuda:N``, and the form of the graphs.
+        The device, such as ``cpu`` or ``cuda:0``, and the form of the graphs.
     plan
         The executed plan: the evaluations as they were made. Carrying it out again gives the same picture.
     photograph

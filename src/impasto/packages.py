@@ -14,6 +14,9 @@ GPU = install("onnxruntime-gpu[cuda,cudnn]")
 EITHER = f"{CPU} or, with an NVIDIA GPU, {GPU}; one of the two, not both"
 NEITHER = "pip uninstall --yes onnxruntime onnxruntime-gpu"
 
+#: The beginning of a command that gets newer packages; onnxruntime and its plug-ins depend on each other's versions.
+NEWER = install("--upgrade", "onnxruntime")
+
 #: The packages of the command line, beside those of every transfer.
 COMMAND_LINE = install("typer", "rich", "platformdirs")
 

@@ -112,7 +112,7 @@ def test_help_tells_what_the_recipes_default_is(parameter: str, value: object) -
 def test_what_only_a_gpu_has_comes_last_and_by_itself() -> None:
     text = shown("stylize", "--help")
     others, gpus = text.split(f"\n{GPU}:\n")
-    options = ("--gpu-memory", "--precision", "--tf32", "--conv-search", "--conv-workspace", "--cuda-graph")
+    options = ("--gpu-memory", "--tf32", "--conv-search", "--conv-workspace", "--cuda-graph")
     assert all(re.search(rf"^ +{option}\b", gpus, re.M) for option in options)
     assert not any(re.search(rf"^ +{option}\b", others, re.M) for option in options)
     assert "\n\n" not in gpus.strip()

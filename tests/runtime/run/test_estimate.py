@@ -21,6 +21,7 @@ from benchmarks.memory import Setting, measure
 from impasto.runtime import InputError
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.providers import PROVIDERS, is_host
 from impasto.runtime.engine.references import References
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.folder import ModelFolder
@@ -44,8 +45,12 @@ def plan(width: int = 512, height: int = 384, recipe: str = "gatys", **options: 
     return Plan(load_recipe(recipe), schedule(width, height, 100), "content", **options)
 
 
+def placed(lowering: str = "winograd", low_memory: bool = False) -> Placement:
+    return Placement("cpu", lowering, low_memory=low_memory).on("cpu")
+
+
 def memory(plan: Plan, lowering: str = "winograd", low_memory: bool = False) -> int:
-    return peak_memory(plan, STYLES, lowering, low_memory)
+    return peak_memory(plan, STYLES, placed(lowering, low_memory))
 
 
 @pytest.fixture
@@ -96,9 +101,9 @@ def test_the_largest_size_fits_and_a_larger_one_does_not(width: int, height: int
 
     def fits(long: int) -> bool:
         size = (round(width * long / max(width, height)), round(height * long / max(width, height)))
-        return AT_MOST * peak_memory(wanted, STYLES, "winograd", False, size) <= available
+        return AT_MOST * peak_memory(wanted, STYLES, placed(), size) <= available
 
-    found = largest_size(wanted, STYLES, "winograd", False, available)
+    found = largest_size(wanted, STYLES, placed(), available)
     if found is None:
         assert not fits(math.ceil(33 * max(width, height) / min(width, height)))
         return
@@ -120,7 +125,7 @@ def assert_right(
         clip=optimizer == "bounds",
     )
     peak = measure(setting, str(model)).peak
-    assert peak_memory(wanted, [(style, style)], lowering, low_memory) == pytest.approx(peak, rel=0.15)
+    assert peak_memory(wanted, [(style, style)], placed(lowering, low_memory)) == pytest.approx(peak, rel=0.15)
 
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
@@ -152,7 +157,17 @@ def test_memory_is_what_a_transfer_takes(
 
 
 def test_every_way_to_run_graphs_has_its_figures() -> None:
-    assert set(FOOTPRINTS) == {(key.layout, key.small, low) for key in GRAPHS for low in (False, True)}
+    plugins = [
+        (f"{provider.kind} {precision}", False, False)
+        for provider in PROVIDERS.values()
+        for part in provider.parts
+        if is_host(f"{provider.kind}:{part}")
+        for precision in provider.precisions(part)
+    ]
+    assert set(FOOTPRINTS) == {
+        *((key.layout, key.small, low) for key in GRAPHS for low in (False, True)),
+        *plugins,
+    }
     for (_, _, low_memory), footprint in FOOTPRINTS.items():
         assert all(value > 0 for name, value in asdict(footprint).items() if name != "kept" or not low_memory)
         assert footprint.statistics < footprint.objective
@@ -208,7 +223,7 @@ def test_on_cuda_nothing_is_refused_nor_known_before_a_first_run(transfer: Calla
     wanted.placement = replace(wanted.placement, device="cuda:0")
     found = estimate(wanted)
     assert (found.memory, found.seconds, found.fits) == (None, None, True)
-    assert str(found) == "20000x20000, 6 evaluations"
+    assert str(found) == "20000x20000, 6 evaluations, on cuda:0 in float32"
 
 
 def test_a_long_run_is_measured_first_and_once(

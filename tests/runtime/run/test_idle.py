@@ -30,7 +30,7 @@ def test_what_is_cudas_does_nothing_on_a_cpu_and_threads_nothing_on_a_gpu(
     found = idle_in(small_model)
     assert {name: found[name] for name in CUDA} == dict.fromkeys(CUDA, "on a CPU")
     assert "threads" not in found
-    monkeypatch.setattr(idle, "foreseen", lambda placement: Placement("cuda:0"))  # as a machine with one would say
+    monkeypatch.setattr(idle, "foreseen", lambda *_, **__: Placement("cuda:0"))  # as a machine with one would say
     found = idle_in(small_model)
     assert not CUDA & {*found}
     assert found["threads"] == "on a GPU"

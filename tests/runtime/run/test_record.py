@@ -126,7 +126,7 @@ def test_a_record_says_what_was_made_and_where(record: Record) -> None:
     assert 0 < record.outcome.share <= 1
     assert record.origin.model.random_weights
     assert len(record.origin.model.weights_sha256) == 64
-    assert record.origin.placement == Placement("cpu", "direct", 1)
+    assert record.origin.placement == Placement("cpu", "direct", 1, precision="fp32")
     assert {"impasto", "python", "onnxruntime", "numpy", "scipy", "pillow"} == set(record.origin.machine.versions)
     assert record.outcome.date.endswith("+00:00")
 
@@ -142,7 +142,7 @@ def test_automatic_choices_are_recorded_as_they_were_made(model: Path) -> None:
     origin = Origin.of(transfer)
     transfer.run()
     placement = Record.of(transfer, origin).origin.placement
-    assert (placement.device, placement.lowering) == ("cpu", "winograd")
+    assert (placement.device, placement.lowering, placement.precision) == ("cpu", "winograd", "fp32")
 
 
 def test_the_record_of_a_run_under_way_says_so(model: Path) -> None:
