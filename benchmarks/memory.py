@@ -23,7 +23,7 @@ from benchmarks.files import ROOT
 from benchmarks.protocol import peak_mib
 from impasto.runtime.model.graphs import LAYOUTS, SMALL_PIXELS, WINOGRAD, is_small
 from impasto.runtime.plan.recipe import load_recipe
-from impasto.runtime.run.estimate import Footprint, content_bytes, convolutions
+from impasto.runtime.run.estimate import FOOTPRINTS, Footprint, content_bytes, convolutions
 
 #: One recipe that ends with block5_conv1, and one that ends with block5_conv3.
 RECIPES = ("gatys", "seed")
@@ -47,6 +47,8 @@ class Setting:
 
     Attributes
     ----------
+    form
+        A lowering on the CPU provider; or a plug-in that computes on the processor, and a precision.
     size, style
         Sides of the square result and of the style, in pixels.
     optimizer
@@ -54,7 +56,7 @@ class Setting:
     """
 
     recipe: str
-    lowering: str
+    form: str
     low_memory: bool
     size: int
     style: int
@@ -63,7 +65,7 @@ class Setting:
     @property
     def group(self) -> Group:
         """Which graphs run, and how."""
-        return self.lowering, is_small(self.lowering, self.size, self.size), self.low_memory
+        return self.form, is_small(self.form, self.size, self.size), self.low_memory
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,14 @@ class Measurement:
 def settings(sizes: Sequence[int], ways: Iterable[tuple[str, bool]]) -> list[Setting]:
     """Return the transfers to measure: each recipe at each size; one with a large style, and with each optimiser."""
     transfers: list[Setting] = []
-    for lowering, low_memory in ways:
-        openings = (_TINY, _LARGER) if lowering == WINOGRAD else (_TINY,)
+    for form, low_memory in ways:
+        openings = (_TINY, _LARGER) if form == WINOGRAD else (_TINY,)
         transfers += [
-            Setting(recipe, lowering, low_memory, n, n, "adam") for recipe in RECIPES for n in (*openings, *sizes)
+            Setting(recipe, form, low_memory, n, n, "adam") for recipe in RECIPES for n in (*openings, *sizes)
         ]
-        transfers.append(Setting("gatys", lowering, low_memory, openings[-1], _LARGE_STYLE, "adam"))
+        transfers.append(Setting("gatys", form, low_memory, openings[-1], _LARGE_STYLE, "adam"))
         transfers += [
-            Setting("gatys", lowering, low_memory, min(sizes), min(sizes), optimizer)
+            Setting("gatys", form, low_memory, min(sizes), min(sizes), optimizer)
             for optimizer in EVALUATIONS
             if optimizer != "adam"
         ]
@@ -99,7 +101,7 @@ def transfer(setting: Setting, model: str) -> None:
     from impasto.runtime.engine.engine import Engine
     from impasto.runtime.run.prepare import prepare
 
-    rng = np.random.default_rng(0)
+    rng, (device, lowering, precision) = np.random.default_rng(0), _placed(setting.form)
     content, style = (rng.uniform(0, 255, (n, n, 3)).astype(np.float32) for n in (setting.size, setting.style))
     wanted = prepare(
         content,
@@ -112,8 +114,9 @@ def transfer(setting: Setting, model: str) -> None:
         stages=1,
         init="content",
         noise=0.5,
-        device="cpu",
-        lowering=setting.lowering,
+        device=device,
+        lowering=lowering,
+        precision=precision,
         low_memory=setting.low_memory,
         threads=2,
         optimizer="adam" if setting.optimizer == "adam" else "lbfgs",
@@ -122,6 +125,14 @@ def transfer(setting: Setting, model: str) -> None:
     )
     wanted.engine = Engine(graphs=0)  # as the command line's, which paints one picture
     wanted.run()
+
+
+def _placed(form: str) -> tuple[str, str, str]:
+    """Return the device, the lowering and the precision of a form."""
+    if form in LAYOUTS:
+        return "cpu", form, "fp32"
+    kind, precision = form.split()
+    return f"{kind}:cpu", "auto", precision
 
 
 def measure(setting: Setting, model: str) -> Measurement:
@@ -206,13 +217,20 @@ def estimated(setting: Setting, footprints: dict[Group, Footprint], optimizers: 
     return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, held)
 
 
+def _ways(forms: Iterable[str]) -> list[tuple[str, bool]]:
+    """Return the forms, with low memory and without; a plug-in has no low memory."""
+    return [(form, low) for form in forms for low in ((False, True) if form in LAYOUTS else (False,))]
+
+
 def main() -> None:
     """Run from the command line."""
     machine.need_linux()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", required=True, help=f"a model folder with the recipes {', '.join(RECIPES)}")
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 768], help="sides of the pictures [512 768]")
-    parser.add_argument("--lowerings", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
+    parser.add_argument(
+        "--forms", nargs="+", choices=sorted({form for form, _, _ in FOOTPRINTS}), default=list(LAYOUTS)
+    )
     parser.add_argument("--output", type=Path, help="a file for the single measurements, as JSON")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -223,7 +241,7 @@ def main() -> None:
         print(peak_mib() * 2**20)
         return
     measurements: list[Measurement] = []
-    for setting in settings(options.sizes, [(name, low) for name in options.lowerings for low in (False, True)]):
+    for setting in settings(options.sizes, _ways(options.forms)):
         measurements.append(measure(setting, options.model))
         print(f"{measurements[-1].peak / 1e6:8.1f} MB  {asdict(setting)}", file=sys.stderr, flush=True)
         if options.output:
