@@ -13,7 +13,8 @@ from benchmarks.protocol import Answer, Transferred
 #: its 11 bits, is rounded otherwise by every library.
 TOLERANCE, TF32_TOLERANCE = 1e-3, 1e-2
 
-#: By how much each of them may differ from float32's where activations have the 8 bits of bfloat16.
+#: By how much each of them may differ from float32's where activations have the 8 bits of bfloat16. Measured were up to
+#: 1.6 % with Keras, 0.9 % with PyTorch, 0.2 % with OpenVINO; the gradients themselves differ by 5 % in all three.
 BRAIN_TOLERANCE = 3e-2
 
 
