@@ -55,8 +55,9 @@ cuda-provider: $(BENCH)/cuda-provider/ready
 	LD_LIBRARY_PATH=$(CURDIR)/$(BENCH)/cuda-provider/stand-in $(BENCH)/cuda-provider/bin/python -m pytest -q tests/cuda
 
 # BENCH_OPTIONS: see `python -m benchmarks.bench --help`; --quick tries it all out in two minutes.
-bench: $(BENCH)/impasto/ready $(BENCH)/torch/ready $(BENCH)/keras/ready
+bench: $(BENCH)/impasto/ready $(BENCH)/impasto-openvino/ready $(BENCH)/torch/ready $(BENCH)/keras/ready $(BENCH)/openvino/ready
 	$(BENCH)/impasto/bin/python -m benchmarks.bench $(BENCH_OPTIONS)
+	$(BENCH)/impasto/bin/python -m benchmarks.processors
 
 # The same on a GPU; needs NVIDIA's driver.
 bench-cuda: $(BENCH)/impasto-cuda/ready $(BENCH)/torch/ready
@@ -95,6 +96,11 @@ $(BENCH)/impasto/ready: pyproject.toml $(SOURCES)
 	$(BENCH)/impasto/bin/python -m pip install --quiet '.[cpu,export]'
 	touch $@
 
+$(BENCH)/impasto-openvino/ready: pyproject.toml $(SOURCES)
+	$(PYTHON) -m venv $(BENCH)/impasto-openvino
+	$(BENCH)/impasto-openvino/bin/python -m pip install --quiet '.[cpu,openvino]'
+	touch $@
+
 $(BENCH)/impasto-cuda/ready: pyproject.toml $(SOURCES)
 	$(PYTHON) -m venv $(BENCH)/impasto-cuda
 	$(BENCH)/impasto-cuda/bin/python -m pip install --quiet '.[gpu,export]'
@@ -114,6 +120,11 @@ $(BENCH)/torch/ready: Makefile
 $(BENCH)/keras/ready: Makefile
 	$(PYTHON) -m venv $(BENCH)/keras
 	$(BENCH)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.21.0 keras==3.15.1
+	touch $@
+
+$(BENCH)/openvino/ready: Makefile
+	$(PYTHON) -m venv $(BENCH)/openvino
+	$(BENCH)/openvino/bin/python -m pip install --quiet openvino==2026.4.1 numpy
 	touch $@
 
 # The demo's pictures, those of the documentation, its reference of options, its drawing of the rooms, and its notebook.

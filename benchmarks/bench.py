@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.contenders import BRAIN, CONTENDERS, CUDA_CONTENDERS, ENVIRONMENTS, OURS, Entry
 from benchmarks.files import ROOT, model_folder, picture_file
 from benchmarks.protocol import Contender, Job, Unavailable
 from benchmarks.report import (
-    OURS,
     TF32_TOLERANCE,
     TOLERANCE,
     Case,
@@ -42,30 +42,6 @@ WORK = ROOT / ".bench"
 DATA = WORK / "data"
 
 SECTIONS = ("evaluation", "startup", "transfer")
-ENVIRONMENTS = ("impasto", "torch", "keras")
-
-#: Contender -> its environment, its module here and the variant that it is asked for.
-CONTENDERS = {
-    OURS: ("impasto", "on_impasto", "auto"),
-    "impasto-low-memory": ("impasto", "on_impasto", "low-memory"),
-    "impasto-direct": ("impasto", "on_impasto", "direct"),
-    "torch": ("torch", "on_torch", "eager"),
-    "torch-channels-last": ("torch", "on_torch", "channels-last"),
-    "torch-compile": ("torch", "on_torch", "compile"),
-    "keras": ("keras", "on_keras", "function"),
-}
-
-#: The same with ``--device cuda``.
-CUDA_CONTENDERS = {
-    OURS: ("impasto", "on_impasto", "auto"),
-    "impasto-lbfgs-device": ("impasto", "on_impasto", "lbfgs-device"),
-    "impasto-no-tf32": ("impasto", "on_impasto", "no-tf32"),
-    "impasto-fp16": ("impasto", "on_impasto", "fp16"),
-    "impasto-no-cuda-graph": ("impasto", "on_impasto", "no-cuda-graph"),
-    "torch": ("torch", "on_torch", "eager"),
-    "torch-channels-last": ("torch", "on_torch", "channels-last"),
-    "torch-compile": ("torch", "on_torch", "compile"),
-}
 
 #: Seconds between two contenders' turns, for the threads of the one before spin a while in wait for more.
 PAUSE = 0.2
@@ -119,7 +95,7 @@ class Plan:
         return Job(str(DATA), recipe, size, self.threads, variant, self.device)
 
     @property
-    def known(self) -> Mapping[str, tuple[str, str, str]]:
+    def known(self) -> Mapping[str, Entry]:
         """The contenders there are for the device."""
         return CONTENDERS if self.device == "cpu" else CUDA_CONTENDERS
 
@@ -146,11 +122,13 @@ def measure_case(plan: Plan, recipe: str, size: int) -> Case:
     with ExitStack() as stack:
         running: dict[str, Contender] = {}
         for name in plan.contenders:
-            environment, module, variant = plan.known[name]
+            entry = plan.known[name]
             tell(f"{recipe} {size}: warming up {name}")
-            command = [plan.pythons[environment], "-m", f"benchmarks.{module}"]
+            command = [plan.pythons[entry.environment], "-m", f"benchmarks.{entry.module}"]
             try:
-                contender = Contender(command, plan.job(recipe, size, variant), WORK / f"{name}.log")
+                if entry.precision == BRAIN and not machine.multiplies_bfloat16():
+                    raise Unavailable("this processor does not multiply bfloat16")  # it would be slower than float32
+                contender = Contender(command, plan.job(recipe, size, entry.variant), WORK / f"{name}.log")
             except Unavailable as unavailable:
                 leave_out(case, name, unavailable)
                 continue

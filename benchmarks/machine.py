@@ -10,6 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+#: The instructions that decide how fast a processor multiplies, as Linux calls them.
+FLAGS = (
+    "avx2",
+    "fma",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_fp16",
+    "amx_int8",
+)
+
 
 def need_linux() -> None:
     """End the program in one line on other systems, before it measures anything."""
@@ -19,14 +34,35 @@ def need_linux() -> None:
 
 def describe() -> dict[str, Any]:
     """Return the properties that the results depend on; Linux only."""
-    flags = set(_field("/proc/cpuinfo", "flags").split())
     return {
         "cpu": _field("/proc/cpuinfo", "model name"),
-        "simd": [name for name in ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile") if name in flags],
+        "simd": _simd(),
+        "cache_kib": cache_kib(Path("/sys/devices/system/cpu/cpu0/cache")),
         "cores": len(os.sched_getaffinity(0)),
         "ram_gib": round(int(_field("/proc/meminfo", "MemTotal").split()[0]) / 2**20, 1),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for products of bfloat16; frameworks imitate them where it has not."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_simd())
+
+
+def cache_kib(folder: Path) -> dict[str, int]:
+    """Return the KiB of one core's caches that hold data, ``L1``, ``L2``, ...; empty where Linux does not tell."""
+    sizes: dict[str, int] = {}
+    for entry in sorted(folder.glob("index*")):
+        level, kind, size = ((entry / name).read_text("utf-8").strip() for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            sizes[f"L{level}"] = int(size.removesuffix("K"))
+    return sizes
+
+
+def _simd() -> list[str]:
+    """Return those of the `FLAGS` that the processor has."""
+    flags = set(_field("/proc/cpuinfo", "flags").split())
+    return [name for name in FLAGS if name in flags]
 
 
 def gpu(device: str) -> str | None:
@@ -51,7 +87,8 @@ def gpu_slug(device: str) -> str:
 def slug(machine: dict[str, Any]) -> str:
     """Return a name for files: ``amd-epyc-avx512-2-cores``."""
     cpu = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", str(machine["cpu"]).lower())
-    wide = ["avx512"] if "avx512f" in machine["simd"] else []  # processors of one name differ most in this
+    # Processors of one name differ most in these.
+    wide = [name for name, flag in (("avx512", "avx512f"), ("amx", "amx_bf16")) if flag in machine["simd"]]
     return "-".join([*re.findall(r"[a-z0-9]+", cpu), *wide, str(machine["cores"]), "cores"])
 
 

@@ -1,6 +1,7 @@
 """impasto as a contender.
 
-On the CPU: `winograd` or `direct` lowering, or `winograd` with low memory. On CUDA: as it comes, `no-tf32`,
+On the CPU: `winograd` or `direct` lowering, `winograd` with low memory, or onnxruntime's plug-in of OpenVINO in float32
+(`openvino-fp32`) or bfloat16 (`openvino-bf16`). On CUDA: as it comes, `no-tf32`,
 `fp16`, `no-cuda-graph`, or `lbfgs-device`, whose evaluations are `no-cuda-graph`'s.
 """
 
@@ -20,6 +21,14 @@ from impasto.runtime.pictures.planes import to_planes
 
 def options(job: Job) -> dict[str, Any]:
     """Return the options of `Objective.open` that make a variant."""
+    plug_in, _, precision = job.variant.partition("-")
+    if plug_in == "openvino":
+        return {"device": "openvino:cpu", "precision": precision}
+    return {"device": job.device, **lowering_options(job)}
+
+
+def lowering_options(job: Job) -> dict[str, Any]:
+    """Return them for a variant on onnxruntime's own providers."""
     if job.device != "cpu":
         from impasto.runtime.engine.cuda import CudaOptions  # not in an older impasto, which is measured on the CPU
 
@@ -41,7 +50,6 @@ def prepare(job: Job) -> Prepared:
         job.recipe,
         content=pictures.content,
         styles=[pictures.style],
-        device=job.device,
         threads=job.threads,
         **options(job),
     )

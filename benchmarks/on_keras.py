@@ -1,4 +1,7 @@
-"""Keras as a contender: a functional model, with loss and gradient in one `tf.function`."""
+"""Keras as a contender: a functional model, with loss and gradient in one `tf.function`.
+
+`function` is in float32; `bf16` follows Keras's own policy for mixed precision. The losses are sums in float32.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +32,19 @@ def network(job: Job) -> keras.Model:
 
 
 def gram(f: Any) -> Any:
-    """Return the channels' inner products, over all positions."""
+    """Return the channels' inner products, over all positions, in float32."""
     columns = tf.reshape(f, (-1, f.shape[-1]))
-    return tf.matmul(columns, columns, transpose_a=True)
+    return tf.cast(tf.matmul(columns, columns, transpose_a=True), tf.float32)
 
 
 def prepare(job: Job) -> Prepared:
     """Return the evaluation of a job."""
     tf.config.threading.set_intra_op_parallelism_threads(job.threads)
     tf.config.threading.set_inter_op_parallelism_threads(job.threads)
+    if job.variant == "bf16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
     problem, pictures, model = PROBLEMS[job.recipe], load_pictures(job), network(job)
-    content = model(pictures.content[None] - MEAN)[problem.content_layer]
+    content = tf.cast(model(pictures.content[None] - MEAN)[problem.content_layer], tf.float32)
     painted = model(pictures.style[None] - MEAN)
     grams = {name: gram(painted[name]) for name in problem.style_layers}
 
@@ -49,7 +54,9 @@ def prepare(job: Job) -> Prepared:
             tape.watch(picture)
             x = picture - MEAN
             f = model(x)
-            total = problem.content_weight * tf.reduce_sum((f[problem.content_layer] - content) ** 2)
+            total = problem.content_weight * tf.reduce_sum(
+                (tf.cast(f[problem.content_layer], tf.float32) - content) ** 2
+            )
             for name in problem.style_layers:
                 _, height, width, channels = f[name].shape
                 factor = problem.style_factor(channels, height * width, job.size**2)

