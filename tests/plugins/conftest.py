@@ -14,7 +14,6 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from reference import Reference
 from running import decisions
 
 from impasto.cli.drawing.samples import open_sample
@@ -51,7 +50,9 @@ def drawn(height: int, width: int) -> tuple[Rgb, Rgb, Planes]:
     return content, style, to_planes((content + noise) / 2, "start")
 
 
-def distances(loss: float, gradient: NDArray[Any], true_loss: float, true_gradient: NDArray[Any]) -> tuple[float, float]:
+def distances(
+    loss: float, gradient: NDArray[Any], true_loss: float, true_gradient: NDArray[Any]
+) -> tuple[float, float]:
     """Return how far a loss and a gradient are from others, relative to these."""
     far = np.linalg.norm(gradient - true_gradient) / np.linalg.norm(true_gradient)
     return abs(loss / true_loss - 1), float(far)
@@ -71,8 +72,11 @@ def differences(every_recipe: Path) -> Differences:
 
 
 @pytest.fixture(scope="session")
-def differences_alike(every_recipe: Path, real_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Differences:
+def differences_alike(
+    every_recipe: Path, real_weights: Weights, tmp_path_factory: pytest.TempPathFactory
+) -> Differences:
     """The same against float64, whose ReLUs and poolings decide as those on the device do: see test_parity.py."""
+    from reference import Reference  # without PyTorch, who asks for it is skipped
 
     def measure(recipe: str, device: str, extent: tuple[int, int]) -> tuple[float, float]:
         content, style, planes = drawn(*extent)

@@ -161,7 +161,9 @@ def test_the_command_line_prints_nothing_of_openvinos_own_and_records_it(every_r
     with Image.open(tmp_path / "result.png") as result:
         record = json.loads(result.info["impasto"])
     assert record["origin"]["placement"]["device"] == DEVICE
-    assert record["origin"]["machine"]["versions"]["onnxruntime-ep-openvino"] == installed_version("onnxruntime-ep-openvino")
+    assert record["origin"]["machine"]["versions"]["onnxruntime-ep-openvino"] == installed_version(
+        "onnxruntime-ep-openvino"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")

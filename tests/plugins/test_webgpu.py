@@ -27,7 +27,12 @@ DEVICE = "webgpu"
 #: Where Linux distributions install SwiftShader.
 DRIVERS = [
     Path(folder, "vk_swiftshader_icd.json")
-    for folder in ("/usr/lib/chromium", "/usr/lib64/chromium-browser", "/usr/lib/chromium-browser", "/opt/google/chrome")
+    for folder in (
+        "/usr/lib/chromium",
+        "/usr/lib64/chromium-browser",
+        "/usr/lib/chromium-browser",
+        "/opt/google/chrome",
+    )
 ]
 
 #: As far as SwiftShader gets in a time that a test may take, and larger than the network's five poolings.
