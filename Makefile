@@ -13,14 +13,18 @@ DIST := .venv-dist
 # The benchmarks' environments: impasto as a user has it, and its peers.
 BENCH := .bench
 TORCH := torch==2.13.0
+# Plug-ins of onnxruntime. Not every system has all of them.
+PLUGINS := onnxruntime-ep-openvino onnxruntime-ep-webgpu
 
 .PHONY: demo test test-lowest check dist examples cuda-provider bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
 
-test: $(TEST_VENV)/ready check
+# Plug-ins of onnxruntime are tested by themselves: everything else is tested without them.
+test: $(TEST_VENV)/ready $(TEST_VENV)/plugins/ready check
 	$(TEST_VENV)/bin/python -m pytest -q
+	PYTHONPATH="$(CURDIR)/$(TEST_VENV)/plugins" $(TEST_VENV)/bin/python -m pytest -q tests/plugins
 
 # By hand: it takes nearly as long as `make test`. PYTHON has to be the lowest, too.
 test-lowest: $(LOWEST)/ready
@@ -78,6 +82,14 @@ $(TEST_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(TEST_VENV)
 	$(TEST_VENV)/bin/python -m pip install --quiet --editable '.[dev]' $(TORCH)
 	touch $@
+
+$(TEST_VENV)/plugins/ready: $(TEST_VENV)/ready
+	mkdir -p $(TEST_VENV)/plugins
+	missing=; for plugin in $(PLUGINS); do \
+		$(TEST_VENV)/bin/python -m pip install --quiet --upgrade --no-deps --only-binary :all: \
+			--target $(TEST_VENV)/plugins $$plugin || missing="$$missing $$plugin"; \
+	done; \
+	if [ "$$missing" ]; then echo "make: without$$missing: their tests are skipped" >&2; else touch $@; fi
 
 $(LOWEST)/ready: pyproject.toml tests/lowest.py
 	$(PYTHON) tests/lowest.py >/dev/null

@@ -254,6 +254,8 @@ def on_device(placement: Placement, work: Callable[[Placement], T], *, by_region
     """
     check_threads(placement.threads)
     if placement.device != AUTO:
+        if by_region:
+            check_device(placement.device, by_region=True)
         return work(placement.on(placement.device))
     *faster, last = _candidates(placement, by_region=by_region)
     for device in faster:

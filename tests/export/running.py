@@ -131,8 +131,12 @@ def decisions(
     folder: Path,
     provider: Any = "CPUExecutionProvider",
     change: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda model: model,
+    options: onnxruntime.SessionOptions | None = None,
 ) -> dict[str, Any]:
-    """Return the activations, [1, C, H, W], by which a lowering decides; `change` may alter its graph."""
+    """Return the activations, [1, C, H, W], by which a lowering decides; `change` may alter its graph.
+
+    A plug-in's provider is in `options`, and `provider` is None.
+    """
     torch = pytest.importorskip("torch")
     network = NETWORKS["vgg19"]
     names = [layer.name for layer in network.up_to(set(recipe.layers))]
@@ -140,7 +144,8 @@ def decisions(
     graph = activations(image, network, weights.preprocessing, recipe.pooling, names)
     file = write_weights(weights, folder / "weights.data")
     onnx.save(change(lowering.lower("activations", graph, file.tensors)), folder / "activations.onnx")
-    session = onnxruntime.InferenceSession(folder / "activations.onnx", providers=[provider])
+    providers = None if provider is None else [provider]
+    session = onnxruntime.InferenceSession(folder / "activations.onnx", options, providers=providers)
     found = dict(zip(names, session.run(names, {"image": picture.transpose(2, 0, 1)[None]}), strict=True))
     if lowering.layout == winograd.layout:
         height, width = picture.shape[:2]
