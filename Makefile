@@ -14,7 +14,7 @@ DIST := .venv-dist
 BENCH := .bench
 TORCH := torch==2.13.0
 # Plug-ins of onnxruntime. Not every system has all of them.
-PLUGINS := onnxruntime-ep-openvino onnxruntime-ep-webgpu
+PLUGINS := onnxruntime-ep-openvino==1.8.1 onnxruntime-ep-webgpu==0.4.0
 
 .PHONY: demo test test-lowest check dist examples cuda-provider bench bench-cuda quality pictures clean
 
