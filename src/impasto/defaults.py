@@ -26,7 +26,7 @@ INITS = ("random", "content", "style", "statistics")
 COLORS = ("style", "keep", "match")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0")  # and every other number
 LOWERINGS = ("auto", "winograd", "direct")
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "bf16")
 CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
 
 #: The optimisers, and for each the module whose `OPTIMIZER` it is; the first is the default.
