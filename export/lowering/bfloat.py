@@ -4,22 +4,24 @@ Bfloat16 has the range of float32 and 8 significant bits. Maps are bfloat16 from
 their gradients, matrices and numbers are float32: bfloat16 would lose the differences of two Gram matrices, and the
 roots of covariance matrices.
 
-- **The first convolution is in float32.** Its input is the picture: levels of up to 255, whose steps bfloat16 would
-  round away. It has three channels, so it costs little.
+- **The first convolution takes 16 bits.** Its input is the picture: levels of up to 255, whose steps bfloat16 would
+  round away. So picture and kernels are two bfloat16 numbers each, and three of their four products are added up, as
+  channels of one convolution. The fourth product is too small to matter. The picture has three channels, so this costs
+  next to nothing.
 - **Rounded kernels are another network.** Near the end of a transfer, its loss against the targets of the exact network
   has a gradient of its own. So this lowering writes the graph that measures targets, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from impasto.export import graph, ops
 from impasto.export.graph import Map, Op
-from impasto.export.lowering.base import Builder, Emit, RuleTable
+from impasto.export.lowering.base import Builder, Emit, RuleTable, reads
 from impasto.export.lowering.direct import (
     conv3x3,
     direct,
@@ -48,6 +50,36 @@ class Rounded(Builder):
     """A graph in the making; `rounded` has the names of its bfloat16 values."""
 
     rounded: set[str] = field(default_factory=set)
+
+    def scan(
+        self, body: Callable[[Sequence[str]], Sequence[str]], sequences: Sequence[str], state: Sequence[str] = ()
+    ) -> list[str]:
+        """Emit nodes that run once for each slice: see `Builder.scan`. The values of the body are all its own.
+
+        OpenVINO refuses a body that uses values of the graph around it. Constants become the body's, and float values
+        a state that no step changes.
+        """
+        results = super().scan(body, sequences, state)
+        node = self.nodes[-1]
+        step = next(attribute.g for attribute in node.attribute if attribute.name == "body")
+        known = {value.name for value in step.input} | {name for inner in step.node for name in inner.output}
+        outside = sorted({name for inner in step.node for name in reads(inner)} - known)
+        own = {name: self._fresh() for name in outside}
+        for inner in step.node:
+            inner.input[:] = [own.get(name, name) for name in inner.input]
+        kept = [name for name in outside if name not in self.initializers]
+        for name in set(outside).difference(kept):
+            constant = step.initializer.add()
+            constant.CopyFrom(self.initializers[name])
+            constant.name = own[name]
+        for name in kept:
+            step.input.insert(len(state), helper.make_tensor_value_info(own[name], TensorProto.FLOAT, None))
+            same = self._fresh()
+            step.node.append(helper.make_node("Identity", [own[name]], [same]))
+            step.output.insert(len(state), helper.make_tensor_value_info(same, TensorProto.FLOAT, None))
+            node.input.insert(len(state), name)
+            node.output.insert(len(state), self._fresh())
+        return results
 
 
 # --- between bfloat16 and float32 -----------------------------------------------------------------------------
@@ -99,10 +131,19 @@ lowers = bfloat.lowers
 
 @lowers(ops.Conv)
 def _conv(b: Rounded, op: ops.Conv, x: str) -> str:
-    factors = [x, kernel(b, op.layer), *([bias(b, op.layer)] if op.bias else [])]
+    factors = [x, kernel(b, op.layer)]
     if op.inputs == _PICTURE:
-        return _bfloat(b, conv3x3(b, *factors))
-    return _record(b, conv3x3(b, *(_bfloat(b, factor) for factor in factors)))
+        (x, x_rest), (kernels, kernels_rest) = (_in_two(b, factor) for factor in factors)
+        factors = [b.node("Concat", x, x_rest, x, axis=1), b.node("Concat", kernels, kernels, kernels_rest, axis=1)]
+    else:
+        factors = [_bfloat(b, factor) for factor in factors]
+    biases = [_bfloat(b, bias(b, op.layer))] if op.bias else []
+    return _record(b, conv3x3(b, *factors, *biases))
+
+
+def _in_two(b: Rounded, x: str) -> tuple[str, str]:
+    """Return x rounded to bfloat16, and the rest, rounded too: together they have 16 significant bits."""
+    return _bfloat(b, x), _bfloat(b, b.node("Sub", x, _single(b, _bfloat(b, x))))
 
 
 @lowers(ops.ConvAdjoint)
@@ -137,9 +178,10 @@ def _max_unpool(b: Rounded, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
     The largest of the first place alone, of the first row and of the first column tell which one that is. So no place
     is cut out of x: slices with steps take the providers this is for longer than a convolution.
     """
-    rest, zero, shares = g, _number(b, 0.0, g), []
+    rest, zero, extent, shares = g, _number(b, 0.0, g), b.node("Shape", y, start=2), []
     for rows, columns in ((1, 1), (1, 2), (2, 1)):
         largest = b.node("MaxPool", x, kernel_shape=[rows, columns], strides=[2, 2])
+        largest = b.node("Slice", largest, b.ints(0, 0), extent, b.ints(2, 3))  # an odd last row or column has none
         shares.append(b.node("Where", b.node("Equal", largest, y), rest, zero))
         rest = b.node("Sub", rest, shares[-1])
     return _record(b, _spread(b, [*shares, rest], x), g)
