@@ -203,22 +203,24 @@ def _spread(b: Rounded, places: Sequence[str], x: str) -> str:
 
 @lowers(ops.Gram)
 def _gram(b: Rounded, op: ops.Gram, x: str) -> str:
-    """Sum in float32, whatever the factors are: a product of bfloat16 matrices is rounded to bfloat16.
+    """Multiply in float32: a product of bfloat16 matrices is rounded to bfloat16.
 
-    Maps of few channels have a product for each row of pixels, and the sum over rows is float32. Deep maps have few
-    pixels: their matrices, one for each row, would be larger than the map, so their product is float32 itself.
+    Sums of such products, one for each row of pixels, would be good enough for Gram matrices, but not for covariances:
+    they get eigenvalues below zero, and have no roots.
+
+    Maps of few channels have a product for each row, which processors divide among threads. Deep maps have few pixels,
+    and such matrices would be larger than the map.
     """
     type_ = b.origin[x].type
     assert isinstance(type_, Map)
-    rows = rows_of(b, x)
+    rows = _cast(b, rows_of(b, x), TensorProto.FLOAT)
     if type_.channels > _SHALLOW:
-        rows = _cast(b, rows, TensorProto.FLOAT)
         products = b.node("Gemm", rows, rows, transA=1)
     else:
         extent = b.node("Concat", b.node("Shape", x, start=2), b.ints(type_.channels), axis=0)
         rows = b.node("Reshape", rows, extent)  # [H, W, C]
         each = b.node("MatMul", b.node("Transpose", rows, perm=[0, 2, 1]), rows)
-        products = b.node("ReduceSum", _cast(b, each, TensorProto.FLOAT), b.ints(0), keepdims=0)
+        products = b.node("ReduceSum", each, b.ints(0), keepdims=0)
     return b.node("Div", products, positions(b, x))
 
 
