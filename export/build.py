@@ -23,6 +23,7 @@ from impasto.export import losses
 from impasto.export.graph import Var
 from impasto.export.lbfgs import algebra
 from impasto.export.lowering.base import Lowering
+from impasto.export.lowering.bfloat import bfloat
 from impasto.export.lowering.constants import Constants
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.half import half
@@ -62,9 +63,9 @@ from impasto.shortage import advice, limits
 from impasto.wording import option
 
 #: The lowerings by layout and precision; the one of `winograd` is for objectives of larger pictures.
-_LOWERINGS = {(lowering.layout, lowering.precision): lowering for lowering in (direct, half, winograd)}
+_LOWERINGS = {(lowering.layout, lowering.precision): lowering for lowering in (direct, half, bfloat, winograd)}
 
-#: The graphs whose gradients are tried out. In half precision the difference of two losses would be rounding.
+#: The graphs whose gradients are tried out. In lower precision the difference of two losses would be rounding.
 CHECKED = tuple(key for key in GRAPHS if key.role == OBJECTIVE and key.precision == SINGLE)
 
 #: The number of graphs that are tried out at once, on one core each. They take a gigabyte together, most of it kernels

@@ -197,6 +197,8 @@ class RuleTable(Generic[B]):
     deliver
         (builder, name of a value) -> name of the value that an output holds. It is another one in a lowering that keeps
         values in a form of its own.
+    opset
+        The version of ONNX's operators; a later one where the types of an operator ask for it.
     """
 
     layout: str
@@ -205,6 +207,7 @@ class RuleTable(Generic[B]):
     rules: dict[type[Op], Emit[B, Op]] = field(default_factory=dict)
     deliver: Callable[[B, str], str] = lambda builder, name: name
     precision: str = SINGLE
+    opset: int = OPSET
 
     def lowers(
         self, *operators: type[O]
@@ -241,7 +244,7 @@ class RuleTable(Generic[B]):
             [self._value_info(key, var.type) for key, var in outputs.items()],
             [tensor for key, tensor in builder.initializers.items() if key in used],
         )
-        opsets = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in _domains(nodes)]
+        opsets = [helper.make_opsetid(domain, 1 if domain else self.opset) for domain in _domains(nodes)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="impasto")
 
     def emit(self, builder: B, outputs: Iterable[Var]) -> None:

@@ -216,7 +216,12 @@ def from_rows(b: Builder, rows: str, like: str) -> str:
 @lowers(ops.Conv)
 def _conv(b: Builder, op: ops.Conv, x: str) -> str:
     biases = [bias(b, op.layer)] if op.bias else []
-    return b.node("Conv", x, kernel(b, op.layer), *biases, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    return conv3x3(b, x, kernel(b, op.layer), *biases)
+
+
+def conv3x3(b: Builder, *factors: str) -> str:
+    """Convolve a map with kernels [out, C, 3, 3]; a third factor, if given, are the biases."""
+    return b.node("Conv", *factors, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
 
 def flipped(b: Builder, layer: str) -> str:
@@ -227,7 +232,7 @@ def flipped(b: Builder, layer: str) -> str:
 
 @lowers(ops.ConvAdjoint)
 def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
-    return b.node("Conv", g, flipped(b, op.layer), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    return conv3x3(b, g, flipped(b, op.layer))
 
 
 @lowers(ops.Relu)
@@ -267,7 +272,7 @@ def _windows(b: Builder, y: str) -> str:
     return b.node("Mul", b.node("Shape", y, start=2), b.ints(2, 2))
 
 
-def _unpad(b: Builder, x: str, like: str) -> str:
+def unpad(b: Builder, x: str, like: str) -> str:
     """Give x [1, C, 2h, 2w] the extent of `like`: an odd last row or column was in no window and gets zeros."""
     missing = b.node("Sub", b.node("Shape", like, start=2), b.node("Shape", x, start=2))
     return b.node("Pad", x, b.node("Concat", b.ints(0, 0, 0, 0, 0, 0), missing, axis=0))
@@ -298,7 +303,7 @@ def unpooled(b: Builder, places: Sequence[str], x: str, y: str) -> str:
     """Return the values at the four places of each window of y, [1, h, w, C] each, as a map of the extent of x."""
     windows = [b.node("Unsqueeze", each, b.ints(2, 4)) for each in places]  # [1, h, 1, w, 1, C]
     rows = [b.node("Concat", *windows[k : k + 2], axis=4) for k in (0, 2)]
-    return _unpad(b, _unpooled(b, b.node("Concat", *rows, axis=2), y), x)
+    return unpad(b, _unpooled(b, b.node("Concat", *rows, axis=2), y), x)
 
 
 def _unpooled(b: Builder, windows: str, y: str) -> str:
@@ -315,7 +320,7 @@ def _average_unpool(b: Builder, op: ops.AverageUnpool, g: str, x: str) -> str:
 def spread_over_windows(b: Builder, g: str, x: str) -> str:
     """Give g [1, C, h, w] to each place of its window, in a map of the extent of x."""
     each = b.node("Unsqueeze", channels_last(b, g), b.ints(2, 4))
-    return _unpad(b, _unpooled(b, b.node("Expand", each, b.ints(1, 1, 2, 1, 2, 1)), g), x)
+    return unpad(b, _unpooled(b, b.node("Expand", each, b.ints(1, 1, 2, 1, 2, 1)), g), x)
 
 
 # --- statistics of activations --------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from impasto.export.graph import Op
 from impasto.export.lowering.base import Builder, Emit, RuleTable
 from impasto.export.lowering.direct import (
     channels_last,
+    conv3x3,
     direct,
     flipped,
     from_rows,
@@ -214,15 +215,11 @@ def _convolve(b: Halved, x: str, weights: str, biases: str | None = None) -> str
     if biases is None:
         x = _ready(b, x, _KERNEL)
         unit = b.node("Mul", b.scaled[x].unit, unit_of_kernels)
-        return _record(b, _conv3x3(b, x, kernels), Scaled(unit, b.scaled[x].bound * _KERNEL))
+        return _record(b, conv3x3(b, x, kernels), Scaled(unit, b.scaled[x].bound * _KERNEL))
     floor = b.node("Div", _divisor(b, _magnitude(b, biases)), largest)
     x = _measured(b, x, floor) if _scaled(b, x) else _half(b, x, floor)
     unit = b.node("Mul", b.scaled[x].unit, unit_of_kernels)
-    return _record(b, _conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit))), Scaled(unit, 2 * _KERNEL))
-
-
-def _conv3x3(b: Halved, *factors: str) -> str:
-    return b.node("Conv", *factors, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    return _record(b, conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit))), Scaled(unit, 2 * _KERNEL))
 
 
 def _in_either(op: type[Op], *, positive: bool = False) -> None:

@@ -21,13 +21,13 @@ from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.opening import open_session, tell_unrecorded
 from impasto.runtime.engine.placement import Placement, on_device
 from impasto.runtime.engine.providers import is_host, provider_of
-from impasto.runtime.engine.references import References, Targets, average, measure_content, measure_style
+from impasto.runtime.engine.references import References, Targets, average, measure
 from impasto.runtime.engine.session import Session
 from impasto.runtime.errors import TransferError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
 from impasto.runtime.plan.recipe import Recipe
-from impasto.runtime.plan.terms import GUIDES, effective_weights, weight_of
+from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
 from impasto.wording import option
 
 #: Graphs of larger pictures are not kept: memory is short then, and opening takes little of the time.
@@ -167,16 +167,18 @@ class Engine:
 
         The graph is kept afterwards, or closed.
         """
-        session, styles = self._opened(graph), []
-        for number in range(len(references.styles)):
+        sessions = _Sessions(self, graph, keeps=keeps)
+        styles: list[Targets] = []
+        for number, feeds in enumerate(references.style_feeds):
             key = graph, references.key(number)
             with self._lock:
                 known = self._targets.get(key)
-            styles.append(known or measure_style(session, references, number))
+            styles.append(known or measure(sessions.opened_for(feeds), feeds, "style"))
             self._remember(key, styles[-1])
-        targets = {**measure_content(session, references), **average(references, session, styles)}
-        if keeps:
-            self._returned.append((graph, session, os.getpid()))
+        feeds = references.content_feeds
+        session = sessions.opened_for(feeds)
+        targets = {**measure(session, feeds, "content"), **average(references, session.metadata, styles)}
+        sessions.give_back()
         return targets
 
     def _remember(self, key: tuple[_Graph, str], targets: Targets) -> None:
@@ -234,6 +236,30 @@ class Engine:
         """In a forked process, neither use nor close the parent's graphs: their threads were not forked with them."""
         _leak(self._graphs)
         self._graphs, self._lock = OrderedDict(), threading.Lock()
+
+
+class _Sessions:
+    """The graph that measures targets, open for one picture after the other."""
+
+    def __init__(self, engine: Engine, graph: _Graph, *, keeps: bool) -> None:
+        self._engine, self._graph, self._keeps = engine, graph, keeps
+        self._open: tuple[_Graph, Session] | None = None
+
+    def opened_for(self, feeds: Targets) -> Session:
+        """Return the graph, open for the size of these pictures if it is opened for one size."""
+        graph, (height, width) = self._graph, feeds[IMAGE].shape[2:]
+        if provider_of(graph.placement.device).plugin:
+            graph = replace(graph, sides=extents(height, width, feeds[GUIDES].shape[1] if GUIDES in feeds else None))
+        if self._open is None or self._open[0] != graph:
+            self.give_back()
+            self._open = graph, self._engine._opened(graph)
+        return self._open[1]
+
+    def give_back(self) -> None:
+        """Give the open graph back to the engine, which keeps it or not."""
+        if self._open and self._keeps:
+            self._engine._returned.append((*self._open, os.getpid()))
+        self._open = None
 
 
 def _leak(value: object) -> None:

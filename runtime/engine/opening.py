@@ -24,7 +24,7 @@ from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import missing_library
 from impasto.runtime.model.default import export_again
 from impasto.runtime.model.folder import ModelFolder, check_location
-from impasto.runtime.model.graphs import DIRECT, OBJECTIVE, GraphKey
+from impasto.runtime.model.graphs import DIRECT, OBJECTIVE, SINGLE, GraphKey
 from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.shortage import advice, is_shortage
 from impasto.wording import option
@@ -77,7 +77,9 @@ def open_algebra(folder: ModelFolder, name: str, placement: Placement) -> Runner
     """
     path = folder.algebra(name)
     # Inner products decide where a line search ends: they are computed in float32 throughout, without a CUDA graph.
-    plain = replace(placement.of_targets, cuda=replace(placement.cuda, tf32=False)).unrecorded()
+    plain = replace(placement, cuda=replace(placement.cuda, tf32=False)).unrecorded()
+    if provider_of(placement.device).plugin:  # pictures and gradients are on the host there
+        plain = replace(plain, device="cpu", precision=SINGLE)
     inference, _ = _open_graph(import_onnxruntime(), path, plain, None, search=False)
     return Runner(inference, path.name, plain)
 

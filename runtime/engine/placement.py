@@ -16,7 +16,7 @@ from impasto.runtime.engine.providers import AUTO, PROVIDERS, Provider, check_na
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import check_gpu
-from impasto.runtime.model.graphs import BFLOAT16, DIRECT, LAYOUTS, PRECISIONS, SINGLE, WINOGRAD
+from impasto.runtime.model.graphs import BFLOAT16, DIRECT, LAYOUTS, PRECISIONS, SINGLE, WINOGRAD, WORDS
 from impasto.runtime.storage import codec
 from impasto.text import shown
 from impasto.wording import option
@@ -112,9 +112,10 @@ class Placement:
     def of_targets(self) -> Placement:
         """The placement of the graphs that measure targets.
 
-        It is the CPU's instead of a plug-in's, whose graphs are opened for pictures of one size: styles have many.
+        It is the CPU's instead of a plug-in's, whose graphs are opened for pictures of one size: styles have many. But
+        bfloat16 is a plug-in's alone, and needs targets of its own: see `GraphKey.targets`.
         """
-        if not provider_of(self.device).plugin:
+        if not provider_of(self.device).plugin or self.precision == BFLOAT16:
             return self
         return replace(self, device="cpu", precision=SINGLE, lowering=self.layout)
 
@@ -152,10 +153,8 @@ def check_threads(threads: int | None) -> None:
         raise InputError(f"{option('threads')} is {threads}; expected 1 to {most}, as many as there are processors")
 
 
-def check_device(device: str, *, by_region: bool = False) -> None:
+def check_device(device: str) -> None:
     """Refuse a device that is not there: a plug-in that is not installed or has no such device, CUDA without its GPU.
-
-    With `by_region`, refuse one that cannot run graphs for masks.
 
     Other failures, such as a CUDA or cuDNN that does not load, appear when a graph is opened. Asking the driver for its
     GPUs is the first use of CUDA in a process. Fork processes that will use CUDA before this call.
@@ -169,9 +168,6 @@ def check_device(device: str, *, by_region: bool = False) -> None:
     if device == AUTO:
         return
     provider = provider_of(device)
-    if by_region and not provider.has_loops:
-        masks = option("content_mask")
-        raise DeviceError(f"device {device}: does not run graphs with masks; leave out {masks}, {or_cpu()}")
     if provider.plugin:
         find_device(device)
     elif provider.name == CUDA:
@@ -202,12 +198,26 @@ def check_placement(placement: Placement, *, by_region: bool = False) -> None:
         When there are more threads than processors; a `DeviceError` as `check_device` raises it.
     """
     check_threads(placement.threads)
-    check_device(placement.device, by_region=by_region)
+    check_device(placement.device)
+    if by_region:
+        _check_masks(placement)
     if placement.device == AUTO:
-        _candidates(placement, by_region=by_region)
+        _candidates(placement)
 
 
-def _candidates(placement: Placement, *, by_region: bool) -> list[str]:
+def _check_masks(placement: Placement) -> None:
+    """Refuse a device that does not run graphs with masks in the precision; ``auto`` takes only those that do."""
+    if placement.device == AUTO:
+        return
+    placement = placement.on(placement.device)
+    if placement.precision not in (able := provider_of(placement.device).masks):
+        ways = " or ".join(option("precision", precision) for precision in able)
+        way = f"use {ways}" if able else f"leave out {option('content_mask')}"
+        words = WORDS[placement.precision]
+        raise DeviceError(f"device {placement.device}: does not run graphs with masks in {words}; {way}, {or_cpu()}")
+
+
+def _candidates(placement: Placement) -> list[str]:
     """Return the devices that ``auto`` stands for, the fastest first; the last one is the CPU.
 
     A GPU with CUDA is always faster. OpenVINO is faster on a processor that multiplies bfloat16 in tiles
@@ -225,9 +235,7 @@ def _candidates(placement: Placement, *, by_region: bool) -> list[str]:
     if precision == BFLOAT16 or (
         precision == AUTO and placement.lowering != WINOGRAD and processors.has_bfloat16_tiles()
     ):
-        devices += (
-            [openvino.definite("cpu")] if is_installed(openvino) and (openvino.has_loops or not by_region) else []
-        )
+        devices += [openvino.definite("cpu")] if is_installed(openvino) else []
     if precision != BFLOAT16:
         devices.append("cpu")
     if not devices:
@@ -255,9 +263,9 @@ def on_device(placement: Placement, work: Callable[[Placement], T], *, by_region
     check_threads(placement.threads)
     if placement.device != AUTO:
         if by_region:
-            check_device(placement.device, by_region=True)
+            _check_masks(placement)
         return work(placement.on(placement.device))
-    *faster, last = _candidates(placement, by_region=by_region)
+    *faster, last = _candidates(placement)
     for device in faster:
         try:
             return work(placement.on(device))
@@ -268,10 +276,8 @@ def on_device(placement: Placement, work: Callable[[Placement], T], *, by_region
     return work(placement.on(last))
 
 
-def foreseen(placement: Placement, *, by_region: bool = False) -> Placement:
+def foreseen(placement: Placement) -> Placement:
     """Return a placement with a definite device, precision and lowering: the expected ones, before a graph is opened.
-
-    With `by_region`, it is one for graphs with masks.
 
     Raises
     ------
@@ -282,7 +288,7 @@ def foreseen(placement: Placement, *, by_region: bool = False) -> Placement:
     """
     device = placement.device
     if device == AUTO:
-        *faster, device = _candidates(placement, by_region=by_region)
+        *faster, device = _candidates(placement)
         for candidate in reversed(faster):
             with contextlib.suppress(DeviceError):
                 check_device(candidate)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from impasto.runtime.errors import DeviceError
 from impasto.runtime.machine import processors
-from impasto.runtime.model.graphs import BFLOAT16, HALF, SINGLE
+from impasto.runtime.model.graphs import BFLOAT16, HALF, PRECISIONS, SINGLE
 from impasto.text import shown
 from impasto.wording import option
 
@@ -58,8 +58,8 @@ class Provider:
         Whether it does one thing at a time in a process, whatever the session.
     takes
         (the metadata of one of onnxruntime's devices, a part) -> whether that is the device.
-    has_loops
-        Whether it runs graphs with loops: those with masks have one for their regions.
+    masks
+        The precisions in which it runs graphs for masks, which have loops.
     rounds
         The precisions that it makes of float32 graphs by itself.
     settings
@@ -72,7 +72,7 @@ class Provider:
     precisions: Callable[[str], tuple[str, ...]] = lambda part: (SINGLE,)
     plugin: Plugin | None = None
     on_host: bool = True
-    has_loops: bool = True
+    masks: tuple[str, ...] = PRECISIONS
     rounds: tuple[str, ...] = ()
     in_turn: bool = False
     takes: Callable[[Mapping[str, str], str], bool] = lambda metadata, part: True
@@ -105,8 +105,12 @@ def _is_openvinos(metadata: Mapping[str, str], part: str) -> bool:
 
 
 def _for_openvino(part: str, precision: str, threads: int | None) -> dict[str, str]:
-    """Return OpenVINO's settings; left alone, it rounds to 16 bits wherever the device has units for it."""
-    load = {"INFERENCE_PRECISION_HINT": {SINGLE: "f32", HALF: "f16", BFLOAT16: "bf16"}[precision]}
+    """Return OpenVINO's settings.
+
+    Left alone, it rounds to 16 bits wherever the device has units for it. Graphs in bfloat16 say themselves what is
+    rounded: docs/bfloat16.md says why.
+    """
+    load = {"INFERENCE_PRECISION_HINT": "f16" if precision == HALF else "f32"}
     if part == "cpu":
         count = threads or processors.default_threads()
         load |= {"INFERENCE_NUM_THREADS": str(count)} if count else {}
@@ -126,8 +130,8 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
                 ("cpu", "gpu", "npu"),
                 {"cpu": (SINGLE, BFLOAT16), "gpu": (SINGLE, HALF), "npu": (HALF,)}.__getitem__,
                 Plugin("onnxruntime-ep-openvino", "onnxruntime_ep_openvino"),
-                has_loops=False,
-                rounds=(HALF, BFLOAT16),
+                masks=(BFLOAT16,),
+                rounds=(HALF,),
                 takes=_is_openvinos,
                 settings=_for_openvino,
             ),
@@ -135,7 +139,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
                 "webgpu",
                 "WebGpuExecutionProvider",
                 plugin=Plugin("onnxruntime-ep-webgpu", "onnxruntime_ep_webgpu"),
-                has_loops=False,
+                masks=(),
                 in_turn=True,
             ),
         )

@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.engine.session import Session
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.terms import GUIDES, IMAGE, targets_of
@@ -56,6 +58,15 @@ class References:
                 feed[GUIDES] = self.regions.style_guides(number, width, height)
         return tuple(feeds)
 
+    @property
+    def content_feeds(self) -> Targets:
+        """The inputs of a graph of statistics for the content.
+
+        The graph may measure the content's style, too, which is not used: one region is the least work.
+        """
+        one_region = {GUIDES: np.ones((1, 1, *self.shape), np.float32)} if self.regions else {}
+        return {IMAGE: self.content, **one_region}
+
     def key(self, style: int) -> str:
         """Return a hash of all that a style's targets depend on, except the graph."""
         digest = hashlib.sha256()
@@ -65,31 +76,19 @@ class References:
         return digest.hexdigest()
 
 
-def measure_content(session: Session, references: References) -> Targets:
-    """Return the targets of the content, by a graph of statistics."""
-    names = targets_of(session.metadata.recipe, "content")
-    # The graph may measure the content's style, too, which is not used: one region is the least work.
-    one_region = {GUIDES: np.ones((1, 1, *references.shape), np.float32)} if references.regions else {}
-    return _measure(session, {IMAGE: references.content, **one_region}, names)
-
-
-def measure_style(session: Session, references: References, style: int) -> Targets:
-    """Return the targets of one style, by a graph of statistics; with regions, of each region."""
-    names = targets_of(session.metadata.recipe, "style")
-    return _measure(session, references.style_feeds[style], names)
-
-
-def _measure(session: Session, feeds: Targets, names: Sequence[str]) -> Targets:
+def measure(session: Session, feeds: Targets, term: Literal["content", "style"]) -> Targets:
+    """Return the targets of a term, ``content`` or ``style``, by a graph of statistics; with regions, of each."""
+    names = targets_of(session.metadata.recipe, term)
     measured = session.run(feeds, names, give_back=True)  # the graph may be kept for long without use
     return {name: value.copy() for name, value in measured.items()}  # the memory is the session's
 
 
-def average(references: References, session: Session, measured: Sequence[Targets]) -> Targets:
+def average(references: References, metadata: Metadata, measured: Sequence[Targets]) -> Targets:
     """Return the average of the styles' targets; with regions, of each region over the styles that have it."""
     shares = np.array(references.blend, np.float64)
     if references.regions:
-        styles = session.metadata.recipe.style.layers
-        deepest = max(layer.level for layer in session.metadata.layers if layer.name in styles)
+        styles = metadata.recipe.style.layers
+        deepest = max(layer.level for layer in metadata.layers if layer.name in styles)
         guides = [feed[GUIDES] for feed in references.style_feeds]
         shares = references.regions.blend(references.blend, guides, deepest)
     return {name: _average([targets[name] for targets in measured], shares) for name in measured[0]}

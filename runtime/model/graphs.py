@@ -22,6 +22,9 @@ PRECISIONS = (SINGLE, HALF, BFLOAT16)
 #: The names of the precisions, in words.
 WORDS = {SINGLE: "float32", HALF: "float16", BFLOAT16: "bfloat16"}
 
+#: The first part of the name of a graph, by its precision.
+_PREFIXES = {SINGLE: "", HALF: "half-", BFLOAT16: "bfloat-"}
+
 #: Pictures of up to so many pixels have graphs of their own in `winograd`, which would be slower for larger ones.
 SMALL_PIXELS = 320 * 320
 
@@ -46,7 +49,7 @@ class GraphKey:
     small
         Whether it is for small pictures: see `is_small`.
     precision
-        ``fp32`` or ``fp16``.
+        ``fp32``, ``fp16`` or ``bf16``.
     """
 
     role: str = OBJECTIVE
@@ -72,13 +75,16 @@ class GraphKey:
     @property
     def kind(self) -> str:
         """The key without its layout, in one word: ``objective``, ``half-guided-objective``."""
-        prefixes = {"half-": self.precision == HALF, "small-": self.small, "guided-": self.by_region}
-        return "".join(prefix for prefix, given in prefixes.items() if given) + self.role
+        prefixes = {"small-": self.small, "guided-": self.by_region}
+        return _PREFIXES[self.precision] + "".join(key for key, given in prefixes.items() if given) + self.role
 
     @property
     def targets(self) -> GraphKey:
-        """The graph that measures the targets of an objective, always in single precision."""
-        return replace(self, role=STATISTICS, precision=SINGLE)
+        """The graph that measures the targets of an objective: in single precision, or in bfloat16 for one in that.
+
+        Kernels that are rounded to bfloat16 are those of another network, which needs targets of its own.
+        """
+        return replace(self, role=STATISTICS, precision=SINGLE if self.precision == HALF else self.precision)
 
     def file(self, recipe: str) -> str:
         """Name the file of a recipe's graph: ``seed.direct.objective.onnx``."""
@@ -88,7 +94,7 @@ class GraphKey:
 #: The objective that runs everywhere: a folder has a recipe if it has this graph. See `impasto.model_folders`.
 PLAIN = GraphKey()
 
-#: Every graph of a recipe. Targets are measured in single precision, and only `direct` has objectives in half.
+#: Every graph of a recipe. Only `direct` has other precisions than single; half precision has objectives only.
 GRAPHS: tuple[GraphKey, ...] = (
     *(
         GraphKey(role, layout, by_region, small)
@@ -97,6 +103,7 @@ GRAPHS: tuple[GraphKey, ...] = (
         for role in ROLES
     ),
     *(GraphKey(by_region=by_region, precision=HALF) for by_region in (False, True)),
+    *(GraphKey(role, by_region=by_region, precision=BFLOAT16) for by_region in (False, True) for role in ROLES),
 )
 
 #: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.

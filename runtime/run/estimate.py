@@ -20,7 +20,7 @@ import numpy as np
 from impasto import figures
 from impasto.figures import roughly
 from impasto.runtime.engine.engine import ENGINE
-from impasto.runtime.engine.placement import Placement, check_device, foreseen
+from impasto.runtime.engine.placement import Placement, check_placement, foreseen
 from impasto.runtime.engine.providers import AUTO, PROVIDERS, is_host, provider_of
 from impasto.runtime.engine.references import References
 from impasto.runtime.errors import DeviceError, InputError
@@ -405,8 +405,9 @@ def fastest(transfer: Transfer, timings: Path | None) -> Placement:
     if expected not in seconds or seconds[best] > MUCH_FASTER * seconds[expected]:
         return placement
     with contextlib.suppress(DeviceError):
-        check_device(best, by_region=transfer.material.regions is not None)
-        return replace(placement, device=best)
+        placed = replace(placement, device=best)
+        check_placement(placed, by_region=transfer.material.regions is not None)
+        return placed
     return placement
 
 
@@ -553,7 +554,7 @@ def _kind(transfer: Transfer, placement: Placement) -> str:
 def _foreseen(transfer: Transfer, device: str | None = None) -> Placement:
     """Return the definite placement of a transfer; on the device that it ran on, if that is known."""
     placement = replace(transfer.placement, device=device or transfer.placement.device)
-    return foreseen(placement, by_region=transfer.material.regions is not None)
+    return foreseen(placement)
 
 
 def _keeps(transfer: Transfer, placement: Placement) -> bool:

@@ -40,7 +40,7 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
 
 
 def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
-    device = foreseen(transfer.placement, by_region=transfer.material.regions is not None).device
+    device = foreseen(transfer.placement).device
     if provider_of(device).name != CUDA:
         yield from ((name, "on a CPU" if is_host(device) else f"on {device}") for name in _OF_CUDA)
     if provider_of(device).plugin:

@@ -54,7 +54,7 @@ class Conv(OpRun):
 
     def _run(self, x: Array, w: Array, b: Array | None = None, **attributes: Any) -> tuple[Array]:
         torch = pytest.importorskip("torch")
-        tensors = [None if v is None else torch.tensor(v).float() for v in (x, w, b)]
+        tensors = [None if v is None else torch.tensor(v.astype(np.float32)) for v in (x, w, b)]
         return (torch.nn.functional.conv2d(*tensors, padding=1).numpy().astype(x.dtype),)  # type: ignore[arg-type]
 
 
@@ -74,9 +74,19 @@ class MaxPool(OpRun):
 
     op_domain = ""
 
-    def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
+    def _run(self, x: Array, kernel_shape: Any = (2, 2), **attributes: Any) -> tuple[Array]:
         torch = pytest.importorskip("torch")
-        return (torch.nn.functional.max_pool2d(torch.tensor(x).float(), 2).numpy().astype(x.dtype),)
+        single = torch.tensor(x.astype(np.float32))
+        return (torch.nn.functional.max_pool2d(single, tuple(kernel_shape), 2).numpy().astype(x.dtype),)
+
+
+class MatMul(OpRun):
+    """A product of matrices, or of each pair of them, likewise."""
+
+    op_domain = ""
+
+    def _run(self, a: Array, b: Array) -> tuple[Array]:
+        return ((a.astype(np.float32) @ b.astype(np.float32)).astype(a.dtype),)
 
 
 class GatherElements(OpRun):
@@ -94,7 +104,7 @@ def run_exactly(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str,
     onnxruntime's CPU provider has no kernels for half precision; it computes in single, and leaves out rounding where
     it would be undone at once.
     """
-    evaluator = ReferenceEvaluator(model, new_ops=[Conv, Gemm, MaxPool, GatherElements])
+    evaluator = ReferenceEvaluator(model, new_ops=[Conv, Gemm, MatMul, MaxPool, GatherElements])
     with np.errstate(over="ignore"):  # that is what the results tell
         results = evaluator.run(None, {name: feeds[name] for name in evaluator.input_names})
     return dict(zip(evaluator.output_names, results, strict=True))

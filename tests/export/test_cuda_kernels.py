@@ -17,7 +17,7 @@ from impasto.export.lbfgs import algebra
 from impasto.export.lowering.base import OPSET
 from impasto.export.networks import CAFFE, NETWORKS, Network
 from impasto.runtime.engine.opening import fix_extents
-from impasto.runtime.model.graphs import ALGEBRA, DIRECT, GRAPHS, PLAIN, algebra_file, extents
+from impasto.runtime.model.graphs import ALGEBRA, BFLOAT16, DIRECT, GRAPHS, PLAIN, algebra_file, extents
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 
 #: Operator -> the opsets that its kernel serves and, by type constraint, the types that it takes.
@@ -29,7 +29,7 @@ HEIGHT, WIDTH = 77, 101
 FIXED = extents(HEIGHT, WIDTH, 3)
 
 #: The graphs of a recipe that CUDA is given.
-ON_CUDA = [key for key in GRAPHS if key.layout == DIRECT]
+ON_CUDA = [key for key in GRAPHS if key.layout == DIRECT and key.precision != BFLOAT16]
 
 #: A VGG-19 in all but the number of its channels, which no kernel asks for.
 NARROW = Network("vgg19", NETWORKS["vgg19"].depths, (4, 4, 8, 8, 8))

@@ -109,7 +109,7 @@ def test_masks_and_bfloat16_are_refused_in_one_line(small_model: Path) -> None:
     content, style, _ = drawn(*EXTENT)
     halves = np.zeros(content.shape, np.uint8)
     halves[:, content.shape[1] // 2 :] = 255
-    with pytest.raises(DeviceError, match=r"^device webgpu: does not run graphs with masks; .*$"):
+    with pytest.raises(DeviceError, match=r"^device webgpu: does not run graphs with masks in float32; .*$"):
         Objective.open(
             small_model, "small", content=content, styles=[style], content_mask=halves, style_masks=[halves],
             device=DEVICE,

@@ -40,7 +40,7 @@ def references(content: int = 0, style: int = 1, **size: int) -> References:
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Return how often graphs are opened, by name, and pictures are measured."""
     count: Counter[str] = Counter()
-    open_session, measure_style = engine_module.open_session, engine_module.measure_style
+    open_session, measure = engine_module.open_session, engine_module.measure
 
     def opened(*arguments: Any) -> Any:
         session = open_session(*arguments)
@@ -48,11 +48,11 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return session
 
     def measured(*arguments: Any) -> Any:
-        count["styles"] += 1
-        return measure_style(*arguments)
+        count["styles"] += arguments[-1] == "style"
+        return measure(*arguments)
 
     monkeypatch.setattr(engine_module, "open_session", opened)
-    monkeypatch.setattr(engine_module, "measure_style", measured)
+    monkeypatch.setattr(engine_module, "measure", measured)
     return count
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from impasto.runtime.engine import placement as placement_module
 from impasto.runtime.engine import plugins
-from impasto.runtime.engine.placement import Placement, check_device, check_placement, foreseen, on_device
+from impasto.runtime.engine.placement import Placement, check_placement, foreseen, on_device
 from impasto.runtime.engine.providers import PROVIDERS, check_name, definite, is_host, part_of, provider_of
 from impasto.runtime.errors import DeviceError, InputError, ModelError, TransferError
 from impasto.runtime.machine import processors
@@ -140,11 +140,15 @@ def test_bfloat16_without_a_plugin_names_the_command_that_gets_one() -> None:
             check(Placement(precision="bf16"))
 
 
-def test_masks_are_refused_where_loops_do_not_run() -> None:
-    for provider in PROVIDERS.values():
-        if not provider.has_loops:
-            with pytest.raises(DeviceError, match="does not run graphs with masks; leave out content_mask, or use"):
-                check_device(provider.kind, by_region=True)
+@pytest.mark.parametrize(("device", "way"), [("openvino", "precision='bf16'"), ("webgpu", "leave out content_mask")])
+def test_masks_are_refused_where_their_loops_do_not_run(device: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement_module, "find_device", lambda device: device)
+    asked = Placement(device, precision="fp32")
+    for check in (check_placement, lambda asked, by_region: on_device(asked, str, by_region=by_region)):
+        with pytest.raises(
+            DeviceError, match=f"does not run graphs with masks in float32; .*{way}.*, or use device='cpu'"
+        ):
+            check(asked, by_region=True)
 
 
 # --- the choice -----------------------------------------------------------------------------------------------

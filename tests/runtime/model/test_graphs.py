@@ -6,7 +6,17 @@ import re
 
 import pytest
 
-from impasto.runtime.model.graphs import DIRECT, GRAPHS, PLAIN, SINGLE, STATISTICS, WINOGRAD, GraphKey, is_small
+from impasto.runtime.model.graphs import (
+    BFLOAT16,
+    DIRECT,
+    GRAPHS,
+    PLAIN,
+    SINGLE,
+    STATISTICS,
+    WINOGRAD,
+    GraphKey,
+    is_small,
+)
 from impasto.runtime.storage.codec import Misfit
 
 
@@ -29,6 +39,10 @@ def test_files_are_called_as_they_always_were() -> None:
             "winograd.small-guided-statistics",
             "direct.half-objective",
             "direct.half-guided-objective",
+            "direct.bfloat-objective",
+            "direct.bfloat-statistics",
+            "direct.bfloat-guided-objective",
+            "direct.bfloat-guided-statistics",
         )
     ]
 
@@ -46,10 +60,11 @@ def test_names_that_no_graph_has_are_refused(layout: str, kind: str) -> None:
         GraphKey.named(layout, kind)
 
 
-def test_the_targets_of_every_objective_are_measured_in_single_precision() -> None:
+def test_the_targets_of_every_objective_are_measured_in_single_precision_or_in_bfloat16() -> None:
     for key in GRAPHS:
         assert key.targets in GRAPHS
-        assert (key.targets.role, key.targets.precision) == (STATISTICS, SINGLE)
+        assert key.targets.role == STATISTICS
+        assert key.targets.precision == (BFLOAT16 if key.precision == BFLOAT16 else SINGLE)
         assert (key.targets.layout, key.targets.by_region, key.targets.small) == (key.layout, key.by_region, key.small)
     assert PLAIN.targets != PLAIN
 

@@ -1,0 +1,250 @@
+"""The lowering `direct` in bfloat16, for processors that multiply it faster than float32.
+
+Bfloat16 has the range of float32 and 8 significant bits. Maps are bfloat16 from convolution to convolution. Pictures,
+their gradients, matrices and numbers are float32: bfloat16 would lose the differences of two Gram matrices, and the
+roots of covariance matrices.
+
+- **The first convolution takes 16 bits.** Its input is the picture: levels of up to 255, whose steps bfloat16 would
+  round away. So picture and kernels are two bfloat16 numbers each, and three of their four products are added up, as
+  channels of one convolution. The fourth product is too small to matter. The picture has three channels, so this costs
+  next to nothing.
+- **Rounded kernels are another network.** Near the end of a transfer, its loss against the targets of the exact network
+  has a gradient of its own. So this lowering writes the graph that measures targets, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from onnx import TensorProto, helper
+
+from impasto.export import graph, ops
+from impasto.export.graph import Map, Op
+from impasto.export.lowering.base import Builder, Emit, RuleTable, reads
+from impasto.export.lowering.direct import (
+    conv3x3,
+    direct,
+    flipped,
+    from_rows,
+    gated,
+    positions,
+    rows_of,
+    unpad,
+)
+from impasto.export.lowering.parameters import bias, kernel
+from impasto.runtime.model.graphs import BFLOAT16, DIRECT
+
+#: The channels of a picture. It is float32, and so is its gradient.
+_PICTURE = 3
+
+#: Maps of no more channels have Gram matrices that are small beside them.
+_SHALLOW = 128
+
+#: The first version of ONNX's operators with convolutions and pooling of bfloat16.
+_OPSET = 22
+
+
+@dataclass
+class Rounded(Builder):
+    """A graph in the making; `rounded` has the names of its bfloat16 values."""
+
+    rounded: set[str] = field(default_factory=set)
+
+    def scan(
+        self, body: Callable[[Sequence[str]], Sequence[str]], sequences: Sequence[str], state: Sequence[str] = ()
+    ) -> list[str]:
+        """Emit nodes that run once for each slice: see `Builder.scan`. The values of the body are all its own.
+
+        OpenVINO refuses a body that uses values of the graph around it. Constants become the body's, and float values
+        a state that no step changes.
+        """
+        results = super().scan(body, sequences, state)
+        node = self.nodes[-1]
+        step = next(attribute.g for attribute in node.attribute if attribute.name == "body")
+        known = {value.name for value in step.input} | {name for inner in step.node for name in inner.output}
+        outside = sorted({name for inner in step.node for name in reads(inner)} - known)
+        own = {name: self._fresh() for name in outside}
+        for inner in step.node:
+            inner.input[:] = [own.get(name, name) for name in inner.input]
+        kept = [name for name in outside if name not in self.initializers]
+        for name in set(outside).difference(kept):
+            constant = step.initializer.add()
+            constant.CopyFrom(self.initializers[name])
+            constant.name = own[name]
+        for name in kept:
+            step.input.insert(len(state), helper.make_tensor_value_info(own[name], TensorProto.FLOAT, None))
+            same = self._fresh()
+            step.node.append(helper.make_node("Identity", [own[name]], [same]))
+            step.output.insert(len(state), helper.make_tensor_value_info(same, TensorProto.FLOAT, None))
+            node.input.insert(len(state), name)
+            node.output.insert(len(state), self._fresh())
+        return results
+
+
+# --- between bfloat16 and float32 -----------------------------------------------------------------------------
+
+
+def _record(b: Rounded, x: str, *factors: str) -> str:
+    """Record that a result is bfloat16 if its factors are, and return it."""
+    if b.rounded.issuperset(factors):
+        b.rounded.add(x)
+    return x
+
+
+def _bfloat(b: Rounded, x: str) -> str:
+    """Return x rounded to bfloat16."""
+    return x if x in b.rounded else _record(b, _cast(b, x, TensorProto.BFLOAT16))
+
+
+def _single(b: Rounded, x: str) -> str:
+    """Return x in float32."""
+    return _cast(b, x, TensorProto.FLOAT) if x in b.rounded else x
+
+
+def _cast(b: Rounded, x: str, to: int) -> str:
+    def cast() -> str:
+        y = b.node("Cast", x, to=to)
+        if x in b.origin:
+            b.origin[y] = b.origin[x]
+        return y
+
+    return b.once(("cast", x, to), cast)
+
+
+def _number(b: Rounded, value: float, like: str) -> str:
+    """Return a constant of the type of a value."""
+    return _bfloat(b, b.number(value)) if like in b.rounded else b.number(value)
+
+
+def _in_single(rule: Emit[Builder, Op]) -> Emit[Rounded, Op]:
+    """Return a rule of `direct` that takes bfloat16 values, too, each brought to float32 first."""
+    return lambda b, op, *values: rule(b, op, *(_single(b, x) for x in values))
+
+
+bfloat = RuleTable(DIRECT, direct.describe, Rounded, deliver=_single, precision=BFLOAT16, opset=_OPSET)
+lowers = bfloat.lowers
+
+
+# --- the network ----------------------------------------------------------------------------------------------
+
+
+@lowers(ops.Conv)
+def _conv(b: Rounded, op: ops.Conv, x: str) -> str:
+    factors = [x, kernel(b, op.layer)]
+    if op.inputs == _PICTURE:
+        (x, x_rest), (kernels, kernels_rest) = (_in_two(b, factor) for factor in factors)
+        factors = [b.node("Concat", x, x_rest, x, axis=1), b.node("Concat", kernels, kernels, kernels_rest, axis=1)]
+    else:
+        factors = [_bfloat(b, factor) for factor in factors]
+    biases = [_bfloat(b, bias(b, op.layer))] if op.bias else []
+    return _record(b, conv3x3(b, *factors, *biases))
+
+
+def _in_two(b: Rounded, x: str) -> tuple[str, str]:
+    """Return x rounded to bfloat16, and the rest, rounded too: together they have 16 significant bits."""
+    return _bfloat(b, x), _bfloat(b, b.node("Sub", x, _single(b, _bfloat(b, x))))
+
+
+@lowers(ops.ConvAdjoint)
+def _conv_adjoint(b: Rounded, op: ops.ConvAdjoint, g: str) -> str:
+    g = _record(b, conv3x3(b, _bfloat(b, g), _bfloat(b, flipped(b, op.layer))))
+    return _single(b, g) if op.inputs == _PICTURE else g
+
+
+def _in_either(op: type[Op]) -> None:
+    """Lower `op` as `direct` does, for maps in either precision."""
+    rule = direct.rules[op]
+
+    @lowers(op)
+    def _emit(b: Rounded, op: Op, x: str) -> str:
+        return _record(b, rule(b, op, x), x)
+
+
+_in_either(ops.Relu)
+_in_either(ops.MaxPool)
+_in_either(ops.AveragePool)
+
+
+@lowers(ops.Gate)
+def _gate(b: Rounded, op: ops.Gate, g: str, y: str) -> str:
+    return _record(b, gated(b, g, y, _number(b, 0.0, g)), g)
+
+
+@lowers(ops.MaxUnpool)
+def _max_unpool(b: Rounded, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
+    """Give g to the first place of each window, in reading order, whose x is y.
+
+    The largest of the first place alone, of the first row and of the first column tell which one that is. So no place
+    is cut out of x: slices with steps take the providers this is for longer than a convolution.
+    """
+    rest, zero, extent, shares = g, _number(b, 0.0, g), b.node("Shape", y, start=2), []
+    for rows, columns in ((1, 1), (1, 2), (2, 1)):
+        largest = b.node("MaxPool", x, kernel_shape=[rows, columns], strides=[2, 2])
+        largest = b.node("Slice", largest, b.ints(0, 0), extent, b.ints(2, 3))  # an odd last row or column has none
+        shares.append(b.node("Where", b.node("Equal", largest, y), rest, zero))
+        rest = b.node("Sub", rest, shares[-1])
+    return _record(b, _spread(b, [*shares, rest], x), g)
+
+
+@lowers(ops.AverageUnpool)
+def _average_unpool(b: Rounded, op: ops.AverageUnpool, g: str, x: str) -> str:
+    quarter = b.node("Mul", g, _number(b, 0.25, g))
+    return _record(b, _spread(b, 4 * [quarter], x), g)
+
+
+def _spread(b: Rounded, places: Sequence[str], x: str) -> str:
+    """Return values at the four places of windows, [1, C, h, w] each, as a map of the extent of x."""
+    return unpad(b, b.node("DepthToSpace", b.node("Concat", *places, axis=1), blocksize=2), x)
+
+
+# --- statistics, and their gradients --------------------------------------------------------------------------
+
+
+@lowers(ops.Gram)
+def _gram(b: Rounded, op: ops.Gram, x: str) -> str:
+    """Multiply in float32: a product of bfloat16 matrices is rounded to bfloat16.
+
+    Sums of such products, one for each row of pixels, would be good enough for Gram matrices, but not for covariances:
+    they get eigenvalues below zero, and have no roots.
+
+    Maps of few channels have a product for each row, which processors divide among threads. Deep maps have few pixels,
+    and such matrices would be larger than the map.
+    """
+    type_ = b.origin[x].type
+    assert isinstance(type_, Map)
+    rows = _cast(b, rows_of(b, x), TensorProto.FLOAT)
+    if type_.channels > _SHALLOW:
+        products = b.node("Gemm", rows, rows, transA=1)
+    else:
+        extent = b.node("Concat", b.node("Shape", x, start=2), b.ints(type_.channels), axis=0)
+        rows = b.node("Reshape", rows, extent)  # [H, W, C]
+        each = b.node("MatMul", b.node("Transpose", rows, perm=[0, 2, 1]), rows)
+        products = b.node("ReduceSum", each, b.ints(0), keepdims=0)
+    return b.node("Div", products, positions(b, x))
+
+
+@lowers(ops.Mix)
+def _mix(b: Rounded, op: ops.Mix, a: str, x: str) -> str:
+    a = _bfloat(b, b.node("Div", a, positions(b, x)))
+    return _record(b, from_rows(b, b.node("Gemm", rows_of(b, x), a, transB=1), x), x)
+
+
+@lowers(ops.ChannelSpread)
+def _channel_spread(b: Rounded, op: ops.ChannelSpread, v: str, x: str) -> str:
+    """Round the column, not the map that it is spread over."""
+    each = b.node("Unsqueeze", _bfloat(b, b.node("Div", v, positions(b, x))), b.ints(0, 3))  # [1, C, 1, 1]
+    return _record(b, b.node("Expand", each, b.node("Shape", x)))
+
+
+@lowers(graph.Add)
+def _add(b: Rounded, op: graph.Add, x: str, y: str) -> str:
+    if b.rounded.isdisjoint((x, y)):
+        return b.node("Add", x, y)
+    return _record(b, b.node("Add", _bfloat(b, x), _bfloat(b, y)))
+
+
+# --- all else -------------------------------------------------------------------------------------------------
+
+for _op, _rule in direct.rules.items():
+    bfloat.rules.setdefault(_op, _in_single(_rule))
