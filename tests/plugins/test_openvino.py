@@ -34,13 +34,22 @@ DECIDED, ALIKE = 1e-3, 1e-5
 UNDETERMINED = "crowson"
 EXTENT = (64, 72)
 
+#: A mask with two regions.
+HALVES = np.zeros((*EXTENT, 3), np.uint8)
+HALVES[:, EXTENT[1] // 2 :] = 255
+
+
+def recipes(quick: set[str], every: set[str]) -> list[Any]:
+    """Return the names of recipes to test with; all but the quick ones are slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in sorted(every)]
+
 
 def opened(model: Path, recipe: str = "gatys", extent: tuple[int, int] = EXTENT, **options: Any) -> Objective:
     content, style, _ = drawn(*extent)
     return Objective.open(model, recipe, content=content, styles=[style], **{"device": DEVICE, **options})
 
 
-@pytest.mark.parametrize("recipe", sorted({*builtin_recipes()} - {UNDETERMINED}))
+@pytest.mark.parametrize("recipe", recipes({"gatys", "impasto"}, {*builtin_recipes()} - {UNDETERMINED}))
 def test_in_float32_every_recipe_has_the_cpus_loss_and_gradient(differences: Differences, recipe: str) -> None:
     loss, gradient = differences(recipe, DEVICE, EXTENT, precision="fp32")
     print(f"{recipe}: loss {loss:.1e}, gradient {gradient:.1e}")
@@ -48,7 +57,7 @@ def test_in_float32_every_recipe_has_the_cpus_loss_and_gradient(differences: Dif
     assert gradient < DECIDED
 
 
-@pytest.mark.parametrize("extent", [(96, 128), pytest.param((256, 320), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("extent", [(64, 72), pytest.param((256, 320), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("recipe", ["gatys", pytest.param("seed", marks=pytest.mark.slow)])
 def test_the_gradient_is_the_exact_one_for_the_decisions_that_were_made(
     differences_alike: Differences, recipe: str, extent: tuple[int, int]
@@ -75,14 +84,58 @@ def test_crowsons_gradient_is_as_near_as_it_is_determined(every_recipe: Path) ->
     assert gradient < 3 * undetermined
 
 
-@pytest.mark.parametrize("recipe", ["gatys", "impasto"])
-def test_in_bfloat16_it_is_near(differences: Differences, recipe: str) -> None:
-    if not processors.multiplies_bfloat16():
-        pytest.skip("needs a processor that multiplies bfloat16")
-    loss, gradient = differences(recipe, DEVICE, (128, 144), precision="bf16")
+# --- bfloat16 -------------------------------------------------------------------------------------------------
+
+in_bfloat16 = pytest.mark.skipif(
+    not processors.multiplies_bfloat16(), reason="needs a processor that multiplies bfloat16"
+)
+
+
+@in_bfloat16
+@pytest.mark.parametrize("recipe", recipes({"crowson", "impasto"}, {*builtin_recipes()}))
+def test_in_bfloat16_every_recipe_is_near(differences: Differences, recipe: str) -> None:
+    loss, gradient = differences(recipe, DEVICE, EXTENT, precision="bf16")
     print(f"{recipe}: loss {loss:.1e}, gradient {gradient:.1e}")
     assert 1e-6 < loss < 3e-2
     assert 1e-3 < gradient < 0.15
+
+
+@in_bfloat16
+@pytest.mark.parametrize("recipe", ["crowson", "impasto"])
+def test_in_bfloat16_masks_are_near(every_recipe: Path, recipe: str) -> None:
+    masks = {"content_mask": HALVES, "style_masks": [HALVES]}
+    _, _, picture = drawn(*EXTENT)
+    there, here = (
+        opened(every_recipe, recipe, device=device, precision=precision, **masks).evaluate(picture)
+        for device, precision in ((DEVICE, "bf16"), ("cpu", "fp32"))
+    )
+    loss, gradient = distances(*there, *here)
+    print(f"{recipe}: loss {loss:.1e}, gradient {gradient:.1e}")
+    assert loss < 3e-2
+    assert gradient < 0.15
+
+
+@in_bfloat16
+def test_a_transfer_in_bfloat16_reaches_the_cpus_loss_and_tells_it_in_float32(every_recipe: Path) -> None:
+    content, style = open_sample("town"), open_sample("sunset")
+    options: dict[str, Any] = {"model": every_recipe, "recipe": "gatys", "size": 96, "evaluations": 60}
+    here = stylize(content, [style], device="cpu", **options)
+    there = stylize(content, [style], device=DEVICE, precision="bf16", **options)
+    assert (there.precision, there.loss_precision) == ("bf16", "fp32")
+    assert there.loss < 1.1 * here.loss
+    assert there.loss != there.history[-1].loss
+
+
+@in_bfloat16
+def test_a_transfer_in_bfloat16_gives_the_same_bits_again(every_recipe: Path) -> None:
+    content, style = open_sample("town"), open_sample("sunset")
+    options: dict[str, Any] = {"model": every_recipe, "recipe": "impasto", "size": 96, "evaluations": 8}
+    first, again = (stylize(content, [style], device=DEVICE, precision="bf16", **options) for _ in range(2))
+    assert first.image.tobytes() == again.image.tobytes()
+    assert [step.loss for step in first.history] == [step.loss for step in again.history]
+
+
+# --- what it keeps to -----------------------------------------------------------------------------------------
 
 
 def test_a_picture_that_was_evaluated_before_is_evaluated_again(every_recipe: Path) -> None:
@@ -124,11 +177,9 @@ def test_one_thread_is_one_thread(every_recipe: Path) -> None:
     assert (after.user - before.user) + (after.system - before.system) < 1.25 * took
 
 
-def test_masks_are_refused_in_one_line(every_recipe: Path) -> None:
-    halves = np.zeros((64, 72, 3), np.uint8)
-    halves[:, 36:] = 255
+def test_masks_are_refused_in_float32_in_one_line(every_recipe: Path) -> None:
     with pytest.raises(DeviceError, match=r"^device openvino:cpu: does not run graphs with masks in float32; .*$"):
-        opened(every_recipe, content_mask=halves, style_masks=[halves])
+        opened(every_recipe, precision="fp32", content_mask=HALVES, style_masks=[HALVES])
 
 
 def test_the_lowering_for_the_cpu_provider_is_refused_in_one_line(every_recipe: Path) -> None:
