@@ -217,6 +217,19 @@ def test_the_command_line_prints_nothing_of_openvinos_own_and_records_it(every_r
     )
 
 
+def test_a_rerun_gives_the_same_bits_there_and_warns_on_another_device(every_recipe: Path, tmp_path: Path) -> None:
+    painted(tmp_path, every_recipe, 64)
+    rerun = ["rerun", tmp_path / "result.png", "--model", every_recipe, "-o", tmp_path / "again.png", "--force"]
+    again, moved = (
+        subprocess.run(command(*rerun, *more), capture_output=True, text=True, timeout=100, check=True)
+        for more in ((), ("--device", "cpu"))
+    )
+    assert "bit for bit" in again.stderr
+    assert "warning" not in again.stderr
+    (warning,) = (line for line in moved.stderr.splitlines() if line.startswith("warning"))
+    assert warning == "warning: the bits may differ: device cpu instead of openvino:cpu"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
 def test_a_forked_process_opens_its_own_graph_and_ends(every_recipe: Path) -> None:
     code = f"""if True:

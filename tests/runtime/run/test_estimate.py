@@ -19,10 +19,12 @@ from PIL import Image
 
 from benchmarks.memory import Setting, measure
 from impasto.runtime import InputError
+from impasto.runtime.engine import placement as placement_module
 from impasto.runtime.engine.engine import Engine
-from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.providers import PROVIDERS, is_host
 from impasto.runtime.engine.references import References
+from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import DIRECT, GRAPHS, LAYOUTS
@@ -30,10 +32,20 @@ from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.plan.plan import Plan, schedule
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run import estimate as estimates
-from impasto.runtime.run.estimate import AT_MOST, FOOTPRINTS, Estimate, estimate, largest_size, learn, peak_memory
+from impasto.runtime.run.estimate import (
+    AT_MOST,
+    FOOTPRINTS,
+    Estimate,
+    estimate,
+    fastest,
+    largest_size,
+    learn,
+    peak_memory,
+)
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Step
+from impasto.runtime.run.timings import Timing, Timings, kind_of
 from impasto.runtime.run.transfer import Transfer
 
 Noise = Callable[..., NDArray[np.float32]]
@@ -404,3 +416,64 @@ def test_a_transfer_that_does_not_fit_is_told_what_would(
     with pytest.raises(InputError, match=f"size='{width}x{height}'"):
         found.check()
     assert estimate(transfer(size=found.largest)).fits
+
+
+# --- the fastest device ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let OpenVINO be expected to be the fastest, as on a processor with tiles, and take its device for there."""
+    monkeypatch.setattr(processors, "instructions", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(placement_module, "is_installed", lambda provider: provider.kind == "openvino")
+    monkeypatch.setattr(placement_module, "find_device", lambda device: device)
+
+
+def known(path: Path, transfer: Transfer, **seconds: float) -> Path:
+    """Write the times of an evaluation on some devices into a file; `_` stands for a colon."""
+    timings = Timings(path)
+    for name, value in seconds.items():
+        placed = foreseen(replace(transfer.placement, device=name.replace("_", ":")))
+        timing = Timing()
+        timing.learn(64 * 48, value)
+        timings.keep(kind_of(transfer.plan, transfer.metadata.network, placed), timing)
+    return path
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize(
+    ("seconds", "device"),
+    [
+        ({}, "auto"),
+        ({"openvino_cpu": 2.0}, "auto"),
+        ({"cpu": 1.0}, "auto"),
+        ({"cpu": 1.0, "openvino_cpu": 2.0}, "cpu"),
+        ({"cpu": 1.0, "openvino_cpu": 1.05}, "auto"),
+        ({"cpu": 2.0, "openvino_cpu": 1.0}, "auto"),
+        ({"cpu": 2.0, "openvino_cpu": 1.0, "openvino_gpu": 0.5}, "openvino:gpu"),
+    ],
+)
+def test_known_times_change_the_choice_of_a_device_if_another_is_much_faster(
+    transfer: Callable[..., Transfer], tmp_path: Path, seconds: dict[str, float], device: str
+) -> None:
+    wanted = transfer(device="auto")
+    placed = fastest(wanted, known(tmp_path / "timings.json", wanted, **seconds))
+    assert placed == replace(wanted.placement, device=device)
+
+
+@pytest.mark.usefixtures("tiles")
+def test_known_times_change_nothing_that_was_asked_for(transfer: Callable[..., Transfer], tmp_path: Path) -> None:
+    wanted = transfer(device="openvino")
+    path = known(tmp_path / "timings.json", wanted, cpu=1.0, openvino_cpu=2.0)
+    assert fastest(wanted, path) == wanted.placement
+    assert fastest(transfer(device="auto"), None).device == "auto"
+
+
+def test_the_place_is_told_unless_it_is_the_cpu_in_float32(
+    transfer: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert " on " not in str(estimate(transfer()))
+    monkeypatch.setattr(processors, "instructions", lambda: frozenset({"amx_bf16"}))
+    wanted = transfer()
+    wanted.placement = Placement("openvino")
+    assert str(estimate(wanted)).endswith(", on openvino:cpu in bfloat16")
