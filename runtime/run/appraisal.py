@@ -47,7 +47,7 @@ def _appraise(transfer: Transfer) -> Appraisal:
     placement = replace(transfer.placement, device="cpu", lowering="auto", precision=SINGLE)
     placement = replace(placement, lowering=placement.layout)
     # No optimiser runs any more: Adam's share of memory is the least.
-    alone = replace(plan, stages=(stage,), optimizer="adam", restarts=())
+    alone = replace(plan, stages=(stage,), optimizer="adam", restarts=(), restart_every=None)
     forecast = estimate_memory(alone, [style.size for style in material.styles], placement)
     if not forecast.fits:
         raise MemoryShortage("it takes more memory than there is")

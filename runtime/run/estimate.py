@@ -114,8 +114,8 @@ FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
     (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
     (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
     (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
-    ("openvino fp32", False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
-    ("openvino bf16", False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
+    ("openvino fp32", False, False): Footprint(626e6, 74e6, 375e6, 93e6, 3498, 458, 60e6),
+    ("openvino bf16", False, False): Footprint(727e6, 45e6, 508e6, 60e6, 1347, 500, 290e6),
 }
 
 #: Optimiser -> bytes for each pixel that it takes beyond Adam. SciPy's L-BFGS-B keeps vectors of the picture's 3 values

@@ -66,6 +66,10 @@ def test_the_loss_of_a_result_is_evaluated_in_float32(model: Path, count: int) -
     assert {step.precision for step in result.history} == {"fp16"}
 
 
+def test_restarts_do_not_keep_the_loss_from_being_evaluated_in_float32(model: Path) -> None:
+    assert prepared(model, **HALF, optimizer="lbfgs", restart_every=3, stages=1).run().loss_precision == "fp32"
+
+
 def test_a_transfer_in_float32_evaluates_nothing_more(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     original = SessionEvaluator.evaluate
