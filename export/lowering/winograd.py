@@ -229,7 +229,7 @@ def _tiled_by(b: Tiled, x: str) -> int:
 
 def _cut(b: Tiled, x: str) -> list[str]:
     """Return a map in its level's strips, as slices: the pieces that it was joined from need not be kept."""
-    return tiles.strips(b, _tiled_by(b, x), x, 1)
+    return tiles.strips_of_map(b, _tiled_by(b, x), x)
 
 
 def _strips(b: Tiled, x: str) -> list[str]:
@@ -285,7 +285,8 @@ def _gate(b: Tiled, op: ops.Gate, g: str, y: str) -> str:
         # A step that depends on y alone would be computed as soon as y is, and kept until g is.
         later = (b.node("Reshape", *pair, allowzero=1) for pair in zip(_cut(b, y), shapes, strict=True))
         return _each(b, gate, gradients, later)
-    positive = _kept(b, lambda: (b.node("Cast", strip, to=TensorProto.BOOL) for strip in _strips(b, y)), level, shapes)
+    # A `Cast` would tell the same, in one thread.
+    positive = _kept(b, lambda: (b.node("Greater", strip, b.number(0.0)) for strip in _strips(b, y)), level, shapes)
     return _each(b, partial(b.node, "Mul"), gradients, positive)
 
 
@@ -371,7 +372,8 @@ def _max_unpool(b: Tiled, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
 
 
 def _first(b: Tiled, x: str, axis: int) -> str:
-    return b.node("Slice", x, b.ints(0), b.ints(1), b.ints(axis))
+    """Return the first of two along an axis; a `Slice` would copy in one thread."""
+    return b.node("Gather", x, b.ints(0), axis=axis)
 
 
 def _or_else(b: Tiled, first: str, axis: int) -> str:
