@@ -247,16 +247,26 @@ def _each(b: Tiled, emit: Callable[[str, str], str], left: Iterable[str], right:
     return _join(b, (emit(*strips) for strips in zip(left, right, strict=True)))
 
 
-def _kept(b: Tiled, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
+def _kept(b: Tiled, decide: Callable[[], Iterable[str]], shapes: Sequence[str], axes: int) -> list[str]:
     """Return decisions, 1.0 where true, else 0.0, in strips of these shapes: those of the gradients to multiply.
 
     Until the backward pass a byte for each element is kept. onnxruntime computes the last node first. So the
-    decisions, which are written after the shapes, are made in the forward pass; all of them, for they are joined. Their
-    conversion to floats depends on the shapes, and so has to wait for the gradients.
+    decisions, which are written after the shapes, are made in the forward pass. All of them are, for each strip depends
+    on the shapes of all. Their conversion to floats depends on the gradients' shapes, and so has to wait for these.
+
+    Parameters
+    ----------
+    axes
+        The number of axes that the gradients have.
     """
-    decisions = tiles.strips(b, level, _join(b, decide()), 1)
-    kept = (b.node("Reshape", *pair, allowzero=1) for pair in zip(decisions, shapes, strict=True))
-    return [b.node("Cast", strip, to=TensorProto.FLOAT) for strip in kept]
+    decisions = list(decide())
+    made = [b.node("Shape", strip) for strip in decisions]
+
+    def kept(strip: str, shape: str) -> str:
+        after = b.node("Slice", b.node("Concat", shape, *made, axis=0), b.ints(0), b.ints(axes))
+        return b.node("Cast", b.node("Reshape", strip, after, allowzero=1), to=TensorProto.FLOAT)
+
+    return [kept(*pair) for pair in zip(decisions, shapes, strict=True)]
 
 
 @lowers(graph.Add)
@@ -286,7 +296,7 @@ def _gate(b: Tiled, op: ops.Gate, g: str, y: str) -> str:
         later = (b.node("Reshape", *pair, allowzero=1) for pair in zip(_cut(b, y), shapes, strict=True))
         return _each(b, gate, gradients, later)
     # A `Cast` would tell the same, in one thread.
-    positive = _kept(b, lambda: (b.node("Greater", strip, b.number(0.0)) for strip in _strips(b, y)), level, shapes)
+    positive = _kept(b, lambda: (b.node("Greater", strip, b.number(0.0)) for strip in _strips(b, y)), shapes, 3)
     return _each(b, partial(b.node, "Mul"), gradients, positive)
 
 
@@ -367,7 +377,7 @@ def _max_unpool(b: Tiled, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
             row = _or_else(b, b.node("Equal", _first(b, rows, axis=1), _windows(b, maximum, half)), 1)
             yield b.node("Reshape", b.node("And", column, row), tiled)
 
-    chosen = _kept(b, decide, level, shapes)
+    chosen = _kept(b, decide, shapes, 5)
     return _join(b, (b.node("Reshape", b.node("Mul", *pair), tiled) for pair in zip(shares, chosen, strict=True)))
 
 
