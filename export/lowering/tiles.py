@@ -52,8 +52,8 @@ class Tiling:
 
 
 #: For pictures of up to `impasto.runtime.model.graphs.SMALL_PIXELS` pixels, and for larger ones.
-SMALL_TILING = Tiling((6, 6, 6, 4, 2), (300, 150, 112, 256, 256), (8, 4, 1, 1, 1))
-LARGE_TILING = Tiling((6, 6, 6, 6, 4), (300, 150, 112, 128, 256), (48, 24, 6, 3, 1))
+SMALL_TILING = Tiling((6, 6, 6, 4, 2), (150, 150, 112, 256, 256), (16, 4, 1, 1, 1))
+LARGE_TILING = Tiling((6, 6, 6, 6, 4), (150, 75, 112, 128, 256), (50, 25, 6, 3, 1))
 
 _FAR = 1 << 29  # a row number beyond every picture's, twice of which still fits 32 bits
 
@@ -263,6 +263,23 @@ def strips(b: Tiled, level: int, table: str, axis: int) -> list[str]:
         return [b.node("Slice", table, *pair, b.ints(axis)) for pair in itertools.pairwise(_ends(b, level))]
 
     return b.once(("strips", table, level, axis), cut)
+
+
+def strips_of_map(b: Tiled, level: int, x: str) -> list[str]:
+    """Cut a map [places, P + 1, C] into the level's strips, as `strips` does along axis 1.
+
+    It gathers tiles: onnxruntime divides a `Gather` among its threads, but not a `Slice`.
+    """
+    if b.tiling.strips[level] == 1:
+        return [x]
+
+    def numbers() -> list[str]:
+        return [_range(b, end, start) for start, end in itertools.pairwise(_ends(b, level))]
+
+    def cut() -> list[str]:
+        return [b.node("Gather", x, tiles, axis=1) for tiles in b.once(("numbers of tiles", level), numbers)]
+
+    return b.once(("strips of a map", x, level), cut)
 
 
 def _ends(b: Tiled, level: int) -> list[str]:

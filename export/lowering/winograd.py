@@ -229,7 +229,7 @@ def _tiled_by(b: Tiled, x: str) -> int:
 
 def _cut(b: Tiled, x: str) -> list[str]:
     """Return a map in its level's strips, as slices: the pieces that it was joined from need not be kept."""
-    return tiles.strips(b, _tiled_by(b, x), x, 1)
+    return tiles.strips_of_map(b, _tiled_by(b, x), x)
 
 
 def _strips(b: Tiled, x: str) -> list[str]:
@@ -247,16 +247,26 @@ def _each(b: Tiled, emit: Callable[[str, str], str], left: Iterable[str], right:
     return _join(b, (emit(*strips) for strips in zip(left, right, strict=True)))
 
 
-def _kept(b: Tiled, decide: Callable[[], Iterable[str]], level: int, shapes: Sequence[str]) -> list[str]:
+def _kept(b: Tiled, decide: Callable[[], Iterable[str]], shapes: Sequence[str], axes: int) -> list[str]:
     """Return decisions, 1.0 where true, else 0.0, in strips of these shapes: those of the gradients to multiply.
 
     Until the backward pass a byte for each element is kept. onnxruntime computes the last node first. So the
-    decisions, which are written after the shapes, are made in the forward pass; all of them, for they are joined. Their
-    conversion to floats depends on the shapes, and so has to wait for the gradients.
+    decisions, which are written after the shapes, are made in the forward pass. All of them are, for each strip depends
+    on the shapes of all. Their conversion to floats depends on the gradients' shapes, and so has to wait for these.
+
+    Parameters
+    ----------
+    axes
+        The number of axes that the gradients have.
     """
-    decisions = tiles.strips(b, level, _join(b, decide()), 1)
-    kept = (b.node("Reshape", *pair, allowzero=1) for pair in zip(decisions, shapes, strict=True))
-    return [b.node("Cast", strip, to=TensorProto.FLOAT) for strip in kept]
+    decisions = list(decide())
+    made = [b.node("Shape", strip) for strip in decisions]
+
+    def kept(strip: str, shape: str) -> str:
+        after = b.node("Slice", b.node("Concat", shape, *made, axis=0), b.ints(0), b.ints(axes))
+        return b.node("Cast", b.node("Reshape", strip, after, allowzero=1), to=TensorProto.FLOAT)
+
+    return [kept(*pair) for pair in zip(decisions, shapes, strict=True)]
 
 
 @lowers(graph.Add)
@@ -285,7 +295,8 @@ def _gate(b: Tiled, op: ops.Gate, g: str, y: str) -> str:
         # A step that depends on y alone would be computed as soon as y is, and kept until g is.
         later = (b.node("Reshape", *pair, allowzero=1) for pair in zip(_cut(b, y), shapes, strict=True))
         return _each(b, gate, gradients, later)
-    positive = _kept(b, lambda: (b.node("Cast", strip, to=TensorProto.BOOL) for strip in _strips(b, y)), level, shapes)
+    # A `Cast` would tell the same, in one thread.
+    positive = _kept(b, lambda: (b.node("Greater", strip, b.number(0.0)) for strip in _strips(b, y)), shapes, 3)
     return _each(b, partial(b.node, "Mul"), gradients, positive)
 
 
@@ -366,12 +377,13 @@ def _max_unpool(b: Tiled, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
             row = _or_else(b, b.node("Equal", _first(b, rows, axis=1), _windows(b, maximum, half)), 1)
             yield b.node("Reshape", b.node("And", column, row), tiled)
 
-    chosen = _kept(b, decide, level, shapes)
+    chosen = _kept(b, decide, shapes, 5)
     return _join(b, (b.node("Reshape", b.node("Mul", *pair), tiled) for pair in zip(shares, chosen, strict=True)))
 
 
 def _first(b: Tiled, x: str, axis: int) -> str:
-    return b.node("Slice", x, b.ints(0), b.ints(1), b.ints(axis))
+    """Return the first of two along an axis; a `Slice` would copy in one thread."""
+    return b.node("Gather", x, b.ints(0), axis=axis)
 
 
 def _or_else(b: Tiled, first: str, axis: int) -> str:
