@@ -2,13 +2,14 @@
 
 L-BFGS begins each step with a guess of the inverse Hessian, and its remembered pairs correct that in some ten
 directions. The usual guess is a multiple of the identity. But a slow change of a picture meets less curvature than a
-fast one, in the same proportion for every picture: the energy of steps, divided by that of changes of the gradient, by
-frequency, says so. Here the guess is a multiple of
+fast one, one of lightness less than one of colour, and in much the same proportion for every picture: the energy of
+steps, divided by that of the changes of the gradient, says so. Here the guess is, for each of three opponent colours,
+a multiple of
 
-    I + RISE (I - L^2 laplacian)^-1
+    FLOOR + RISE (I - L^2 laplacian)^-1
 
-which is the identity for waves that are short beside L, and 1 + RISE times as much for long ones: a Sobolev gradient
-(Neuberger, "Sobolev Gradients and Differential Equations", 1997). docs/search.md has what was measured.
+which is FLOOR for waves that are short beside L, and FLOOR + RISE for long ones: a Sobolev gradient (Neuberger,
+"Sobolev Gradients and Differential Equations", 1997). docs/search.md has what was measured.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-#: How many times a change that is the same everywhere gets more than a fast one, less 1.
-RISE = 14.0
+#: Lightness, red against blue, and both against green, as an orthonormal basis of the channels.
+_OPPONENTS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
-#: The frequency at which half of that is left, as a share of Nyquist's: a wave of 67 pixels.
-HALF_AT = 0.03
+#: What fast changes of each opponent colour get, and how much more slow ones get.
+FLOOR, RISE = np.array([0.8, 1.8, 1.1]), np.array([9.0, 4.0, 1.5])
+
+#: The frequency at which half of the rise is left, as a share of Nyquist's: a wave of 50 pixels.
+HALF_AT = 0.04
 
 #: Waves faster than this share of Nyquist's frequency count as fast ones, which makes the filter cheap.
 CUTOFF = 0.25
@@ -34,30 +38,43 @@ class Sobolev:
     """The filter for arrays of one shape, symmetric and positive definite.
 
     It multiplies the coefficients of a discrete cosine transform, whose waves continue a picture by its mirror image.
-    As only low frequencies are changed, two products of matrices make and two undo the part of it that is needed.
+    Only those of low frequencies depend on the frequency: two products of matrices make these, and two undo them.
 
     Parameters
     ----------
     shape
-        The shape of the arrays, [..., height, width].
+        The shape of the arrays, [..., height, width]. Without three channels [..., 3, height, width], lightness is all
+        there is.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
-        height, width = (1, *shape)[-2:]
-        self._planes = (-1, height, width)
+        *_, channels, height, width = (1, 1, 1, *shape)
+        opponents = _OPPONENTS if channels == len(_OPPONENTS) else np.eye(1)
+        colours = len(opponents)
+        self._planes = (-1, colours, height, width)
+        self._floor = (opponents.T @ (FLOOR[:colours, None] * opponents)).astype(np.float32)
+        self._opponents = opponents.astype(np.float32)
         self._rows, self._columns = _waves(height), _waves(width)
         square = _frequencies(height)[:, None] ** 2 + _frequencies(width) ** 2
-        gain = RISE / (1 + square / HALF_AT**2)
-        self._gain = np.where(square < CUTOFF**2, gain, 0).astype(np.float32)
+        share = np.where(square < CUTOFF**2, 1 / (1 + square / HALF_AT**2), 0)
+        self._gain = (RISE[:colours, None, None] * share).astype(np.float32)
 
     def apply(self, array: Array) -> Array:
         """Return a filtered array, as a new one."""
-        low = self._rows @ (array.reshape(self._planes) @ self._columns.T)
+        planes = array.reshape(self._planes)
+        low = _mixed(self._opponents, self._rows @ (planes @ self._columns.T))
         low *= self._gain
-        smooth: Array = ((self._rows.T @ low) @ self._columns).reshape(self._shape)
-        smooth += array
+        smooth: Array = (self._rows.T @ _mixed(self._opponents.T, low)) @ self._columns
+        smooth += _mixed(self._floor, planes)
+        smooth = smooth.reshape(self._shape)
         return smooth
+
+
+def _mixed(matrix: Array, planes: Array) -> Array:
+    """Return each channel as a sum of all channels of planes [n, channels, h, w], times a row of the matrix."""
+    mixed: Array = (matrix @ planes.reshape(*planes.shape[:2], -1)).reshape(planes.shape)
+    return mixed
 
 
 def _frequencies(length: int) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
     "tv_weight": ("tv_weight", 1e38, "1e38", " is 1e+38; expected 0, or 1e-15"),
     "evaluations": ("evaluations", 0, "0", " is 0; expected 1 or more"),
     "stages": ("stages", 0, "0", "expected "),
-    "optimizer": ("optimizer", "sgd", "sgd", " 'sgd': expected lbfgs, lbfgs-device or adam"),
+    "optimizer": ("optimizer", "sgd", "sgd", " 'sgd': expected lbfgs, lbfgs-sobolev, lbfgs-device or adam"),
     "min_improvement": ("min_improvement", 2.0, "2", " is 2.0; expected 0 to 1"),
     "time_limit": ("time_limit", -1.0, "-1", " is -1.0; expected 0 or more"),
     "restart_every": ("restart_every", 0, "0", "expected "),

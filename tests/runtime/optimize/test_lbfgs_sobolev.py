@@ -38,14 +38,14 @@ def picture_like(size: int = 48) -> tuple[Function, Array]:
     """Return a bowl as of pictures, whose slow changes meet the least curvature, and a start far from its bottom."""
     frequency = np.hypot(np.arange(size)[:, None], np.arange(size)) / size
     stiffness, rng = 0.02 + frequency, np.random.default_rng(0)
-    waves = rng.normal(0, 20, (1, 3, size, size)) / (0.05 + frequency)
+    waves = rng.normal(0, 20, (1, 1, size, size)) / (0.05 + frequency)
 
     def function(x: Array) -> tuple[float, Array]:
         away = dctn(x.astype(np.float64) - 128, axes=(2, 3), norm="ortho") - waves
         gradient = idctn(stiffness * away, axes=(2, 3), norm="ortho").astype(np.float32)
         return 1 + float((stiffness * away**2).sum()) / 2, gradient
 
-    return function, np.full((1, 3, size, size), 128, np.float32)
+    return function, np.full((1, 1, size, size), 128, np.float32)
 
 
 # --- beside SciPy ---------------------------------------------------------------------------------------------
