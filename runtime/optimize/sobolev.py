@@ -65,10 +65,10 @@ class Sobolev:
         planes = array.reshape(self._planes)
         low = _mixed(self._opponents, self._rows @ (planes @ self._columns.T))
         low *= self._gain
-        smooth: Array = (self._rows.T @ _mixed(self._opponents.T, low)) @ self._columns
+        spread: Array = self._rows.T @ _mixed(self._opponents.T, low)
+        smooth: Array = spread @ self._columns
         smooth += _mixed(self._floor, planes)
-        smooth = smooth.reshape(self._shape)
-        return smooth
+        return smooth.reshape(self._shape)
 
 
 def _mixed(matrix: Array, planes: Array) -> Array:
