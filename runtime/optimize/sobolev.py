@@ -2,9 +2,9 @@
 
 L-BFGS begins each step with a guess of the inverse Hessian, and its remembered pairs correct that in some ten
 directions. The usual guess is a multiple of the identity. But a slow change of a picture meets less curvature than a
-fast one, one of lightness less than one of colour, and in much the same proportion for every picture: the energy of
-steps, divided by that of the changes of the gradient, says so. Here the guess is, for each of three opponent colours,
-a multiple of
+fast one, in a similar proportion from picture to picture: the energy of steps, divided by that of the changes of the
+gradient, says so. The proportion depends on the colour. Here the guess is, for each of three opponent colours, a
+multiple of
 
     FLOOR + RISE (I - L^2 laplacian)^-1
 
