@@ -155,7 +155,7 @@ def stylize(
         str,
         option(
             value=NAME,
-            help="lbfgs (SciPy's), lbfgs-device (the same on the GPU), or adam: less memory, more evaluations.",
+            help="lbfgs (SciPy's), lbfgs-sobolev (faster), lbfgs-device (SciPy's on a GPU), or adam (least memory).",
             complete=names(*OPTIMIZERS),
             panel=OPTIMISATION,
         ),

@@ -71,7 +71,8 @@ class Placement:
         if self.threads is not None and self.threads < 1:
             raise InputError(f"{option('threads')} is {self.threads}; expected 1 or more")
         if self.precision not in (AUTO, *PRECISIONS):
-            raise InputError(f"{option('precision')} {self.precision!r}: expected {AUTO}, {' or '.join(PRECISIONS)}")
+            *others, last = AUTO, *PRECISIONS
+            raise InputError(f"{option('precision')} {self.precision!r}: expected {', '.join(others)} or {last}")
         if self.low_memory and self.cuda.graph:
             graph, low_memory = option("cuda.graph", True), option("low_memory", True)
             raise InputError(f"{graph}: needs the memory that {low_memory} gives back; leave one of the two out")

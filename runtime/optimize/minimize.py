@@ -98,8 +98,9 @@ def minimize(
     start
         The picture to begin with. If the variable's bounds exclude it, the nearest one within them is taken.
     optimizer
-        ``lbfgs``, ``lbfgs-device`` or ``adam``. Adam keeps two float32 arrays of the picture's size, L-BFGS-B some
-        dozen in float64, but takes several times as many evaluations.
+        One of `impasto.defaults.OPTIMIZERS`. Adam keeps two float32 arrays of the picture's size and takes several
+        times as many evaluations as the others; ``lbfgs`` keeps some dozen in float64, ``lbfgs-sobolev`` some thirty
+        in float32.
     variable
         The map from the optimiser's variable to the picture; by default the picture itself, without bounds.
     first_step

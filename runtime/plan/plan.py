@@ -135,8 +135,8 @@ class Plan:
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
     optimizer
-        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-device`` (the same method, on the device of the loss) or ``adam``, which
-        needs less memory.
+        ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-sobolev`` (L-BFGS in a metric that takes fewer evaluations),
+        ``lbfgs-device`` (SciPy's method, on the device of the loss) or ``adam``, which needs less memory.
     restart_every
         See `impasto.runtime.optimize.minimize.minimize`.
     min_improvement

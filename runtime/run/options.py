@@ -52,8 +52,8 @@ class TransferOptions(ObjectiveOptions, total=False):
     clip
         Whether levels are held within 0..255 throughout; by default as the recipe says.
     optimizer
-        ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-device"`` (the same method, on the device) or ``"adam"``, which needs
-        less memory.
+        ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-sobolev"`` (L-BFGS in a metric that takes fewer evaluations; see
+        docs/search.md), ``"lbfgs-device"`` (SciPy's method, on the device) or ``"adam"``, which needs less memory.
     restart_every
         L-BFGS starts again after so many evaluations, as the reference program does; by default never.
     min_improvement

@@ -32,6 +32,7 @@ CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
 #: The optimisers, and for each the module whose `OPTIMIZER` it is; the first is the default.
 OPTIMIZERS = {
     "lbfgs": "impasto.runtime.optimize.scipy_lbfgs",
+    "lbfgs-sobolev": "impasto.runtime.optimize.lbfgs_sobolev",
     "lbfgs-device": "impasto.runtime.optimize.lbfgs_device",
     "adam": "impasto.runtime.optimize.adam",
 }

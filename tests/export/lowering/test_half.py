@@ -292,7 +292,7 @@ def test_a_transfer_in_half_precision_ends_with_as_good_a_loss(real_model: Path)
 
 
 def test_what_half_precision_is_not_for_is_refused() -> None:
-    with pytest.raises(InputError, match="precision 'fp8': expected fp32 or fp16 or bf16"):
+    with pytest.raises(InputError, match="precision 'fp8': expected auto, fp32, fp16 or bf16"):
         Placement(precision="fp8")
     with pytest.raises(InputError, match="precision='fp16': not with lowering='winograd'; leave one of the two out"):
         Placement(lowering="winograd", precision="fp16")

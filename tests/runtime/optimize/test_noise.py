@@ -19,7 +19,7 @@ from impasto.runtime.optimize.variable import Within
 from tests.runtime.optimize.functions import Array, Lifted, bowl, coarse, quadratic
 
 COARSE = NOISE[BFLOAT16]
-LBFGS = pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-device"])
+LBFGS = pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-sobolev", "lbfgs-device"])
 
 
 def lifted_bowl() -> tuple[Function, Array]:

@@ -242,7 +242,7 @@ STARTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "lbfgs-device"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-sobolev", "adam", "lbfgs-device"])
 def test_with_clip_no_evaluation_of_any_stage_is_beyond_the_levels(
     model: Path, optimizer: str, start: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +272,7 @@ def test_with_clip_no_evaluation_of_any_stage_is_beyond_the_levels(
 
 
 @pytest.mark.parametrize("weight", [LEAST_WEIGHT, MOST_WEIGHT])
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "lbfgs-device"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lbfgs-sobolev", "adam", "lbfgs-device"])
 def test_weights_as_large_and_as_small_as_may_be_work(model: Path, optimizer: str, weight: float) -> None:
     options: dict[str, Any] = {"optimizer": optimizer, "style_weight": weight, "content_weight": 0, "tv_weight": 0}
     result = run(model, evaluations=6, stages=1, **options)
