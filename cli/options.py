@@ -80,11 +80,12 @@ Model = Annotated[
         panel=MACHINE,
     ),
 ]
+DEVICE_HELP = "auto (the fastest that works here), cpu, cuda[:N], openvino[:cpu|gpu|npu] or webgpu."
 Device = Annotated[
     str,
     option(
         value=NAME,
-        help="auto (the fastest that works here), cpu, cuda[:N], openvino[:cpu|gpu|npu] or webgpu.",
+        help=DEVICE_HELP,
         complete=names(*DEVICES),
         panel=MACHINE,
     ),

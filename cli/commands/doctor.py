@@ -144,7 +144,7 @@ def examine(model: Path | None, *, speed: bool) -> Findings:
     from impasto.runtime.model.default import folder_to_write
 
     model = model or folder_to_write()  # the folder in use, or the one that an export would write
-    findings.model = _examine_model(model)
+    findings.model = _examine_model(model, in_bfloat16="openvino:cpu" in findings.plugged)
     if speed and "error" not in findings.model:
         devices = ["cpu", *(["cuda:0"] if findings.for_cuda and findings.gpus else []), *findings.plugged]
         recipes = findings.model["recipes"]
@@ -242,11 +242,12 @@ def _missing_library() -> str:
     return nvidia.missing_library(import_onnxruntime().__file__)
 
 
-def _examine_model(path: Path) -> dict[str, Any]:
+def _examine_model(path: Path, *, in_bfloat16: bool) -> dict[str, Any]:
+    """Look into a model folder. An older one has no graphs in bfloat16, and needs them for a plug-in only."""
     from impasto.runtime.engine.opening import read_metadata
     from impasto.runtime.errors import ImpastoError, MemoryShortage
     from impasto.runtime.model.folder import ModelFolder
-    from impasto.runtime.model.graphs import ALGEBRA, GRAPHS
+    from impasto.runtime.model.graphs import ALGEBRA, BFLOAT16, GRAPHS
 
     metadata: list[Metadata] = []
     try:
@@ -255,7 +256,8 @@ def _examine_model(path: Path) -> dict[str, Any]:
         folder.check_weights(metadata[0])
         for recipe in folder.recipes():
             for key in GRAPHS:
-                folder.graph(recipe, key)
+                if in_bfloat16 or key.precision != BFLOAT16:
+                    folder.graph(recipe, key)
         for name in ALGEBRA:
             folder.algebra(name)
     except MemoryShortage:
@@ -367,8 +369,8 @@ def _plugin_problems(findings: Findings) -> list[Problem]:
     problems = []
     for kind, devices in findings.plugins.items():
         if isinstance(devices, str) and _NOT_INSTALLED not in devices:
-            message, _, fix = devices.partition("; ")
-            problems.append(Problem(f"device {kind}: {message}", fix))
+            message, _, fix = devices.rpartition("; ")
+            problems.append(Problem(f"device {kind}: {message}", fix.partition(", or use ")[0]))
     return problems
 
 

@@ -88,7 +88,7 @@ def rerun(
         str | None,
         option(
             value=NAME,
-            help="auto, cpu, cuda or cuda:N.",
+            help=options.DEVICE_HELP,
             default=_AS_RECORDED,
             complete=names(*DEVICES),
             panel=MACHINE,
@@ -176,7 +176,7 @@ def _moved(placement: Placement, device: str) -> Placement:
         placement,
         device=device,
         precision=placement.precision if has_precision else AUTO,
-        lowering=placement.lowering if device == "cpu" else AUTO,
+        lowering=placement.lowering if placement.device == device == "cpu" else AUTO,
     ).on(device)
 
 

@@ -200,6 +200,7 @@ class _Cell:
         origin = Origin.of(self.transfer, {"content": [self.content.place], "style": [self.style.place]})
         wishes = Wishes(self.path, record_places=self.record_places, force=True, quiet=True)
         job = Job(self.transfer, wishes, origin, engine=ENGINE)
+        self.transfer.appraises = False  # it would close the graphs that the next picture uses
         result = job.run(report)
         if self.picture() is None:  # else another run has painted the same picture meanwhile
             job.ledger.keep(result)

@@ -123,7 +123,8 @@ class Job:
 
         def watched(check: Check) -> Result:
             def report(step: Step) -> None:
-                check(over=step.evaluation == step.evaluations)
+                if check(over=step.evaluation == step.evaluations):
+                    self.transfer.appraises = False
                 progress.show(step)
 
             with contextlib.redirect_stdout(sys.stderr), progress:  # libraries may print; our own is for results

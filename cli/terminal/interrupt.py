@@ -76,8 +76,8 @@ def within(phase: Phase) -> Iterator[None]:
 class Check(Protocol):
     """A function to call after every evaluation."""
 
-    def __call__(self, *, over: bool = False) -> None:
-        """Raise `StopOptimization` after a signal, unless the work is `over` anyway."""
+    def __call__(self, *, over: bool = False) -> bool:
+        """Raise `StopOptimization` after a signal; if the work is `over` anyway, return whether there was one."""
 
 
 def run_interruptibly(
@@ -106,10 +106,11 @@ def run_interruptibly(
         "left at once, while writing; what was not yet named may be missing", "writing what there is", before_leaving
     )
 
-    def check(*, over: bool = False) -> None:
+    def check(*, over: bool = False) -> bool:
         enter(evaluating)
         if evaluating.signalled and not over:
             raise StopOptimization("interrupted")
+        return evaluating.signalled
 
     with within(starting):
         result = work(check)

@@ -24,8 +24,9 @@ from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.engine.references import References, Targets, average, measure
 from impasto.runtime.engine.session import Session
 from impasto.runtime.errors import TransferError
+from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
+from impasto.runtime.model.graphs import BFLOAT16, HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
 from impasto.wording import option
@@ -291,6 +292,11 @@ def warnings_about(session: Session, placement: Placement) -> tuple[str, ...]:
     warnings_: list[str] = []
     if placement.precision == HALF and is_host(session.device):
         warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
+    slow = placement.precision == BFLOAT16 and is_host(session.device) and not processors.multiplies_bfloat16()
+    if slow:
+        warnings_.append(
+            f"{option('precision', placement.precision)}: on this processor it only takes longer; leave it out"
+        )
     if placement.lowering == WINOGRAD and session.device != "cpu":
         lowering = option("lowering", placement.lowering)
         warnings_.append(f"{lowering}: is made for CPUs, and some of it runs on one; leave it out")
@@ -310,9 +316,9 @@ def _effective(session: Session, recipe: Recipe, height: int, width: int) -> Tar
 def _tried_out(
     open_one: Callable[[Placement], SessionEvaluator], placement: Placement, references: References
 ) -> SessionEvaluator:
-    """Return an evaluator; on CUDA, one that has been used once.
+    """Return an evaluator; on a GPU, one that has been used once.
 
-    On CUDA the first evaluation takes the memory, loads the kernels and is recorded, so that only it shows whether the
+    There the first evaluation takes the memory, loads the kernels and is recorded, so that only it shows whether the
     evaluator works. A graph that cannot be recorded is opened again without recording.
 
     Raises
@@ -321,7 +327,7 @@ def _tried_out(
         When it cannot be evaluated either way.
     """
     evaluator = open_one(placement)
-    if placement.device == "cpu":
+    if is_host(placement.device):
         return evaluator
     try:
         evaluator.evaluate(references.content)

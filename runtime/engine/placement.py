@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from impasto import packages
@@ -267,13 +268,14 @@ def on_device(placement: Placement, work: Callable[[Placement], T], *, by_region
             _check_masks(placement)
         return work(placement.on(placement.device))
     *faster, last = _candidates(placement)
-    for device in faster:
+    for device, other in pairwise([*faster, last]):
         try:
             return work(placement.on(device))
         except MemoryShortage:
             raise
-        except (DeviceError, TransferError) as error:
-            warnings.warn(f"{error}; using the CPU", RuntimeWarning, stacklevel=3)
+        except (DeviceError, ModelError, TransferError) as error:  # an older model has no graphs in bfloat16
+            reason = str(error).replace(f", {or_cpu()}", "").replace(f"; {or_cpu()[3:]}", "")
+            warnings.warn(f"{reason}; using {'the CPU' if other == 'cpu' else other}", RuntimeWarning, stacklevel=3)
     return work(placement.on(last))
 
 

@@ -73,7 +73,7 @@ def find_device(device: str) -> Any:
     for one in offered:
         if provider.takes(one.ep_metadata, part):
             return one
-    raise DeviceError(f"device {device}: {provider.kind} finds no such device here; {or_cpu()}")
+    raise DeviceError(f"device {device}: {provider.kind} finds no such device here; {or_cpu()[3:]}")
 
 
 def _offered(provider: Provider, device: str) -> list[Any]:

@@ -81,7 +81,7 @@ class Provider:
     @property
     def pattern(self) -> str:
         """A regular expression for the names of its devices; its group is the part."""
-        parts = "|".join(r"\d+" if part == "N" else part for part in self.parts)
+        parts = "|".join("[0-9]+" if part == "N" else part for part in self.parts)
         return f"{self.kind}(?::({parts}))?" if parts else f"{self.kind}()"
 
     @property

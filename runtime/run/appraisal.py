@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from impasto.runtime.engine.engine import Engine, TermWeights
+from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.errors import ImpastoError, MemoryShortage
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import SINGLE, WORDS
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def appraise(transfer: Transfer) -> Appraisal | None:
-    """Return the loss of a transfer's picture in float32, as the CPU evaluates it in its fastest way.
+    """Return the loss of a transfer's picture in float32, as CUDA evaluates it for a run there, else the CPU provider.
 
     The graphs of the evaluations before should be closed: this opens others. Where the loss cannot be evaluated, one
     warning says why, and there is none.
@@ -44,7 +45,8 @@ def _appraise(transfer: Transfer) -> Appraisal:
 
     state, plan, material = transfer.state, transfer.plan, transfer.material
     stage = plan.stages[state.stage - 1]
-    placement = replace(transfer.placement, device="cpu", lowering="auto", precision=SINGLE)
+    device = "cpu" if provider_of(state.device).on_host else state.device
+    placement = replace(transfer.placement, device=device, lowering="auto", precision=SINGLE)
     placement = replace(placement, lowering=placement.layout)
     # No optimiser runs any more: Adam's share of memory is the least.
     alone = replace(plan, stages=(stage,), optimizer="adam", restarts=(), restart_every=None)

@@ -375,7 +375,7 @@ class Record:
         )
         placement, machine = origin.placement, origin.machine
         if state.device:
-            placement = replace(placement.on(state.device), lowering=state.lowering)
+            placement = replace(placement, device=state.device, precision=state.precision, lowering=state.lowering)
             machine = machine.on(state.device)
         record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome)
         return record if recorded_places else record.named()

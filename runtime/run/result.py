@@ -30,7 +30,7 @@ class Result:
         less precise than float32, these are evaluated once more, in float32, at the end.
     loss_precision
         The precision of this loss and its terms: ``fp32``; or that of the evaluations, if the transfer has failed or
-        was interrupted, or if the loss could not be evaluated in float32.
+        was stopped, or if the loss could not be evaluated in float32.
     share
         The share of the start's loss that is left: see `impasto.runtime.run.share.Share`.
     stage

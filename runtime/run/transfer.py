@@ -83,6 +83,8 @@ class Transfer:
         The state of the transfer.
     after_stage
         Called without arguments after every stage but the last.
+    appraises
+        Whether the final loss is evaluated once in float32 if the evaluations were less precise.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Transfer:
         self.plan, self.material, self.model, self.placement = plan, material, model, placement or Placement()
         self.callback, self.progress, self.engine = callback, progress, engine
         self.after_stage: Callable[[], None] | None = None
+        self.appraises = True
         self._watchers: list[Callback] = []
         self._begin(State((), np.empty(0, np.float32)))
 
@@ -204,10 +207,9 @@ class Transfer:
         return self._end(RunEnding.FINISHED, self._finish_reason())
 
     def _is_to_be_appraised(self) -> bool:
-        """Whether the final loss is to be evaluated in float32; one who interrupts a transfer does not wait for it."""
-        state = self.state
-        in_a_hurry = state.ending in (RunEnding.INTERRUPTED, RunEnding.FAILED)
-        return state.has_picture and state.precision != SINGLE and state.final is None and not in_a_hurry
+        """Whether the final loss is to be evaluated in float32; one who stops a transfer does not wait for it."""
+        state, at_leisure = self.state, self.state.ending in (RunEnding.FINISHED, RunEnding.TIME_OVER)
+        return self.appraises and at_leisure and state.precision != SINGLE and state.final is None and state.has_picture
 
     def _end(self, ending: RunEnding, reason: str) -> None:
         self.state = replace(self.state, ending=ending, reason=reason)
@@ -233,6 +235,8 @@ class Transfer:
             return False
         self._share.begin(self.state.loss if of_stage else None)
         with contextlib.closing(self._evaluator(stage)) as evaluator:
+            if of_stage and self.state.precision != evaluator.precision:  # their losses do not compare
+                self.state = replace(self.state, adam=None)
             self.state = replace(
                 self.state, device=evaluator.device, lowering=evaluator.lowering, precision=evaluator.precision
             )

@@ -53,10 +53,8 @@ def stopping_after(count: int, error: type[BaseException]) -> Any:
     return stop
 
 
-@pytest.mark.parametrize("count", [2, 7, 9])
-def test_the_loss_of_a_result_is_evaluated_in_float32(model: Path, count: int) -> None:
-    """After the last evaluation, and where a callback ends the transfer in either stage."""
-    transfer = prepared(model, callback=stopping_after(count, StopOptimization), **HALF)
+def test_the_loss_of_a_result_is_evaluated_in_float32(model: Path) -> None:
+    transfer = prepared(model, **HALF)
     result = transfer.run()
     assert (result.loss_precision, result.precision) == ("fp32", "fp16")
     assert (result.loss, result.terms) == in_float32(transfer)
@@ -64,6 +62,19 @@ def test_the_loss_of_a_result_is_evaluated_in_float32(model: Path, count: int) -
     assert result.loss != best
     assert result.loss == pytest.approx(best, rel=1e-2)
     assert {step.precision for step in result.history} == {"fp16"}
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_one_who_stops_a_transfer_does_not_wait_for_float32(model: Path, count: int) -> None:
+    result = prepared(model, callback=stopping_after(count, StopOptimization), **HALF).run()
+    assert (result.loss_precision, result.precision) == ("fp16", "fp16")
+    assert result.loss == min(step.loss for step in result.history if step.stage == result.stage)
+
+
+def test_a_transfer_may_be_told_not_to_evaluate_it(model: Path) -> None:
+    transfer = prepared(model, **HALF)
+    transfer.appraises = False
+    assert transfer.run().loss_precision == "fp16"
 
 
 def test_restarts_do_not_keep_the_loss_from_being_evaluated_in_float32(model: Path) -> None:
