@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from onnx import TensorProto, helper
 
 from impasto.export import graph, ops
@@ -38,8 +39,11 @@ from impasto.runtime.model.graphs import BFLOAT16, DIRECT
 #: The channels of a picture. It is float32, and so is its gradient.
 _PICTURE = 3
 
-#: Maps of no more channels have Gram matrices that are small beside them.
+#: Maps of no more channels have Gram matrices that are small beside them, in float32 too.
 _SHALLOW = 128
+
+#: Maps of more channels have Gram matrices that are too large to have one for each row of pixels.
+_DEEP = 256
 
 #: The first version of ONNX's operators with convolutions and pooling of bfloat16.
 _OPSET = 22
@@ -168,6 +172,18 @@ _in_either(ops.AveragePool)
 
 @lowers(ops.Gate)
 def _gate(b: Rounded, op: ops.Gate, g: str, y: str) -> str:
+    """Multiply by [y > 0]. What is unpooled next is gated before, at a quarter of the places.
+
+    A window's maximum is above zero exactly where its place in y is.
+    """
+    above = b.origin.get(g)
+    if above and isinstance(above.op, ops.MaxUnpool) and above.inputs[1] == b.origin[y]:
+        small, _, pooled = (b.values[var] for var in above.inputs)
+        return _max_unpool(b, above.op, _gated(b, small, pooled), y, pooled)
+    return _gated(b, g, y)
+
+
+def _gated(b: Rounded, g: str, y: str) -> str:
     return _record(b, gated(b, g, y, _number(b, 0.0, g)), g)
 
 
@@ -184,18 +200,16 @@ def _max_unpool(b: Rounded, op: ops.MaxUnpool, g: str, x: str, y: str) -> str:
         largest = b.node("Slice", largest, b.ints(0, 0), extent, b.ints(2, 3))  # an odd last row or column has none
         shares.append(b.node("Where", b.node("Equal", largest, y), rest, zero))
         rest = b.node("Sub", rest, shares[-1])
-    return _record(b, _spread(b, [*shares, rest], x), g)
+    spread = b.node("DepthToSpace", b.node("Concat", *shares, rest, axis=1), blocksize=2)
+    return _record(b, unpad(b, spread, x), g)
 
 
 @lowers(ops.AverageUnpool)
 def _average_unpool(b: Rounded, op: ops.AverageUnpool, g: str, x: str) -> str:
     quarter = b.node("Mul", g, _number(b, 0.25, g))
-    return _record(b, _spread(b, 4 * [quarter], x), g)
-
-
-def _spread(b: Rounded, places: Sequence[str], x: str) -> str:
-    """Return values at the four places of windows, [1, C, h, w] each, as a map of the extent of x."""
-    return unpad(b, b.node("DepthToSpace", b.node("Concat", *places, axis=1), blocksize=2), x)
+    twice = b.array(np.array([1, 1, 2, 2], np.float32))
+    rule = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+    return _record(b, unpad(b, b.node("Resize", quarter, "", twice, **rule), x), g)
 
 
 # --- statistics, and their gradients --------------------------------------------------------------------------
@@ -203,25 +217,51 @@ def _spread(b: Rounded, places: Sequence[str], x: str) -> str:
 
 @lowers(ops.Gram)
 def _gram(b: Rounded, op: ops.Gram, x: str) -> str:
-    """Multiply in float32: a product of bfloat16 matrices is rounded to bfloat16.
+    """Multiply in bfloat16, a product for each row of pixels, and sum the products in float32.
 
-    Sums of such products, one for each row of pixels, would be good enough for Gram matrices, but not for covariances:
-    they get eigenvalues below zero, and have no roots.
+    Each product is rounded to bfloat16. In the sum over all rows these errors nearly cancel out: what is left is small
+    beside what the rounding of maps does.
 
-    Maps of few channels have a product for each row, which processors divide among threads. Deep maps have few pixels,
-    and such matrices would be larger than the map.
+    The deepest maps have few pixels, and such products would be larger than the map: see `_exact_gram`.
     """
     type_ = b.origin[x].type
     assert isinstance(type_, Map)
-    rows = _cast(b, rows_of(b, x), TensorProto.FLOAT)
+    if type_.channels > _DEEP:
+        return _exact_gram(b, x)
+    return _mean_of_rows(b, x, _record(b, rows_of(b, x), x))
+
+
+def _exact_gram(b: Rounded, x: str) -> str:
+    """Return the Gram matrix of x, of products in float32.
+
+    Maps of few channels have a product for each row, which processors divide among threads.
+    """
+    type_ = b.origin[x].type
+    assert isinstance(type_, Map)
+    rows = _single(b, _record(b, rows_of(b, x), x))
     if type_.channels > _SHALLOW:
-        products = b.node("Gemm", rows, rows, transA=1)
-    else:
-        extent = b.node("Concat", b.node("Shape", x, start=2), b.ints(type_.channels), axis=0)
-        rows = b.node("Reshape", rows, extent)  # [H, W, C]
-        each = b.node("MatMul", b.node("Transpose", rows, perm=[0, 2, 1]), rows)
-        products = b.node("ReduceSum", each, b.ints(0), keepdims=0)
-    return b.node("Div", products, positions(b, x))
+        return b.node("Div", b.node("Gemm", rows, rows, transA=1), positions(b, x))
+    return _mean_of_rows(b, x, rows)
+
+
+def _mean_of_rows(b: Rounded, x: str, rows: str) -> str:
+    """Return the Gram matrix of x, given as a matrix [M, C], too: products of single rows of pixels, in its type."""
+    extent = b.node("Concat", b.node("Shape", x, start=2), b.ints(-1), axis=0)
+    by_row = b.node("Reshape", rows, extent)  # [H, W, C]
+    each = _record(b, b.node("MatMul", b.node("Transpose", by_row, perm=[0, 2, 1]), by_row), rows)
+    return b.node("Div", b.node("ReduceSum", _single(b, each), b.ints(0), keepdims=0), positions(b, x))
+
+
+@lowers(graph.Subtract)
+def _subtract(b: Rounded, op: graph.Subtract, x: str, y: str) -> str:
+    """Subtract in float32. A covariance, a Gram matrix less a product of means, is made of the exact Gram matrix.
+
+    With the rounded products its eigenvalues would be below zero at times, and there would be no root.
+    """
+    minuend, subtrahend = b.origin.get(x), b.origin.get(y)
+    if minuend and isinstance(minuend.op, ops.Gram) and not (subtrahend and isinstance(subtrahend.op, ops.Input)):
+        x = _exact_gram(b, b.values[minuend.inputs[0]])
+    return b.node("Sub", _single(b, x), _single(b, y))
 
 
 @lowers(ops.Mix)
