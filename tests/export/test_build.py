@@ -78,7 +78,7 @@ def test_height_and_width_are_dynamic(real_model: Path) -> None:
 
 
 def test_the_folder_is_small_because_8_bit_weights_stay_8_bit(real_model: Path) -> None:
-    assert sum(p.stat().st_size for p in real_model.iterdir()) < 25e6
+    assert sum(p.stat().st_size for p in real_model.iterdir()) < 30e6
 
 
 def test_provenance_hash_and_licence_travel_with_the_model(real_model: Path) -> None:
