@@ -220,11 +220,11 @@ def _check_masks(placement: Placement) -> None:
 
 
 def _candidates(placement: Placement) -> list[str]:
-    """Return the devices that ``auto`` stands for, the fastest first; the last one is the CPU.
+    """Return the devices that ``auto`` stands for, the fastest first; the last one is the CPU, if it has the precision.
 
-    A GPU with CUDA is always faster. OpenVINO is faster on a processor that multiplies bfloat16 in tiles
-    (AMX), if it may be rounded to that; in float32 our own graphs are. Other devices are chosen by their users, or by
-    the known times: see `impasto.runtime.run.timings`.
+    A GPU with CUDA is always faster. OpenVINO is faster on a processor that multiplies bfloat16 in tiles (AMX), if it
+    may be rounded to that; in float32 our own graphs are. Other devices are chosen by their users, or by known times:
+    see `impasto.runtime.run.estimate.fastest`.
 
     Raises
     ------
