@@ -72,7 +72,7 @@ def completed(line: str, **variables: str) -> list[str]:
         ("impasto stylize --style-", ["--style-blend", "--style-scale", "--style-weight", "--style-mask"]),
         ("impasto stylize --device ", DEVICES),
         ("impasto stylize --lowering w", ["winograd"]),
-        ("impasto stylize --precision ", ["fp32", "fp16"]),
+        ("impasto stylize --precision ", ["auto", "fp32", "bf16", "fp16"]),
         ("impasto stylize --optimizer ", OPTIMIZERS),
         ("impasto stylize --init ", INITS),
         ("impasto stylize --colors ", COLORS),
