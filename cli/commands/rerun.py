@@ -172,12 +172,13 @@ def _moved(placement: Placement, device: str) -> Placement:
     if device == AUTO:
         return replace(placement, device=AUTO, precision=AUTO, lowering=AUTO)
     has_precision = placement.precision in provider_of(device).precisions(part_of(definite(device)))
-    return replace(
+    moved = replace(
         placement,
         device=device,
         precision=placement.precision if has_precision else AUTO,
         lowering=placement.lowering if placement.device == device == "cpu" else AUTO,
     ).on(device)
+    return replace(moved, lowering=moved.layout)
 
 
 def _warn_of_differences(recorded: Origin, here: Origin) -> None:
