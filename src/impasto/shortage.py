@@ -6,11 +6,12 @@ import mmap
 import re
 import sys
 
-#: The words of Python, the dynamic loader, NumPy, onnxruntime, the C++ library, CUDA and its libraries when memory is
-#: short, or when a thread cannot be started: that is for want of memory, too, or because threads are limited in number.
+#: The words of Python, the dynamic loader, NumPy, onnxruntime, the C++ library, OpenVINO, CUDA and its libraries when
+#: memory is short, or when a thread cannot be started: that is for want of memory, too, or because threads are
+#: limited in number.
 _SIGNS = re.compile(
     r"bad_alloc|alloc_failed|failed to allocate|unable to allocate|cannot allocate memory|out of memory"
-    r"|available memory|failed to map segment|cannot map zero-fill|cannot create shared object descriptor"
+    r"|can't alloc|available memory|failed to map segment|cannot map zero-fill|cannot create shared object descriptor"
     r"|start new thread|pthread_create|thread constructor failed|resource temporarily unavailable",
     re.IGNORECASE,
 )

@@ -129,6 +129,7 @@ def test_help_needs_no_room() -> None:
         RuntimeError("can't start new thread"),
         ImportError("libscipy_openblas64_.so: failed to map segment from shared object"),
         ImportError("libx.so: cannot allocate memory in static TLS block: Cannot allocate memory"),
+        RuntimeError("EPFail : Exception from src/inference/src/dev/plugin.cpp:54: can't alloc"),
         RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: std::bad_alloc"),
         RuntimeError("Failed to allocate memory for requested buffer of size 1048576"),
         OSError(12, "Cannot allocate memory"),
