@@ -27,7 +27,7 @@ from impasto.runtime.model.folder import ModelFolder, check_location
 from impasto.runtime.model.graphs import DIRECT, OBJECTIVE, SINGLE, GraphKey
 from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.shortage import advice, is_shortage
-from impasto.wording import option
+from impasto.wording import option, use_cpu
 
 #: Optimisations of onnxruntime that do not make our graphs faster on a CPU, and take long: with thousands of nodes, two
 #: thirds of the time of opening a graph.
@@ -247,10 +247,8 @@ def _open_on_plugin(ort: Any, path: Path, placement: Placement, extents: Mapping
             raise shortage(path.name, placement) from error
         _open_unoptimized(ort, path)  # raises an error if the graph is to blame, and not the device
         if _PARTLY_TAKEN in str(error):
-            raise DeviceError(f"{path.name}: {device} does not run all of it; use {option('device', 'cpu')}") from None
-        raise DeviceError(
-            f"{path.name}: device {device} does not work ({one_line(error)}); use {option('device', 'cpu')}"
-        ) from None
+            raise DeviceError(f"{path.name}: {device} does not run all of it; {use_cpu()}") from None
+        raise DeviceError(f"{path.name}: device {device} does not work ({one_line(error)}); {use_cpu()}") from None
 
 
 def fix_extents(options: Any, extents: Mapping[str, int]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from impasto import packages
 from impasto.runtime.engine.cuda import CUDA_DEFAULTS, CudaOptions
 from impasto.runtime.engine.library import CUDA, import_onnxruntime
-from impasto.runtime.engine.plugins import find_device, is_installed, or_cpu
+from impasto.runtime.engine.plugins import find_device, is_installed
 from impasto.runtime.engine.providers import AUTO, PROVIDERS, Provider, check_name, definite, part_of, provider_of
 from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, ModelError, TransferError
 from impasto.runtime.machine import processors
@@ -20,7 +20,7 @@ from impasto.runtime.machine.nvidia import check_gpu
 from impasto.runtime.model.graphs import BFLOAT16, DIRECT, LAYOUTS, PRECISIONS, SINGLE, WINOGRAD, WORDS
 from impasto.runtime.storage import codec
 from impasto.text import shown
-from impasto.wording import option
+from impasto.wording import option, use_cpu
 
 T = TypeVar("T")
 
@@ -215,8 +215,8 @@ def _check_masks(placement: Placement) -> None:
     if placement.precision not in (able := provider_of(placement.device).masks):
         ways = " or ".join(option("precision", precision) for precision in able)
         way = f"use {ways}" if able else f"leave out {option('content_mask')}"
-        words = WORDS[placement.precision]
-        raise DeviceError(f"device {placement.device}: does not run graphs with masks in {words}; {way}, {or_cpu()}")
+        refused = f"does not run graphs with masks in {WORDS[placement.precision]}"
+        raise DeviceError(f"device {placement.device}: {refused}; {way}, or {use_cpu()}")
 
 
 def _candidates(placement: Placement) -> list[str]:
@@ -274,7 +274,7 @@ def on_device(placement: Placement, work: Callable[[Placement], T], *, by_region
         except MemoryShortage:
             raise
         except (DeviceError, ModelError, TransferError) as error:  # an older model has no graphs in bfloat16
-            reason = str(error).replace(f", {or_cpu()}", "").replace(f"; {or_cpu()[3:]}", "")
+            reason = str(error).replace(f", or {use_cpu()}", "").replace(f"; {use_cpu()}", "")
             warnings.warn(f"{reason}; using {'the CPU' if other == 'cpu' else other}", RuntimeWarning, stacklevel=3)
     return work(placement.on(last))
 

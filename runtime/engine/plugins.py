@@ -14,11 +14,10 @@ from impasto import packages
 from impasto.runtime.engine.library import FATAL, import_onnxruntime, one_line
 from impasto.runtime.engine.providers import Plugin, Provider, definite, part_of, provider_of
 from impasto.runtime.errors import DeviceError
-from impasto.wording import option
+from impasto.wording import use_cpu
 
 #: A library is loaded once in a process, and never given up: sessions may use it.
 _LOADING = threading.Lock()
-
 
 #: The turns of providers that do one thing at a time, by name.
 _TURNS: dict[str, threading.RLock] = {}
@@ -51,7 +50,7 @@ def devices_here(provider: Provider) -> tuple[str, ...]:
         When the plug-in is not installed or does not load.
     """
     offered = _offered(provider, provider.kind)
-    names = [provider.definite(part) for part in provider.parts or ("",)]
+    names = provider.definite_devices
     return tuple(name for name in names if any(provider.takes(one.ep_metadata, part_of(name)) for one in offered))
 
 
@@ -73,7 +72,7 @@ def find_device(device: str) -> Any:
     for one in offered:
         if provider.takes(one.ep_metadata, part):
             return one
-    raise DeviceError(f"device {device}: {provider.kind} finds no such device here; {or_cpu()[3:]}")
+    raise DeviceError(f"device {device}: {provider.kind} finds no such device here; {use_cpu()}")
 
 
 def _offered(provider: Provider, device: str) -> list[Any]:
@@ -82,10 +81,10 @@ def _offered(provider: Provider, device: str) -> list[Any]:
     assert plugin is not None
     if not is_installed(provider):
         get = packages.install(plugin.distribution)
-        raise DeviceError(f"device {device}: {plugin.distribution} is not installed; {get}, {or_cpu()}")
+        raise DeviceError(f"device {device}: {plugin.distribution} is not installed; {get}, or {use_cpu()}")
     if not hasattr(ort, "register_execution_provider_library"):
         raise DeviceError(
-            f"device {device}: onnxruntime {ort.__version__} takes no plug-ins; {packages.NEWER}, {or_cpu()}"
+            f"device {device}: onnxruntime {ort.__version__} takes no plug-ins; {packages.NEWER}, or {use_cpu()}"
         )
     with _LOADING:
         if not (offered := _devices(ort, provider)):
@@ -105,7 +104,7 @@ def _load(ort: Any, provider: Provider, plugin: Plugin, device: str) -> None:
     except Exception as error:  # onnxruntime's own exception types are not public, nor are a plug-in's
         raise DeviceError(
             f"device {device}: {plugin.distribution} does not load ({one_line(error)}); {packages.NEWER} "
-            f"{plugin.distribution}, {or_cpu()}"
+            f"{plugin.distribution}, or {use_cpu()}"
         ) from None
 
 
@@ -117,8 +116,3 @@ def _register(ort: Any, name: str, library: str) -> None:
     """
     ort.set_default_logger_severity(FATAL)
     ort.register_execution_provider_library(name, library)
-
-
-def or_cpu() -> str:
-    """Return the advice to use the CPU."""
-    return f"or use {option('device', 'cpu')}"

@@ -89,6 +89,11 @@ class Provider:
         """The names of its devices, for messages."""
         return (self.kind, *(f"{self.kind}:{part}" for part in self.parts))
 
+    @property
+    def definite_devices(self) -> tuple[str, ...]:
+        """The whole names of its devices; of numbered ones, that of the first."""
+        return tuple(self.definite(part.replace("N", "")) for part in self.parts or ("",))
+
     def definite(self, part: str) -> str:
         """Return the whole name of a device from its part, which may be empty."""
         chosen = part or next(iter(self.parts), "").replace("N", "0")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from impasto.runtime.errors import DeviceError
-from impasto.wording import option
+from impasto.wording import use_cpu
 
 #: The driver's library, on Linux and on Windows.
 DRIVER = ("libcuda.so.1", "nvcuda.dll")
@@ -23,11 +23,6 @@ CUDA_PARTS = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dl
 _NO_DEVICE = 100
 
 _NAME_BYTES = 100
-
-
-def _or_cpu() -> str:
-    """Return the advice to use the CPU."""
-    return f"or use {option('device', 'cpu')}"
 
 
 def runtime_libraries(version: str) -> tuple[str, ...]:
@@ -74,7 +69,7 @@ def gpus() -> list[str]:
     """
     driver = load_library(DRIVER)
     if driver is None:
-        raise DeviceError(f"NVIDIA's driver does not load; install it, {_or_cpu()}")
+        raise DeviceError(f"NVIDIA's driver does not load; install it, or {use_cpu()}")
     count, device, names = ctypes.c_int(), ctypes.c_int(), list[str]()
     error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     for number in range(count.value):
@@ -83,7 +78,7 @@ def gpus() -> list[str]:
         error = error or driver.cuDeviceGetName(name, _NAME_BYTES, device)
         names.append(name.value.decode("utf-8", "replace"))
     if error not in (0, _NO_DEVICE):
-        raise DeviceError(f"NVIDIA's driver fails (CUDA error {error}); check it with nvidia-smi, {_or_cpu()}")
+        raise DeviceError(f"NVIDIA's driver fails (CUDA error {error}); check it with nvidia-smi, or {use_cpu()}")
     return names
 
 
@@ -120,12 +115,13 @@ def check_gpu(number: int, wanted: str) -> None:
     """
     names = gpus()
     if not names:
-        raise DeviceError(f"NVIDIA's driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, {_or_cpu()}")
+        raise DeviceError(f"NVIDIA's driver has no GPU for this process; check CUDA_VISIBLE_DEVICES, or {use_cpu()}")
     if number >= len(names):
         has = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(names))
-        raise DeviceError(f"no such GPU; choose one of {has}, {_or_cpu()}")
+        raise DeviceError(f"no such GPU; choose one of {has}, or {use_cpu()}")
     served = version_of(load_library(DRIVER), "cuDriverGetVersion")
     if served and wanted and not serves(served, wanted):
         raise DeviceError(
-            f"NVIDIA's driver serves CUDA {served}, and onnxruntime needs {wanted}; install a newer driver, {_or_cpu()}"
+            f"NVIDIA's driver serves CUDA {served}, and onnxruntime needs {wanted}; "
+            f"install a newer driver, or {use_cpu()}"
         )

@@ -142,8 +142,7 @@ class Descent:
 
 def run(search: Search, options: Options) -> End:
     """Follow L-BFGS on the device; return the end if no step lowers the loss."""
-    descent = Descent(search, options)
-    return until_stuck(search, options.start, descent.run) if search.noise else descent.run(options.start)
+    return until_stuck(search, options.start, Descent(search, options).run)
 
 
 OPTIMIZER = Optimizer(run, on_device=True)

@@ -212,9 +212,7 @@ def run(search: Search, options: Options) -> End:
 
     descent = Descent(search, options)
     with threadpool_limits(1, "blas"):
-        if search.noise:
-            return until_stuck(search, options.start, descent.run)
-        return descent.run(options.start)
+        return until_stuck(search, options.start, descent.run)
 
 
 OPTIMIZER = Optimizer(run)

@@ -94,12 +94,14 @@ def until_stuck(
 ) -> End:
     """Descend again and again, from the best picture each time; return the end when that leads no further.
 
+    Without noise there is one descent.
+
     A search forgets the curvature that noise has misled it by. Where loss or gradient was not finite, it steps back.
 
     Parameters
     ----------
     search
-        A search for a loss with noise.
+        A search for a loss, with noise or without.
     descend
         (start, length) -> the end of a descent: `STUCK` where it found no lower loss. `length` is that of the first
         step, as a share of the usual one.
@@ -109,6 +111,8 @@ def until_stuck(
     Finished
         When the search is over.
     """
+    if not search.noise:
+        return descend(start, 1.0)
     picture, length, left = start, 1.0, ATTEMPTS
     while True:
         before = search.best_loss

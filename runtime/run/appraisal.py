@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from impasto.runtime.engine.engine import Engine, TermWeights
+from impasto.runtime.engine.placement import foreseen
 from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.errors import ImpastoError, MemoryShortage
 from impasto.runtime.model.folder import ModelFolder
@@ -46,8 +47,7 @@ def _appraise(transfer: Transfer) -> Appraisal:
     state, plan, material = transfer.state, transfer.plan, transfer.material
     stage = plan.stages[state.stage - 1]
     device = "cpu" if provider_of(state.device).on_host else state.device
-    placement = replace(transfer.placement, device=device, lowering="auto", precision=SINGLE)
-    placement = replace(placement, lowering=placement.layout)
+    placement = foreseen(replace(transfer.placement, device=device, lowering="auto", precision=SINGLE))
     # No optimiser runs any more: Adam's share of memory is the least.
     alone = replace(plan, stages=(stage,), optimizer="adam", restarts=(), restart_every=None)
     forecast = estimate_memory(alone, [style.size for style in material.styles], placement)

@@ -393,10 +393,7 @@ def fastest(transfer: Transfer, timings: Path | None) -> Placement:
         return placement
     expected, pixels = _foreseen(transfer).device, transfer.plan.finest.width * transfer.plan.finest.height
     seconds = dict[str, float]()
-    for device in {
-        expected,
-        *(provider.definite(part) for provider in PROVIDERS.values() for part in provider.parts or ("",)),
-    }:
+    for device in (name for provider in PROVIDERS.values() for name in provider.definite_devices):
         with contextlib.suppress(InputError):
             timing = known[_kind(transfer, _foreseen(transfer, device))]
             if timing and timing.serves(pixels):

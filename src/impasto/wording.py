@@ -30,6 +30,11 @@ def option(name: str, value: object = None) -> str:
     return in_python(name, value) if _of_data.get() else _surface(name, value)
 
 
+def use_cpu() -> str:
+    """Return the advice to use the CPU, which messages about other devices end with."""
+    return f"use {option('device', 'cpu')}"
+
+
 @contextlib.contextmanager
 def speak(spelling: Spelling) -> Iterator[None]:
     """Spell options in another way within a `with` block."""

@@ -6,7 +6,8 @@ and everything else is tested without.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,22 @@ def drawn(height: int, width: int) -> tuple[Rgb, Rgb, Planes]:
     content, style = (np.asarray(open_sample(name).resize((width, height)), np.float32) for name in ("town", "sunset"))
     noise = np.random.default_rng(0).uniform(0, 255, content.shape).astype(np.float32)
     return content, style, to_planes((content + noise) / 2, "start")
+
+
+def evaluated_together(objectives: Sequence[Objective], pictures: Sequence[Planes], times: int = 1) -> list[float]:
+    """Return the losses of pictures, each evaluated so many times by its objective, in a thread of its own."""
+    losses: dict[int, float] = {}
+
+    def evaluate(k: int) -> None:
+        for _ in range(times):
+            losses[k] = objectives[k].evaluate(pictures[k])[0]
+
+    threads = [threading.Thread(target=evaluate, args=(k,)) for k in range(len(objectives))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [losses[k] for k in range(len(objectives))]
 
 
 def distances(

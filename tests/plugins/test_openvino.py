@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from impasto.runtime.engine.plugins import installed_version
 from impasto.runtime.machine import processors
 from impasto.runtime.plan.recipe import builtin_recipes
 from tests.cli.processes import command
-from tests.plugins.conftest import Differences, distances, drawn
+from tests.plugins.conftest import Differences, distances, drawn, evaluated_together
 
 pytest.importorskip("onnxruntime_ep_openvino", reason="run by make test, beside the other tests")
 
@@ -150,18 +149,9 @@ def test_a_picture_that_was_evaluated_before_is_evaluated_again(every_recipe: Pa
 def test_objectives_of_several_sizes_live_side_by_side_and_in_several_threads(every_recipe: Path) -> None:
     extents = [(64, 72), (96, 80), (64, 72)]
     objectives = [opened(every_recipe, extent=extent, precision="fp32") for extent in extents]
-    alone = [objective.evaluate(drawn(*extent)[2])[0] for objective, extent in zip(objectives, extents, strict=True)]
-    together: dict[int, float] = {}
-
-    def evaluate(k: int) -> None:
-        together[k] = objectives[k].evaluate(drawn(*extents[k])[2])[0]
-
-    threads = [threading.Thread(target=evaluate, args=(k,)) for k in range(len(extents))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [together[k] for k in range(len(extents))] == alone
+    pictures = [drawn(*extent)[2] for extent in extents]
+    alone = [objective.evaluate(picture)[0] for objective, picture in zip(objectives, pictures, strict=True)]
+    assert evaluated_together(objectives, pictures) == alone
 
 
 def test_one_thread_is_one_thread(every_recipe: Path) -> None:

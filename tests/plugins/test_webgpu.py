@@ -8,7 +8,6 @@ A device in software is SwiftShader, which comes with Chromium, behind the loade
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from impasto.runtime import DeviceError, InputError, Objective, stylize
 from impasto.runtime.engine.plugins import find_device
 from impasto.runtime.plan.recipe import builtin_recipes
-from tests.plugins.conftest import Differences, distances, drawn
+from tests.plugins.conftest import Differences, distances, drawn, evaluated_together
 
 pytest.importorskip("onnxruntime_ep_webgpu", reason="run by make test, beside the other tests")
 
@@ -79,19 +78,9 @@ def test_two_threads_take_turns(small_model: Path) -> None:
     for extent in extents:
         content, style, _ = drawn(*extent)
         objectives.append(Objective.open(small_model, "small", content=content, styles=[style], device=DEVICE))
-    alone = [objective.evaluate(drawn(*extent)[2])[0] for objective, extent in zip(objectives, extents, strict=True)]
-    together: dict[int, float] = {}
-
-    def evaluate(k: int) -> None:
-        for _ in range(3):
-            together[k] = objectives[k].evaluate(drawn(*extents[k])[2])[0]
-
-    threads = [threading.Thread(target=evaluate, args=(k,)) for k in range(len(extents))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [together[k] for k in range(len(extents))] == pytest.approx(alone, rel=1e-6)
+    pictures = [drawn(*extent)[2] for extent in extents]
+    alone = [objective.evaluate(picture)[0] for objective, picture in zip(objectives, pictures, strict=True)]
+    assert evaluated_together(objectives, pictures, times=3) == pytest.approx(alone, rel=1e-6)
 
 
 @pytest.mark.slow
