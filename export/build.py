@@ -30,6 +30,7 @@ from impasto.export.lowering.half import half
 from impasto.export.lowering.winograd import measuring, small, winograd
 from impasto.export.networks import NETWORKS, Network, Preprocessing
 from impasto.export.selfcheck import SelfCheck, self_check
+from impasto.export.tiled import tile_graphs
 from impasto.export.weights.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.runtime.errors import (
@@ -50,6 +51,7 @@ from impasto.runtime.model.graphs import (
     OBJECTIVE,
     SINGLE,
     STATISTICS,
+    TILE_STATISTICS,
     WINOGRAD,
     GraphKey,
     algebra_file,
@@ -189,8 +191,8 @@ def notice(provenance: Provenance) -> str:
 
 def logical_graphs(
     recipe: Recipe, network: Network, preprocessing: Preprocessing
-) -> dict[tuple[str, bool], dict[str, Var]]:
-    """Return a recipe's logical graphs: for each role, by region or not, the results by name."""
+) -> dict[tuple[str, bool], Mapping[str, Var]]:
+    """Return a recipe's logical graphs of whole pictures: for each role, by region or not, the results by name."""
     roles = {OBJECTIVE: losses.objective, STATISTICS: losses.statistics}
     return {
         (role, by_region): make(recipe, network, preprocessing, guided=by_region)
@@ -201,7 +203,7 @@ def logical_graphs(
 
 def lowering_of(key: GraphKey) -> Lowering:
     """Return the lowering of a graph; those of `winograd` differ in how they cut maps."""
-    if key.layout == WINOGRAD and (key.small or key.role == STATISTICS):
+    if key.layout == WINOGRAD and (key.small or key.role in (STATISTICS, TILE_STATISTICS)):
         return small if key.small else measuring
     return _LOWERINGS[key.layout, key.precision]
 
@@ -212,11 +214,14 @@ def _write_graphs(
     """Write a recipe's graphs; return a hash of each one's computation, without its name."""
     digests: dict[GraphKey, bytes] = {}
     logical = logical_graphs(recipe, network, weights.preprocessing)
+    tiled = tile_graphs(recipe, network, weights.preprocessing)
+    logical |= {(role, False): outputs for role, outputs in tiled.outputs.items()}
     for key in GRAPHS:
         model = lowering_of(key).lower("", logical[key.role, key.by_region], file.tensors)
         digests[key] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
         model.graph.name = f"{network.name} {recipe.name} {key.kind}"
         metadata = _metadata(recipe, network, weights.provenance, file, key)
+        metadata = replace(metadata, sums=tiled.sums.get(key.role, ()))
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
         _save(model, staging / key.file(recipe.name))
     return digests
@@ -294,6 +299,7 @@ def _metadata(recipe: Recipe, network: Network, provenance: Provenance, file: We
         weights=asdict(provenance),
         weights_size=file.size,
         weights_sha256=file.sha256,
+        halo=network.halo(set(recipe.layers)),
         exporter=f"impasto {impasto.__version__}",
     )
 

@@ -7,7 +7,7 @@ Python's operators. The `Op`s that these stand for are here; all others are in `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import dataclass_transform
 
@@ -58,12 +58,16 @@ class Map:
 
 @dataclass(frozen=True)
 class Guides:
-    """How much each pixel belongs to each of R regions, [R, H >> level, W >> level], for a picture of H x W."""
+    """How much each pixel belongs to each of R regions, [R, H >> level, W >> level], for a picture of H x W.
+
+    With `single` there is one region, whatever R is.
+    """
 
     level: int = 0
+    single: bool = False
 
     def __str__(self) -> str:
-        return f"[R, H >> {self.level}, W >> {self.level}]"
+        return f"[{1 if self.single else 'R'}, H >> {self.level}, W >> {self.level}]"
 
 
 @dataclass(frozen=True)
@@ -266,7 +270,7 @@ class Transpose(Unary):
         raise self.reject("a matrix, or one for each region", a)
 
 
-# --- order ----------------------------------------------------------------------------------------------------
+# --- order and substitution -----------------------------------------------------------------------------------
 
 
 def topological(outputs: Iterable[Var]) -> list[Var]:
@@ -283,3 +287,13 @@ def topological(outputs: Iterable[Var]) -> list[Var]:
             stack.append((var, True))
             stack.extend((x, False) for x in reversed(var.inputs))
     return order
+
+
+def substitute(outputs: Mapping[str, Var], by: Mapping[Var, Var]) -> dict[str, Var]:
+    """Return outputs by name, with some of the values that they depend on replaced by others of the same types."""
+    new = dict(by)
+    for var in topological(outputs.values()):
+        if var not in new:
+            inputs = tuple(new[x] for x in var.inputs)
+            new[var] = var if inputs == var.inputs else Var(var.op, inputs, var.type)
+    return {name: new[var] for name, var in outputs.items()}

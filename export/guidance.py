@@ -83,8 +83,13 @@ class ByRegion:
             self._guides.append(ops.halve_guides(self._guides[-1]))
         if level not in self._by_level:
             w = self._guides[level] * self._guides[level]
-            self._by_level[level] = ops.guide_mean(w), ops.normalize_guides(w)
+            self._by_level[level] = ops.guide_mean(w), self._counted(w)
         return self._by_level[level]
+
+    @staticmethod
+    def _counted(w: Var) -> Var:
+        """Return the weights with which a region's moments are sums over positions."""
+        return ops.normalize_guides(w)
 
     def _moments(self, f: Var) -> Moments:
         _, u = self._weights(f)

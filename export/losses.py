@@ -164,13 +164,7 @@ def statistics(
 
     With `guided` it takes guides, too, and the statistics are of each region by itself.
     """
-    scene = _scene(recipe, network, preprocessing, guided=guided)
-    return {
-        target_of(term.name(layer)): target(scene, layer)
-        for term in TERMS
-        if (target := TERM_LOSSES[term].target)
-        for layer in term.shares(recipe)
-    }
+    return targets_in(scene_of(recipe, network, preprocessing, ByRegion() if guided else Everywhere()))
 
 
 def objective(
@@ -180,18 +174,40 @@ def objective(
 
     With `guided` it takes guides, too, and has a target for each region.
     """
-    scene = _scene(recipe, network, preprocessing, guided=guided)
-    terms: dict[str, Var] = {}
-    for term in TERMS:
-        for layer in term.shares(recipe):
-            name = term.name(layer)
-            mean = TERM_LOSSES[term].loss(scene, layer, target_of(name))
-            terms[name] = ops.graph_input(weight_of(name), Scalar()) * mean
-    loss = reduce(operator.add, terms.values())
+    scene = scene_of(recipe, network, preprocessing, ByRegion() if guided else Everywhere())
+    terms = terms_in(scene)
+    loss = total(terms)
     return {LOSS: loss, GRADIENT: gradient(loss, scene.image), **terms}
 
 
-def _scene(recipe: Recipe, network: Network, preprocessing: Preprocessing, *, guided: bool) -> Scene:
+def scene_of(recipe: Recipe, network: Network, preprocessing: Preprocessing, guidance: Guidance) -> Scene:
+    """Return a picture as a graph's input, with the activations of all layers that the recipe names."""
     image = ops.graph_input(IMAGE, Map(3))
     by_layer = activations(image, network, preprocessing, recipe.pooling, recipe.layers)
-    return Scene(recipe, image, by_layer, ByRegion() if guided else Everywhere())
+    return Scene(recipe, image, by_layer, guidance)
+
+
+def targets_in(scene: Scene) -> dict[str, Var]:
+    """Return the targets that are measured on a scene, by name."""
+    return {
+        target_of(term.name(layer)): target(scene, layer)
+        for term in TERMS
+        if (target := TERM_LOSSES[term].target)
+        for layer in term.shares(scene.recipe)
+    }
+
+
+def terms_in(scene: Scene) -> dict[str, Var]:
+    """Return the terms of a scene's loss by name, each times its weight, which is an input."""
+    terms: dict[str, Var] = {}
+    for term in TERMS:
+        for layer in term.shares(scene.recipe):
+            name = term.name(layer)
+            mean = TERM_LOSSES[term].loss(scene, layer, target_of(name))
+            terms[name] = ops.graph_input(weight_of(name), Scalar()) * mean
+    return terms
+
+
+def total(terms: Mapping[str, Var]) -> Var:
+    """Return the loss, which is the sum of its terms."""
+    return reduce(operator.add, terms.values())

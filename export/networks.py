@@ -7,8 +7,14 @@ activation *after* the ReLU.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from impasto.runtime.model.sums import Halo
+
+#: The pixels that total variation compares a pixel with are so far away at most, if its border is one of them.
+NEIGHBOURS = 2
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,17 @@ class Network:
         layers = self.layers
         position = {layer.name: index for index, layer in enumerate(layers)}
         return layers[: 1 + max(position[name] for name in names)]
+
+    def halo(self, names: set[str]) -> Halo:
+        """Return how far the layers of `names` see beyond a part of a picture that lies on their pooling grid.
+
+        After k poolings, a convolution sees one position, which is 2^k pixels, further to each side. Pooling itself
+        stays on the grid.
+        """
+        layers = self.up_to(names)
+        grid = 2 ** layers[-1].level
+        reach = max(NEIGHBOURS, sum(2**layer.level for layer in layers))
+        return Halo(math.ceil(reach / grid) * grid, grid)
 
 
 NETWORKS = {network.name: network for network in (Network("vgg16", (2, 2, 3, 3, 3)), Network("vgg19", (2, 2, 4, 4, 4)))}

@@ -320,11 +320,21 @@ class _OfGuides(Unary):
         return w
 
 
+class Within(Binary):
+    """x times the one guide: 0 where that is 0. Rows and columns that x has beyond it count as its last one does."""
+
+    def infer(self, x: Type, w: Type) -> Type:
+        match x, w:
+            case Map(level=level), Guides(also_level, single=True) if level == also_level:
+                return x
+        raise self.reject("a map and one guide of its level", x, w)
+
+
 class HalveGuides(_OfGuides):
     """The mean of each 2x2 window of every guide, stride 2; an odd last row or column is left out, as in pooling."""
 
     def of(self, t: Guides) -> Type:
-        return Guides(t.level + 1)
+        return replace(t, level=t.level + 1)
 
 
 class NormalizeGuides(_OfGuides):
@@ -341,7 +351,7 @@ class GuideMean(_OfGuides):
 def _guided(op: Op, x: Type, u: Type) -> int:
     """Return the channels of a map that goes with guides."""
     match x, u:
-        case Map(channels, level, 0), Guides(also_level) if level == also_level:
+        case Map(channels, level, 0), Guides(also_level, single=False) if level == also_level:
             return channels
     raise op.reject("a map and guides of its extent", x, u)
 
@@ -378,7 +388,7 @@ class GuidedSpread(Ternary):
         return x
 
 
-halve_guides, normalize_guides, guide_mean = HalveGuides(), NormalizeGuides(), GuideMean()
+within, halve_guides, normalize_guides, guide_mean = Within(), HalveGuides(), NormalizeGuides(), GuideMean()
 guided_gram, guided_mix, guided_mean, guided_spread = GuidedGram(), GuidedMix(), GuidedMean(), GuidedSpread()
 
 

@@ -75,6 +75,7 @@ vjp(ops.AverageUnpool, lambda op, y, g: (ops.average_pool(g), None))  # the seco
 vjp(ops.Gram, lambda op, y, g: (ops.mix(g + g.T, y.inputs[0]),))  # d(X X^T) = dX X^T + X dX^T
 vjp(ops.ChannelMean, lambda op, y, g: (ops.channel_spread(g, y.inputs[0]),))
 vjp(ops.ChannelSpread, lambda op, y, g: (ops.channel_mean(g), None))  # the second gives an extent only
+vjp(ops.Within, lambda op, y, g: (ops.within(g, y.inputs[1]), None))
 vjp(ops.GuidedGram, lambda op, y, g: (ops.guided_mix(g + g.T, *y.inputs), None))  # guides stay as they are
 vjp(ops.GuidedMean, lambda op, y, g: (ops.guided_spread(g, *y.inputs), None))
 

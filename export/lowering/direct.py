@@ -25,8 +25,8 @@ def describe(type_: Type) -> Sequence[int | str]:
             return [1, channels, dimension("H", level) + less, dimension("W", level) + less]
         case Matrix(rows, columns):
             return [rows, columns]
-        case Guides(level):
-            return [1, REGIONS, dimension("H", level), dimension("W", level)]
+        case Guides(level, single):
+            return [1, 1 if single else REGIONS, dimension("H", level), dimension("W", level)]
         case PerRegion(each):
             return [REGIONS, *describe(each)]
         case _:
@@ -394,6 +394,19 @@ def _transpose(b: Builder, op: graph.Transpose, a: str) -> str:
 
 #: Less than any sum of guides that are not zero.
 _TINY = 1e-30
+
+
+@lowers(ops.Within)
+def _within(b: Builder, op: ops.Within, x: str, w: str) -> str:
+    type_ = b.origin[x].type
+    assert isinstance(type_, Map)
+
+    def extent() -> str:
+        if type_.trim > 0:
+            return _crop(b, w, (0, 0), (-type_.trim, -type_.trim))
+        return b.node("Pad", w, b.ints(0, 0, 0, 0, 0, 0, -type_.trim, -type_.trim), mode="edge") if type_.trim else w
+
+    return b.node("Mul", x, b.once(("guide", w, type_.trim), extent))
 
 
 @lowers(ops.HalveGuides)

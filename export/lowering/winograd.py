@@ -482,6 +482,16 @@ def _channel_spread(b: Tiled, op: ops.ChannelSpread, v: str, x: str) -> str:
     return _join(b, (b.node("Expand", strip, places) for strip in rows))
 
 
+@lowers(ops.Within)
+def _within(b: Tiled, op: ops.Within, x: str, w: str) -> str:
+    if not _is_activation(b.origin[x].type):
+        return direct.rules[ops.Within](b, op, x, w)
+    level = _map(b, x).level
+    shape = b.ints(tiles.side(b, level) ** 2, -1, 1)
+    rows = b.once(("guide of rows", w), lambda: b.node("Reshape", _guide_rows(b, w), shape))
+    return _each(b, partial(b.node, "Mul"), _strips(b, x), tiles.strips(b, level, rows, 1))
+
+
 def _as_tiles(b: Tiled, rows: str, like: str) -> str:
     type_ = _map(b, like)
     return b.node("Reshape", rows, b.ints(tiles.side(b, type_.level) ** 2, -1, type_.channels))

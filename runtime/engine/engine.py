@@ -18,15 +18,19 @@ from typing import NamedTuple
 import numpy as np
 
 from impasto.runtime.engine.evaluator import SessionEvaluator
-from impasto.runtime.engine.opening import open_session, tell_unrecorded
+from impasto.runtime.engine.opening import open_session, read_metadata, tell_unrecorded
 from impasto.runtime.engine.placement import Placement, on_device
 from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.engine.references import References, Targets, average, measure
 from impasto.runtime.engine.session import Session
-from impasto.runtime.errors import TransferError
+from impasto.runtime.engine.tile_graphs import TileGraphs
+from impasto.runtime.engine.tiled import TiledEvaluator, Tiling, measure_content, measure_style
+from impasto.runtime.errors import ModelError, TransferError
 from impasto.runtime.machine import processors
+from impasto.runtime.model.default import export_again
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import BFLOAT16, HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
+from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
 from impasto.wording import option
@@ -106,7 +110,7 @@ class Engine:
         references: References,
         placement: Placement,
         weights: TermWeights = TermWeights(),  # noqa: B008  # immutable
-    ) -> SessionEvaluator:
+    ) -> SessionEvaluator | TiledEvaluator:
         """Return the loss of pictures of the content's size, with its targets measured.
 
         Parameters
@@ -126,8 +130,11 @@ class Engine:
         height, width = references.shape
         sides = extents(height, width, len(references.regions.content.colors) if references.regions else None)
 
-        def work(resolved: Placement) -> SessionEvaluator:
+        def work(resolved: Placement) -> SessionEvaluator | TiledEvaluator:
             """Use one graph after the other: with a large picture, the first gives its memory back before."""
+            if resolved.tile:
+                self.clear_graphs()
+                return _tiled(folder, recipe, references, resolved, weights, warn=placement)
             keeps = self.keeps(resolved, height * width)
             if not keeps:
                 self.clear_graphs()
@@ -144,7 +151,7 @@ class Engine:
                 graph = _Graph.of(folder, recipe, key, placed, sides)
                 session = self._opened(graph)
                 chosen = session.metadata.recipe.with_weights(*weights)
-                feeds = {**targets, **_effective(session, chosen, height, width)}
+                feeds = {**targets, **_effective(session.metadata, chosen, height, width)}
                 evaluator = SessionEvaluator(
                     session, chosen, (height, width), feeds, warnings_about(session, placement)
                 )
@@ -306,11 +313,44 @@ def warnings_about(session: Session, placement: Placement) -> tuple[str, ...]:
     return tuple(warnings_)
 
 
-def _effective(session: Session, recipe: Recipe, height: int, width: int) -> Targets:
+def _effective(metadata: Metadata, recipe: Recipe, height: int, width: int) -> Targets:
     """Return the weights of a recipe's terms as inputs of a graph, for a picture of height x width pixels."""
-    effective = effective_weights(recipe, session.metadata.sizes(height, width), height, width)
+    effective = effective_weights(recipe, metadata.sizes(height, width), height, width)
     with np.errstate(over="ignore"):  # an infinite weight makes the loss infinite, and that is an error
         return {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
+
+
+def _tiled(
+    folder: ModelFolder,
+    recipe: str,
+    references: References,
+    placement: Placement,
+    weights: TermWeights,
+    *,
+    warn: Placement,
+) -> TiledEvaluator:
+    """Return the loss of pictures in tiles, with its targets measured in tiles; `warn` is the placement asked for.
+
+    Raises
+    ------
+    ModelError
+        When the model folder has no graphs for tiles.
+    """
+    metadata = read_metadata(folder, recipe)
+    if metadata.halo is None:
+        raise ModelError(
+            f"model {folder.path}: has no graphs for tiles, it is of an older version; {export_again(folder.path)}"
+        )
+    assert placement.tile is not None
+    tiling, graphs = Tiling(placement.tile, metadata.halo), TileGraphs(folder, recipe, placement)
+    styles = [measure_style(graphs, feeds, tiling) for feeds in references.style_feeds]
+    contents = measure_content(graphs, references.content, tiling)
+    graphs.close()
+    chosen, (height, width) = metadata.recipe.with_weights(*weights), references.shape
+    fixed = {**average(references, metadata, styles), **_effective(metadata, chosen, height, width)}
+    evaluator = TiledEvaluator(graphs, chosen, references, tiling, contents, fixed)
+    evaluator.warnings = warnings_about(evaluator.session, warn)
+    return evaluator
 
 
 def _tried_out(

@@ -48,6 +48,8 @@ class Placement:
         The precision of activations: ``fp32``, ``bf16``, ``fp16`` or ``auto``, which is ``bf16`` where the processor
         multiplies it faster and the provider has it, else ``fp32``. Losses, matrices, the picture and its gradient are
         always in single precision.
+    tile
+        The side of a tile's core, in pixels; None for pictures in one piece. See `impasto.runtime.engine.tiles`.
 
     Raises
     ------
@@ -61,6 +63,7 @@ class Placement:
     low_memory: bool = False
     cuda: CudaOptions = CUDA_DEFAULTS
     precision: str = AUTO
+    tile: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.cuda, CudaOptions):

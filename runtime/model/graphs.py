@@ -15,6 +15,11 @@ LAYOUTS = (DIRECT, WINOGRAD)
 OBJECTIVE, STATISTICS = "objective", "statistics"
 ROLES = (OBJECTIVE, STATISTICS)
 
+#: The purposes of graphs for pictures in tiles, see `impasto.export.tiled`: those of each tile, and of all together.
+TILE_SUMS, TILE_GRADIENT, TILE_STATISTICS = "tile-sums", "tile-gradient", "tile-statistics"
+LOSS_OF_SUMS, TARGETS_OF_SUMS = "loss-of-sums", "targets-of-sums"
+TILE_ROLES = (TILE_SUMS, TILE_GRADIENT, TILE_STATISTICS)
+
 #: The precision of activations: float32, float16 or bfloat16.
 SINGLE, HALF, BFLOAT16 = "fp32", "fp16", "bf16"
 PRECISIONS = (SINGLE, HALF, BFLOAT16)
@@ -41,11 +46,11 @@ class GraphKey:
     Attributes
     ----------
     role
-        ``objective`` or ``statistics``.
+        ``objective`` or ``statistics``, or one for tiles.
     layout
         ``direct`` or ``winograd``.
     by_region
-        Whether it takes guides: see `impasto.runtime.pictures.masks`.
+        Whether it takes guides: see `impasto.runtime.pictures.masks`. Those for tiles always do.
     small
         Whether it is for small pictures: see `is_small`.
     precision
@@ -104,6 +109,10 @@ GRAPHS: tuple[GraphKey, ...] = (
     ),
     *(GraphKey(by_region=by_region, precision=HALF) for by_region in (False, True)),
     *(GraphKey(role, by_region=by_region, precision=BFLOAT16) for by_region in (False, True) for role in ROLES),
+    *(GraphKey(role, layout) for layout in (DIRECT, WINOGRAD) for role in TILE_ROLES),
+    *(GraphKey(role, precision=HALF) for role in (TILE_SUMS, TILE_GRADIENT)),
+    *(GraphKey(role, precision=BFLOAT16) for role in TILE_ROLES),
+    *(GraphKey(role) for role in (LOSS_OF_SUMS, TARGETS_OF_SUMS)),
 )
 
 #: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.

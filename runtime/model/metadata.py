@@ -9,6 +9,7 @@ from pathlib import Path
 from impasto.runtime.errors import ModelError, RecipeError
 from impasto.runtime.model.default import export_again
 from impasto.runtime.model.graphs import LEVELS, GraphKey
+from impasto.runtime.model.sums import Halo, Sum
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import LayerSize
 from impasto.runtime.storage import codec
@@ -55,6 +56,10 @@ class Metadata:
         The origin of the weights: source, name, sha256, licence, attribution, preprocessing.
     weights_size, weights_sha256
         The length in bytes and the hash of the folder's ``weights.data``.
+    sums
+        Of a graph for tiles: the sums over positions that it gives.
+    halo
+        How far the recipe's layers see; None in folders of versions without tiles.
     """
 
     network: str
@@ -66,6 +71,8 @@ class Metadata:
     weights_size: int
     weights_sha256: str
     exporter: str
+    sums: tuple[Sum, ...] = ()
+    halo: Halo | None = None
 
     def __post_init__(self) -> None:
         GraphKey.named(self.lowering, self.kind)  # refuses a pair that no graph has

@@ -1,0 +1,160 @@
+"""The graphs for pictures that are evaluated tile by tile.
+
+A loss is a function of sums over positions: of Gram matrices, for instance. Here it is cut at these sums. What lies
+before them is a graph of a tile: the sums over its core, with all that the core's activations depend on in view. What
+lies behind them is a graph of matrices and numbers, which is evaluated once: it gives the loss, and its gradient with
+respect to each sum. From that, a second graph of a tile gives the gradient with respect to the tile's pixels. Added up
+over all tiles, these are the gradient of the whole picture: nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from impasto.export import ops
+from impasto.export.gradient import gradients, pull_back
+from impasto.export.graph import Guides, Map, Type, Var, substitute, topological
+from impasto.export.guidance import ByRegion
+from impasto.export.losses import Scene, scene_of, targets_in, terms_in, total
+from impasto.export.networks import Network, Preprocessing
+from impasto.runtime.model.graphs import (
+    LOSS_OF_SUMS,
+    TARGETS_OF_SUMS,
+    TILE_GRADIENT,
+    TILE_STATISTICS,
+    TILE_SUMS,
+)
+from impasto.runtime.model.sums import CORE, Sum
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.terms import GRADIENT, LOSS, target_of
+
+#: The last part of the name of a sum, and its kind, by its operator.
+_KINDS = {
+    ops.Mean: ("mean", "mean"),
+    ops.MeanSquare: ("mean", "mean"),
+    ops.GuideMean: ("share", "share"),
+    ops.GuidedGram: ("gram", "guided"),
+    ops.GuidedMean: ("sum", "guided"),
+}
+
+
+class InTiles(ByRegion):
+    """Regions of a tile: weights are not divided by their sum, for that is of all tiles."""
+
+    @staticmethod
+    def _counted(w: Var) -> Var:
+        return w
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Terms or targets, cut at their sums.
+
+    Attributes
+    ----------
+    sums
+        The sums, and the value of each for a tile.
+    behind
+        The outputs, with each sum as an input of its name.
+    """
+
+    sums: Mapping[Sum, Var]
+    behind: Mapping[str, Var]
+
+
+def cut(outputs: Mapping[str, Var]) -> Cut:
+    """Cut terms, or targets of terms, at all sums over positions that they depend on."""
+    sums: dict[Sum, Var] = {}
+    inputs: dict[Var, Var] = {}
+    core = [ops.graph_input(CORE, Guides(single=True))]
+    for name, output in outputs.items():
+        for var in topological([output]):
+            if var not in inputs and _is_sum(var):
+                sum_ = _sum(var, name.removesuffix(target_of("")), {known.name for known in sums})
+                sums[sum_] = _within_core(var, core)
+                inputs[var] = ops.graph_input(sum_.name, var.type)
+    return Cut(sums, substitute(outputs, inputs))
+
+
+@dataclass(frozen=True)
+class TileGraphs:
+    """The logical graphs for pictures in tiles.
+
+    Attributes
+    ----------
+    outputs
+        Role -> the results by name.
+    sums
+        Role -> the sums among these.
+    """
+
+    outputs: Mapping[str, Mapping[str, Var]]
+    sums: Mapping[str, tuple[Sum, ...]]
+
+
+def tile_graphs(recipe: Recipe, network: Network, preprocessing: Preprocessing) -> TileGraphs:
+    """Return a recipe's graphs for tiles.
+
+    ``tile-sums``: tile, core, guides, content's targets -> sums. ``loss-of-sums``: sums of all tiles, targets, weights ->
+    loss, terms, gradient of the loss with respect to each sum. ``tile-gradient``: tile, core, guides, content's targets,
+    these gradients -> gradient with respect to the tile. ``tile-statistics``: tile, core, guides -> activations of the
+    content, sums of the style. ``targets-of-sums``: sums of all tiles -> targets of the style.
+    """
+    scene = scene_of(recipe, network, preprocessing, InTiles())
+    terms = cut(terms_in(scene))
+    measured = targets_in(scene)
+    maps = {name: var for name, var in measured.items() if isinstance(var.type, Map)}
+    targets = cut({name: var for name, var in measured.items() if name not in maps})
+    outputs = {
+        TILE_SUMS: {sum_.name: var for sum_, var in terms.sums.items()},
+        LOSS_OF_SUMS: _loss(terms),
+        TILE_GRADIENT: {GRADIENT: _gradient(terms, scene)},
+        TILE_STATISTICS: {**maps, **{sum_.name: var for sum_, var in targets.sums.items()}},
+        TARGETS_OF_SUMS: dict(targets.behind),
+    }
+    return TileGraphs(outputs, {TILE_SUMS: tuple(terms.sums), TILE_STATISTICS: tuple(targets.sums)})
+
+
+def _loss(terms: Cut) -> dict[str, Var]:
+    loss = total(terms.behind)
+    inputs = {var.op.name: var for var in topological([loss]) if isinstance(var.op, ops.Input)}
+    moving = [sum_ for sum_ in terms.sums if sum_.kind != "share"]
+    slopes = gradients(loss, [inputs[sum_.name] for sum_ in moving])
+    return {LOSS: loss, **terms.behind, **{sum_.gradient: x for sum_, x in zip(moving, slopes, strict=True)}}
+
+
+def _gradient(terms: Cut, scene: Scene) -> Var:
+    cotangents = {
+        var: ops.graph_input(sum_.gradient, var.type) for sum_, var in terms.sums.items() if sum_.kind != "share"
+    }
+    return pull_back(cotangents, [scene.image])[0]
+
+
+def _is_sum(var: Var) -> bool:
+    """Whether a value is of all positions, and what it is computed from is of each."""
+    return not _is_local(var.type) and any(_is_local(x.type) for x in var.inputs)
+
+
+def _is_local(type_: Type) -> bool:
+    return isinstance(type_, Map | Guides)
+
+
+def _sum(var: Var, term: str, names: set[str]) -> Sum:
+    ending, kind = _KINDS[type(var.op)]
+    operand = var.inputs[0].type
+    assert isinstance(operand, Map | Guides)
+    trim = operand.trim if isinstance(operand, Map) else 0
+    name = f"{term}.{ending}"
+    numbered = (f"{name}{number}" for number in range(2, 10))
+    return Sum(name if name not in names else next(x for x in numbered if x not in names), kind, operand.level, trim)
+
+
+def _within_core(var: Var, core: list[Var]) -> Var:
+    """Return a sum over the core's positions; guides are 0 outside the core as they are."""
+    (x, *_) = var.inputs
+    if not isinstance(x.type, Map) or len(var.inputs) > 1:
+        return var
+    while len(core) <= x.type.level:
+        core.append(ops.halve_guides(core[-1]))
+    return Var(var.op, (ops.within(x, core[x.type.level]),), var.type)

@@ -1,0 +1,51 @@
+"""The graphs for tiles of one recipe, opened when they are first used."""
+
+from __future__ import annotations
+
+from impasto.runtime.engine.opening import open_session
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.providers import provider_of
+from impasto.runtime.engine.session import Session
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import BFLOAT16, SINGLE, TILE_ROLES, TILE_STATISTICS, GraphKey, extents
+
+
+class TileGraphs:
+    """The graphs for tiles of one recipe: see `impasto.runtime.engine.tiled.Opener`.
+
+    On the CPU a graph serves windows of all sizes. Elsewhere it is opened for each size, of which a picture has four at
+    most.
+
+    Parameters
+    ----------
+    placement
+        The device, definite, and how it is used. What is of all tiles together runs on the CPU.
+    """
+
+    def __init__(self, folder: ModelFolder, recipe: str, placement: Placement) -> None:
+        self._folder, self._recipe, self._placement = folder, recipe, placement
+        self._sessions: dict[tuple[str, tuple[int, int] | None, int], Session] = {}
+
+    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> Session:
+        """Return the graph of a role, open for windows of this shape."""
+        key, placement = self._placed(role)
+        if placement.device == "cpu":
+            shape = None
+        place = role, shape, regions if shape else 1
+        if place not in self._sessions:
+            sides = extents(*shape, regions) if shape else None
+            self._sessions[place] = open_session(self._folder, self._recipe, key, placement, sides)
+        return self._sessions[place]
+
+    def close(self) -> None:
+        """Close all graphs; they are opened again when they are used."""
+        self._sessions.clear()
+
+    def _placed(self, role: str) -> tuple[GraphKey, Placement]:
+        if role not in TILE_ROLES:
+            return GraphKey(role), Placement("cpu", threads=self._placement.threads, precision=SINGLE)
+        placement = self._placement.of_targets if role == TILE_STATISTICS else self._placement
+        precision = provider_of(placement.device).graphs_of(placement.precision)
+        if role == TILE_STATISTICS and precision != BFLOAT16:
+            precision = SINGLE
+        return GraphKey(role, self._placement.layout, precision=precision), placement

@@ -1,0 +1,271 @@
+"""The evaluator of pictures that are too large for one graph: tile by tile, with the loss and gradient of the whole.
+
+Pass 1 adds up, over all tiles, the sums over positions that the loss depends on. From these the loss follows, and its
+gradient with respect to each sum. Pass 2 gives, for each tile, the gradient of its sums with respect to its pixels, those
+of its halo included, and adds it where these lie. The sum over all tiles is the gradient of the whole picture.
+`impasto.export.tiled` writes the graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.runtime.engine.evaluator import ResidentEvaluator, Value
+from impasto.runtime.engine.references import References, Targets
+from impasto.runtime.engine.session import Session
+from impasto.runtime.engine.tiles import Tile, tiles_of
+from impasto.runtime.errors import InputError
+from impasto.runtime.model.graphs import LOSS_OF_SUMS, TARGETS_OF_SUMS, TILE_GRADIENT, TILE_STATISTICS, TILE_SUMS
+from impasto.runtime.model.metadata import Metadata
+from impasto.runtime.model.sums import CORE, Halo, Sum
+from impasto.runtime.pictures.planes import Planes
+from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, targets_of
+from impasto.wording import option
+
+#: Less than any sum of guides that are not zero.
+_TINY = 1e-30
+
+
+class TileStep(NamedTuple):
+    """A tile that is done: its number, from 1, among those of both passes."""
+
+    number: int
+    tiles: int
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sums over positions of a whole picture, as its tiles give them.
+
+    Attributes
+    ----------
+    kinds
+        What is summed.
+    shape
+        (H, W) of the picture.
+    """
+
+    kinds: tuple[Sum, ...]
+    shape: tuple[int, int]
+
+    def of_all(self, parts: Iterator[tuple[Tile, Targets]]) -> Targets:
+        """Return the values for the whole picture from those of all its tiles, by name, as the graph of the loss takes them.
+
+        A mean counts with the tile's share of positions. Guided sums are divided by the sum of their guide, which is
+        the mean share of a region times the number of positions.
+        """
+        totals: dict[str, NDArray[np.float64]] = {}
+        for tile, values in parts:
+            for kind in self.kinds:
+                part = self._share(kind, tile) * values[kind.name].astype(np.float64)
+                totals[kind.name] = totals[kind.name] + part if kind.name in totals else part
+        weights = self._weights(totals)
+        return {
+            kind.name: _each(totals[kind.name], 1 / weights[kind.level] if kind.kind == "guided" else None)
+            for kind in self.kinds
+        }
+
+    def of_tile(self, tile: Tile, gradients: Targets, sums: Targets) -> Targets:
+        """Return the gradients with respect to the sums of one tile, from those with respect to the whole picture's."""
+        weights = self._weights(sums)
+        return {
+            kind.gradient: _each(
+                gradients[kind.gradient] * np.float64(self._share(kind, tile)),
+                1 / weights[kind.level] if kind.kind == "guided" else None,
+            )
+            for kind in self.kinds
+            if kind.kind != "share"
+        }
+
+    def _share(self, kind: Sum, tile: Tile) -> float:
+        """Return what a tile's value counts with."""
+        return 1.0 if kind.kind == "guided" else kind.positions(*tile.shape) / kind.positions(*self.shape)
+
+    def _weights(self, totals: Mapping[str, NDArray[np.floating]]) -> dict[int, NDArray[np.float64]]:
+        """Return the sum of each guide, by level, [R]."""
+        return {
+            kind.level: np.maximum(totals[kind.name].astype(np.float64) * kind.positions(*self.shape), _TINY)
+            for kind in self.kinds
+            if kind.kind == "share"
+        }
+
+
+def _each(values: NDArray[np.floating], factors: NDArray[np.float64] | None) -> NDArray[np.float32]:
+    """Return values times a factor for each region, if there are any, in float32."""
+    if factors is not None:
+        values = values * factors.reshape(-1, *(1,) * (values.ndim - 1))
+    return np.asarray(values, np.float32)
+
+
+class Opener(Protocol):
+    """Opens the graphs for tiles of one recipe."""
+
+    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> Session:
+        """Return the graph of a role; for windows of (height, width), unless it is of all tiles together."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a transfer's pictures are cut.
+
+    Attributes
+    ----------
+    side
+        See `impasto.runtime.engine.tiles.tiles_of`.
+    halo
+        What the recipe's layers ask of tiles.
+    """
+
+    side: int
+    halo: Halo
+
+    def cut(self, planes: Planes) -> tuple[Tile, ...]:
+        """Divide a picture [1, 3, H, W] into tiles."""
+        height, width = planes.shape[2:]
+        return tiles_of(height, width, self.side, self.halo)
+
+
+def measure_style(open_graph: Opener, feeds: Targets, tiling: Tiling) -> Targets:
+    """Return the targets of a style's picture, by its inputs as `References.style_feeds` has them."""
+    planes, guides = feeds[IMAGE], feeds.get(GUIDES)
+    tiles, regions = tiling.cut(planes), 1 if guides is None else guides.shape[1]
+    kinds = open_graph(TILE_STATISTICS, tiles[0].shape, regions).metadata.sums
+
+    def parts() -> Iterator[tuple[Tile, Targets]]:
+        for tile in tiles:
+            session = open_graph(TILE_STATISTICS, tile.shape, regions)
+            yield tile, session.run(inputs_of(tile, planes, guides), [kind.name for kind in kinds])
+
+    height, width = planes.shape[2:]
+    return _copied(open_graph(TARGETS_OF_SUMS).run(Sums(kinds, (height, width)).of_all(parts())))
+
+
+def measure_content(open_graph: Opener, content: Planes, tiling: Tiling) -> list[Targets]:
+    """Return the targets of the content's picture, for each of its tiles."""
+    targets = []
+    for tile in tiling.cut(content):
+        session = open_graph(TILE_STATISTICS, tile.shape)
+        names = targets_of(session.metadata.recipe, "content")
+        targets.append(_copied(session.run(inputs_of(tile, content, None), names)))
+    return targets
+
+
+def inputs_of(tile: Tile, planes: Planes, guides: NDArray[np.float32] | None) -> Targets:
+    """Return a tile's inputs: its window, its core, and the guides, [1, R, H, W], which count in the core alone."""
+    core = tile.core()
+    within = core if guides is None else np.ascontiguousarray(tile.of(guides)) * core
+    return {IMAGE: np.ascontiguousarray(tile.of(planes)), CORE: core, GUIDES: within}
+
+
+def _copied(values: Targets) -> Targets:
+    """Return copies of results, whose memory is a session's."""
+    return {name: value.copy() for name, value in values.items()}
+
+
+class TiledEvaluator:
+    """The loss of pictures that are evaluated in tiles; see `Evaluator` for what is not told here.
+
+    Parameters
+    ----------
+    open_graph
+        Opens the graphs, or returns those that are open.
+    tiling
+        How the pictures are cut.
+    references
+        What a picture is compared with.
+    contents
+        The targets of the content, for each tile.
+    fixed
+        The targets of the style, and the effective weights of the terms, by the graph's names.
+
+    Attributes
+    ----------
+    recipe
+        The recipe in force, with the weights that were asked for.
+    session, metadata
+        The graph of sums, for the first tile, and its metadata.
+    tiles
+        The tiles of a picture.
+    after_tile
+        Called after every tile of both passes; it may raise an exception, which ends the evaluation.
+    """
+
+    def __init__(
+        self,
+        open_graph: Opener,
+        recipe: Recipe,
+        references: References,
+        tiling: Tiling,
+        contents: Sequence[Targets],
+        fixed: Targets,
+    ) -> None:
+        self._open, self.recipe, self.shape = open_graph, recipe, references.shape
+        self.warnings: tuple[str, ...] = ()
+        self.tiles = tiling.cut(references.content)
+        self.after_tile: Callable[[TileStep], None] = lambda step: None
+        self._contents, self._fixed = contents, fixed
+        height, width = self.shape
+        self._guides = references.regions.content_guides(width, height) if references.regions else None
+        self.session = session = self._session(TILE_SUMS, self.tiles[0])
+        self.metadata: Metadata = session.metadata
+        self.device, self.lowering = session.device, session.metadata.lowering
+        self.precision = session.placement.precision
+        self._sums = Sums(session.metadata.sums, self.shape)
+        self._loss = open_graph(LOSS_OF_SUMS)
+
+    def evaluate(self, planes: Planes) -> Value:
+        """Return the loss of a picture, float32 [1, 3, H, W], its terms and its gradient; nothing is checked.
+
+        Raises
+        ------
+        TransferError
+            When onnxruntime fails, for instance for lack of memory.
+        """
+        sums = self._sums.of_all(self._pass(TILE_SUMS, planes, lambda tile: {}, 0))
+        results = self._loss.run({**sums, **self._fixed})
+        gradients = _copied(
+            {kind.gradient: results[kind.gradient] for kind in self._sums.kinds if kind.kind != "share"}
+        )
+        terms = {name: float(value) for name, value in results.items() if name not in gradients}
+        total = np.zeros_like(planes)
+        pulled = self._pass(
+            TILE_GRADIENT, planes, lambda tile: self._sums.of_tile(tile, gradients, sums), len(self.tiles)
+        )
+        for tile, values in pulled:
+            window = tile.of(total)
+            window += values[GRADIENT]
+        return Value(terms.pop(LOSS), terms, total)
+
+    def _pass(
+        self, role: str, planes: Planes, more: Callable[[Tile], Targets], done: int
+    ) -> Iterator[tuple[Tile, Targets]]:
+        """Evaluate a graph on each tile; `done` tiles were done before, in the other pass."""
+        for number, (tile, content) in enumerate(zip(self.tiles, self._contents, strict=True), 1):
+            feeds = {**inputs_of(tile, planes, self._guides), **content, **more(tile)}
+            # After the last tile its memory is free for the other pass.
+            yield tile, self._session(role, tile).run(feeds, give_back=number == len(self.tiles))
+            self.after_tile(TileStep(done + number, 2 * len(self.tiles)))
+
+    def _session(self, role: str, tile: Tile) -> Session:
+        return self._open(role, tile.shape, 1 if self._guides is None else self._guides.shape[1])
+
+    def resident(self) -> ResidentEvaluator:
+        """Refuse an optimiser on the device.
+
+        Raises
+        ------
+        InputError
+            Always: a picture in tiles is on the host.
+        """
+        optimizer, tile = option("optimizer", "lbfgs-device"), option("tile", "off")
+        raise InputError(f"{optimizer}: not with tiles, whose gradients are added up on the host; try {tile}")
+
+    def close(self) -> None:
+        """Give nothing back: see `Evaluator.close`."""

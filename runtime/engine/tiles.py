@@ -1,0 +1,100 @@
+"""Tiles of a picture: which pixels each of them is for, and which it has to see.
+
+A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend on:
+the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no halo:
+there the network pads with zeros. Cores begin on the grid of the deepest pooling, so that every window is pooled as the
+whole picture is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.runtime.model.sums import Halo
+from impasto.runtime.pictures.planes import Planes
+
+
+@dataclass(frozen=True)
+class Span:
+    """A tile's rows, or its columns: those of the window, from `start` to `stop`, and in it those of the core."""
+
+    start: int
+    stop: int
+    core_start: int
+    core_stop: int
+
+    @property
+    def length(self) -> int:
+        """The length of the window."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of a picture."""
+
+    rows: Span
+    columns: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of its window."""
+        return self.rows.length, self.columns.length
+
+    def of(self, planes: Planes) -> Planes:
+        """Return the window of planes [1, C, H, W], a view."""
+        return planes[:, :, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+
+    def core(self) -> NDArray[np.float32]:
+        """Return 1 for the pixels of its core and 0 for those around, float32 [1, 1, height, width] of its window."""
+        inside = np.zeros((1, 1, *self.shape), np.float32)
+        rows, columns = self.rows, self.columns
+        inside[
+            :,
+            :,
+            rows.core_start - rows.start : rows.core_stop - rows.start,
+            columns.core_start - columns.start : columns.core_stop - columns.start,
+        ] = 1
+        return inside
+
+
+def tiles_of(height: int, width: int, side: int | None, halo: Halo) -> tuple[Tile, ...]:
+    """Divide a picture of height x width pixels into tiles, whose cores cover it once.
+
+    All windows have the same size, but for the last of a row and of a column, which may be smaller.
+
+    Parameters
+    ----------
+    side
+        The most rows and columns of a core that has a halo on both sides; a core at the picture's border needs none
+        there, and is larger by that. None makes one tile of all.
+    """
+    rows, columns = (_spans(length, side, halo) for length in (height, width))
+    return tuple(Tile(down, across) for down in rows for across in columns)
+
+
+def window_side(side: int, halo: Halo) -> int:
+    """Return the most rows and columns of a window, for cores of a side."""
+    return _on_grid(side, halo.grid) + 2 * halo.width
+
+
+def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:
+    inner = length - 2 * halo.width  # what the cores cover beyond the outer ones' share of the border
+    count = 1 if side is None else max(1, math.ceil(inner / _on_grid(side, halo.grid)))
+    if count == 1:
+        return [Span(0, length, 0, length)]
+    each = halo.grid * math.ceil(inner / count / halo.grid)
+    ends = [0, *(halo.width + k * each for k in range(1, count) if halo.width + k * each < length), length]
+    return [
+        Span(max(0, start - halo.width), min(length, stop + halo.width), start, stop) for start, stop in pairwise(ends)
+    ]
+
+
+def _on_grid(side: int, grid: int) -> int:
+    """Return a core's side as a multiple of the grid: the next smaller one, and one at least."""
+    return max(grid, side // grid * grid)

@@ -1,0 +1,59 @@
+"""What is to be known of a recipe for pictures in tiles: the sums over positions, and how far its layers see.
+
+A loss depends on the activations of a picture through means over positions: Gram matrices, means of squared differences
+and the like. Such a mean is a sum over tiles. `impasto.export.tiled` cuts the loss there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: An input of the graphs for tiles: 1 for the pixels of the tile's core and 0 for those around, float32 [1, 1, h, w].
+CORE = "core"
+
+
+@dataclass(frozen=True)
+class Halo:
+    """What the layers of a recipe ask of tiles, in pixels.
+
+    Attributes
+    ----------
+    width
+        How far around its core a tile has to see; a multiple of `grid`.
+    grid
+        Cores begin at multiples of this.
+    """
+
+    width: int
+    grid: int
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum over positions.
+
+    Attributes
+    ----------
+    name
+        The graphs' name of its value.
+    kind
+        ``mean``: of a map's elements, those outside of the core counted as 0. ``share``: of the weight of each region, in
+        the same way. ``guided``: the sum of products of activations, times the weight of each region.
+    level, trim
+        The extent of its map: [(h >> level) - trim, (w >> level) - trim] for h x w pixels.
+    """
+
+    name: str
+    kind: Literal["mean", "share", "guided"]
+    level: int
+    trim: int = 0
+
+    @property
+    def gradient(self) -> str:
+        """The graphs' name of the gradient of the loss with respect to it."""
+        return f"{self.name}.gradient"
+
+    def positions(self, height: int, width: int) -> int:
+        """Return the number of positions of its map, for a picture or a tile of height x width pixels."""
+        return ((height >> self.level) - self.trim) * ((width >> self.level) - self.trim)
