@@ -16,6 +16,7 @@ from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.references import References
+from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
@@ -45,7 +46,7 @@ class Objective:
         The device it runs on, such as ``cpu`` or ``cuda:0``.
     """
 
-    def __init__(self, evaluator: SessionEvaluator) -> None:
+    def __init__(self, evaluator: SessionEvaluator | TiledEvaluator) -> None:
         self.evaluator = evaluator
         self.recipe, self.shape = evaluator.recipe, evaluator.shape
         self.metadata, self.device = evaluator.metadata, evaluator.device

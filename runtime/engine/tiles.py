@@ -1,9 +1,9 @@
 """Tiles of a picture: which pixels each of them is for, and which it has to see.
 
-A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend on:
-the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no halo:
-there the network pads with zeros. Cores begin on the grid of the deepest pooling, so that every window is pooled as the
-whole picture is.
+A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend
+on: the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no
+halo: there the network pads with zeros. Cores begin on the grid of the deepest pooling, so that every window is pooled
+as the whole picture is.
 """
 
 from __future__ import annotations
