@@ -29,7 +29,7 @@ from impasto.runtime.errors import ModelError, TransferError
 from impasto.runtime.machine import processors
 from impasto.runtime.model.default import export_again
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import BFLOAT16, HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
+from impasto.runtime.model.graphs import BFLOAT16, HALF, OBJECTIVE, TILE_SUMS, WINOGRAD, GraphKey, extents, is_small
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
@@ -153,7 +153,11 @@ class Engine:
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session.metadata, chosen, height, width)}
                 evaluator = SessionEvaluator(
-                    session, chosen, (height, width), feeds, warnings_about(session, placement)
+                    session,
+                    chosen,
+                    (height, width),
+                    feeds,
+                    warnings_about(folder, session.metadata, session.device, placement),
                 )
                 if keeps:
                     lent = graph, session, os.getpid()
@@ -294,22 +298,21 @@ def release_memory() -> None:
     ENGINE.clear()
 
 
-def warnings_about(session: Session, placement: Placement) -> tuple[str, ...]:
+def warnings_about(folder: ModelFolder, metadata: Metadata, device: str, placement: Placement) -> tuple[str, ...]:
     """Return warnings of choices that are possible, but only do harm; `placement` is the one asked for."""
     warnings_: list[str] = []
-    if placement.precision == HALF and is_host(session.device):
+    if placement.precision == HALF and is_host(device):
         warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
-    slow = placement.precision == BFLOAT16 and is_host(session.device) and not processors.multiplies_bfloat16()
+    slow = placement.precision == BFLOAT16 and is_host(device) and not processors.multiplies_bfloat16()
     if slow:
         warnings_.append(
             f"{option('precision', placement.precision)}: on this processor it only takes longer; leave it out"
         )
-    if placement.lowering == WINOGRAD and session.device != "cpu":
+    if placement.lowering == WINOGRAD and device != "cpu":
         lowering = option("lowering", placement.lowering)
         warnings_.append(f"{lowering}: is made for CPUs, and some of it runs on one; leave it out")
-    if session.metadata.random_weights:
-        folder = session.folder.path
-        warnings_.append(f"model {folder} has random weights: good for tests, useless for pictures")
+    if metadata.random_weights:
+        warnings_.append(f"model {folder.path} has random weights: good for tests, useless for pictures")
     return tuple(warnings_)
 
 
@@ -336,12 +339,12 @@ def _tiled(
     ModelError
         When the model folder has no graphs for tiles.
     """
-    metadata = read_metadata(folder, recipe)
-    if metadata.halo is None:
-        raise ModelError(
-            f"model {folder.path}: has no graphs for tiles, it is of an older version; {export_again(folder.path)}"
-        )
-    assert placement.tile is not None
+    key = GraphKey(TILE_SUMS, placement.layout)
+    if recipe in folder.recipes() and not (folder.path / key.file(recipe)).exists():
+        older = "has no graphs for tiles, it is of an older version"
+        raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
+    metadata = read_metadata(folder, recipe, key)
+    assert placement.tile is not None and metadata.halo is not None
     tiling, graphs = Tiling(placement.tile, metadata.halo), TileGraphs(folder, recipe, placement)
     styles = [measure_style(graphs, feeds, tiling) for feeds in references.style_feeds]
     contents = measure_content(graphs, references.content, tiling)
@@ -349,7 +352,7 @@ def _tiled(
     chosen, (height, width) = metadata.recipe.with_weights(*weights), references.shape
     fixed = {**average(references, metadata, styles), **_effective(metadata, chosen, height, width)}
     evaluator = TiledEvaluator(graphs, chosen, references, tiling, contents, fixed)
-    evaluator.warnings = warnings_about(evaluator.session, warn)
+    evaluator.warnings = warnings_about(folder, evaluator.metadata, evaluator.device, warn)
     return evaluator
 
 

@@ -2,8 +2,8 @@
 
 A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend
 on: the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no
-halo: there the network pads with zeros. Cores begin on the grid of the deepest pooling, so that every window is pooled
-as the whole picture is.
+halo: there the network pads with zeros. Windows begin where the windows of all poolings do, so that they are pooled as
+the whole picture is.
 """
 
 from __future__ import annotations
@@ -80,21 +80,21 @@ def tiles_of(height: int, width: int, side: int | None, halo: Halo) -> tuple[Til
 
 def window_side(side: int, halo: Halo) -> int:
     """Return the most rows and columns of a window, for cores of a side."""
-    return _on_grid(side, halo.grid) + 2 * halo.width
+    return _strides(side, halo) + 2 * halo.width
 
 
 def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:
     inner = length - 2 * halo.width  # what the cores cover beyond the outer ones' share of the border
-    count = 1 if side is None else max(1, math.ceil(inner / _on_grid(side, halo.grid)))
+    count = 1 if side is None else max(1, math.ceil(inner / _strides(side, halo)))
     if count == 1:
         return [Span(0, length, 0, length)]
-    each = halo.grid * math.ceil(inner / count / halo.grid)
+    each = halo.stride * math.ceil(inner / count / halo.stride)
     ends = [0, *(halo.width + k * each for k in range(1, count) if halo.width + k * each < length), length]
     return [
         Span(max(0, start - halo.width), min(length, stop + halo.width), start, stop) for start, stop in pairwise(ends)
     ]
 
 
-def _on_grid(side: int, grid: int) -> int:
-    """Return a core's side as a multiple of the grid: the next smaller one, and one at least."""
-    return max(grid, side // grid * grid)
+def _strides(side: int, halo: Halo) -> int:
+    """Return a core's side as a multiple of the stride: the next smaller one, and one at least."""
+    return max(halo.stride, side // halo.stride * halo.stride)
