@@ -70,7 +70,10 @@ from impasto.wording import option
 _LOWERINGS = {(lowering.layout, lowering.precision): lowering for lowering in (direct, half, bfloat, winograd)}
 
 #: The graphs whose gradients are tried out. In lower precision the difference of two losses would be rounding.
-CHECKED = tuple(key for key in GRAPHS if key.role in (OBJECTIVE, TILE_GRADIENT) and key.precision == SINGLE)
+CHECKED = tuple(key for key in GRAPHS if key.role == OBJECTIVE and key.precision == SINGLE)
+
+#: The same for tiles: all graphs for tiles in a layout are tried out by that of their gradient.
+CHECKED_IN_TILES = tuple(key for key in GRAPHS if key.role == TILE_GRADIENT and key.precision == SINGLE)
 
 #: The number of graphs that are tried out at once, on one core each. They take a gigabyte together, most of it kernels
 #: that they share.
@@ -267,7 +270,7 @@ def _check_all(
         return begun[digests]
 
     with ThreadPoolExecutor(1 if limits() else _AT_ONCE) as executor:
-        pending = {recipe: [begin(recipe, key) for key in CHECKED] for recipe in recipes}
+        pending = {recipe: [begin(recipe, key) for key in (*CHECKED, *CHECKED_IN_TILES)] for recipe in recipes}
         try:
             for recipe, own in pending.items():
                 began = time.perf_counter()

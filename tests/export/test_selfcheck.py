@@ -10,12 +10,21 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from impasto.export.build import CHECKED
+from impasto.export.build import CHECKED, CHECKED_IN_TILES
 from impasto.export.lowering.constants import Constants
 from impasto.export.selfcheck import Line, self_check
 from impasto.runtime.errors import ExportError
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import PLAIN, WINOGRAD, GraphKey
+from impasto.runtime.model.graphs import (
+    LOSS_OF_SUMS,
+    PLAIN,
+    TARGETS_OF_SUMS,
+    TILE_GRADIENT,
+    TILE_STATISTICS,
+    TILE_SUMS,
+    WINOGRAD,
+    GraphKey,
+)
 from impasto.runtime.plan.terms import GRADIENT, LOSS
 
 RECIPE = "small"
@@ -58,11 +67,38 @@ def test_a_check_by_itself_and_one_along_the_line_of_another_tell_the_same(small
     assert along.loss == pytest.approx(alone.loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("key", CHECKED_IN_TILES, ids=lambda key: f"{key.layout} {key.kind}")
+def test_graphs_for_tiles_give_the_loss_and_the_slope_of_the_whole_picture(small_model: Path, key: GraphKey) -> None:
+    folder, constants = ModelFolder(small_model), Constants(small_model)
+    whole = self_check(folder, RECIPE, GraphKey(by_region=key.by_region), constants=constants)
+    tiled = self_check(folder, RECIPE, key, constants=constants, line=whole.line)
+    assert tiled.gradient == pytest.approx(whole.gradient, rel=2e-3)
+    assert tiled.loss == pytest.approx(whole.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("role", "output"),
+    [
+        (TILE_SUMS, "style/block1_conv1.gram"),
+        (TILE_GRADIENT, GRADIENT),
+        (TILE_STATISTICS, "content/block2_conv1.target"),
+        (LOSS_OF_SUMS, "style/block2_conv1.gram.gradient"),
+        (TARGETS_OF_SUMS, "style/block1_conv1.target"),
+    ],
+)
+def test_a_damaged_graph_for_tiles_is_refused(folder: ModelFolder, line: Line, role: str, output: str) -> None:
+    scale(folder, GraphKey(role), output, 1.2)
+    with pytest.raises(
+        ExportError, match=r"self-check failed: small \(direct, in tiles\): slope by .*please report it"
+    ):
+        self_check(folder, RECIPE, GraphKey(TILE_GRADIENT), line=line)
+
+
 @pytest.mark.parametrize("factor", [0.97, -1.0, 0.0, float("nan")])
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_damaged_gradient_is_refused(folder: ModelFolder, line: Line, factor: float, alone: bool) -> None:
     scale(folder, KEY, GRADIENT, factor)
-    with pytest.raises(ExportError, match=r"self-check failed: small \(winograd\): slope by .*please report it"):
+    with pytest.raises(ExportError, match=r"self-check failed: small \(winograd\): slope by .*report it"):
         self_check(folder, RECIPE, KEY, line=None if alone else line)
 
 

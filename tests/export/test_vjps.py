@@ -57,6 +57,9 @@ CASES: dict[type[Op], tuple[Make, tuple[Type, ...], tuple[int, ...]]] = {
     ops.Gram: (ops.gram, (MAP,), (0,)),
     ops.ChannelMean: (ops.channel_mean, (MAP,), (0,)),
     ops.ChannelSpread: (ops.channel_spread, (Matrix(2, 1), MAP), (0, 1)),
+    ops.Within: (ops.within, (MAP, Guides(single=True)), (0,)),
+    ops.CoreGram: (ops.CoreGram(exact=True), (MAP, Guides(single=True)), (0,)),
+    ops.CoreMean: (ops.core_mean, (MAP, Guides(single=True)), (0,)),
     ops.GuidedGram: (ops.guided_gram, (MAP, Guides()), (0,)),
     ops.GuidedMean: (ops.guided_mean, (MAP, Guides()), (0,)),
     ops.RegionSum: (share_of_squares, (PerRegion(Matrix(3, 4)), PerRegion(Scalar())), (0,)),
@@ -77,8 +80,8 @@ def shape(type_: Type) -> tuple[int, ...]:
             return (1, channels, (HEIGHT >> level) - trim, (WIDTH >> level) - trim)
         case Matrix(rows, columns):
             return (rows, columns)
-        case Guides(level):
-            return (1, REGIONS, HEIGHT >> level, WIDTH >> level)
+        case Guides(level, single):
+            return (1, 1 if single else REGIONS, HEIGHT >> level, WIDTH >> level)
         case PerRegion(each):
             return (REGIONS, *shape(each))
         case _:
