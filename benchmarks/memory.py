@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.files import ROOT
 from benchmarks.protocol import peak_mib
+from impasto.defaults import OPTIMIZERS
 from impasto.runtime.model.graphs import LAYOUTS, SMALL_PIXELS, WINOGRAD, is_small
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run.estimate import FOOTPRINTS, Footprint, content_bytes, convolutions
@@ -28,8 +29,8 @@ from impasto.runtime.run.estimate import FOOTPRINTS, Footprint, content_bytes, c
 #: One recipe that ends with block5_conv1, and one that ends with block5_conv3.
 RECIPES = ("gatys", "seed")
 
-#: Optimiser -> evaluations after which it has touched all of its memory: L-BFGS-B's history is full.
-EVALUATIONS = {"adam": 2, "lbfgs": 8, "lbfgs, restarted": 14, "bounds": 8}
+#: Optimiser -> evaluations after which it has touched all of its memory: the history of L-BFGS is full.
+EVALUATIONS = {"adam": 2, "lbfgs": 8, "lbfgs, restarted": 14, "bounds": 8, "lbfgs-sobolev": 14}
 
 #: Sides of pictures that take nothing beside the opening of a graph: of any, and of one for larger pictures.
 _TINY, _LARGER = 64, math.isqrt(SMALL_PIXELS) + 4
@@ -52,7 +53,8 @@ class Setting:
     size, style
         Sides of the square result and of the style, in pixels.
     optimizer
-        One of `impasto.runtime.run.estimate.OPTIMIZER_BYTES`; ``bounds`` is L-BFGS-B with bounds.
+        One of `impasto.runtime.run.estimate.OPTIMIZER_BYTES`; ``bounds`` is L-BFGS-B with bounds. ``lbfgs-sobolev``
+        has bounds, too, as in the recipe that names it.
     """
 
     recipe: str
@@ -119,9 +121,9 @@ def transfer(setting: Setting, model: str) -> None:
         precision=precision,
         low_memory=setting.low_memory,
         threads=2,
-        optimizer="adam" if setting.optimizer == "adam" else "lbfgs",
+        optimizer=setting.optimizer if setting.optimizer in OPTIMIZERS else "lbfgs",
         restart_every=EVALUATIONS[setting.optimizer] if setting.optimizer == "lbfgs, restarted" else None,
-        clip=setting.optimizer == "bounds",
+        clip=setting.optimizer in ("bounds", "lbfgs-sobolev"),
     )
     wanted.engine = Engine(graphs=0)  # as the command line's, which paints one picture
     wanted.run()

@@ -106,6 +106,7 @@ def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
         "evaluations": recipe.evaluations,
         "coarse_to_fine": recipe.coarse_to_fine,
         "clip": recipe.clip,
+        "optimizer": recipe.optimizer,
         "pooling": recipe.pooling,
         "style_loss": recipe.style.loss,
         "tv_form": recipe.tv.form,
@@ -157,7 +158,7 @@ def _block(entry: dict[str, Any]) -> str:
     weights = entry["effective_weights"]
     rows = {
         "picture": _picture(entry),
-        "run": f"from {entry['init']}, {entry['evaluations']} evaluations{finer}{clip}",
+        "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{clip}",
         "content": _layers(weights, "content/"),
         "style": f"{entry['style_loss']}: {_layers(weights, 'style/')}",
         "variation": f"{variation}: {_number(weights['tv'])}" if weights["tv"] else "none",

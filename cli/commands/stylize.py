@@ -26,6 +26,9 @@ from impasto.defaults import (
 if TYPE_CHECKING:
     from impasto.runtime import Result
 
+#: The optimisers that have one like them on the device.
+_LBFGS_ON_HOST = ("lbfgs", "lbfgs-sobolev")
+
 _IN_ITS_CONVENTION = "the recipe's, in its convention"
 
 
@@ -152,14 +155,15 @@ def stylize(
         ),
     ] = None,
     optimizer: Annotated[
-        str,
+        str | None,
         option(
             value=NAME,
             help="lbfgs (SciPy's), lbfgs-sobolev (faster), lbfgs-device (SciPy's on a GPU), or adam (least memory).",
+            default=recipe_default("optimizer"),
             complete=names(*OPTIMIZERS),
             panel=OPTIMISATION,
         ),
-    ] = next(iter(OPTIMIZERS)),
+    ] = None,
     min_improvement: Annotated[
         float | None,
         option(
@@ -251,6 +255,8 @@ def stylize(
     start = None if init in INITS else init
     places = [content, *styles, start, content_mask, *(style_mask or [])]
     earlier = wishes.read_checkpoint()
+    if optimizer is None and restart_every is None and earlier is not None:
+        optimizer = earlier.plan.recipe.optimizer  # the recipe may have had another one when the run began
     wishes.check([place for place in places if place is not None], earlier)
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(model)
@@ -300,16 +306,16 @@ def stylize(
 
 
 def speed_advice(result: Result) -> str | None:
-    """Return advice for a faster run, if a GPU waited for SciPy more than half of the time."""
+    """Return advice for a faster run, if a GPU waited for L-BFGS more than half of the time."""
     from impasto.runtime.engine.providers import provider_of
 
-    plan, scipy_seconds = result.plan, result.optimizer_seconds
+    plan, seconds = result.plan, result.optimizer_seconds
     resumed = bool(plan.restarts)  # then some of the seconds are of an earlier run
-    does_not_apply = plan.optimizer != "lbfgs" or plan.restart_every or resumed
-    if provider_of(result.device).on_host or does_not_apply or scipy_seconds < result.seconds / 2:
+    does_not_apply = plan.optimizer not in _LBFGS_ON_HOST or plan.restart_every or resumed
+    if provider_of(result.device).on_host or does_not_apply or seconds < result.seconds / 2:
         return None
     return (
-        f"{100 * scipy_seconds / result.seconds:.0f} % of the time was SciPy's L-BFGS-B, on the CPU; "
+        f"{100 * seconds / result.seconds:.0f} % of the time was L-BFGS, on the CPU; "
         f"--optimizer lbfgs-device does its work on {result.device}"
     )
 

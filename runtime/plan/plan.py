@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 
-from impasto.defaults import COLORS, INITS, OPTIMIZERS
+from impasto.defaults import COLORS, INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
 from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
 from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
@@ -159,7 +159,7 @@ class Plan:
     colors: str = "style"
     strength: float = 1.0
     clip: bool = False
-    optimizer: str = "lbfgs"
+    optimizer: str = REFERENCE_OPTIMIZER
     restart_every: int | None = None
     min_improvement: float | None = None
     time_limit: float | None = None
@@ -196,7 +196,7 @@ class Plan:
         for share in self.blend:
             _in_range("blend", share, 0, 1)
         expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
-        restarted = self.optimizer != "lbfgs" and self.restart_every is not None
+        restarted = self.optimizer != REFERENCE_OPTIMIZER and self.restart_every is not None
         expect(
             not restarted,
             f"{option('restart_every')}: restarts are SciPy's; leave it out with {option('optimizer', self.optimizer)}",

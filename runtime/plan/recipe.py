@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.defaults import INITS
+from impasto.defaults import INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
 from impasto.recipe_files import recipe_files
 from impasto.runtime.errors import RecipeError
 from impasto.runtime.plan.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
@@ -201,6 +201,8 @@ class Recipe:
         Whether a large picture is painted small first; see `impasto.runtime.plan.plan.schedule`.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
+    optimizer
+        The optimiser's name, one of `impasto.defaults.OPTIMIZERS`.
     """
 
     name: str
@@ -217,6 +219,7 @@ class Recipe:
     evaluations: int = 300
     coarse_to_fine: bool = True
     clip: bool = False
+    optimizer: str = REFERENCE_OPTIMIZER
 
     def __post_init__(self) -> None:
         """Refuse an inconsistent recipe.
@@ -245,6 +248,7 @@ class Recipe:
         _check_choice("size_of", self.size_of, tuple(SIZES_OF))
         _check_choice("style_fit", self.style_fit, FITS)
         _check_choice("init", self.init, INITS)
+        _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         parse_size(self.size)
         count = self.evaluations
         expect(1 <= count <= MOST_EVALUATIONS, f"evaluations is {shown(count)}; expected 1 to {MOST_EVALUATIONS}")

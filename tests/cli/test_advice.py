@@ -16,15 +16,15 @@ from impasto.cli.commands.stylize import speed_advice
 from impasto.runtime import Result, stylize
 from impasto.runtime.run.transfer import Transfer
 
-SAID = "90 % of the time was SciPy's L-BFGS-B, on the CPU; --optimizer lbfgs-device does its work on cuda:0"
+SAID = "90 % of the time was L-BFGS, on the CPU; --optimizer lbfgs-device does its work on cuda:0"
 
 
 def waited(result: Result) -> Result:
-    """Return a result as of a GPU that waited for SciPy."""
+    """Return a result as of a GPU that waited for L-BFGS."""
     return replace(result, device="cuda:0", seconds=10.0, optimizer_seconds=9.0)
 
 
-def test_a_gpu_that_waited_for_scipy_most_of_the_time_is_told_of_the_optimizer_that_runs_there(
+def test_a_gpu_that_waited_for_lbfgs_most_of_the_time_is_told_of_the_optimizer_that_runs_there(
     small_model: Path,
 ) -> None:
     gray = Image.new("RGB", (64, 64), "gray")
@@ -32,6 +32,7 @@ def test_a_gpu_that_waited_for_scipy_most_of_the_time_is_told_of_the_optimizer_t
     assert speed_advice(done) is None
     on_gpu = waited(done)
     assert speed_advice(on_gpu) == SAID
+    assert speed_advice(replace(on_gpu, plan=replace(on_gpu.plan, optimizer="lbfgs-sobolev"))) == SAID
     assert speed_advice(replace(on_gpu, optimizer_seconds=4.0)) is None
     others: list[dict[str, Any]] = [{"optimizer": "lbfgs-device"}, {"optimizer": "adam"}]
     for other in (*others, {"restart_every": 20}, {"restarts": (1,)}):

@@ -98,6 +98,7 @@ def test_every_value_has_a_readable_word_and_no_bound_is_a_formula() -> None:
         ("size", load_recipe(DEFAULT_RECIPE).size),
         ("init", load_recipe(DEFAULT_RECIPE).init),
         ("clip", "on" if load_recipe(DEFAULT_RECIPE).clip else "off"),
+        ("optimizer", load_recipe(DEFAULT_RECIPE).optimizer),
         ("evaluations", load_recipe(DEFAULT_RECIPE).evaluations),
         ("content_weight", load_recipe(DEFAULT_RECIPE).content.weight),
         ("style_weight", load_recipe(DEFAULT_RECIPE).style.weight),

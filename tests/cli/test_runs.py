@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def start(*options: object) -> Running:
 def pixels(path: str | Path) -> NDArray[np.uint8]:
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+def change_metadata(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the metadata of each graph in a model folder."""
+    for path in folder.glob("*.onnx"):
+        graph = onnx.load(path, load_external_data=False)
+        for entry in graph.metadata_props:
+            if entry.key == METADATA_KEY:
+                data = json.loads(entry.value)
+                change(data)
+                entry.value = json.dumps(data)
+        path.write_bytes(graph.SerializeToString())
 
 
 def log(path: str | Path = "run.jsonl") -> list[dict[str, Any]]:
@@ -207,6 +220,34 @@ def test_resuming_another_run_is_refused_and_what_differs_is_said(desk: Path) ->
     Path("run.jsonl").write_text("{}\n")
     assert_refused(stylize(*resume, *QUICK), "is not the one of the run to be resumed")
     assert contents(desk) == {**before, "run.jsonl": contents(desk)["run.jsonl"]}
+
+
+def test_a_run_goes_on_with_the_optimizer_it_began_with_where_the_recipe_names_another_by_now(
+    desk: Path, small_model: Path, tmp_path: Path
+) -> None:
+    interrupted()
+    newer = tmp_path / "newer"
+    shutil.copytree(small_model, newer)
+    change_metadata(newer, lambda data: data["recipe"].update(optimizer="lbfgs-sobolev"))
+    options = ("--model", newer, "--checkpoint", "run.impasto", "--resume")
+    assert_refused(stylize("-o", "new.png", *options, *QUICK, "--optimizer", "lbfgs-sobolev"), "optimizer is")
+    done = stylize("-o", "new.png", *options, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert Record.read("new.png").plan.optimizer == "lbfgs"
+    assert stylize("-o", "own.png", "--model", newer, *QUICK).returncode == 0
+    assert Record.read("own.png").plan.optimizer == "lbfgs-sobolev"
+
+
+def test_a_rerun_takes_the_recorded_optimizer_where_the_recipe_names_another_by_now(
+    desk: Path, small_model: Path, tmp_path: Path
+) -> None:
+    assert stylize("-o", "out.png", *QUICK).returncode == 0
+    newer = tmp_path / "newer"
+    shutil.copytree(small_model, newer)
+    change_metadata(newer, lambda data: data["recipe"].update(optimizer="lbfgs-sobolev"))
+    done = impasto_("rerun", "out.png", "-o", "again.png", "--model", newer)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
 
 
 def test_no_checkpoint_yet_begins_at_the_start_and_says_so() -> None:
@@ -384,6 +425,8 @@ PLANS: dict[str, tuple[str, ...]] = {
     "kept colours, restarts": ("--size", "40", "--evaluations", "9", "--restart-every", "4", "--colors", "keep"),
     "adam, statistics": ("--size", "72x64", "--stages", "2", "--evaluations", "7", "--optimizer", "adam",
                          "--init", "statistics", "--style-scale", "1.5"),
+    "lbfgs-sobolev, coarse to fine": ("--size", "72x64", "--stages", "2", "--evaluations", "9", "--clip",
+                                      "--optimizer", "lbfgs-sobolev"),
     "a picture to start from": ("--size", "40", "--evaluations", "4", "--init", "start.png", "--tv-weight", "3"),
 }  # fmt: skip
 
@@ -617,17 +660,13 @@ def test_errors_show_no_control_characters_of_strangers() -> None:
 
 
 def test_info_and_recipes_show_no_control_characters_of_a_models_metadata(small_model: Path, tmp_path: Path) -> None:
+    def corrupt(data: dict[str, Any]) -> None:
+        data["network"] = data["exporter"] = data["recipe"]["description"] = f"x{WILD}x"
+        data["weights"][f"odd{WILD}"] = WILD
+
     copy = tmp_path / "model"
     shutil.copytree(small_model, copy)
-    for path in copy.glob("*.onnx"):
-        graph = onnx.load(path, load_external_data=False)
-        for entry in graph.metadata_props:
-            if entry.key == METADATA_KEY:
-                data = json.loads(entry.value)
-                data["network"] = data["exporter"] = data["recipe"]["description"] = f"x{WILD}x"
-                data["weights"][f"odd{WILD}"] = WILD
-                entry.value = json.dumps(data)
-        path.write_bytes(graph.SerializeToString())
+    change_metadata(copy, corrupt)
     for command_ in (
         ("info", copy),
         ("info", "--json", copy),

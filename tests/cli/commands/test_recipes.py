@@ -48,6 +48,7 @@ def test_every_recipe_that_comes_with_the_program_is_listed_with_its_layers() ->
         recipe = load_recipe(name)
         assert entry["description"] == recipe.description
         assert entry["default"] == (name == DEFAULT_RECIPE)
+        assert entry["optimizer"] == recipe.optimizer
         terms = {f"content/{x}" for x in recipe.content.layers} | {f"style/{x}" for x in recipe.style.layers} | {"tv"}
         assert set(entry["effective_weights"]) == terms
 

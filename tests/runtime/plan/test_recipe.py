@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from impasto.defaults import DEFAULT_RECIPE
-from impasto.runtime.errors import RecipeError
+from impasto.defaults import DEFAULT_RECIPE, REFERENCE_OPTIMIZER
+from impasto.runtime.errors import InputError, RecipeError
 from impasto.runtime.plan.recipe import (
     FITS,
     INITS,
@@ -148,6 +148,35 @@ def test_levels_are_held_where_the_recipe_says_so_unless_told_otherwise(model: P
     assert clip("gatys", clip=True)
 
 
+def test_only_our_recipe_names_another_optimizer_than_the_reference() -> None:
+    named = {name: load_recipe(name).optimizer for name in builtin_recipes()}
+    assert named.pop(DEFAULT_RECIPE) == "lbfgs-sobolev"
+    assert {*named.values()} == {REFERENCE_OPTIMIZER}
+
+
+def test_a_file_without_an_optimizer_keeps_the_reference(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, GOOD)).optimizer == REFERENCE_OPTIMIZER
+    adam = GOOD.replace("evaluations = 3", 'optimizer = "adam"')
+    assert load_recipe(write(tmp_path, adam)).optimizer == "adam"
+
+
+def test_the_optimizer_is_the_recipes_unless_told_otherwise_and_restarts_are_those_of_the_reference(
+    model: Path,
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+
+    def optimizer(recipe: str, **wishes: Any) -> str:
+        return prepare(picture, [picture], model=model, recipe=recipe, size=40, **wishes).plan.optimizer
+
+    assert optimizer("impasto") == optimizer("impasto", optimizer=None) == "lbfgs-sobolev"
+    assert optimizer("gatys") == optimizer("seed") == REFERENCE_OPTIMIZER
+    assert optimizer("impasto", optimizer="lbfgs") == "lbfgs"
+    assert optimizer("gatys", optimizer="lbfgs-sobolev") == "lbfgs-sobolev"
+    assert optimizer("impasto", restart_every=20) == REFERENCE_OPTIMIZER
+    with pytest.raises(InputError, match="restarts are SciPy's; leave it out with optimizer='lbfgs-sobolev'"):
+        optimizer("gatys", optimizer="lbfgs-sobolev", restart_every=20)
+
+
 @pytest.mark.parametrize(
     ("there", "expected"),
     [
@@ -236,6 +265,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         "coarse_to_fine is 3; expected true or false",
     ),
     "clip that is text": ("evaluations = 3", 'clip = "yes"', "clip is 'yes'; expected true or false"),
+    "bad optimizer": (
+        "evaluations = 3",
+        'optimizer = "sgd"',
+        "optimizer is 'sgd'; expected one of lbfgs, lbfgs-sobolev",
+    ),
     "bad name": ("evaluations = 3", 'name = "My recipe"', "name is 'My recipe'"),
     "name that is a number": ("evaluations = 3", "name = 3", "name is 3"),
     "name that leaves the folder": ("evaluations = 3", 'name = "../x"', "name is '../x'"),

@@ -329,6 +329,18 @@ def test_when_to_end_may_be_another_and_where_the_pictures_lie(checkpoint: Check
     checkpoint.check(transfer, Origin.of(transfer, {"content": ["moved.png"]}), "run.impasto")
 
 
+def test_the_recipe_may_name_another_optimizer_by_now_if_the_plan_keeps_its_own(
+    checkpoint: Checkpoint, model: Path
+) -> None:
+    transfer = prepared(model, optimizer=checkpoint.plan.optimizer)
+    plan = replace(transfer.plan, recipe=replace(transfer.plan.recipe, optimizer="lbfgs-sobolev"))
+    transfer.plan = plan
+    checkpoint.check(transfer, Origin.of(transfer), "run.impasto")
+    transfer.plan = replace(plan, optimizer="lbfgs-sobolev")
+    with pytest.raises(InputError, match=f"optimizer is 'lbfgs-sobolev', was {checkpoint.plan.optimizer!r}"):
+        checkpoint.check(transfer, Origin.of(transfer), "run.impasto")
+
+
 # --- while a transfer runs ------------------------------------------------------------------------------------
 
 

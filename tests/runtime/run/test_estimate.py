@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.memory import Setting, measure
+from impasto.defaults import OPTIMIZERS
 from impasto.runtime import InputError
 from impasto.runtime.engine import placement as placement_module
 from impasto.runtime.engine.engine import Engine
@@ -88,7 +89,7 @@ def test_memory_grows_in_proportion_to_the_pixels(lowering: str, low_memory: boo
 def test_what_spares_memory_takes_less() -> None:
     usual = memory(plan(1024, 1024))
     assert memory(plan(1024, 1024), DIRECT, True) < memory(plan(1024, 1024), DIRECT, False)
-    assert memory(plan(1024, 1024, optimizer="adam")) < usual
+    assert memory(plan(1024, 1024, optimizer="adam")) < memory(plan(1024, 1024, optimizer="lbfgs-sobolev")) < usual
     assert memory(plan(1024, 1024, clip=True)) > usual
     assert memory(plan(1024, 1024, restart_every=20)) > usual
 
@@ -132,9 +133,9 @@ def assert_right(
     wanted = replace(
         plan(size, size, recipe),
         style_scale=style / size,
-        optimizer="adam" if optimizer == "adam" else "lbfgs",
+        optimizer=optimizer if optimizer in OPTIMIZERS else "lbfgs",
         restart_every=14 if optimizer == "lbfgs, restarted" else None,
-        clip=optimizer == "bounds",
+        clip=optimizer in ("bounds", "lbfgs-sobolev"),
     )
     peak = measure(setting, str(model)).peak
     assert peak_memory(wanted, [(style, style)], placed(lowering, low_memory)) == pytest.approx(peak, rel=0.15)
@@ -158,6 +159,7 @@ def test_memory_is_what_a_small_transfer_takes(real_model: Path) -> None:
         ("crowson", 448, 448, "adam", "winograd", False),
         ("gatys", 448, 448, "bounds", "direct", False),
         ("seed", 448, 448, "lbfgs", "direct", True),
+        ("gatys", 448, 448, "lbfgs-sobolev", "winograd", False),
         ("gatys", 96, 640, "lbfgs", "winograd", False),
         ("gatys", 720, 720, "lbfgs", "winograd", False),
     ],

@@ -292,7 +292,7 @@ def test_weights_that_float32_does_not_hold_are_refused_before_any_work(model: P
         ({"device": 3}, "device is 3; expected text"), ({"threads": "two"}, "threads is 'two'; expected a"),
         ({"low_memory": 1}, "low_memory is 1; expected true"), ({"seed": 1.0}, "seed is 1.0; expected a whole"),
         ({"style_blend": ["a"]}, "style_blend 'a': expected weights"), ({"time_limit": "1"}, "time_limit is '1'"),
-        ({"precision": None}, "precision is None; expected text"), ({"optimizer": None}, "optimizer is None"),
+        ({"precision": None}, "precision is None; expected text"), ({"optimizer": 3}, "optimizer is 3; expected text"),
     ],
 )  # fmt: skip
 def test_wishes_of_another_type_are_refused_by_their_name(model: Path, wish: dict[str, Any], reason: str) -> None:
