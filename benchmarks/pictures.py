@@ -1,9 +1,9 @@
 """Measure what each step with a large picture takes in memory, beside the evaluator and the optimiser.
 
-``python -m benchmarks.pictures``. Each step is made in a process of its own, after its inputs have been made. Linux tells
-how much larger the process became meanwhile than it was before; results that the step returns are part of that. Python's
-`tracemalloc` then tells the same of a second run of the step, of the memory that Python and NumPy allocate: Pillow's is
-not in that. Both are printed as multiples of one float32 picture [1, 3, H, W].
+``python -m benchmarks.pictures``. Each step is made in a process of its own, after its inputs have been made. Linux
+tells how much larger the process became meanwhile than it was before; results that the step returns are part of that.
+Python's `tracemalloc` then tells the same of a second run of the step, of the memory that Python and NumPy allocate:
+Pillow's is not in that. Both are printed as multiples of one float32 picture [1, 3, H, W].
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from impasto.runtime.optimize.adam import Adam
 from impasto.runtime.pictures import colors, planes
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.masks import Regions
-from impasto.runtime.pictures.photographs import Photograph, read_photograph
+from impasto.runtime.pictures.photographs import read_photograph
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.recipe import load_recipe
@@ -109,13 +109,13 @@ class Scene:
         shape = 1, 3, self.height // scale, self.width // scale
         return np.random.default_rng(2).uniform(-5, 260, shape[2:]).astype(np.float32) * np.ones(shape, np.float32)
 
-    def transfer(self, scale: int = 1, *, adam: bool = False, **options: object) -> Transfer:
+    def transfer(self, scale: int = 1, *, adam: bool = False, colors: str = "style") -> Transfer:
         """Return a transfer in its second stage, or, where the scale is 2, at the beginning of that."""
         point = self.point(scale)
         state = State((1, 1), point, loss=1.0, terms={"content/block1_conv1": 1.0}, share=0.5)
         if adam:
             state = State((1, 1), point, loss=1.0, adam=Adam(1, point + 1, point + 2, point + 3))
-        plan = self.plan(**options, **({"optimizer": "adam"} if adam else {}))
+        plan = self.plan(colors=colors, optimizer="adam" if adam else "lbfgs")
         transfer = Transfer(plan, self.material(), self.folder)
         transfer.state = state
         inputs = Input("content", None, 1, 1, "0" * 64), Input("style", None, 1, 1, "0" * 64)
@@ -195,9 +195,8 @@ def _mix(scene: Scene, strength: float) -> Work:
     return lambda: colors.mix(image, content, strength)
 
 
-def _picture(scene: Scene, scale: int, **options: object) -> Work:
-    transfer = scene.transfer(scale, **options)
-    return transfer.picture
+def _picture(scene: Scene, scale: int, colors: str = "style") -> Work:
+    return scene.transfer(scale, colors=colors).picture
 
 
 def _step(scene: Scene, transfer: Transfer) -> Step:
@@ -323,7 +322,8 @@ def measure(step: str, scene: Scene) -> Taken:
         When it fails.
     """
     size = f"{scene.width}x{scene.height}"
-    command = [sys.executable, "-m", "benchmarks.pictures", "--size", size, f"--one={step}", "--folder", scene.folder]
+    command = [sys.executable, "-m", "benchmarks.pictures", "--size", size, f"--one={step}"]
+    command += ["--folder", str(scene.folder)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return Taken(**json.loads(done.stdout))
 
