@@ -116,17 +116,19 @@ class Labels:
         guides = np.zeros((1, len(regions), height, width), np.float32)
         for guide, region in zip(guides[0], regions, strict=True):
             if region is not None:
-                plane = self._shares_of(region)
-                plane = plane if plane.size == (width, height) else plane.resize((width, height), resample)
-                for rows in strips.rows(width, height):
-                    levels = strips.levels(plane, rows)
-                    guide[rows] = np.where(levels < _LEAST, 0, levels)
+                self._draw_guide(guide, region, resample)
         return guides
 
-    def _shares_of(self, region: int) -> Image.Image:
-        """Return the share of each pixel in a region, as a picture of mode F."""
-        shares = self.weights[:, region]
-        return strips.painted("F", self.image.size, lambda rows: shares[self.codes[rows]])
+    def _draw_guide(self, guide: NDArray[np.float32], region: int, resample: Image.Resampling) -> None:
+        """Fill an array [H, W] with the share of each pixel in a region."""
+        height, width = guide.shape
+        weights = self.weights[:, region]
+        shares = strips.painted("F", self.image.size, lambda rows: weights[self.codes[rows]])
+        if shares.size != (width, height):
+            shares = shares.resize((width, height), resample)
+        for rows in strips.rows(width, height):
+            levels = strips.levels(shares, rows)
+            guide[rows] = np.where(levels < _LEAST, 0, levels)
 
 
 #: A label picture, its place, or a colour such as ``"#ff0000"``: then all of the picture is that region.

@@ -83,13 +83,8 @@ class Photograph:
         raise PictureError(f"{subject}: is of type {type(picture).__name__}; {expected}{_advice_on(picture)}")
 
     @classmethod
-    def of(cls, image: Image.Image, subject: str = "picture", *, keep: bool = True) -> Photograph:
+    def of(cls, image: Image.Image, subject: str = "picture") -> Photograph:
         """Make a photograph of an image of any mode; `subject` names it in errors and warnings.
-
-        Parameters
-        ----------
-        keep
-            Whether the image stays as it is; otherwise it may become part of the photograph, which saves memory.
 
         Raises
         ------
@@ -102,7 +97,7 @@ class Photograph:
             turn = _UPRIGHT.get(orientation)
             profile = image.info.get("icc_profile")
             picture, alpha = levels.split(image)
-            if picture is image and keep:
+            if picture is image:  # it may be the caller's image
                 picture = image.copy()
             del image  # it may be huge
             picture, profile = _to_srgb(picture, profile, subject)
@@ -147,7 +142,7 @@ def read_photograph(place: Place) -> Photograph:
     """
     subject = _name(place)
     with decoding.refusing(subject), places.opened(place) as file:
-        photograph = Photograph.of(decoding.decode(file, subject, str(place)), subject, keep=False)
+        photograph = Photograph.of(decoding.decode(file, subject, str(place)), subject)
     check_sides(subject, *photograph.picture.size)
     return replace(photograph, place=place)
 
