@@ -103,9 +103,9 @@ def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, 
         image, alpha = like.over_white(image), None
     given = image
     image, profile = _from_srgb(image, like.profile, format_)
-    if image is given and (alpha or image.info):
+    if image is given and (alpha or image.info or type(image) is not Image.Image):
         image = image.copy()
-        image.info.clear()  # Pillow would write its contents
+        image.info.clear()  # Pillow would write what it knows of an opened file
     if alpha:
         image.putalpha(alpha)
     encoded = io.BytesIO()  # Pillow's JPEG encoder would not notice a full disk

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 
-#: Repeated work takes no more than this share of the time.
+#: Repeated work takes no more than this share of the time, unless it has a longest pause.
 SHARE = 0.05
 
-#: Work that has a longest pause still pauses for so many times as long as it takes.
+#: A pause is no shorter than the work, times this, for the sake of a longest pause: then it takes a quarter of the time.
 LEAST_PAUSE = 3.0
 
 
