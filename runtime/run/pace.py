@@ -8,7 +8,7 @@ import time
 #: Repeated work takes no more than this share of the time, unless it has a longest pause.
 SHARE = 0.05
 
-#: A pause is no shorter than the work, times this, for the sake of a longest pause: then it takes a quarter of the time.
+#: For a longest pause, work still pauses for so many times as long as it takes: it has a quarter of the time at most.
 LEAST_PAUSE = 3.0
 
 
