@@ -62,11 +62,14 @@ class Scene:
     folder
         Where the files lie: ``content.jpg``, ``content.png``, ``style.png``, ``mask.png`` and
         ``style mask.png``.
+    style
+        The size of the style.
     """
 
     width: int
     height: int
     folder: Path
+    style: tuple[int, int] = (4000, 3000)
 
     @property
     def planes_bytes(self) -> int:
@@ -78,8 +81,8 @@ class Scene:
         content = drawn(self.width, self.height, 0)
         content.save(self.folder / "content.jpg", quality=95, subsampling=0)
         content.save(self.folder / "content.png", compress_level=1)
-        drawn(4000, 3000, 1).save(self.folder / "style.png", compress_level=1)
-        for name, size in (("mask.png", (self.width, self.height)), ("style mask.png", (400, 300))):
+        drawn(*self.style, 1).save(self.folder / "style.png", compress_level=1)
+        for name, size in (("mask.png", (self.width, self.height)), ("style mask.png", self.style)):
             halves = Image.new("RGB", size, "#ff0000")
             halves.paste("#0000ff", (0, 0, size[0] // 2, size[1]))
             halves.save(self.folder / name)

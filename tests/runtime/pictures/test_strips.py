@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -242,3 +244,36 @@ def test_a_reduced_picture_has_the_long_side_that_is_asked_for_and_the_same_look
     assert found.size == (side, max(1, round(80 * side / 120)))
     reduced = whole.resize(found.size, Image.Resampling.LANCZOS)
     assert np.abs(np.asarray(found, float) - np.asarray(reduced)).mean() < 8
+
+
+# --- memory ---------------------------------------------------------------------------------------------------
+
+
+def traced(make: Callable[[], Any]) -> int:
+    """Return the most memory that Python and NumPy take meanwhile, in bytes, with what is returned."""
+    tracemalloc.start()
+    try:
+        result = make()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    del result
+    return peak
+
+
+@pytest.mark.parametrize("colors", ["style", "keep", "match"])
+def test_nothing_takes_several_arrays_of_all_pixels(colors: str) -> None:
+    """Of the picture of a result, all is Pillow's; of what an optimiser gets, NumPy has the picture itself."""
+    width, height = 600, 400
+    content, point = picture(0, (width, height)), planes(1, (width, height))
+    plan = Plan(load_recipe("impasto"), (Stage(width, height, 1),), "content", colors=colors, noise=0.5, strength=0.5)
+    material, small = material_of(content), planes(2, (width // 2, height // 2))
+    whole = point.nbytes
+    with strips_of(1 << 12):
+        assert traced(lambda: canvas.picture_of(point, plan, material)) < 0.2 * whole
+        assert traced(lambda: match_colors(content, content)) < 0.2 * whole
+        assert traced(lambda: digest(content)) < 0.1 * whole
+        assert traced(lambda: difference(point, point)) < 0.1 * whole
+        assert traced(lambda: to_planes(content, "content")) < 1.2 * whole
+        assert traced(lambda: canvas.begin(plan, material)) < 1.2 * whole
+        assert traced(lambda: canvas.enlarge(small, width, height, plan, material)) < 1.3 * whole
