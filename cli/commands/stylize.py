@@ -191,7 +191,12 @@ def stylize(
         Path | None, option(value=FILE, help="Also write content, style and result side by side.", panel=MEANWHILE)
     ] = None,
     preview: Annotated[
-        Path | None, option(value=FILE, help="Keep the best picture so far here, .png or .jpg.", panel=MEANWHILE)
+        Path | None,
+        option(
+            value=FILE,
+            help="Keep the best picture so far here, .png or .jpg, with 2048 pixels a side at most.",
+            panel=MEANWHILE,
+        ),
     ] = None,
     save_every: Annotated[
         int | None,

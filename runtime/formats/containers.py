@@ -34,7 +34,7 @@ def can_hold(profile: bytes, format_: str) -> bool:
 
 def with_metadata(
     encoded: bytes, format_: str, size: tuple[int, int], metadata: Metadata, text: Mapping[str, str], profile: bytes
-) -> tuple[bytes, str]:
+) -> tuple[tuple[bytes | memoryview, ...], str]:
     """Return an encoded picture with metadata.
 
     Parameters
@@ -50,8 +50,8 @@ def with_metadata(
 
     Returns
     -------
-    data
-        The file.
+    parts
+        The parts of the file, in order: a large picture is not copied.
     lost
         The metadata that the format cannot hold, in words; empty if it holds everything.
     """
@@ -61,7 +61,7 @@ def with_metadata(
     else:
         given, lost = _segments(size, metadata, text, profile)
         head = _with_density(encoded[:_JPEG_HEAD], metadata)
-    return b"".join((head, given, memoryview(encoded)[len(head) :])), _listed(lost)
+    return (head, given, memoryview(encoded)[len(head) :]), _listed(lost)
 
 
 def _listed(names: list[str]) -> str:

@@ -91,7 +91,7 @@ class Png:
     extras: Ancillary = field(default_factory=Ancillary)
 
     def plain(self) -> io.BytesIO:
-        """Return a PNG of the same pixels without ancillary chunks."""
+        """Return a PNG of the same pixels without ancillary chunks. The data of IDAT go into it, and stay no longer."""
         head = self.header
         file = io.BytesIO()
         file.write(SIGNATURE)
@@ -102,8 +102,9 @@ class Png:
         )
         if self.palette:
             _put(file, b"PLTE", self.palette)
-        for data in self.data:
-            _put(file, b"IDAT", data)
+        self.data.reverse()
+        while self.data:
+            _put(file, b"IDAT", self.data.pop())
         _put(file, b"IEND", b"")
         file.seek(0)
         return file
@@ -145,7 +146,9 @@ class Png:
 
 
 def _put(file: IO[bytes], kind: bytes, data: bytes) -> None:
-    file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+    file.write(struct.pack(">I", len(data)) + kind)
+    file.write(data)
+    file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
 
 
 def read_header(file: IO[bytes]) -> Header:

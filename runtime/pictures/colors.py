@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
 
 from impasto.runtime.errors import InputError
+from impasto.runtime.pictures import strips
 
 Array = NDArray[np.float64]
+Levels = NDArray[np.float32]
+
+#: Colours whose statistics are wanted: 8-bit RGB, or levels [..., 3].
+Colors = Image.Image | NDArray[np.floating]
 
 #: The coefficients of luma, the Y of YIQ and YCbCr, in R'G'B': ITU-R BT.601-7, section 2.5.1.
 LUMA = (0.299, 0.587, 0.114)
@@ -43,13 +49,18 @@ def keep_colors(result: Image.Image, content: Image.Image) -> Image.Image:
     Image
         8-bit RGB; its luma is the result's, up to rounding.
     """
-    colors = _levels(_fitted(content, result))
-    luma = _levels(result) @ np.array(LUMA, np.float32)
+    return _combined(result, content, _with_chroma)
+
+
+def _with_chroma(levels: Levels, colors: Levels) -> Levels:
+    """Return the luma of levels, [..., 3], with the chroma of colours, as far as it fits."""
+    luma = levels @ np.array(LUMA, np.float32)
     chroma = colors - (colors @ np.array(LUMA, np.float32))[..., None]
     room = np.where(chroma > 0, 255 - luma[..., None], luma[..., None])
     with np.errstate(divide="ignore", invalid="ignore"):  # no chroma fits into any room: the minimum ignores NaN
         factor = np.fmin.reduce(room / np.abs(chroma), axis=-1, keepdims=True, initial=1)
-    return _image(luma[..., None] + factor * chroma)
+    kept: Levels = luma[..., None] + factor * chroma
+    return kept
 
 
 def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
@@ -67,12 +78,11 @@ def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
     Image
         8-bit RGB of the style's size; levels outside 0..255 are clipped.
     """
-    levels = _levels(style)
-    matrix, shift = color_map(levels, _levels(content))
-    return _image(levels @ matrix.astype(np.float32) + shift.astype(np.float32))
+    matrix, shift = (values.astype(np.float32) for values in color_map(style, content))
+    return strips.painted("RGB", style.size, lambda rows: _rounded(_levels(style, rows) @ matrix + shift))
 
 
-def color_map(source: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[Array, Array]:
+def color_map(source: Colors, target: Colors) -> tuple[Array, Array]:
     """Return the affine map x A + b that gives the colours of `source` the mean and covariance of `target`.
 
     Of all such maps it moves colours least, by mean square. It is the Monge-Kantorovitch solution of Pitié and Kokaram,
@@ -84,15 +94,15 @@ def color_map(source: NDArray[np.floating], target: NDArray[np.floating]) -> tup
     Parameters
     ----------
     source, target
-        Levels [..., 3].
+        8-bit RGB, or levels [..., 3].
 
     Returns
     -------
     matrix, shift
         [3, 3], symmetric and positive semi-definite, and [3].
     """
-    source_mean, source_covariance = _statistics(source)
-    target_mean, target_covariance = _statistics(target)
+    source_mean, source_covariance = statistics(source)
+    target_mean, target_covariance = statistics(target)
     values, vectors = np.linalg.eigh(source_covariance)
     deviations = np.maximum(values, NOISE**2) ** 0.5
     root, inverse = (vectors * deviations) @ vectors.T, (vectors / deviations) @ vectors.T
@@ -101,11 +111,24 @@ def color_map(source: NDArray[np.floating], target: NDArray[np.floating]) -> tup
     return matrix, target_mean - source_mean @ matrix
 
 
-def _statistics(levels: NDArray[np.floating]) -> tuple[Array, Array]:
-    colors = levels.reshape(-1, 3)
-    mean = colors.mean(axis=0, dtype=np.float64)
-    centred = colors - mean.astype(colors.dtype)
-    return mean, np.asarray(centred.T @ centred, np.float64) / len(colors)
+def statistics(colors: Colors) -> tuple[Array, Array]:
+    """Return the mean [3] and the covariance [3, 3] of the colours of a picture, 8-bit RGB, or of levels [..., 3].
+
+    Sums of whole levels and of their products are exact in float64: they do not depend on the strips.
+    """
+    count, total, products = 0, np.zeros(3), np.zeros((3, 3))
+    for strip in _strips(colors):
+        levels = strip.reshape(-1, 3).astype(np.float64)
+        count, total, products = count + len(levels), total + levels.sum(0), products + levels.T @ levels
+    mean = total / count
+    return mean, products / count - np.outer(mean, mean)
+
+
+def _strips(colors: Colors) -> Iterator[NDArray[Any]]:
+    if isinstance(colors, Image.Image):
+        return (strips.levels(colors, rows) for rows in strips.rows(*colors.size))
+    levels = colors.reshape(-1, 3)
+    return (levels[rows] for rows in strips.rows(1, len(levels)))
 
 
 def mix(result: Image.Image, content: Image.Image, strength: float) -> Image.Image:
@@ -124,8 +147,9 @@ def mix(result: Image.Image, content: Image.Image, strength: float) -> Image.Ima
         When the strength is outside 0..1.
     """
     check_strength(strength)
-    under = _levels(_fitted(content, result))
-    return _image(under + np.float32(strength) * (_levels(result) - under))
+    if strength == 1:
+        return result
+    return _combined(result, content, lambda over, under: under + np.float32(strength) * (over - under))
 
 
 def check_strength(strength: float) -> None:
@@ -144,12 +168,24 @@ def _fitted(content: Image.Image, result: Image.Image) -> Image.Image:
     return content if content.size == result.size else content.resize(result.size, Image.Resampling.LANCZOS)
 
 
-def _levels(image: Image.Image) -> NDArray[np.float32]:
-    return np.asarray(image, np.float32)
+def _combined(result: Image.Image, content: Image.Image, combine: Callable[[Levels, Levels], Levels]) -> Image.Image:
+    """Return a picture of levels that are made of the result's and of the content's."""
+    content = _fitted(content, result)
+    return strips.painted(
+        "RGB", result.size, lambda rows: _rounded(combine(_levels(result, rows), _levels(content, rows)))
+    )
 
 
-def _image(levels: NDArray[np.float32]) -> Image.Image:
-    return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))
+def _levels(image: Image.Image, rows: slice | None = None) -> Levels:
+    return np.asarray(image if rows is None else strips.cut(image, rows), np.float32)
+
+
+def _rounded(levels: Levels) -> NDArray[np.uint8]:
+    return levels.round().clip(0, 255).astype(np.uint8)
+
+
+def _image(levels: Levels) -> Image.Image:
+    return Image.fromarray(_rounded(levels))
 
 
 # --- colour profiles ------------------------------------------------------------------------------------------
@@ -207,13 +243,8 @@ def to_srgb(image: Image.Image, profile: bytes, *, in_place: bool = False) -> Im
     return _convert(image, _to_srgb(profile), in_place=in_place)
 
 
-def from_srgb(image: Image.Image, profile: bytes, *, in_place: bool = False) -> Image.Image:
+def from_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """Return an 8-bit sRGB picture with its levels as an ICC profile for RGB has them.
-
-    Parameters
-    ----------
-    in_place
-        Whether the image may be changed, which saves the memory for another; use the returned image.
 
     Raises
     ------
@@ -227,7 +258,7 @@ def from_srgb(image: Image.Image, profile: bytes, *, in_place: bool = False) -> 
         return image
     if not _has_way_back(profile):
         raise ValueError("colours do not come back from it as they were")
-    return _convert(image, _from_srgb(profile), in_place=in_place)
+    return _convert(image, _from_srgb(profile))
 
 
 def color_space(profile: bytes) -> str:

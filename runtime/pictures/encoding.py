@@ -84,9 +84,10 @@ def write_picture(
     SaveError
         When it cannot be written, for instance because the disk is full; a file that was there before is unchanged.
     """
-    data = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
+    parts = _encode(image, _format(place) or "PNG", like or Photograph(image), embedded.sound(text or {}))
     with places.replacing(place, replace=replace) as file:
-        file.write(data)
+        for part in parts:
+            file.write(part)
 
 
 def _format(place: Place) -> str | None:
@@ -95,18 +96,23 @@ def _format(place: Place) -> str | None:
     return "PNG" if format_ is None and places.is_stream(place) else format_
 
 
-def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> bytes:
+def _encode(image: Image.Image, format_: str, like: Photograph, text: dict[str, str]) -> tuple[bytes | memoryview, ...]:
+    """Return the parts of the file of a picture."""
     alpha = resize(like.alpha, *image.size) if like.alpha else None
     if alpha and format_ == "JPEG":
         image, alpha = like.over_white(image), None
+    given = image
     image, profile = _from_srgb(image, like.profile, format_)
+    if image is given and (alpha or image.info or type(image) is not Image.Image):
+        image = image.copy()
+        image.info.clear()  # Pillow would write what it knows of an opened file
     if alpha:
         image.putalpha(alpha)
     encoded = io.BytesIO()  # Pillow's JPEG encoder would not notice a full disk
     image.save(encoded, format_, **_OPTIONS[format_])
-    data, lost = with_metadata(encoded.getvalue(), format_, image.size, like.metadata, text, profile)
+    parts, lost = with_metadata(encoded.getvalue(), format_, image.size, like.metadata, text, profile)
     _warn(lost, like.metadata.left_out)
-    return data
+    return parts
 
 
 def _warn(lost: str, left_out: Sequence[str]) -> None:
@@ -122,14 +128,12 @@ def _warn(lost: str, left_out: Sequence[str]) -> None:
 
 
 def _from_srgb(image: Image.Image, profile: bytes | None, format_: str) -> tuple[Image.Image, bytes]:
-    """Return a copy of an sRGB picture in a profile's colours, and that profile; in sRGB if this is impossible."""
-    image = image.copy()
-    image.info.clear()  # Pillow would write its contents
+    """Return an sRGB picture in a profile's colours, and that profile; as it is, in sRGB, if this is impossible."""
     if profile:
         try:
             if not can_hold(profile, format_):
                 raise ValueError(f"it is larger than a {format_} can hold")
-            return colors.from_srgb(image, profile, in_place=True), profile
+            return colors.from_srgb(image, profile), profile
         except ValueError as error:
             warnings.warn(
                 f"the result is sRGB: its colour profile cannot be used: {error}", RuntimeWarning, stacklevel=4

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from impasto.runtime.formats.gamma import Gamma
 from impasto.runtime.formats.magic import UnreadError
+from impasto.runtime.pictures import strips
 
 Array = NDArray[Any]
 Numbers = type[np.uint32] | type[np.int8]
@@ -23,9 +24,6 @@ _OVERSHOOT = 0.1
 
 #: Floating-point levels have the range 0..255, as in Pillow, if their mean is no less than this and none is higher.
 _SEEN = 16.0
-
-#: The number of pixels in a strip.
-_STRIP = 1 << 20
 
 #: Tags of a TIFF, and some of their values (TIFF 6.0, sections 8 and 19).
 _BITS, _PHOTOMETRIC, _KIND, _LEAST, _MOST = (
@@ -97,18 +95,9 @@ def _spread(picture: Image.Image, known: Image.Image) -> Image.Image:
 # --- by strips ------------------------------------------------------------------------------------------------
 
 
-def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
-    """Return boxes of whole lines that make up a picture."""
-    step = max(1, _STRIP // image.width)
-    return [(0, y, image.width, min(y + step, image.height)) for y in range(0, image.height, step)]
-
-
 def _converted(image: Image.Image, mode: str, convert: Callable[[Array], Array]) -> Image.Image:
     """Return a picture of that mode; `convert` makes its levels from those of another picture."""
-    converted = Image.new(mode, image.size)
-    for box in _strips(image):
-        converted.paste(Image.fromarray(convert(np.asarray(image.crop(box)))), box)
-    return converted
+    return strips.painted(mode, image.size, lambda strip: convert(strips.levels(image, strip)))
 
 
 def _without_gamma(colors: Image.Image, gamma: Gamma) -> Image.Image:
@@ -210,8 +199,8 @@ def _of_integers(low: float, high: float, tags: Mapping[int, Any], *, signed: bo
 def _extremes(image: Image.Image, numbers: Numbers | None) -> tuple[float, float, float]:
     """Return the lowest and the highest level, and the approximate mean."""
     ranges = list[tuple[float, float, float]]()
-    for box in _strips(image):
-        levels = _as_numbers(np.asarray(image.crop(box)), numbers)
+    for strip in strips.rows(*image.size):
+        levels = _as_numbers(strips.levels(image, strip), numbers)
         if not np.isfinite(levels).all():
             raise UnreadError("it has levels that are not finite numbers; expected 0 (black) to 1 (white)")
         ranges.append((float(levels.min()), float(levels.max()), float(levels.mean())))

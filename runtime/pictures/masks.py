@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.runtime.errors import InputError, PictureError
-from impasto.runtime.pictures import arrays, places
+from impasto.runtime.pictures import arrays, places, strips
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import as_list
@@ -32,6 +32,9 @@ from impasto.wording import option
 Guides = NDArray[np.float32]
 
 Color = tuple[int, int, int]
+
+#: The number of each pixel's colour, [H, W], in as few bytes as will do.
+Codes = NDArray[np.unsignedinteger]
 
 #: The roles of masks among the inputs of a transfer.
 CONTENT_MASK, STYLE_MASK = "content-mask", "style-mask"
@@ -96,7 +99,7 @@ class Labels:
     image: Image.Image
     colors: tuple[Color, ...]
     shares: tuple[float, ...]
-    codes: NDArray[np.intp]
+    codes: Codes
     weights: NDArray[np.float32]
     place: Place | None = None
 
@@ -113,10 +116,19 @@ class Labels:
         guides = np.zeros((1, len(regions), height, width), np.float32)
         for guide, region in zip(guides[0], regions, strict=True):
             if region is not None:
-                plane = Image.fromarray(self.weights[:, region][self.codes])
-                guide[:] = plane.resize((width, height), resample)
-        guides[guides < _LEAST] = 0
+                self._draw_guide(guide, region, resample)
         return guides
+
+    def _draw_guide(self, guide: NDArray[np.float32], region: int, resample: Image.Resampling) -> None:
+        """Fill an array [H, W] with the share of each pixel in a region."""
+        height, width = guide.shape
+        weights = self.weights[:, region]
+        shares = strips.painted("F", self.image.size, lambda rows: weights[self.codes[rows]])
+        if shares.size != (width, height):
+            shares = shares.resize((width, height), resample)
+        for rows in strips.rows(width, height):
+            levels = strips.levels(shares, rows)
+            guide[rows] = np.where(levels < _LEAST, 0, levels)
 
 
 #: A label picture, its place, or a colour such as ``"#ff0000"``: then all of the picture is that region.
@@ -140,12 +152,10 @@ def read_labels(mask: Mask, subject: str) -> Labels:
         return mask
     photograph = _photograph(mask, subject)
     image = photograph.over_white()
-    packed = np.asarray(image, np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-    values, codes, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    codes = codes.reshape(packed.shape)
+    values, codes = _coded(image)
+    counts, flat = _counted(codes, len(values))
     colors = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.float32)
-    flat = np.bincount(codes[_is_flat(packed)], minlength=len(values))
-    has_area = flat >= max(1, SMALLEST * packed.size)
+    has_area = flat >= max(1, SMALLEST * codes.size)
     if not has_area.any():
         raise PictureError(f"{subject}: has no area of one colour; expected a label picture, one flat colour a region")
     if len(values) > MOST_COLORS:
@@ -153,7 +163,7 @@ def read_labels(mask: Mask, subject: str) -> Labels:
             f"{subject}: has {len(values)} colours; expected a label picture, one flat colour a region, and "
             f"{MOST_COLORS} at most: save it as PNG"
         )
-    exact = len(values) <= FEW and counts[~has_area].sum() < EDGES * packed.size
+    exact = len(values) <= FEW and counts[~has_area].sum() < EDGES * codes.size
     farthest = float(np.linalg.norm(np.ptp(colors[has_area], axis=0)))
     tolerance = 0.0 if exact else min(NOISE, _WITHIN * farthest)
     regions = _distinct(colors[has_area], flat[has_area], tolerance)
@@ -163,12 +173,12 @@ def read_labels(mask: Mask, subject: str) -> Labels:
             f"{MOST_REGIONS} at most: give those that may share a style one colour"
         )
     weights, stray = _mixes(colors, regions, tolerance)
-    if (lost := counts[stray > STRAY].sum() / packed.size) > MANY:
+    if (lost := counts[stray > STRAY].sum() / codes.size) > MANY:
         raise PictureError(
             f"{subject}: {lost:.0%} of it is neither in the colour of an area ({_list(regions)}) nor between two of "
             "them; expected a label picture, one flat colour a region"
         )
-    shares = counts @ weights / packed.size
+    shares = counts @ weights / codes.size
     named = tuple(map(_as_color, regions))
     return Labels(subject, image, named, tuple(map(float, shares)), codes, weights, photograph.place)
 
@@ -207,12 +217,39 @@ def _list(regions: NDArray[np.float32]) -> str:
     return ", ".join(names) + (", ..." if len(regions) > len(names) else "")
 
 
-def _is_flat(packed: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return, for each pixel, whether it has the colour of all its neighbours."""
-    padded = np.pad(packed, 1, mode="edge")
-    height, width = packed.shape
+def _coded(image: Image.Image) -> tuple[NDArray[np.int32], Codes]:
+    """Return the colours of a picture, as numbers 0xRRGGBB that rise, and the number of each pixel's colour [H, W]."""
+
+    def packed(rows: slice) -> NDArray[np.int32]:
+        return strips.levels(image, rows).astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+
+    values = np.empty(0, np.int32)
+    for rows in strips.rows(*image.size):
+        values = np.union1d(values, packed(rows))
+    codes = np.empty((image.height, image.width), np.min_scalar_type(len(values)))
+    for rows in strips.rows(*image.size):
+        codes[rows] = np.searchsorted(values, packed(rows))
+    return values, codes
+
+
+def _counted(codes: Codes, colors: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return for each colour the number of its pixels, and of those whose neighbours all have it, too."""
+    counts, flat = np.zeros(colors, np.intp), np.zeros(colors, np.intp)
+    for rows in strips.rows(codes.shape[1], codes.shape[0]):
+        strip = codes[rows]
+        counts += np.bincount(strip.ravel(), minlength=colors)
+        flat += np.bincount(strip[_is_flat(codes, rows)], minlength=colors)
+    return counts, flat
+
+
+def _is_flat(codes: Codes, rows: slice) -> NDArray[np.bool_]:
+    """Return, for each pixel of a strip, whether it has the colour of all its neighbours."""
+    above, below = max(rows.start - 1, 0), min(rows.stop + 1, len(codes))
+    borders = (above == rows.start, below == rows.stop)
+    padded = np.pad(codes[above:below], (borders, (1, 1)), mode="edge")
+    strip, (height, width) = codes[rows], codes[rows].shape
     windows = (padded[y : y + height, x : x + width] for y in range(3) for x in range(3))
-    return functools.reduce(np.logical_and, (window == packed for window in windows))
+    return functools.reduce(np.logical_and, (window == strip for window in windows))
 
 
 def _distinct(colors: NDArray[np.float32], flat: NDArray[np.intp], tolerance: float) -> NDArray[np.float32]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.runtime.errors import InputError, PictureError
-from impasto.runtime.pictures import arrays
+from impasto.runtime.pictures import arrays, strips
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.sizes import check_sides, fitted_size
@@ -67,7 +68,7 @@ def measured_planes(picture: Picture, subject: str, *, over_white: bool = False)
         if levels.shape[2] in (1, 3):
             return to_planes(np.broadcast_to(levels, (*levels.shape[:2], 3)), subject)
     photograph = Photograph.given(picture, subject)
-    return to_planes(np.asarray(photograph.over_white() if over_white else photograph.picture), subject)
+    return to_planes(photograph.over_white() if over_white else photograph.picture, subject)
 
 
 def to_planes(picture: Image.Image | NDArray[Any], subject: str) -> Planes:
@@ -81,6 +82,9 @@ def to_planes(picture: Image.Image | NDArray[Any], subject: str) -> Planes:
     PictureError
         When it is not finite, of another shape, or too small; `subject` names it in the text.
     """
+    if isinstance(picture, Image.Image) and picture.mode == "RGB":
+        check_sides(subject, *picture.size)
+        return image_planes(picture)
     array = np.asarray(picture)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "fiu":
         raise PictureError(
@@ -88,14 +92,35 @@ def to_planes(picture: Image.Image | NDArray[Any], subject: str) -> Planes:
         )
     check_sides(subject, array.shape[1], array.shape[0])
     planes = np.ascontiguousarray(array.transpose(2, 0, 1)[None], np.float32)
-    if not np.isfinite(planes).all():
+    if not all(np.isfinite(plane).all() for plane in planes[0]):
         raise PictureError(f"{subject}: has values that are not finite; expected levels 0..255")
+    return planes
+
+
+def image_planes(image: Image.Image) -> Planes:
+    """Return an 8-bit RGB image of any size as float32 [1, 3, H, W]."""
+    planes = np.empty((1, 3, image.height, image.width), np.float32)
+    for rows in strips.rows(*image.size):
+        planes[0][:, rows] = strips.levels(image, rows).transpose(2, 0, 1)
     return planes
 
 
 def to_image(planes: Planes) -> Image.Image:
     """Return float32 [1, 3, H, W] as an 8-bit image, rounded and clipped."""
-    return Image.fromarray(planes[0].transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8))
+
+    def levels(rows: slice) -> NDArray[np.uint8]:
+        rounded: NDArray[np.uint8] = planes[0][:, rows].transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
+        return rounded
+
+    return strips.painted("RGB", (planes.shape[3], planes.shape[2]), levels)
+
+
+def difference(one: Planes, other: Planes) -> float:
+    """Return the root of the mean square of the difference of two pictures, float32 [1, 3, H, W], in levels."""
+    squares = 0.0
+    for rows in strips.rows(one.shape[3], one.shape[2]):
+        squares += float(np.square(one[0][:, rows] - other[0][:, rows]).sum(dtype=np.float64))
+    return math.sqrt(squares / one.size)
 
 
 def resize(image: Image.Image, width: int, height: int) -> Image.Image:
@@ -107,8 +132,18 @@ def resize_planes(planes: Planes, width: int, height: int) -> Planes:
     """Resize float32 [1, 3, h, w] to exactly width x height, without rounding or clipping the levels."""
     if planes.shape[2:] == (height, width):
         return planes
-    channels = [Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS) for plane in planes[0]]
-    return np.stack([np.asarray(channel) for channel in channels])[None]
+    resized = np.empty((1, 3, height, width), np.float32)
+    for plane, into in zip(planes[0], resized[0], strict=True):
+        for rows, levels in resized_plane(plane, width, height):
+            into[rows] = levels
+    return resized
+
+
+def resized_plane(plane: Planes, width: int, height: int) -> Iterator[tuple[slice, Planes]]:
+    """Resize one channel, float32 [h, w], to width x height; yield rows of it, and their levels [rows, width]."""
+    channel = Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS)
+    for rows in strips.rows(width, height):
+        yield rows, strips.levels(channel, rows)
 
 
 def fit_style(style: Image.Image, recipe: Recipe, width: int, height: int, scale: float = 1.0) -> Image.Image:

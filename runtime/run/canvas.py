@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.runtime.errors import InputError
-from impasto.runtime.pictures.colors import keep_colors, mix
-from impasto.runtime.pictures.planes import Planes, resize, resize_planes, to_image, to_planes
-from impasto.runtime.plan.plan import PICTURE, Plan, Stage
+from impasto.runtime.pictures import strips
+from impasto.runtime.pictures.colors import keep_colors, mix, statistics
+from impasto.runtime.pictures.planes import (
+    Planes,
+    image_planes,
+    resize,
+    resize_planes,
+    resized_plane,
+    to_image,
+    to_planes,
+)
+from impasto.runtime.plan.plan import PICTURE, Plan
 from impasto.runtime.run.material import Material
 
 #: The bounds of a picture's levels, when the plan has `clip`.
@@ -28,9 +39,9 @@ def begin(plan: Plan, material: Material) -> Planes:
     rng, size, noise = np.random.default_rng(plan.seed), (stage.width, stage.height), plan.recipe.noise
     match plan.init:
         case "random":
-            return to_planes(noise.draw(rng, *size), "init")
+            return _noise(size, lambda rows: noise.draw(rng, stage.width, rows))
         case "statistics":
-            return to_planes(_like(material.styles[0], stage, rng), "init")
+            return _noise(size, _like(material.styles[0], stage.width, rng))
         case "content":
             picture: Image.Image | None = material.content
         case "style":
@@ -42,8 +53,29 @@ def begin(plan: Plan, material: Material) -> Planes:
     start = to_planes(resize(picture, *size), "init")
     if not plan.noise:
         return start
-    drawn = to_planes(noise.draw(rng, *size), "init")
-    return (1 - np.float32(plan.noise)) * start + np.float32(plan.noise) * drawn
+    share = np.float32(plan.noise)
+    start *= 1 - share
+    for rows, drawn in _drawn(size, lambda rows: noise.draw(rng, stage.width, rows)):
+        start[0][:, rows] += share * drawn
+    return start
+
+
+def _noise(size: tuple[int, int], draw: Callable[[int], NDArray[np.float64]]) -> Planes:
+    """Return noise of width x height, float32 [1, 3, h, w]; `draw` returns so many rows, [rows, w, 3]."""
+    width, height = size
+    planes = np.empty((1, 3, height, width), np.float32)
+    for rows, drawn in _drawn(size, draw):
+        planes[0][:, rows] = drawn
+    return planes
+
+
+def _drawn(size: tuple[int, int], draw: Callable[[int], NDArray[np.float64]]) -> Iterator[tuple[slice, Planes]]:
+    """Draw a picture in strips; yield the rows of each, and their levels, float32 [3, rows, w].
+
+    The numbers are those that are drawn at once, as a generator draws one after the other.
+    """
+    for rows in strips.rows(*size):
+        yield rows, draw(rows.stop - rows.start).transpose(2, 0, 1).astype(np.float32)
 
 
 def enlarge(point: Planes, width: int, height: int, plan: Plan, material: Material) -> Planes:
@@ -53,32 +85,51 @@ def enlarge(point: Planes, width: int, height: int, plan: Plan, material: Materi
     with every detail of the photograph, rather than with a blurred picture. When the content has no weight, or when the
     transfer started from another picture, the best picture itself is enlarged.
     """
+    enlarged = _enlarged(point, width, height, plan, material)
+    if not plan.clip:
+        return enlarged
+    return np.clip(enlarged, *LEVELS, out=None if enlarged is point else enlarged)  # enlarged edges overshoot
+
+
+def _enlarged(point: Planes, width: int, height: int, plan: Plan, material: Material) -> Planes:
+    """Return a picture in another size as `enlarge` does, not clipped; made smaller, it needs no photograph."""
     *_, h, w = point.shape
     from_photograph = plan.init not in ("style", PICTURE) and plan.recipe.content.weight > 0
-    if (w, h) == (width, height) or not from_photograph:
-        enlarged = resize_planes(point, width, height)
-    else:
-        sizes = (w, h), (width, height)
-        coarse, fine = (to_planes(resize(material.content, *size), "content") for size in sizes)
-        enlarged = fine + resize_planes(point - coarse, width, height)
-    return enlarged.clip(*LEVELS) if plan.clip else enlarged  # sharp edges overshoot when they are enlarged
+    if max(width, height) <= max(w, h) or not from_photograph:
+        return resize_planes(point, width, height)
+    coarse = resize(material.content, w, h).split()
+    enlarged = image_planes(resize(material.content, width, height))
+    for plane, channel, into in zip(point[0], coarse, enlarged[0], strict=True):
+        for rows, levels in resized_plane(plane - np.asarray(channel, np.float32), width, height):
+            into[rows] += levels
+    return enlarged
 
 
-def picture_of(point: Planes, plan: Plan, material: Material) -> Image.Image:
+def picture_of(point: Planes, plan: Plan, material: Material, side: int | None = None) -> Image.Image:
     """Return the best picture so far as the user would get it: 8-bit, with the planned colours and strength.
 
     It has the size of the result: the picture of an earlier stage is enlarged as for the next stage.
+
+    Parameters
+    ----------
+    side
+        Make it smaller if its long side would have more pixels. That takes less time and memory.
     """
-    image = to_image(enlarge(point, plan.width, plan.height, plan, material))
+    scale = min(1.0, side / max(plan.width, plan.height)) if side else 1.0
+    width, height = max(1, round(scale * plan.width)), max(1, round(scale * plan.height))
+    image = to_image(_enlarged(point, width, height, plan, material))
     content = resize(material.content, *image.size)
     if plan.colors == "keep":
         image = keep_colors(image, content)
     return mix(image, content, plan.strength)
 
 
-def _like(style: Image.Image, stage: Stage, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return normal noise with the mean and covariance of a picture's colours, [H, W, 3]."""
-    levels = np.asarray(style, np.float64).reshape(-1, 3)
-    shape = (stage.height, stage.width)
-    drawn: NDArray[np.float64] = rng.multivariate_normal(levels.mean(0), np.cov(levels.T), shape, method="svd")
-    return drawn.clip(0, 255)
+def _like(style: Image.Image, width: int, rng: np.random.Generator) -> Callable[[int], NDArray[np.float64]]:
+    """Return a function that draws rows of normal noise with the mean and covariance of a picture's colours."""
+    mean, covariance = statistics(style)
+    covariance *= style.width * style.height / (style.width * style.height - 1)  # without bias
+
+    def draw(rows: int) -> NDArray[np.float64]:
+        return rng.multivariate_normal(mean, covariance, (rows, width), method="svd").clip(0, 255)
+
+    return draw

@@ -43,6 +43,9 @@ _FREE = ("min_improvement", "time_limit")
 #: The fields of a plan that may change because nothing depends on them: the plan names its optimiser itself.
 _IDLE = ("recipe.description", "recipe.optimizer")
 
+#: The longest pause between two checkpoints, in seconds: a run of evaluations that take longer has one after each.
+_LONGEST_PAUSE = 60.0
+
 #: The arrays beside ``about``; with L-BFGS only the first.
 _ARRAYS = ("point", "next", "mean", "square")
 
@@ -266,7 +269,7 @@ def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict
         ok = array.dtype == np.float32 and array.ndim == 4 and array.shape[:2] == (1, 3) and array.size
         if not ok or (with_adam and array.shape[2:] != (stage.height, stage.width)):
             raise ValueError(f"array {name} is {array.dtype}{list(array.shape)}")
-        if not np.isfinite(array).all():
+        if not all(np.isfinite(plane).all() for plane in array[0]):
             raise ValueError(f"array {name} has values that are not finite")
     return arrays
 
@@ -302,7 +305,7 @@ class Checkpoints(Watcher):
     written
         The `Checkpoint.written` of the checkpoint that the transfer goes on from.
     seconds
-        The pause between two checkpoints.
+        The pause between two checkpoints; longer where they are slow to write. See `impasto.runtime.run.pace.Pace`.
 
     Attributes
     ----------
@@ -327,7 +330,7 @@ class Checkpoints(Watcher):
         super().__init__()
         self._file, self._transfer, self._origin = Own(Path(path), replace=True), transfer, origin
         self.written = dict(written or {})
-        self._log, self._pace = log, Pace(seconds)
+        self._log, self._pace = log, Pace(seconds, _LONGEST_PAUSE)
         transfer.after_stage = self._after_stage
 
     @property
@@ -350,7 +353,8 @@ class Checkpoints(Watcher):
     def _write(self) -> None:
         began = time.monotonic()
         log = LogPosition(str(self._log.path), self._log.position) if self._log else None
-        checkpoint = Checkpoint(self._transfer.plan, self._origin, self._transfer.state.snapshot(), log, self.written)
+        state = self._transfer.state.to_go_on_from()  # written before the next evaluation changes it
+        checkpoint = Checkpoint(self._transfer.plan, self._origin, state, log, self.written)
         try:
             self._file.write(lambda path, replace: _put(checkpoint, path, replace=replace))
         finally:

@@ -74,6 +74,7 @@ class Live:
         self._bar, self._picture = _Output(), _Output()
         self._bar_pace, self._picture_pace = Pace(_BAR_SECONDS), Pace(_PICTURE_SECONDS)
         self._countdown, self._photograph, self._better = Countdown(plan), photograph, False
+        self._size = plan.width, plan.height
         self._last: Step | None = None
         self._best: Step | None = None
 
@@ -89,7 +90,8 @@ class Live:
             self._bar_pace.done(began)
         if self._better and step.view and self._picture_pace.is_due():
             began = time.monotonic()
-            self._picture.show(_as_jpeg(self._photograph.over_white(step.picture())))
+            small = self._photograph.over_white(step.picture(GROWING_SIDE))
+            self._picture.show(_as_jpeg(small, self._size))
             self._picture_pace.done(began)
             self._better = False
 
@@ -106,7 +108,7 @@ class Live:
             width, height = result.evaluated
             enlarged = f", {width}x{height}, enlarged" if result.evaluated != result.image.size else ""
             self._show(f"{result.reason}: {summary}; this is the best picture so far{enlarged}")
-        self._picture.show(_as_jpeg(result.photograph.over_white()))
+        self._picture.show(_as_jpeg(result.photograph.over_white(), self._size))
 
     def fail(self, error: BaseException) -> None:
         """Show that a transfer has ended without a result."""
@@ -151,9 +153,10 @@ def _under_way(step: Step, best: Step, left: float | None) -> str:
     return " · ".join(parts)
 
 
-def _as_jpeg(picture: Image.Image) -> dict[str, str]:
+def _as_jpeg(picture: Image.Image, size: tuple[int, int]) -> dict[str, str]:
+    """Return a picture, which may be smaller than the result, for a cell; the text tells the result's size."""
     data = encoded(picture, GROWING_SIDE, "JPEG", quality=85)
-    return {"image/jpeg": base64.b64encode(data).decode(), "text/plain": f"{picture.width}x{picture.height} pixels"}
+    return {"image/jpeg": base64.b64encode(data).decode(), "text/plain": "{}x{} pixels".format(*size)}
 
 
 def encoded(picture: Image.Image, side: int, format_: str, **options: Any) -> bytes:

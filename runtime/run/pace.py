@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import time
 
-#: Repeated work takes no more than this share of the time.
+#: Repeated work takes no more than this share of the time, unless it has a longest pause.
 SHARE = 0.05
+
+#: For a longest pause, work still pauses for so many times as long as it takes: it has a quarter of the time at most.
+LEAST_PAUSE = 3.0
 
 
 class Pace:
@@ -16,10 +19,13 @@ class Pace:
     ----------
     seconds
         The pause after the work; longer if the work takes more than `SHARE` of it.
+    longest
+        The pause is no longer than this, in seconds, for work that takes more than `SHARE` of the time; but no shorter
+        than the work takes, times `LEAST_PAUSE`.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._next = seconds, -math.inf
+    def __init__(self, seconds: float, longest: float = math.inf) -> None:
+        self._seconds, self._longest, self._next = seconds, longest, -math.inf
 
     def is_due(self) -> bool:
         """Whether the work is due; at first it is."""
@@ -28,5 +34,6 @@ class Pace:
     def done(self, began: float) -> None:
         """Note that the work has just ended; `began` is the `time.monotonic` of its beginning."""
         now = time.monotonic()
-        wait = max(self._seconds, (now - began) / SHARE) if self._seconds else 0.0
-        self._next = now + wait
+        taken = now - began
+        slow = min(taken / SHARE, max(self._longest, LEAST_PAUSE * taken))
+        self._next = now + (max(self._seconds, slow) if self._seconds else 0.0)

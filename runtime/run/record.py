@@ -30,7 +30,7 @@ from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import WORDS
 from impasto.runtime.model.metadata import Metadata
-from impasto.runtime.pictures import places
+from impasto.runtime.pictures import places, strips
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.pictures.photographs import read_text
 from impasto.runtime.pictures.places import Place
@@ -60,7 +60,10 @@ _ROLES: Mapping[str, tuple[int, int]] = {
 
 def digest(image: Image.Image) -> str:
     """Return the SHA-256 of the pixels of an 8-bit RGB picture, row by row."""
-    return hashlib.sha256(image.tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for rows in strips.rows(*image.size):
+        digest.update(strips.cut(image, rows).tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

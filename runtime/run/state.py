@@ -123,22 +123,30 @@ class State:
 
     def snapshot(self) -> State:
         """Return a copy that no later evaluation changes, from which the transfer can go on."""
-        adam = self.adam
+        state, adam = self.to_go_on_from(), self.adam
         copied = replace(adam, mean=adam.mean.copy(), square=adam.square.copy()) if adam else None
-        if self.ending is RunEnding.FINISHED:
-            return replace(self, adam=copied)
-        return replace(self, adam=copied, reason="", ending=None, final=None)
+        return replace(state, adam=copied)
+
+    def to_go_on_from(self) -> State:
+        """Return the state from which the transfer can go on; the next evaluation changes its arrays."""
+        return self if self.ending is RunEnding.FINISHED else replace(self, reason="", ending=None, final=None)
 
 
 class View:
-    """Makes a picture, until it is closed; then it refers to nothing."""
+    """Makes a picture, until it is closed; then it refers to nothing.
 
-    def __init__(self, make: Callable[[], Image.Image]) -> None:
-        self._make: Callable[[], Image.Image] | None = make
+    Parameters
+    ----------
+    make
+        Returns the picture; its long side has at most so many pixels, if a number is given.
+    """
 
-    def picture(self) -> Image.Image | None:
+    def __init__(self, make: Callable[[int | None], Image.Image]) -> None:
+        self._make: Callable[[int | None], Image.Image] | None = make
+
+    def picture(self, side: int | None = None) -> Image.Image | None:
         """Return the picture; None once the view is closed."""
-        return self._make() if self._make else None
+        return self._make(side) if self._make else None
 
     def close(self) -> None:
         """Refer to nothing from now on."""
@@ -194,15 +202,20 @@ class Step:
         """The precision in words, if it is less than float32; else empty."""
         return "" if self.precision == SINGLE else WORDS[self.precision]
 
-    def picture(self) -> Image.Image:
+    def picture(self, side: int | None = None) -> Image.Image:
         """Return the best picture so far, in the size of the result. Call it while the callback runs.
+
+        Parameters
+        ----------
+        side
+            Make it smaller if its long side would have more pixels: that takes less time and memory.
 
         Raises
         ------
         InputError
             When there is no picture: after the callback, or before any loss was finite.
         """
-        picture = self.view.picture() if self.view else None
+        picture = self.view.picture(side) if self.view else None
         if picture is None:
             raise InputError(f"evaluation {self.evaluation}: has no picture; ask for it while its callback runs")
         return picture

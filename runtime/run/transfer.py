@@ -29,7 +29,7 @@ from impasto.runtime.optimize.minimize import Minimum, minimize, optimizer_named
 from impasto.runtime.optimize.noise import NOISE
 from impasto.runtime.optimize.search import Evaluation
 from impasto.runtime.optimize.variable import Within
-from impasto.runtime.pictures.planes import Planes
+from impasto.runtime.pictures.planes import Planes, difference
 from impasto.runtime.pictures.planes import resize as resize_image
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run import canvas, notebook
@@ -287,7 +287,7 @@ class Transfer:
 
         def note(evaluation: Evaluation) -> None:
             nonlocal previous
-            change = float(np.sqrt(np.mean(np.square(evaluation.point - previous))))
+            change = difference(evaluation.point, previous)
             previous = evaluation.point
             self._note(number, evaluation, resident.terms if resident else terms, change, time.perf_counter() - began)
 
@@ -362,9 +362,9 @@ class Transfer:
             warnings.warn(warning, RuntimeWarning, stacklevel=2)
         return evaluator
 
-    def picture(self) -> Image.Image:
+    def picture(self, side: int | None = None) -> Image.Image:
         """Return the best picture so far as the user would get it: see `impasto.runtime.run.canvas.picture_of`."""
-        return canvas.picture_of(self.state.point, self.plan, self.material)
+        return canvas.picture_of(self.state.point, self.plan, self.material, side)
 
     def executed_plan(self) -> Plan:
         """Return the plan that leads to the present state, and ends there."""

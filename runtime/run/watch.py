@@ -49,6 +49,9 @@ _MOST_LOSS = float(np.finfo(np.float32).max)
 #: The names of terms; see `impasto.runtime.plan.terms`.
 _TERM = re.compile("|".join(term.name(LAYER) for term in TERMS))
 
+#: The longest side of a preview, in pixels.
+PREVIEW_SIDE = 2048
+
 #: The keywords of the texts that mark previews and pictures in between: such files may be replaced.
 PREVIEW = "impasto-preview"
 SAVED = "impasto-save"
@@ -97,7 +100,8 @@ class Watcher:
 class Preview(Watcher):
     """Keeps the best picture so far in a file, which is replaced as a whole every few seconds.
 
-    A file that is there when the run begins is replaced; one that another program writes later is not.
+    A larger picture is made smaller, so that its long side has `PREVIEW_SIDE` pixels. A file that is there when the run
+    begins is replaced; one that another program writes later is not.
 
     Parameters
     ----------
@@ -129,7 +133,7 @@ class Preview(Watcher):
 
     def _write(self, step: Step, path: Path, *, replace: bool) -> None:
         text = {PREVIEW: f"evaluation {step.evaluation} of {step.evaluations}"}
-        write_picture(step.picture(), path, like=self._like, text=text, replace=replace)
+        write_picture(step.picture(PREVIEW_SIDE), path, like=self._like, text=text, replace=replace)
 
 
 class Saves(Watcher):

@@ -6,7 +6,6 @@ keyword arguments as arrays (`allow_pickle`, before NumPy 2).
 
 from __future__ import annotations
 
-import io
 import math
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,6 +18,9 @@ from impasto.text import shown
 
 #: No archive has more entries, and no array a longer header.
 _MOST_ENTRIES, _LONGEST_HEADER = 10_000, 10_000
+
+#: An array is read and written in pieces of so many bytes.
+_PIECE = 1 << 20
 
 _SUFFIX = ".npy"
 
@@ -66,17 +68,19 @@ class Archive:
             raise ValueError(f"array {shown(name)} takes {entry.file_size} bytes; expected {most} at most")
         try:
             with self._zip.open(entry) as member:
-                data = member.read(entry.file_size + 1)
-        except MemoryError:
+                return _array(member, entry.file_size, shown(name))
+        except (MemoryError, _Misfit):
             raise
         except Exception as error:  # as above, and its decoders
             raise ValueError(f"array {shown(name)} is damaged ({error})") from None
-        return _array(data, shown(name))
 
 
-def _array(data: bytes, subject: str) -> NDArray[Any]:
-    """Return the array that a whole .npy file holds."""
-    file = io.BytesIO(data)
+class _Misfit(ValueError):
+    """A .npy file that holds no array as it should be."""
+
+
+def _array(file: IO[bytes], size: int, subject: str) -> NDArray[Any]:
+    """Return the array that a .npy file of so many bytes holds; no memory is taken for more."""
     try:
         version = np.lib.format.read_magic(file)
         readers: Mapping[tuple[int, int], Callable[..., Any]] = {
@@ -85,14 +89,28 @@ def _array(data: bytes, subject: str) -> NDArray[Any]:
         }
         shape, in_columns, dtype = readers[version](file, max_header_size=_LONGEST_HEADER)
     except Exception as error:  # Python's own parser reads the header, and raises several types of errors
-        raise ValueError(f"array {subject} has a damaged header ({type(error).__name__})") from None
+        raise _Misfit(f"array {subject} has a damaged header ({type(error).__name__})") from None
     if dtype.kind not in "biuf":
-        raise ValueError(f"array {subject} is of {shown(str(dtype))}; expected numbers")
-    left = len(data) - file.tell()
+        raise _Misfit(f"array {subject} is of {shown(str(dtype))}; expected numbers")
+    left = size - file.tell()
     if math.prod(shape) * dtype.itemsize != left or min(shape, default=0) < 0:
-        raise ValueError(f"array {subject} of shape {shown(shape)} has {left} bytes")
-    array: NDArray[Any] = np.frombuffer(data, dtype, offset=file.tell())
+        raise _Misfit(f"array {subject} of shape {shown(shape)} has {left} bytes")
+    array: NDArray[Any] = np.empty(math.prod(shape), dtype)
+    _fill(array.view(np.uint8), file, subject)
+    array.flags.writeable = False
     return array.reshape(shape, order="F" if in_columns else "C")
+
+
+def _fill(memory: NDArray[np.uint8], file: IO[bytes], subject: str) -> None:
+    """Fill memory with the rest of a file, in pieces."""
+    filled = 0
+    while piece := file.read(_PIECE):  # the end comes with a checksum
+        if filled + len(piece) > len(memory):
+            raise _Misfit(f"array {subject} has more bytes than it declares")
+        memory[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+        filled += len(piece)
+    if filled < len(memory):
+        raise _Misfit(f"array {subject} breaks off")
 
 
 def write(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -100,4 +118,12 @@ def write(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                _write_array(member, np.ascontiguousarray(array).reshape(np.shape(array)))
+
+
+def _write_array(file: IO[bytes], array: NDArray[Any]) -> None:
+    """Write an array, row by row, as a .npy file, in pieces."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    data = array.reshape(-1).view(np.uint8)
+    for start in range(0, len(data), _PIECE):
+        file.write(data[start : start + _PIECE].data)

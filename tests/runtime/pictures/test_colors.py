@@ -339,12 +339,12 @@ def test_a_profile_that_holds_hardly_any_greys_is_refused(profile: bytes) -> Non
 
 def test_colours_are_converted_in_place_where_that_is_asked_for() -> None:
     image = Image.new("RGB", (4, 4), (100, 140, 110))
-    for convert in (to_srgb, from_srgb):
-        fresh, before = convert(image, icc.rgb_profile()), image.copy()
-        assert image == before
-        assert convert(before, icc.rgb_profile(), in_place=True) is before
-        assert before == fresh
-        assert not before.info
+    fresh, before = to_srgb(image, icc.rgb_profile()), image.copy()
+    assert image == before
+    assert to_srgb(before, icc.rgb_profile(), in_place=True) is before
+    assert before == fresh
+    assert not before.info
+    assert from_srgb(image, icc.rgb_profile()) != image == Image.new("RGB", (4, 4), (100, 140, 110))
 
 
 def test_a_grey_profile_says_how_grey_a_picture_of_equal_channels_is() -> None:

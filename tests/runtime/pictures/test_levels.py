@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from impasto.runtime.errors import PictureError
-from impasto.runtime.pictures import levels
+from impasto.runtime.pictures import levels, strips
 from impasto.runtime.pictures.photographs import read_photograph, read_picture
 from tests.runtime import icc, pngs
 from tests.runtime.files import to_rgb
@@ -187,7 +187,7 @@ def test_deep_grey_from_python_is_held_to_the_same(image: Image.Image) -> None:
 def test_strips_make_the_same_of_it_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (40, 48), np.uint16))
     whole = np.asarray(to_rgb(image))
-    monkeypatch.setattr(levels, "_STRIP", 100)
+    monkeypatch.setattr(strips, "PIXELS", 100)
     np.testing.assert_array_equal(np.asarray(to_rgb(image)), whole)
 
 

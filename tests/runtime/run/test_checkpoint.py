@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shlex
+import shutil
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -20,6 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from impasto.runtime import InputError, Step, StopOptimization
+from impasto.runtime.optimize.adam import Adam
 from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints, LogPosition
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import Origin
@@ -27,6 +32,8 @@ from impasto.runtime.run.state import State
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.run.watch import Log, together
 from tests.runtime.misfits import misfits
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="session")
@@ -425,3 +432,112 @@ def test_a_full_disk_keeps_the_last_whole_checkpoint_and_the_run_goes_on(
     assert result.evaluations == 9
     assert Checkpoint.read(path).state.made == (3,)
     assert [p.name for p in tmp_path.iterdir()] == ["run.impasto"]
+
+
+def test_after_a_kill_in_an_evaluation_that_takes_longer_than_the_pause_only_that_one_is_lost(
+    model: Path, tmp_path: Path
+) -> None:
+    """The pause is the default one; each evaluation after the first takes more."""
+    program = f"""
+import sys, time
+from pathlib import Path
+from impasto.runtime.run.checkpoint import Checkpoints
+from impasto.runtime.run.record import Origin
+from impasto.runtime.run.watch import together
+from tests.runtime.run.test_checkpoint import prepared
+
+transfer = prepared(Path({str(model)!r}), stages=1)
+
+def tell(step):
+    print(step.evaluation, flush=True)
+    time.sleep(2.2)
+
+transfer.callback = together(Checkpoints({str(tmp_path / "run.impasto")!r}, transfer, Origin.of(transfer)), tell)
+transfer.run()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for number in (1, 2, 3):
+            assert process.stdout.readline() == f"{number}\n"
+        process.kill()
+    assert Checkpoint.read(tmp_path / "run.impasto").state.evaluations == 3
+
+
+# --- large pictures -------------------------------------------------------------------------------------------
+
+
+def large(model: Path, evaluations: int) -> Transfer:
+    """A transfer, with Adam, of a picture of 4.5 MB, after so many evaluations that nobody has made."""
+    transfer = prepared(model, size=(750, 500), stages=1, optimizer="adam")
+    point = np.random.default_rng(evaluations).uniform(0, 255, (1, 3, 500, 750)).astype(np.float32)
+    transfer.state = State((evaluations,), point, loss=1.0, adam=Adam(evaluations, point + 1, point + 2, point + 3))
+    return transfer
+
+
+def test_a_checkpoint_is_written_and_read_in_pieces(model: Path, tmp_path: Path) -> None:
+    transfer = large(model, 3)
+    checkpoints = Checkpoints(tmp_path / "run.impasto", transfer, Origin.of(transfer))
+    tracemalloc.start()
+    assert checkpoints.save()
+    _, writing = tracemalloc.get_traced_memory()
+    tracemalloc.clear_traces()
+    tracemalloc.reset_peak()
+    read = Checkpoint.read(checkpoints.path)
+    held, reading = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert_same(read.state, transfer.state)
+    assert writing < 4e6
+    assert held == pytest.approx(4 * transfer.state.point.nbytes, rel=0.1)
+    assert reading - held < 4e6
+
+
+@pytest.mark.parametrize("most", [300, 4_000_000, 13_000_000])
+def test_a_disk_that_fills_up_while_a_large_checkpoint_is_written_keeps_the_old_one(
+    model: Path, tmp_path: Path, most: int, scarce_space: Callable[..., AbstractContextManager[None]]
+) -> None:
+    transfer = large(model, 3)
+    checkpoints = Checkpoints(tmp_path / "run.impasto", transfer, Origin.of(transfer))
+    assert checkpoints.save()
+    old, before = checkpoints.path.read_bytes(), transfer.state
+    transfer.state = large(model, 4).state
+    with pytest.warns(RuntimeWarning, match="checkpoint: .*File too large.*the run goes on"), scarce_space(most):
+        assert not checkpoints.save()
+    assert checkpoints.path.read_bytes() == old
+    assert_same(Checkpoint.read(checkpoints.path).state, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.impasto"]
+    assert checkpoints.save()
+    assert_same(Checkpoint.read(checkpoints.path).state, transfer.state)
+
+
+def test_a_file_system_that_fills_up_keeps_the_old_checkpoint(model: Path, tmp_path: Path) -> None:
+    """It has room for one checkpoint of 18 MB, and for half of another one."""
+    program = f"""
+import warnings
+from pathlib import Path
+from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints
+from impasto.runtime.run.record import Origin
+from tests.runtime.run.test_checkpoint import assert_same, large
+
+model, path = Path({str(model)!r}), Path({str(tmp_path)!r}) / "run.impasto"
+transfer = large(model, 3)
+old = transfer.state
+checkpoints = Checkpoints(path, transfer, Origin.of(transfer))
+assert checkpoints.save()
+transfer.state = large(model, 4).state
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert not checkpoints.save()
+print(*(one.message for one in caught))
+assert_same(Checkpoint.read(path).state, old)
+assert [one.name for one in path.parent.iterdir()] == ["run.impasto"]
+"""
+    mounted = f"mount -t tmpfs -o size=27m none {shlex.quote(str(tmp_path))}"
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*alone, mounted], capture_output=True, check=False).returncode:
+        pytest.skip("needs to mount a file system of its own (user name spaces)")
+    script = f"{mounted} && exec {shlex.join([sys.executable, '-c', program])}"
+    done = subprocess.run([*alone, script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("checkpoint: ")
+    assert "No space left on device" in done.stdout
+    assert done.stdout.endswith("; the run goes on\n")

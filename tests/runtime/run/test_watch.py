@@ -20,7 +20,7 @@ from impasto.runtime.pictures.photographs import Photograph, read_text
 from impasto.runtime.run.checkpoint import Checkpoints
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import Origin, Record
-from impasto.runtime.run.watch import PREVIEW, SAVED, Log, Preview, Saves, line, together
+from impasto.runtime.run.watch import PREVIEW, PREVIEW_SIDE, SAVED, Log, Preview, Saves, line, together
 
 Scarce = Callable[..., AbstractContextManager[None]]
 
@@ -71,6 +71,22 @@ def test_a_preview_is_written_at_once_and_then_at_its_pace(model: Path, tmp_path
     run(model, together(Preview(path, seconds=1000), lambda step: stamps.append(path.stat().st_mtime_ns)))
     assert len(set(stamps)) == 1
     assert read_text(path)[PREVIEW] == "evaluation 1 of 5"
+
+
+def test_a_preview_of_a_large_picture_is_smaller_and_has_its_proportions(model: Path, tmp_path: Path) -> None:
+    like = Photograph(picture(0), alpha=Image.new("L", (48, 40), 7))
+    full: list[Image.Image] = []
+
+    def keep(step: Step) -> None:
+        full.append(step.picture())
+
+    options: dict[str, Any] = {"size": (2 * PREVIEW_SIDE, 64), "evaluations": 1, "stages": 1}
+    run(model, together(Preview(tmp_path / "preview.png", seconds=0, like=like), keep), **options)
+    with Image.open(tmp_path / "preview.png") as image:
+        assert image.size == (PREVIEW_SIDE, 32)
+        assert image.mode == "RGBA"
+        reduced = full[0].resize(image.size, Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(image.convert("RGB"), float) - np.asarray(reduced)).mean() < 1
 
 
 def test_a_preview_has_what_the_photograph_had(model: Path, tmp_path: Path) -> None:
