@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,14 +19,19 @@ from impasto.export import build
 from impasto.export.networks import CAFFE, NETWORKS, Network
 from impasto.export.weights.weights import LayerWeights, Provenance, Weights
 from impasto.runtime.engine.engine import Engine
-from impasto.runtime.engine.evaluator import Value
+from impasto.runtime.engine.evaluator import TileStep, Value
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.references import References
+from impasto.runtime.engine.tiled import TiledEvaluator
+from impasto.runtime.errors import InputError, ModelError
 from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.plan.recipe import Recipe
 
 Planes = NDArray[np.float32]
+
+TILED = Placement("cpu", "direct", threads=1, tile=16)
 
 #: VGG-19 with few channels.
 NARROW = Network("vgg19", NETWORKS["vgg19"].depths, (6, 6, 8, 8, 8))
@@ -125,3 +132,42 @@ def test_loss_and_gradient_are_those_of_the_whole_picture(
         assert_same(ours, evaluate(folder, name, compared, whole), tolerance)
 
     check()
+
+
+def test_every_tile_of_both_passes_is_told(folder: ModelFolder) -> None:
+    evaluator = Engine(graphs=0).evaluator(folder, "shallow", references(60, 50, 1), TILED)
+    assert isinstance(evaluator, TiledEvaluator)
+    steps: list[TileStep] = []
+    evaluator.after_tile = steps.append
+    evaluator.evaluate(planes(2, 60, 50))
+    count = 2 * len(evaluator.tiles)
+    assert len(evaluator.tiles) > 4
+    assert steps == [TileStep(number, count) for number in range(1, count + 1)]
+
+
+def test_an_exception_after_a_tile_ends_the_evaluation(folder: ModelFolder) -> None:
+    evaluator = Engine(graphs=0).evaluator(folder, "shallow", references(60, 50, 1), TILED)
+    seen: list[TileStep] = []
+
+    def stop(step: TileStep) -> None:
+        seen.append(step)
+        raise StopOptimization("enough")
+
+    evaluator.after_tile = stop
+    with pytest.raises(StopOptimization, match="enough"):
+        evaluator.evaluate(planes(2, 60, 50))
+    assert len(seen) == 1
+
+
+def test_an_optimiser_on_the_device_is_refused(folder: ModelFolder) -> None:
+    evaluator = Engine(graphs=0).evaluator(folder, "shallow", references(60, 50, 1), TILED)
+    with pytest.raises(InputError, match=r"lbfgs-device.*: not with tiles"):
+        evaluator.resident()
+
+
+def test_a_folder_of_a_version_without_tiles_is_refused(folder: ModelFolder, tmp_path: Path) -> None:
+    older = Path(shutil.copytree(folder.path, tmp_path / "older"))
+    for path in older.glob("*tile-*.onnx"):
+        path.unlink()
+    with pytest.raises(ModelError, match=r"older: has no graphs for tiles, it is of an older version; export it again"):
+        Engine(graphs=0).evaluator(ModelFolder.open(older), "shallow", references(60, 50, 1), TILED)
