@@ -19,7 +19,7 @@ import numpy as np
 
 from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.opening import open_session, read_metadata, tell_unrecorded
-from impasto.runtime.engine.placement import Placement, on_device
+from impasto.runtime.engine.placement import OFF, Placement, on_device
 from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.engine.references import References, Targets, average, measure
 from impasto.runtime.engine.session import Session
@@ -69,6 +69,7 @@ class _Graph:
     ) -> _Graph:
         """Describe a graph; `sides` are the dimensions that it is opened for, unless it serves all sizes."""
         fixed = sides if placement.device != "cpu" else {}
+        placement = replace(placement, tile=OFF, memory=None)  # no graph depends on these
         return cls(folder, recipe, key, placement, folder.identity(folder.graph(recipe, key)), dict(fixed))
 
     def serves_with(self, other: _Graph) -> bool:
@@ -132,7 +133,7 @@ class Engine:
 
         def work(resolved: Placement) -> SessionEvaluator | TiledEvaluator:
             """Use one graph after the other: with a large picture, the first gives its memory back before."""
-            if resolved.tile:
+            if resolved.side:
                 self.clear_graphs()
                 return _tiled(folder, recipe, references, resolved, weights, warn=placement)
             keeps = self.keeps(resolved, height * width)
@@ -341,8 +342,8 @@ def _tiled(
         raise ModelError(
             f"model {folder.path}: has no graphs for tiles, it is of an older version; {export_again(folder.path)}"
         )
-    assert placement.tile is not None
-    tiling, graphs = Tiling(placement.tile, metadata.halo), TileGraphs(folder, recipe, placement)
+    assert placement.side is not None
+    tiling, graphs = Tiling(placement.side, metadata.halo), TileGraphs(folder, recipe, placement)
     styles = [measure_style(graphs, feeds, tiling) for feeds in references.style_feeds]
     contents = measure_content(graphs, references.content, tiling)
     graphs.close()

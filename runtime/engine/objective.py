@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.engine.evaluator import SessionEvaluator
+from impasto.runtime.engine.footprints import Load, budget_of, placed_within
+from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
-from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.references import References
+from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
@@ -45,7 +48,7 @@ class Objective:
         The device it runs on, such as ``cpu`` or ``cuda:0``.
     """
 
-    def __init__(self, evaluator: SessionEvaluator) -> None:
+    def __init__(self, evaluator: SessionEvaluator | TiledEvaluator) -> None:
         self.evaluator = evaluator
         self.recipe, self.shape = evaluator.recipe, evaluator.shape
         self.metadata, self.device = evaluator.metadata, evaluator.device
@@ -92,6 +95,7 @@ class Objective:
             Regions.match(options.get("content_mask"), options.get("style_masks"), len(paintings)),
         )
         folder = ModelFolder.open(find_model(model))
+        placement = placed_within(placement, _load(folder, recipe, references, placement), budget_of(placement))
         objective = cls(ENGINE.evaluator(folder, recipe, references, placement, weights_of(options)))
         for warning in objective.evaluator.warnings:
             warnings.warn(warning, RuntimeWarning, stacklevel=3)
@@ -131,3 +135,17 @@ class Objective:
         """Return loss and gradient of a picture, float32 [1, 3, H, W], as a graph takes it; nothing is checked."""
         loss, self.terms, gradient = self.evaluator.evaluate(planes)
         return loss, gradient
+
+
+def _load(folder: ModelFolder, recipe: str, references: References, placement: Placement) -> Load:
+    """Return what the evaluations of pictures like these ask of memory."""
+    metadata, (height, width) = read_metadata(folder, recipe), references.shape
+    return Load(
+        metadata.recipe,
+        width,
+        height,
+        tuple((style.shape[3], style.shape[2]) for style in references.styles),
+        len(references.regions.content.colors) if references.regions else 1,
+        metadata.halo,
+        keeps=ENGINE.keeps(foreseen(placement), height * width),
+    )

@@ -9,8 +9,10 @@ whole picture is.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +78,31 @@ def tiles_of(height: int, width: int, side: int | None, halo: Halo) -> tuple[Til
     """
     rows, columns = (_spans(length, side, halo) for length in (height, width))
     return tuple(Tile(down, across) for down in rows for across in columns)
+
+
+class Windows(NamedTuple):
+    """The windows of a picture's tiles: how many, the pixels of the largest, and those of all."""
+
+    number: int
+    largest: int
+    total: int
+
+
+def windows_of(height: int, width: int, side: int | None, halo: Halo) -> Windows:
+    """Return the extent of the tiles that `tiles_of` makes, without making them."""
+    rows, columns = ([span.length for span in _spans(length, side, halo)] for length in (height, width))
+    return Windows(len(rows) * len(columns), max(rows) * max(columns), sum(rows) * sum(columns))
+
+
+def sides_of(height: int, width: int, halo: Halo) -> Iterator[int]:
+    """Yield all sides that divide a picture in different ways into two tiles or more, the largest first.
+
+    Each is the least of those that make the same tiles.
+    """
+    inner = [max(0, length - 2 * halo.width) for length in (height, width)]
+    counts = {(k, length) for length in inner for k in range(1, length // halo.grid + 1)}
+    sides = {halo.grid * math.ceil(length / k / halo.grid) for k, length in counts}
+    yield from (side for side in sorted(sides, reverse=True) if windows_of(height, width, side, halo).number > 1)
 
 
 def window_side(side: int, halo: Halo) -> int:

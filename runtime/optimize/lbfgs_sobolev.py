@@ -105,7 +105,8 @@ class Descent:
         self._bounds: Bounds = options.variable.bounds
         self._scale = 0.0
         self._filter = Sobolev(options.start.shape)
-        self._history, self._pairs = History(HISTORY), Pairs(HISTORY, options.start.size)
+        pairs = options.pairs or HISTORY
+        self._history, self._pairs = History(pairs), Pairs(pairs, options.start.size)
 
     def run(self, start: Array, length: float = 1.0) -> End:
         """Search from a picture until the search is over, or no step lowers the loss; return the end.

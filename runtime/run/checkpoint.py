@@ -10,6 +10,7 @@ takes more memory than its plan needs. The files that it names are compared with
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -39,6 +40,9 @@ FORMAT = 1
 
 #: The fields of a plan that may change when a transfer is resumed: they say when to end, not how to go on.
 _FREE = ("min_improvement", "time_limit")
+
+#: Those that a transfer chooses for its memory: see `impasto.runtime.run.transfer.Transfer.settle`.
+_CHOSEN = re.compile(r"stages\.\d+\.(optimizer|pairs)")
 
 #: The arrays beside ``about``; with L-BFGS only the first.
 _ARRAYS = ("point", "next", "mean", "square")
@@ -78,6 +82,7 @@ class _Standing:
     scale: float = 1.0
     share: float = 1.0
     precision: str = SINGLE
+    tile: int | None = None
 
     @classmethod
     def of(cls, state: State) -> _Standing:
@@ -111,9 +116,10 @@ class _Standing:
         for number, (count, stage) in enumerate(zip(self.made, plan.stages, strict=False), 1):
             refusal = f"standing.made has {count} evaluations in stage {number} of {stage.evaluations}"
             codec.expect(count <= stage.evaluations, refusal)
-        fits = plan.optimizer == "adam" or not self.steps
-        codec.expect(fits, f"standing.steps is {self.steps}, with optimizer {plan.optimizer}")
-        return plan.stages[begun - 1]
+        stage = plan.stages[begun - 1]
+        optimizer = plan.optimizer_of(stage)
+        codec.expect(optimizer == "adam" or not self.steps, f"standing.steps is {self.steps}, with {optimizer}")
+        return stage
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,10 @@ class Checkpoint:
         return [
             f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
             for name in {**then, **now}
-            if then.get(name) != now.get(name) and name not in _FREE and name != "recipe.description"
+            if then.get(name) != now.get(name)
+            and name not in _FREE
+            and name != "recipe.description"
+            and not _CHOSEN.fullmatch(name)
         ]
 
     def _input_differences(self, origin: Origin) -> list[str]:

@@ -23,7 +23,7 @@ import impasto
 from impasto.runtime.engine import plugins
 from impasto.runtime.engine.library import import_onnxruntime
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.placement import OFF, Placement
 from impasto.runtime.engine.providers import AUTO, PROVIDERS, provider_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
@@ -194,7 +194,8 @@ class Origin:
     Attributes
     ----------
     placement
-        The placement that was asked for; in a `Record`, the one that was used.
+        The placement that was asked for; in a `Record`, the one that was used. There its tile is ``off`` if all stages
+        were evaluated whole. If it is ``auto``, the memory is that for which the tiles of each stage were chosen.
     """
 
     inputs: tuple[Input, ...]
@@ -252,7 +253,8 @@ class Origin:
             texts.append(f"graphs by {other.model.exporter} instead of {self.model.exporter}")
         own, given = asdict(self.placement), asdict(other.placement)
         on_cuda = any(one.placement.device.partition(":")[0] in (AUTO, "cuda") for one in (self, other))
-        harmless = {"low_memory", *([] if on_cuda else ["cuda"])}
+        by_memory = AUTO in (own["tile"], given["tile"])
+        harmless = {"low_memory", *([] if on_cuda else ["cuda"]), *([] if by_memory else ["memory"])}
         texts += [
             f"{key} {_in_words(given[key])} instead of {_in_words(own[key])}"
             for key in own
@@ -376,6 +378,10 @@ class Record:
         placement, machine = origin.placement, origin.machine
         if state.device:
             placement = replace(placement, device=state.device, precision=state.precision, lowering=state.lowering)
+            # The same memory leads to the same tiles: some stages may be whole.
+            tiled = placement.tile if state.tile else OFF
+            memory = transfer.memory if tiled == AUTO else placement.memory
+            placement = replace(placement, tile=tiled, memory=memory)
             machine = machine.on(state.device)
         record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome)
         return record if recorded_places else record.named()

@@ -1,0 +1,317 @@
+"""The memory of a process that evaluates pictures, whole or in tiles, and the tiles that keep it within a budget.
+
+The figures are measured by `python -m benchmarks.memory`. They depend on the graphs, and hardly on the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from impasto.runtime.engine.placement import OFF, Placement, foreseen
+from impasto.runtime.engine.providers import AUTO, is_host, provider_of
+from impasto.runtime.engine.tiles import sides_of, windows_of
+from impasto.runtime.machine.memory import room
+from impasto.runtime.model.graphs import DIRECT, WINOGRAD, is_small
+from impasto.runtime.model.sums import Halo
+from impasto.runtime.plan.recipe import Recipe
+
+#: onnxruntime may take more memory than the figures say, by this factor. It takes memory in pieces, each twice the
+#: size of the last, so that at some sizes there is one more, half used.
+AT_MOST = 4 / 3
+
+#: ``auto`` makes no smaller tiles: they would spare little memory, and each doubles the work.
+LEAST_AUTO = 128
+
+
+#: The work of an evaluation in tiles without halos, as a multiple of a whole picture's: one of three passes is made
+#: twice.
+TILED_WORK = 1.5
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The largest resident size of a process, in bytes.
+
+    Attributes
+    ----------
+    size
+        The expected size.
+    at_most
+        The size at worst.
+    """
+
+    size: int
+    at_most: int
+
+    @classmethod
+    def of(cls, by_onnxruntime: float, by_others: float) -> Peak:
+        """Return the peak of what onnxruntime takes, whose size is not certain, and of all other memory."""
+        return cls(round(by_onnxruntime + by_others), round(AT_MOST * by_onnxruntime + by_others))
+
+
+# --- the figures ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The peak memory of a process that evaluates whole pictures, in bytes, for one way to run graphs.
+
+    For a small picture the peak is when a graph is opened. For a large one it is when the graph runs, and grows with
+    the pixels.
+
+    Attributes
+    ----------
+    opening, opening_convolution
+        The peak while onnxruntime prepares the weights: for a recipe whose deepest layer is ``block5_conv1``, and the
+        addition for each deeper convolution of 512 x 512 channels.
+    fixed, convolution
+        The same, for the memory that stays in use after that: the program, its libraries and the weights.
+    objective
+        For each pixel of the picture, while loss and gradient are evaluated.
+    statistics
+        For each pixel of a picture whose targets are measured.
+    kept
+        The memory of the graphs that measure targets, when graphs are kept for the next picture.
+    """
+
+    opening: float
+    opening_convolution: float
+    fixed: float
+    convolution: float
+    objective: float
+    statistics: float
+    kept: float = 0.0
+
+    def peak(self, recipe: Recipe, pixels: int, largest: int, held: float, *, keeps: bool = False) -> Peak:
+        """Return the peak of a transfer.
+
+        Parameters
+        ----------
+        pixels, largest
+            The pixels of the result, and of the largest picture whose targets are measured.
+        held
+            The bytes that the optimiser takes.
+        keeps
+            Whether graphs are kept for the next picture.
+        """
+        deeper = convolutions(recipe)
+        fixed = self.fixed + self.convolution * deeper
+        # a kept graph of the objective still holds its memory while the next picture's targets are measured
+        more = self.kept + self.statistics * largest if keeps else 0.0
+        # the targets are measured, and their memory is given back, before the objective is opened
+        moments = (
+            Peak.of(self.opening + self.opening_convolution * deeper + more, 0),
+            Peak.of(fixed + self.statistics * largest + more, 0),
+            Peak.of(fixed + (self.objective + 2 * content_bytes(recipe)) * pixels + more, held),
+        )
+        return Peak(max(peak.size for peak in moments), max(peak.at_most for peak in moments))
+
+
+@dataclass(frozen=True)
+class TileFootprint:
+    """The peak memory of a process that evaluates pictures in tiles, in bytes, for one way to run graphs.
+
+    The attributes `fixed` and `convolution` are as in `Footprint`, of the two graphs of tiles; with them, `opening` is
+    taken beside one graph while the other is prepared.
+
+    Attributes
+    ----------
+    window, region
+        For each pixel of a window, while its sums or its gradient are evaluated; and for each further region.
+    statistics
+        For each pixel of a window whose targets are measured.
+    picture
+        For each pixel of the picture, without the optimiser: the picture, its gradient, copies of both.
+    """
+
+    opening: float
+    fixed: float
+    convolution: float
+    window: float
+    region: float
+    statistics: float
+    picture: float
+
+    def peak(self, recipe: Recipe, load: Load, side: int) -> Peak:
+        """Return the peak of a transfer in tiles of a side."""
+        assert load.halo is not None
+        windows = windows_of(load.height, load.width, side, load.halo)
+        styles = [windows_of(height, width, side, load.halo).largest for width, height in load.styles]
+        targets = content_bytes(recipe)
+        fixed = self.fixed + self.convolution * convolutions(recipe)
+        further = max(0, load.regions - 1)
+        # every content target is kept; the difference from it is the window's
+        evaluating = fixed + (self.window + self.region * further + targets) * windows.largest
+        pictures = self.picture * load.pixels + GUIDE * load.regions * load.pixels + targets * windows.total
+        measured = _PLANES * (load.pixels + sum(width * height for width, height in load.styles))
+        moments = (
+            Peak.of(fixed + self.opening, pictures),
+            Peak.of(fixed + self.statistics * max(windows.largest, *styles), measured + targets * windows.total),
+            Peak.of(evaluating, pictures + load.held),
+        )
+        return Peak(max(peak.size for peak in moments), max(peak.at_most for peak in moments))
+
+
+#: The bytes for each pixel of a picture in float32, and of the weight of one region.
+_PLANES, GUIDE = 12, 4
+
+
+def content_bytes(recipe: Recipe) -> float:
+    """Return the bytes for each pixel of a recipe's content targets."""
+    blocks = (int(name[len("block")]) for name in recipe.content.layers)
+    return sum(4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
+
+
+def convolutions(recipe: Recipe) -> int:
+    """Return how many more convolutions of 512 x 512 channels than ``block5_conv1`` a recipe needs; may be negative."""
+    block, number = (int(digit) for digit in max(recipe.layers) if digit.isdigit())
+    return {5: number - 1, 4: number - 5}.get(block, -4)
+
+
+#: (layout, or provider and precision; for small pictures; low memory) -> the memory of such graphs. Fitted to peaks
+#: (VmHWM) of whole transfers of noise with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2
+#: threads and weights of 8 bits; with other weights opening takes a quarter less. `python -m benchmarks.memory`
+#: measures and fits them again.
+FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
+    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736, 190e6),
+    (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
+    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736, 190e6),
+    (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
+    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
+    (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
+    ("openvino fp32", False, False): Footprint(626e6, 74e6, 375e6, 93e6, 3498, 458, 60e6),
+    ("openvino bf16", False, False): Footprint(727e6, 45e6, 508e6, 60e6, 1347, 500, 290e6),
+}
+
+#: Layout, or provider and precision -> the memory of such graphs for tiles. From peaks of whole transfers in tiles, as
+#: above.
+TILE_FOOTPRINTS: Mapping[str, TileFootprint] = {
+    WINOGRAD: TileFootprint(330e6, 800e6, 71e6, 1400, 100, 740, 120),
+    DIRECT: TileFootprint(330e6, 300e6, 140e6, 2120, 100, 700, 120),
+    "openvino fp32": TileFootprint(330e6, 700e6, 93e6, 3500, 100, 460, 120),
+    "openvino bf16": TileFootprint(330e6, 800e6, 60e6, 1350, 100, 500, 120),
+}
+
+
+def footprint_key(placement: Placement, *, small: bool) -> tuple[str, bool, bool]:
+    """Return the key of the figures for a definite placement on the machine's processor."""
+    return _form(placement), small, placement.low_memory and placement.device == "cpu"
+
+
+def _form(placement: Placement) -> str:
+    """Return the layout on the CPU provider, else the provider and the precision."""
+    if placement.device == "cpu":
+        return placement.layout
+    return f"{provider_of(placement.device).kind} {placement.precision}"
+
+
+# --- a load, and the tiles for it -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the memory is asked for: the evaluation of pictures of one size, in one process.
+
+    Attributes
+    ----------
+    recipe
+        The recipe.
+    width, height
+        The size of the pictures.
+    styles
+        (width, height) of each style, as it is measured.
+    regions
+        The number of regions; 1 without masks.
+    halo
+        What the recipe's layers ask of tiles; None if the model has no graphs for tiles.
+    held
+        The bytes that the optimiser takes.
+    keeps
+        Whether graphs for whole pictures are kept for the next picture.
+    """
+
+    recipe: Recipe
+    width: int
+    height: int
+    styles: tuple[tuple[int, int], ...]
+    regions: int = 1
+    halo: Halo | None = None
+    held: float = 0.0
+    keeps: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """The number of a picture's pixels."""
+        return self.width * self.height
+
+    def tiles(self, placement: Placement) -> int:
+        """Return the number of tiles of a picture: 1 if it is evaluated whole."""
+        if placement.side is None or self.halo is None:
+            return 1
+        return windows_of(self.height, self.width, placement.side, self.halo).number
+
+    def work(self, placement: Placement) -> float:
+        """Return the work of an evaluation as a multiple of that of a whole picture: tiles go forward twice."""
+        if placement.side is None or self.halo is None:
+            return 1.0
+        windows = windows_of(self.height, self.width, placement.side, self.halo)
+        return TILED_WORK * windows.total / self.pixels if windows.number > 1 else 1.0
+
+    def peak(self, placement: Placement) -> Peak:
+        """Return the largest resident size of the process.
+
+        Parameters
+        ----------
+        placement
+            One on the machine's processor, definite: see `impasto.runtime.engine.placement.foreseen`.
+        """
+        if placement.side is not None and self.tiles(placement) > 1:
+            return TILE_FOOTPRINTS[_form(placement)].peak(self.recipe, self, placement.side)
+        largest = max(width * height for width, height in [(self.width, self.height), *self.styles])
+        small = is_small(placement.layout, self.height, self.width)
+        footprint = FOOTPRINTS[footprint_key(placement, small=small)]
+        return footprint.peak(self.recipe, self.pixels, largest, self.held, keeps=self.keeps)
+
+
+def budget_of(placement: Placement) -> int | None:
+    """Return the size in bytes that the process may grow to: as asked for, or what the machine has.
+
+    None if it is not known, and on a GPU.
+    """
+    if not is_host(foreseen(placement).device):
+        return None
+    free = None if placement.memory else room(threads=placement.threads)
+    return free.size if free else placement.memory
+
+
+def placed_within(placement: Placement, load: Load, budget: int | None) -> Placement:
+    """Return the placement with a definite tile, a side or ``off``.
+
+    ``auto`` is ``off`` where whole pictures keep the budget, and on a GPU. Else it is the largest side that keeps it;
+    if none does, what takes the least. A side so large that there is one tile is ``off``, too.
+
+    Parameters
+    ----------
+    placement
+        Its device may be ``auto``.
+    budget
+        The size in bytes that the process may grow to; None if it is not known.
+    """
+    whole = replace(placement, tile=OFF)
+    if placement.tile != AUTO:
+        return placement if load.halo is None or load.tiles(placement) > 1 else whole
+    expected = foreseen(whole)
+    if budget is None or load.halo is None or not is_host(expected.device):
+        return whole
+    if load.peak(expected).at_most <= budget:
+        return whole
+    least, chosen = load.peak(expected).at_most, whole
+    for side in takewhile(lambda side: side >= LEAST_AUTO, sides_of(load.height, load.width, load.halo)):
+        size = load.peak(replace(expected, tile=side)).at_most
+        if size < least:
+            least, chosen = size, replace(placement, tile=side)
+        if size <= budget:
+            break
+    return chosen
