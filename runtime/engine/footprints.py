@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from impasto.runtime.engine.placement import OFF, Placement, foreseen
 from impasto.runtime.engine.providers import AUTO, is_host, provider_of
-from impasto.runtime.engine.tiles import sides_of, windows_of
+from impasto.runtime.engine.tiles import Windows, sides_of, windows_of
 from impasto.runtime.machine.memory import room
 from impasto.runtime.model.graphs import DIRECT, WINOGRAD, is_small
 from impasto.runtime.model.sums import Halo
@@ -134,28 +134,34 @@ class TileFootprint:
     statistics: float
     picture: float
 
-    def peak(self, recipe: Recipe, load: Load, side: int) -> Peak:
+    def peak(self, load: Load, side: int) -> Peak:
         """Return the peak of a transfer in tiles of a side."""
         assert load.halo is not None
         windows = windows_of(load.height, load.width, side, load.halo)
         styles = [windows_of(height, width, side, load.halo).largest for width, height in load.styles]
-        targets = content_bytes(recipe)
-        fixed = self.fixed + self.convolution * convolutions(recipe)
-        further = max(0, load.regions - 1)
-        # every content target is kept; the difference from it is the window's
-        evaluating = fixed + (self.window + self.region * further + targets) * windows.largest
-        pictures = self.picture * load.pixels + GUIDE * load.regions * load.pixels + targets * windows.total
+        fixed = self.fixed + self.convolution * convolutions(load.recipe)
+        kept = kept_bytes(load, windows)
         measured = _PLANES * (load.pixels + sum(width * height for width, height in load.styles))
+        evaluated = (self.window + self.region * (load.regions - 1)) * windows.largest
         moments = (
-            Peak.of(fixed + self.opening, pictures),
-            Peak.of(fixed + self.statistics * max(windows.largest, *styles), measured + targets * windows.total),
-            Peak.of(evaluating, pictures + load.held),
+            Peak.of(fixed + self.opening, self.picture * load.pixels + kept),
+            Peak.of(fixed + self.statistics * max(windows.largest, *styles), measured + kept),
+            Peak.of(fixed + evaluated, self.picture * load.pixels + kept + load.held),
         )
         return Peak(max(peak.size for peak in moments), max(peak.at_most for peak in moments))
 
 
 #: The bytes for each pixel of a picture in float32, and of the weight of one region.
-_PLANES, GUIDE = 12, 4
+_PLANES, _GUIDE = 12, 4
+
+
+def kept_bytes(load: Load, windows: Windows) -> float:
+    """Return the bytes of what is kept for a picture in tiles: the content's targets of every window, and guides.
+
+    The differences from the targets are those of one window.
+    """
+    guides = _GUIDE * load.regions * load.pixels if load.regions > 1 else 0
+    return content_bytes(load.recipe) * (windows.total + windows.largest) + guides
 
 
 def content_bytes(recipe: Recipe) -> float:
@@ -268,7 +274,7 @@ class Load:
             One on the machine's processor, definite: see `impasto.runtime.engine.placement.foreseen`.
         """
         if placement.side is not None and self.tiles(placement) > 1:
-            return TILE_FOOTPRINTS[_form(placement)].peak(self.recipe, self, placement.side)
+            return TILE_FOOTPRINTS[_form(placement)].peak(self, placement.side)
         largest = max(width * height for width, height in [(self.width, self.height), *self.styles])
         small = is_small(placement.layout, self.height, self.width)
         footprint = FOOTPRINTS[footprint_key(placement, small=small)]

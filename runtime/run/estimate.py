@@ -7,6 +7,7 @@ The memory is computed from figures: see `impasto.runtime.engine.footprints`. Th
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from impasto.runtime.engine.providers import AUTO, PROVIDERS, is_host, provider_
 from impasto.runtime.engine.references import References
 from impasto.runtime.errors import DeviceError, InputError
 from impasto.runtime.machine import processors
-from impasto.runtime.machine.memory import Room, room
+from impasto.runtime.machine.memory import room
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import BFLOAT16, DIRECT, WINOGRAD, WORDS
 from impasto.runtime.plan.plan import Plan, Stage, normalized_blend
@@ -74,6 +75,8 @@ class Estimate:
         The device and the precision, unless it is the CPU in float32.
     limit
         The name of the limit on the size, such as ``ulimit -v``; empty if it is the memory that the system has left.
+    is_asked
+        Whether `available` is the memory that the user allows, and not what the machine leaves.
     lacks_tiles
         Whether the model has no graphs for tiles.
     """
@@ -92,6 +95,7 @@ class Estimate:
     tile: int | None = None
     ways: Mapping[str, object] = field(default_factory=dict)
     limit: str = ""
+    is_asked: bool = False
     lacks_tiles: bool = False
     place: str = ""
 
@@ -121,9 +125,11 @@ class Estimate:
             ways.append(f"export the model again, for graphs that compute in tiles ({option('force', True)})")
         if self.largest and "size" in options:
             ways.append(f"choose {option('size', '{}x{}'.format(*self.largest))}, the largest that fits")
+        ways += [f"raise {option('memory')}"] if self.is_asked and "memory" in options else []
         ways += [f"raise the limit of {self.limit}"] if self.limit else []
         ways.append(f"try it all the same with {option('oversize', True)}")
-        within = f" within {self.limit}" if self.limit else ""
+        limit = option("memory") if self.is_asked else self.limit
+        within = f" within {limit}" if limit else ""
         raise InputError(
             f"size {self.width}x{self.height}: takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of "
             f"memory, and {_gigabytes(self.available)} are available{within}; "
@@ -231,26 +237,19 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
     forecast = replace(
         forecast, memory=peak.size, at_most=peak.at_most, tiles=need.load(stage).tiles(placed), tile=placed.side
     )
-    free = _available(placement)
-    if free is None:
-        return forecast
-    forecast = replace(forecast, available=free.size, limit=free.limit)
-    if forecast.fits:
+    free, asked = room(threads=placement.threads), placement.memory
+    if free is None or (asked is not None and asked <= free.size):
+        forecast = replace(forecast, available=asked, is_asked=asked is not None)
+    else:
+        forecast = replace(forecast, available=free.size, limit=free.limit)
+    if forecast.fits or forecast.available is None:
         return forecast
     return replace(
         forecast,
-        largest=largest_size(need, free.size),
-        ways=dict(_ways(need, free.size)),
+        largest=largest_size(need, forecast.available),
+        ways=dict(_ways(need, forecast.available)),
         lacks_tiles=need.halo is None,
     )
-
-
-def _available(placement: Placement) -> Room | None:
-    """Return the size that the process can have: what the machine leaves, or less if the user wants less."""
-    free, asked = room(threads=placement.threads), placement.memory
-    if asked is None or (free and free.size < asked):
-        return free
-    return Room(asked, option("memory", f"{asked / 1e9:g}GB"))
 
 
 def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
@@ -258,7 +257,7 @@ def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
     placement = need.placement
     tried: list[tuple[str, object, Placement]] = [("tile", AUTO, replace(placement, tile=AUTO))]
     if placement.memory is not None and placement.memory > available:
-        text = f"{available / 1e9:.1f}GB"
+        text = f"{math.floor(available / 1e8) / 10:g}GB"
         tried.append(("memory", text, replace(placement, memory=available)))
     if not placement.low_memory and not provider_of(foreseen(placement).device).plugin:
         tried.append(("low_memory", True, replace(placement, low_memory=True)))
