@@ -11,7 +11,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Setting:
     optimizer
         ``adam``, ``lbfgs`` or ``lbfgs-sobolev``.
     pairs
-        The number of steps that L-BFGS remembers; 0 for Adam.
+        The number of steps that L-BFGS remembers; Adam remembers none, whatever it is.
     side
         The side of the picture, in pixels.
     bounded
@@ -59,7 +59,8 @@ def settings(sides: Sequence[int]) -> list[Setting]:
         found.append(Setting("adam", 0, side))
         for optimizer in ("lbfgs", "lbfgs-sobolev"):
             found += [Setting(optimizer, pairs, side) for pairs in (10, 5, 3)]
-        found.append(Setting("lbfgs", 5, side, bounded=True))
+        found += [Setting(optimizer, 5, side, bounded=True) for optimizer in ("lbfgs", "lbfgs-sobolev")]
+        found.append(Setting("adam", 0, side, bounded=True))
     return found
 
 
@@ -91,7 +92,7 @@ def search(setting: Setting) -> float:
         first_step=4 * start.size**0.5,
         variable=Within((0.0, 255.0) if setting.bounded else None),
     )
-    return peak_mib() * 2**20 - before
+    return peak_mib() * 2**20 - float(before)
 
 
 def measure(setting: Setting) -> float:
@@ -103,24 +104,21 @@ def measure(setting: Setting) -> float:
         When it fails.
     """
     command = [sys.executable, "-m", "benchmarks.optimizer_memory", "--one", json.dumps(asdict(setting))]
-    return float(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout)
 
 
-def fit(rises: Sequence[tuple[Setting, float]]) -> dict[str, OptimizerFootprint]:
-    """Return the figures of each optimiser beyond Adam, and of bounds beyond SciPy's, that fit the measured rises."""
-    adam = {one.side: rise for one, rise in rises if one.optimizer == "adam"}
-    free = {one: rise for one, rise in rises if not one.bounded}
-    found = {"adam": OptimizerFootprint(0, 0, 0)}
-    for optimizer in dict.fromkeys(one.optimizer for one in free if one.pairs):
-        own = {one: rise - adam[one.side] for one, rise in free.items() if one.optimizer == optimizer}
-        rows = np.array([[1, one.side**2, one.pairs * one.side**2] for one in own], float)
-        weights = 1 / np.array([*own.values()])
-        figures, *_ = np.linalg.lstsq(rows * weights[:, None], np.ones(len(own)), rcond=None)
+def fit(rises: Mapping[Setting, float]) -> dict[str, OptimizerFootprint]:
+    """Return the figures of each optimiser beyond Adam that fit the measured rises."""
+    adam = {one.side: rise for one, rise in rises.items() if one.optimizer == "adam" and not one.bounded}
+    found = {}
+    for optimizer in dict.fromkeys(one.optimizer for one in rises):
+        own = {one: rise - adam[one.side] for one, rise in rises.items() if one.optimizer == optimizer}
+        rows = np.array([[1, one.side**2, one.pairs * one.side**2, one.bounded * one.side**2] for one in own], float)
+        weights = 1 / np.array([rises[one] for one in own])
+        figures, *_ = np.linalg.lstsq(rows * weights[:, None], np.array([*own.values()]) * weights, rcond=None)
         found[optimizer] = OptimizerFootprint(*map(float, figures))
-    bounds = [
-        (rise - free[Setting(one.optimizer, one.pairs, one.side)]) / one.side**2 for one, rise in rises if one.bounded
-    ]
-    return {**found, "bounds": OptimizerFootprint(0, float(np.mean(bounds)), 0)}
+    return found
 
 
 def main() -> None:
@@ -134,10 +132,10 @@ def main() -> None:
     if options.one:
         print(search(Setting(**json.loads(options.one))))
         return
-    rises = []
+    rises: dict[Setting, float] = {}
     for setting in settings(options.sides):
-        rises.append((setting, measure(setting)))
-        print(f"{rises[-1][1] / 1e6:8.1f} MB  {asdict(setting)}", file=sys.stderr, flush=True)
+        rises[setting] = measure(setting)
+        print(f"{rises[setting] / 1e6:8.1f} MB  {asdict(setting)}", file=sys.stderr, flush=True)
     for name, footprint in fit(rises).items():
         print(name, {part: round(value) for part, value in asdict(footprint).items()})
 

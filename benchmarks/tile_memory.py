@@ -134,7 +134,8 @@ def measure(setting: Setting, model: str) -> float:
         When it fails.
     """
     command = [sys.executable, "-m", "benchmarks.tile_memory", "--model", model, "--one", json.dumps(asdict(setting))]
-    return float(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout)
 
 
 def fit(peaks: Mapping[Setting, float]) -> dict[str, TileFootprint]:

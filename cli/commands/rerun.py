@@ -159,7 +159,7 @@ def rerun(
     origin = Origin.of(transfer, places)
     _warn_of_differences(original.origin, origin)
     job = Job(transfer, wishes, origin)
-    job.announce(oversize=oversize, choices=(), idle=search.idle_options(original))
+    job.announce(oversize=oversize, choices=("tile", "memory"), idle=search.idle_options(original))
     result = job.carry_out()
     identical = not job.interrupted and _compare(original, result, picture)
     if json:

@@ -46,9 +46,9 @@ class Peak:
     at_most: int
 
     @classmethod
-    def of(cls, by_onnxruntime: float, by_others: float) -> Peak:
-        """Return the peak of what onnxruntime takes, whose size is not certain, and of all other memory."""
-        return cls(round(by_onnxruntime + by_others), round(AT_MOST * by_onnxruntime + by_others))
+    def of(cls, in_pieces: float, others: float) -> Peak:
+        """Return the peak of what onnxruntime takes in pieces, whose size is not certain, and of all other memory."""
+        return cls(round(in_pieces + others), round(AT_MOST * in_pieces + others))
 
 
 # --- the figures ----------------------------------------------------------------------------------------------
@@ -144,9 +144,9 @@ class TileFootprint:
         measured = _PLANES * (load.pixels + sum(width * height for width, height in load.styles))
         evaluated = (self.window + self.region * (load.regions - 1)) * windows.largest
         moments = (
-            Peak.of(fixed + self.opening, self.picture * load.pixels + kept),
-            Peak.of(fixed + self.statistics * max(windows.largest, *styles), measured + kept),
-            Peak.of(fixed + evaluated, self.picture * load.pixels + kept + load.held),
+            Peak.of(0, fixed + self.opening + self.picture * load.pixels + kept),
+            Peak.of(self.statistics * max(windows.largest, *styles), fixed + measured + kept),
+            Peak.of(evaluated, fixed + self.picture * load.pixels + kept + load.held),
         )
         return Peak(max(peak.size for peak in moments), max(peak.at_most for peak in moments))
 
@@ -194,10 +194,10 @@ FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
 #: Layout, or provider and precision -> the memory of such graphs for tiles. From peaks of whole transfers in tiles, as
 #: above.
 TILE_FOOTPRINTS: Mapping[str, TileFootprint] = {
-    WINOGRAD: TileFootprint(330e6, 800e6, 71e6, 1400, 100, 740, 120),
-    DIRECT: TileFootprint(330e6, 300e6, 140e6, 2120, 100, 700, 120),
+    WINOGRAD: TileFootprint(340e6, 840e6, 140e6, 1970, 150, 740, 140),
+    DIRECT: TileFootprint(250e6, 330e6, 140e6, 2000, 150, 700, 140),
     "openvino fp32": TileFootprint(330e6, 700e6, 93e6, 3500, 100, 460, 120),
-    "openvino bf16": TileFootprint(330e6, 800e6, 60e6, 1350, 100, 500, 120),
+    "openvino bf16": TileFootprint(200e6, 410e6, 60e6, 5190, 300, 1500, 140),
 }
 
 
@@ -296,7 +296,8 @@ def placed_within(placement: Placement, load: Load, budget: int | None) -> Place
     """Return the placement with a definite tile, a side or ``off``.
 
     ``auto`` is ``off`` where whole pictures keep the budget, and on a GPU. Else it is the largest side that keeps it;
-    if none does, what takes the least. A side so large that there is one tile is ``off``, too.
+    if none does, what takes the least. A side so large that there is one tile is ``off``, too. If ``winograd`` keeps
+    the budget with no tiles, an ``auto`` lowering becomes ``direct``, whose kernels are smaller.
 
     Parameters
     ----------
@@ -311,13 +312,16 @@ def placed_within(placement: Placement, load: Load, budget: int | None) -> Place
     expected = foreseen(whole)
     if budget is None or load.halo is None or not is_host(expected.device):
         return whole
-    if load.peak(expected).at_most <= budget:
-        return whole
     least, chosen = load.peak(expected).at_most, whole
-    for side in takewhile(lambda side: side >= LEAST_AUTO, sides_of(load.height, load.width, load.halo)):
-        size = load.peak(replace(expected, tile=side)).at_most
-        if size < least:
-            least, chosen = size, replace(placement, tile=side)
-        if size <= budget:
-            break
+    sides = list(takewhile(lambda side: side >= LEAST_AUTO, sides_of(load.height, load.width, load.halo)))
+    ways = [(placement.lowering, expected.lowering)]
+    if placement.lowering == AUTO and expected.lowering == WINOGRAD:
+        ways.append((DIRECT, DIRECT))
+    for lowering, layout in ways:
+        for side in sides:
+            if least <= budget:
+                return chosen
+            size = load.peak(replace(expected, tile=side, lowering=layout)).at_most
+            if size < least:
+                least, chosen = size, replace(placement, tile=side, lowering=lowering)
     return chosen

@@ -1,9 +1,9 @@
 """Tiles of a picture: which pixels each of them is for, and which it has to see.
 
-A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend on:
-the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no halo:
-there the network pads with zeros. Cores begin on the grid of the deepest pooling, so that every window is pooled as the
-whole picture is.
+A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend
+on: the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no
+halo: there the network pads with zeros. Cores begin on the grid of the deepest pooling, so that every window is pooled
+as the whole picture is.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Tile:
 def tiles_of(height: int, width: int, side: int | None, halo: Halo) -> tuple[Tile, ...]:
     """Divide a picture of height x width pixels into tiles, whose cores cover it once.
 
-    All windows have the same size, but for the last of a row and of a column, which may be smaller.
+    All windows have the same size: a graph that is opened for one size serves them all. Where a window could be
+    smaller, it shows more of the picture than it needs to.
 
     Parameters
     ----------
@@ -117,9 +118,11 @@ def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:
         return [Span(0, length, 0, length)]
     each = halo.grid * math.ceil(inner / count / halo.grid)
     ends = [0, *(halo.width + k * each for k in range(1, count) if halo.width + k * each < length), length]
-    return [
-        Span(max(0, start - halo.width), min(length, stop + halo.width), start, stop) for start, stop in pairwise(ends)
-    ]
+    longest = max(min(length, stop + halo.width) - max(0, start - halo.width) for start, stop in pairwise(ends))
+    # So long that each may end with the picture, too, although it begins on the grid.
+    window = longest + (length - longest) % halo.grid
+    starts = [min(max(0, start - halo.width), length - window) for start, _ in pairwise(ends)]
+    return [Span(begin, begin + window, *core) for begin, core in zip(starts, pairwise(ends), strict=True)]
 
 
 def _on_grid(side: int, grid: int) -> int:

@@ -1,6 +1,6 @@
 """The memory of optimisers, beside that of the function which they minimise.
 
-The figures are those of `python -m benchmarks.memory --optimizers`.
+The figures are those of `python -m benchmarks.optimizer_memory`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ class OptimizerFootprint:
         For its libraries.
     pixel, pair
         For each pixel of the picture; and for each pixel and each step that it remembers.
+    bounds
+        For each pixel, if levels are held within bounds.
     """
 
     fixed: float
     pixel: float
     pair: float
+    bounds: float
 
 
-#: Optimiser -> its memory. ``bounds`` is what bounds take on top, of SciPy's.
+#: Optimiser -> its memory.
 OPTIMIZER_FOOTPRINTS: Mapping[str, OptimizerFootprint] = {
-    "adam": OptimizerFootprint(0, 0, 0),
-    "lbfgs": OptimizerFootprint(60e6, 170, 48),
-    "lbfgs-sobolev": OptimizerFootprint(10e6, 80, 24),
-    "bounds": OptimizerFootprint(0, 20, 0),
+    "adam": OptimizerFootprint(0, 0, 0, 24),
+    "lbfgs": OptimizerFootprint(100e6, 300, 48, 181),
+    "lbfgs-sobolev": OptimizerFootprint(15e6, 20, 24, 45),
 }
 
 
@@ -50,8 +52,8 @@ def held(optimizer: str, pixels: int, *, pairs: int | None, bounded: bool, resta
         Whether SciPy is restarted after some evaluations.
     """
     own = OPTIMIZER_FOOTPRINTS.get(optimizer, OPTIMIZER_FOOTPRINTS["lbfgs"])
-    bounds = OPTIMIZER_FOOTPRINTS["bounds"].pixel if bounded and optimizer == "lbfgs" else 0
-    return own.fixed + (own.pixel + bounds + own.pair * (pairs or pairs_of(optimizer, pixels, restarted))) * pixels
+    pixel = own.pixel + (own.bounds if bounded else 0)
+    return own.fixed + (pixel + own.pair * (pairs or pairs_of(optimizer, pixels, restarted))) * pixels
 
 
 def pairs_of(optimizer: str, pixels: int, restarted: bool = False) -> int:

@@ -67,6 +67,8 @@ class Estimate:
         The time; None if nothing is known, as on CUDA before a first run.
     measured
         Whether the time is from measurements on this machine, rather than from a figure that may be off severalfold.
+    least
+        The least `at_most` that there is with any tiles and any optimiser, of a transfer that does not fit.
     largest
         (width, height), in the same proportions, of the largest picture that fits; None if this one or none does.
     ways
@@ -90,6 +92,7 @@ class Estimate:
     available: int | None = None
     seconds: float | None = None
     measured: bool = False
+    least: int | None = None
     largest: tuple[int, int] | None = None
     tiles: int = 1
     tile: int | None = None
@@ -125,14 +128,18 @@ class Estimate:
             ways.append(f"export the model again, for graphs that compute in tiles ({option('force', True)})")
         if self.largest and "size" in options:
             ways.append(f"choose {option('size', '{}x{}'.format(*self.largest))}, the largest that fits")
-        ways += [f"raise {option('memory')}"] if self.is_asked and "memory" in options else []
+        if self.is_asked and "memory" in options:
+            least = math.ceil((self.least or self.at_most) / 1e8) / 10
+            ways.append(f"raise {option('memory')} to {least:g}GB")
         ways += [f"raise the limit of {self.limit}"] if self.limit else []
         ways.append(f"try it all the same with {option('oversize', True)}")
         limit = option("memory") if self.is_asked else self.limit
         within = f" within {limit}" if limit else ""
+        takes = f"takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of memory"
+        if self.least is not None and self.least < self.at_most:
+            takes = f"takes {_gigabytes(self.least)} of memory at least, with the smallest tiles and Adam"
         raise InputError(
-            f"size {self.width}x{self.height}: takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of "
-            f"memory, and {_gigabytes(self.available)} are available{within}; "
+            f"size {self.width}x{self.height}: {takes}, and {_gigabytes(self.available)} are available{within}; "
             f"{', or '.join(ways)}"
         )
 
@@ -246,6 +253,7 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
         return forecast
     return replace(
         forecast,
+        least=need.least(),
         largest=largest_size(need, forecast.available),
         ways=dict(_ways(need, forecast.available)),
         lacks_tiles=need.halo is None,
@@ -268,8 +276,9 @@ def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
 
 def _fits(need: Need, available: int) -> bool:
     """Whether a plan fits into so many bytes, with an optimiser for which there is memory."""
-    fitted = replace(need, plan=need.fitted(available))
-    return fitted.highest(available)[1].at_most <= available
+    budget = need.placement.memory or available
+    fitted = replace(need, plan=need.fitted(budget))
+    return fitted.highest(budget)[1].at_most <= available
 
 
 def largest_size(need: Need, available: int) -> tuple[int, int] | None:

@@ -22,7 +22,8 @@ from impasto.runtime.plan.sizes import fitted_size
 #: than Adam: see docs/scale-budget.md.
 FEWER_PAIRS = (5, 3)
 
-#: Smaller tiles than these, which take four times the work, are worse than an optimiser that needs less memory.
+#: Smaller tiles than these, which take four times the work, are worse than fewer pairs. Adam, which takes several times
+#: as many evaluations as L-BFGS, is worse than any tiles.
 WORTHWHILE = 256
 
 
@@ -82,6 +83,11 @@ class Need:
         stages = [stage for stage in self.plan.stages if stage.evaluations]
         return max(((stage, self.peak(stage, budget)) for stage in stages), key=lambda one: one[1].at_most)
 
+    def least(self) -> int:
+        """Return the least size in bytes, at worst, that suffices with any tiles and any optimiser."""
+        stages = [stage for stage in self.plan.stages if stage.evaluations]
+        return max(min(self.peak(way, 1).at_most for way in alternatives(self.plan, stage)) for stage in stages)
+
     def fitted(self, budget: int | None) -> Plan:
         """Return the plan with optimisers for which there is memory; where there is none for any, as it is."""
         if budget is None or not is_host(foreseen(self.placement).device):
@@ -91,8 +97,11 @@ class Need:
 
     def _fitted(self, stage: Stage, budget: int) -> Stage:
         ways = [way for way in alternatives(self.plan, stage) if self.peak(way, budget).at_most <= budget]
-        worthwhile = (way for way in ways if (self.placed(way, budget).side or WORTHWHILE) >= WORTHWHILE)
-        return next(worthwhile, ways[0] if ways else stage)
+        if not ways:
+            return stage
+        of_lbfgs = [way for way in ways if self.plan.optimizer_of(way) != "adam"] or ways
+        worthwhile = (way for way in of_lbfgs if (self.placed(way, budget).side or WORTHWHILE) >= WORTHWHILE)
+        return next(worthwhile, of_lbfgs[-1])
 
 
 def alternatives(plan: Plan, stage: Stage) -> Iterator[Stage]:

@@ -378,10 +378,11 @@ class Record:
         placement, machine = origin.placement, origin.machine
         if state.device:
             placement = replace(placement, device=state.device, precision=state.precision, lowering=state.lowering)
-            # The same memory leads to the same tiles: some stages may be whole.
-            tiled = placement.tile if state.tile else OFF
-            memory = transfer.memory if tiled == AUTO else placement.memory
-            placement = replace(placement, tile=tiled, memory=memory)
+            placement = replace(placement, tile=origin.placement.tile if state.tile else OFF)
+            if (
+                placement.tile == AUTO
+            ):  # some stages may be whole, or in another form: the same memory leads to the same
+                placement = replace(placement, memory=transfer.memory, lowering=origin.placement.lowering)
             machine = machine.on(state.device)
         record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome)
         return record if recorded_places else record.named()

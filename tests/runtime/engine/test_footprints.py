@@ -209,6 +209,15 @@ def test_pictures_stay_whole_without_graphs_for_tiles_or_knowledge_of_memory_or_
     assert placed_within(placement, load(6000, 4000, halo=halo), budget).tile == "off"
 
 
+def test_where_winograd_takes_too_much_an_automatic_lowering_becomes_direct() -> None:
+    picture = load(3000, 2000)
+    budgets = range(5_000_000_000, 1_000_000_000, -50_000_000)
+    chosen = [placed_within(Placement("cpu", tile="auto"), picture, budget) for budget in budgets]
+    assert [one.lowering for one in chosen] == sorted((one.lowering for one in chosen), key=("auto", "direct").index)
+    assert {one.lowering for one in chosen} == {"auto", "direct"}
+    assert all(placed_within(placed(tile="auto"), picture, budget).lowering == "winograd" for budget in budgets)
+
+
 def test_the_budget_is_what_is_asked_for_or_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprints, "room", lambda threads: Room(7))
     assert budget_of(Placement("cpu", memory=9)) == 9
@@ -225,7 +234,8 @@ def test_an_objective_is_opened_in_tiles_where_a_whole_picture_is_too_large(
     whole = Objective.open(model, "gatys", content=picture, styles=[style], device="cpu", tile="off")
     start = picture[::-1].copy()
     loss, gradient = whole(start)
-    least = load(240, 200).peak(placed()).at_most - 1
+    picture_load = Load(whole.recipe, 240, 200, ((48, 40),), 1, whole.metadata.halo)
+    least = picture_load.peak(placed()).at_most - 1
     monkeypatch.setattr(footprints, "LEAST_AUTO", 16)
     monkeypatch.setitem(
         footprints.TILE_FOOTPRINTS, "winograd", replace(TILE_FOOTPRINTS["winograd"], fixed=0, opening=0, convolution=0)
@@ -234,7 +244,7 @@ def test_an_objective_is_opened_in_tiles_where_a_whole_picture_is_too_large(
     assert len(tiled.evaluator.tiles) > 1
     found, slope = tiled(start)
     assert found == pytest.approx(loss, rel=1e-5)
-    assert np.linalg.norm(slope - gradient) < 1e-4 * np.linalg.norm(gradient)
+    assert np.linalg.norm(slope - gradient) < 1e-3 * np.linalg.norm(gradient)  # the whole one has graphs for small ones
 
 
 @linux

@@ -53,7 +53,7 @@ def test_tiles_come_before_another_optimiser() -> None:
 def test_the_less_memory_the_fewer_pairs_and_in_the_end_adam_in_large_stages_only() -> None:
     wanted = need(6000, 4000)
     seen = []
-    for budget in range(20_000_000_000, 2_000_000_000, -250_000_000):
+    for budget in range(30_000_000_000, 2_000_000_000, -250_000_000):
         fitted = wanted.fitted(budget)
         peak = with_plan(wanted, fitted).highest(budget)[1]
         last = fitted.stages[-1]
@@ -71,13 +71,19 @@ def test_the_less_memory_the_fewer_pairs_and_in_the_end_adam_in_large_stages_onl
     ]
 
 
-def test_another_optimiser_comes_before_tiny_tiles() -> None:
+def test_fewer_pairs_come_before_tiny_tiles_and_these_before_adam() -> None:
     wanted = need(4000, 3000)
     last = wanted.plan.stages[-1]
-    for budget in range(8_000_000_000, 2_000_000_000, -250_000_000):
+    *_, fewest, adam = alternatives(wanted.plan, last)
+    tiny = 0
+    for budget in range(8_000_000_000, 2_000_000_000, -100_000_000):
         chosen = wanted.fitted(budget).stages[-1]
-        if chosen.optimizer != "adam":
-            assert (wanted.placed(chosen, budget).side or WORTHWHILE) >= WORTHWHILE or chosen == last
+        if chosen == adam:
+            assert wanted.peak(fewest, budget).at_most > budget
+        elif wanted.peak(chosen, budget).at_most <= budget and (wanted.placed(chosen, budget).side or 0) < WORTHWHILE:
+            assert chosen == fewest
+            tiny += 1
+    assert tiny
 
 
 def test_where_nothing_fits_the_plan_stays() -> None:
