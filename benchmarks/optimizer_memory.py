@@ -64,7 +64,15 @@ def settings(sides: Sequence[int]) -> list[Setting]:
     return found
 
 
-def search(setting: Setting) -> float:
+@dataclass(frozen=True)
+class Rise:
+    """The bytes that a process has grown by: at most, and at most while the function was evaluated."""
+
+    peak: float
+    evaluating: float
+
+
+def search(setting: Setting) -> Rise:
     """Minimise a quadratic function, and return the bytes that this process has grown by."""
     from impasto.runtime.optimize.minimize import minimize
     from impasto.runtime.optimize.variable import Within
@@ -80,9 +88,11 @@ def search(setting: Setting) -> float:
             distance = picture[part] - goal[part]
             gradient[part] = curvature * distance
             loss += float(np.sum(gradient[part] * distance, dtype=np.float64)) / 2
+        seen.append(process.memory_info().rss)
         return loss, gradient
 
-    before = psutil.Process().memory_info().rss
+    process, seen = psutil.Process(), list[int]()
+    before = process.memory_info().rss
     minimize(
         function,
         start,
@@ -92,10 +102,10 @@ def search(setting: Setting) -> float:
         first_step=4 * start.size**0.5,
         variable=Within((0.0, 255.0) if setting.bounded else None),
     )
-    return peak_mib() * 2**20 - float(before)
+    return Rise(peak_mib() * 2**20 - before, max(seen) - before)
 
 
-def measure(setting: Setting) -> float:
+def measure(setting: Setting) -> Rise:
     """Return the bytes by which a process of its own grows.
 
     Raises
@@ -105,19 +115,21 @@ def measure(setting: Setting) -> float:
     """
     command = [sys.executable, "-m", "benchmarks.optimizer_memory", "--one", json.dumps(asdict(setting))]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout)
+    return Rise(**json.loads(done.stdout))
 
 
-def fit(rises: Mapping[Setting, float]) -> dict[str, OptimizerFootprint]:
-    """Return the figures of each optimiser beyond Adam that fit the measured rises."""
-    adam = {one.side: rise for one, rise in rises.items() if one.optimizer == "adam" and not one.bounded}
+def fit(rises: Mapping[Setting, Rise]) -> dict[str, OptimizerFootprint]:
+    """Return the figures of each optimiser that fit the measured rises."""
     found = {}
     for optimizer in dict.fromkeys(one.optimizer for one in rises):
-        own = {one: rise - adam[one.side] for one, rise in rises.items() if one.optimizer == optimizer}
-        rows = np.array([[1, one.side**2, one.pairs * one.side**2, one.bounded * one.side**2] for one in own], float)
-        weights = 1 / np.array([rises[one] for one in own])
-        figures, *_ = np.linalg.lstsq(rows * weights[:, None], np.array([*own.values()]) * weights, rcond=None)
-        found[optimizer] = OptimizerFootprint(*map(float, figures))
+        own = {one: rise for one, rise in rises.items() if one.optimizer == optimizer}
+        pixels = np.array([one.side**2 for one in own], float)
+        pairs, bounded = (np.array(values, float) for values in zip(*((o.pairs, o.bounded) for o in own), strict=True))
+        rows = np.stack([np.ones_like(pixels), pixels, pairs * pixels, bounded * pixels], axis=1)
+        peaks = np.array([rise.peak for rise in own.values()])
+        figures, *_ = np.linalg.lstsq(rows / peaks[:, None], np.ones_like(peaks), rcond=None)
+        passing = float(np.mean([rise.peak - rise.evaluating for rise in own.values()] / pixels))
+        found[optimizer] = OptimizerFootprint(*map(float, figures), passing)
     return found
 
 
@@ -130,12 +142,13 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(search(Setting(**json.loads(options.one))))
+        print(json.dumps(asdict(search(Setting(**json.loads(options.one))))))
         return
-    rises: dict[Setting, float] = {}
+    rises: dict[Setting, Rise] = {}
     for setting in settings(options.sides):
         rises[setting] = measure(setting)
-        print(f"{rises[setting] / 1e6:8.1f} MB  {asdict(setting)}", file=sys.stderr, flush=True)
+        size = f"{rises[setting].peak / 1e6:8.1f} MB, {rises[setting].evaluating / 1e6:8.1f} MB while evaluating"
+        print(f"{size}  {asdict(setting)}", file=sys.stderr, flush=True)
     for name, footprint in fit(rises).items():
         print(name, {part: round(value) for part, value in asdict(footprint).items()})
 

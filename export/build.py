@@ -33,7 +33,7 @@ from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.tiled import tile_graphs
 from impasto.export.weights.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
-from impasto.runtime.engine.footprints import FOOTPRINTS
+from impasto.runtime.engine.footprints import FOOTPRINTS, NOTHING
 from impasto.runtime.errors import (
     ExportError,
     InputError,
@@ -283,7 +283,7 @@ def _check_all(
 def _check_room(recipes: Sequence[Recipe]) -> None:
     """Refuse to try graphs out where a limit on addresses leaves no room for them: onnxruntime could abort."""
     left = room() if limits() else None
-    needed = max(FOOTPRINTS[WINOGRAD, False, False].peak(recipe, 0, 0, 0).at_most for recipe in recipes)
+    needed = max(FOOTPRINTS[WINOGRAD, False, False].peak(recipe, 0, 0, NOTHING).at_most for recipe in recipes)
     if left and left.size < needed:
         sizes = f"that takes {needed / 1e6:.0f} MB, and {left.size / 1e6:.0f} are left"
         raise MemoryShortage(f"self-check: too little memory to try the graphs out ({sizes}); {advice()}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from typing import NamedTuple
 
 from impasto.runtime.engine.placement import OFF, Placement, foreseen
 from impasto.runtime.engine.providers import AUTO, is_host, provider_of
@@ -51,6 +52,17 @@ class Peak:
         return cls(round(in_pieces + others), round(AT_MOST * in_pieces + others))
 
 
+class Held(NamedTuple):
+    """The bytes that an optimiser takes: while the function is evaluated, and between evaluations."""
+
+    evaluating: float
+    between: float
+
+
+#: What no optimiser takes.
+NOTHING = Held(0, 0)
+
+
 # --- the figures ----------------------------------------------------------------------------------------------
 
 
@@ -69,7 +81,7 @@ class Footprint:
     fixed, convolution
         The same, for the memory that stays in use after that: the program, its libraries and the weights.
     objective
-        For each pixel of the picture, while loss and gradient are evaluated.
+        For each pixel of the picture, while loss and gradient are evaluated, without the optimiser.
     statistics
         For each pixel of a picture whose targets are measured.
     kept
@@ -84,7 +96,7 @@ class Footprint:
     statistics: float
     kept: float = 0.0
 
-    def peak(self, recipe: Recipe, pixels: int, largest: int, held: float, *, keeps: bool = False) -> Peak:
+    def peak(self, recipe: Recipe, pixels: int, largest: int, held: Held, *, keeps: bool = False) -> Peak:
         """Return the peak of a transfer.
 
         Parameters
@@ -92,7 +104,7 @@ class Footprint:
         pixels, largest
             The pixels of the result, and of the largest picture whose targets are measured.
         held
-            The bytes that the optimiser takes.
+            What the optimiser takes.
         keeps
             Whether graphs are kept for the next picture.
         """
@@ -104,7 +116,8 @@ class Footprint:
         moments = (
             Peak.of(self.opening + self.opening_convolution * deeper + more, 0),
             Peak.of(fixed + self.statistics * largest + more, 0),
-            Peak.of(fixed + (self.objective + 2 * content_bytes(recipe)) * pixels + more, held),
+            # what a graph takes while it runs stays with it
+            Peak.of(fixed + (self.objective + 2 * content_bytes(recipe)) * pixels + more, held.between),
         )
         return Peak(max(peak.size for peak in moments), max(peak.at_most for peak in moments))
 
@@ -123,7 +136,7 @@ class TileFootprint:
     statistics
         For each pixel of a window whose targets are measured.
     picture
-        For each pixel of the picture, without the optimiser: the picture, its gradient, copies of both.
+        For each pixel of the picture, without the optimiser: the pictures that a transfer keeps.
     """
 
     opening: float
@@ -146,7 +159,8 @@ class TileFootprint:
         moments = (
             Peak.of(0, fixed + self.opening + self.picture * load.pixels + kept),
             Peak.of(self.statistics * max(windows.largest, *styles), fixed + measured + kept),
-            Peak.of(evaluated, fixed + self.picture * load.pixels + kept + load.held),
+            Peak.of(evaluated, fixed + self.picture * load.pixels + kept + load.held.evaluating),
+            Peak.of(0, fixed + self.picture * load.pixels + kept + load.held.between),
         )
         return Peak(max(peak.size for peak in moments), max(peak.at_most for peak in moments))
 
@@ -181,23 +195,23 @@ def convolutions(recipe: Recipe) -> int:
 #: threads and weights of 8 bits; with other weights opening takes a quarter less. `python -m benchmarks.memory`
 #: measures and fits them again.
 FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
-    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736, 190e6),
-    (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
-    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736, 190e6),
-    (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
-    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
-    (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
-    ("openvino fp32", False, False): Footprint(626e6, 74e6, 375e6, 93e6, 3498, 458, 60e6),
-    ("openvino bf16", False, False): Footprint(727e6, 45e6, 508e6, 60e6, 1347, 500, 290e6),
+    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1252, 736, 190e6),
+    (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1295, 721),
+    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1252, 736, 190e6),
+    (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1295, 721),
+    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2024, 696, 60e6),
+    (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 1950, 637),
+    ("openvino fp32", False, False): Footprint(626e6, 74e6, 375e6, 93e6, 3402, 458, 60e6),
+    ("openvino bf16", False, False): Footprint(727e6, 45e6, 508e6, 60e6, 1251, 500, 290e6),
 }
 
 #: Layout, or provider and precision -> the memory of such graphs for tiles. From peaks of whole transfers in tiles, as
 #: above.
 TILE_FOOTPRINTS: Mapping[str, TileFootprint] = {
-    WINOGRAD: TileFootprint(340e6, 840e6, 140e6, 1970, 150, 740, 140),
-    DIRECT: TileFootprint(250e6, 330e6, 140e6, 2000, 150, 700, 140),
-    "openvino fp32": TileFootprint(330e6, 700e6, 93e6, 3500, 100, 460, 120),
-    "openvino bf16": TileFootprint(200e6, 410e6, 60e6, 5190, 300, 1500, 140),
+    WINOGRAD: TileFootprint(340e6, 840e6, 140e6, 1970, 150, 740, 44),
+    DIRECT: TileFootprint(250e6, 330e6, 140e6, 2000, 150, 700, 44),
+    "openvino fp32": TileFootprint(330e6, 700e6, 93e6, 3500, 100, 460, 44),
+    "openvino bf16": TileFootprint(200e6, 410e6, 60e6, 5190, 300, 1500, 44),
 }
 
 
@@ -233,7 +247,7 @@ class Load:
     halo
         What the recipe's layers ask of tiles; None if the model has no graphs for tiles.
     held
-        The bytes that the optimiser takes.
+        What the optimiser takes.
     keeps
         Whether graphs for whole pictures are kept for the next picture.
     """
@@ -244,7 +258,7 @@ class Load:
     styles: tuple[tuple[int, int], ...]
     regions: int = 1
     halo: Halo | None = None
-    held: float = 0.0
+    held: Held = NOTHING
     keeps: bool = False
 
     @property

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from impasto.runtime.engine.footprints import Held
 from impasto.runtime.optimize.history import HISTORY, remembered
 
 
 @dataclass(frozen=True)
 class OptimizerFootprint:
-    """The memory that an optimiser takes beyond Adam, in bytes.
+    """The memory that an optimiser takes, with the gradient that it is given, in bytes.
 
     Attributes
     ----------
@@ -23,24 +24,27 @@ class OptimizerFootprint:
         For each pixel of the picture; and for each pixel and each step that it remembers.
     bounds
         For each pixel, if levels are held within bounds.
+    passing
+        The part, for each pixel, that it takes between evaluations only.
     """
 
     fixed: float
     pixel: float
     pair: float
     bounds: float
+    passing: float
 
 
 #: Optimiser -> its memory.
 OPTIMIZER_FOOTPRINTS: Mapping[str, OptimizerFootprint] = {
-    "adam": OptimizerFootprint(0, 0, 0, 24),
-    "lbfgs": OptimizerFootprint(100e6, 300, 48, 181),
-    "lbfgs-sobolev": OptimizerFootprint(15e6, 20, 24, 45),
+    "adam": OptimizerFootprint(1e6, 72, 0, 12, 12),
+    "lbfgs": OptimizerFootprint(100e6, 396, 48, 181, 100),
+    "lbfgs-sobolev": OptimizerFootprint(15e6, 80, 24, 10, 30),
 }
 
 
-def held(optimizer: str, pixels: int, *, pairs: int | None, bounded: bool, restarted: bool) -> float:
-    """Return the bytes that an optimiser takes for a picture; one without figures takes no more than SciPy's.
+def held(optimizer: str, pixels: int, *, pairs: int | None, bounded: bool, restarted: bool) -> Held:
+    """Return what an optimiser takes for a picture; one without figures takes no more than SciPy's.
 
     Parameters
     ----------
@@ -53,7 +57,8 @@ def held(optimizer: str, pixels: int, *, pairs: int | None, bounded: bool, resta
     """
     own = OPTIMIZER_FOOTPRINTS.get(optimizer, OPTIMIZER_FOOTPRINTS["lbfgs"])
     pixel = own.pixel + (own.bounds if bounded else 0)
-    return own.fixed + (pixel + own.pair * (pairs or pairs_of(optimizer, pixels, restarted))) * pixels
+    between = own.fixed + (pixel + own.pair * (pairs or pairs_of(optimizer, pixels, restarted))) * pixels
+    return Held(between - own.passing * pixels, between)
 
 
 def pairs_of(optimizer: str, pixels: int, restarted: bool = False) -> int:

@@ -62,7 +62,7 @@ class Estimate:
     available
         The size that the process can have, in bytes; None if it is not known.
     tiles, tile
-        The number of tiles of a picture of the largest stage, and their side in pixels; 1 and None if it is whole.
+        The number of tiles of a picture of the last stage, and their side in pixels; 1 and None if it is whole.
     seconds
         The time; None if nothing is known, as on CUDA before a first run.
     measured
@@ -239,11 +239,10 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
     forecast = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations, place=place)
     if not is_host(placement.device):
         return forecast
-    stage, peak = need.highest(budget)
-    placed = need.placed(stage, budget)
-    forecast = replace(
-        forecast, memory=peak.size, at_most=peak.at_most, tiles=need.load(stage).tiles(placed), tile=placed.side
-    )
+    _, peak = need.highest(budget)
+    placed = need.placed(plan.finest, budget)
+    tiles = need.load(plan.finest).tiles(placed)
+    forecast = replace(forecast, memory=peak.size, at_most=peak.at_most, tiles=tiles, tile=placed.side)
     free, asked = room(threads=placement.threads), placement.memory
     if free is None or (asked is not None and asked <= free.size):
         forecast = replace(forecast, available=asked, is_asked=asked is not None)

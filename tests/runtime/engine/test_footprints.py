@@ -21,6 +21,7 @@ from impasto.runtime.engine.footprints import (
     LEAST_AUTO,
     TILE_FOOTPRINTS,
     TILED_WORK,
+    Held,
     Load,
     Peak,
     budget_of,
@@ -65,7 +66,7 @@ def test_memory_grows_in_proportion_to_the_pixels(lowering: str, low_memory: boo
 
 def test_what_spares_memory_takes_less() -> None:
     assert peak(1024, 1024, placed(DIRECT, True)).size < peak(1024, 1024, placed(DIRECT, False)).size
-    with_optimizer = replace(load(1024, 1024), held=1e8).peak(placed())
+    with_optimizer = replace(load(1024, 1024), held=Held(0, 1e8)).peak(placed())
     assert with_optimizer.size == pytest.approx(peak(1024, 1024).size + 1e8)
 
 
@@ -80,7 +81,7 @@ def test_a_style_that_is_much_larger_than_the_result_counts() -> None:
 
 
 def test_at_worst_more_is_taken_by_onnxruntime_alone() -> None:
-    plain, held = (replace(load(1024, 768), held=held).peak(placed()) for held in (0.0, 1e9))
+    plain, held = (replace(load(1024, 768), held=Held(held, held)).peak(placed()) for held in (0, 1e9))
     assert plain.at_most > 1.3 * plain.size
     assert held.at_most - plain.at_most == held.size - plain.size == 1e9
 
@@ -148,6 +149,14 @@ def test_every_way_to_run_graphs_has_its_figures() -> None:
 def test_the_extent_of_tiles_is_known_without_them(width: int, height: int, side: int) -> None:
     areas = [tile.shape[0] * tile.shape[1] for tile in tiles_of(height, width, side, HALO)]
     assert windows_of(height, width, side, HALO) == (len(areas), max(areas), sum(areas))
+
+
+def test_what_an_optimiser_takes_between_evaluations_may_have_the_place_of_a_window() -> None:
+    picture, placement = load(3000, 2000), placed(tile=256)
+    alone = picture.peak(placement).size
+    assert replace(picture, held=Held(0, 1e6)).peak(placement).size == alone
+    assert replace(picture, held=Held(1e9, 1e9)).peak(placement).size == alone + 1e9
+    assert alone < replace(picture, held=Held(0, 1e9)).peak(placement).size < alone + 1e9
 
 
 def test_smaller_tiles_take_less_memory_and_more_work() -> None:
