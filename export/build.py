@@ -192,9 +192,10 @@ def notice(provenance: Provenance) -> str:
 def logical_graphs(
     recipe: Recipe, network: Network, preprocessing: Preprocessing
 ) -> dict[tuple[str, bool], Mapping[str, Var]]:
-    """Return a recipe's logical graphs of whole pictures: for each role, by region or not, the results by name."""
+    """Return a recipe's logical graphs: for each role, by region or not, the results by name."""
     roles = {OBJECTIVE: losses.objective, STATISTICS: losses.statistics}
-    return {
+    tiled = tile_graphs(recipe, network, preprocessing).outputs
+    return {(role, False): outputs for role, outputs in tiled.items()} | {
         (role, by_region): make(recipe, network, preprocessing, guided=by_region)
         for role, make in roles.items()
         for by_region in (False, True)
@@ -214,14 +215,13 @@ def _write_graphs(
     """Write a recipe's graphs; return a hash of each one's computation, without its name."""
     digests: dict[GraphKey, bytes] = {}
     logical = logical_graphs(recipe, network, weights.preprocessing)
-    tiled = tile_graphs(recipe, network, weights.preprocessing)
-    logical |= {(role, False): outputs for role, outputs in tiled.outputs.items()}
+    sums = tile_graphs(recipe, network, weights.preprocessing).sums
     for key in GRAPHS:
         model = lowering_of(key).lower("", logical[key.role, key.by_region], file.tensors)
         digests[key] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
         model.graph.name = f"{network.name} {recipe.name} {key.kind}"
         metadata = _metadata(recipe, network, weights.provenance, file, key)
-        metadata = replace(metadata, sums=tiled.sums.get(key.role, ()))
+        metadata = replace(metadata, sums=sums.get(key.role, ()))
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
         _save(model, staging / key.file(recipe.name))
     return digests

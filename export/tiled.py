@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from impasto.export import ops
 from impasto.export.gradient import gradients, pull_back
-from impasto.export.graph import Guides, Map, Type, Var, substitute, topological
+from impasto.export.graph import Guides, Map, Op, Type, Var, substitute, topological
 from impasto.export.guidance import ByRegion
 from impasto.export.losses import Scene, scene_of, targets_in, terms_in, total
 from impasto.export.networks import Network, Preprocessing
@@ -25,17 +25,17 @@ from impasto.runtime.model.graphs import (
     TILE_STATISTICS,
     TILE_SUMS,
 )
-from impasto.runtime.model.sums import CORE, Sum
+from impasto.runtime.model.sums import CORE, GUIDED, MEAN, SHARE, Sum
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GRADIENT, LOSS, target_of
 
 #: The last part of the name of a sum, and its kind, by its operator.
-_KINDS = {
-    ops.Mean: ("mean", "mean"),
-    ops.MeanSquare: ("mean", "mean"),
-    ops.GuideMean: ("share", "share"),
-    ops.GuidedGram: ("gram", "guided"),
-    ops.GuidedMean: ("sum", "guided"),
+_KINDS: Mapping[type[Op], tuple[str, str]] = {
+    ops.Mean: ("mean", MEAN),
+    ops.MeanSquare: ("mean", MEAN),
+    ops.GuideMean: ("share", SHARE),
+    ops.GuidedGram: ("gram", GUIDED),
+    ops.GuidedMean: ("sum", GUIDED),
 }
 
 
@@ -96,37 +96,39 @@ class TileGraphs:
 def tile_graphs(recipe: Recipe, network: Network, preprocessing: Preprocessing) -> TileGraphs:
     """Return a recipe's graphs for tiles.
 
-    ``tile-sums``: tile, core, guides, content's targets -> sums. ``loss-of-sums``: sums of all tiles, targets, weights ->
-    loss, terms, gradient of the loss with respect to each sum. ``tile-gradient``: tile, core, guides, content's targets,
-    these gradients -> gradient with respect to the tile. ``tile-statistics``: tile, core, guides -> activations of the
-    content, sums of the style. ``targets-of-sums``: sums of all tiles -> targets of the style.
+    ``tile-sums``: tile, core, guides, content's targets -> sums. ``loss-of-sums``: sums of all tiles, targets, weights
+    -> loss, terms, gradient of the loss with respect to each sum. ``tile-gradient``: tile, core, guides, content's
+    targets, these gradients -> gradient with respect to the tile. ``tile-statistics``: tile, core, guides ->
+    activations of the content, sums of the style. ``targets-of-sums``: sums of all tiles -> targets of the style.
     """
     scene = scene_of(recipe, network, preprocessing, InTiles())
     terms = cut(terms_in(scene))
     measured = targets_in(scene)
     maps = {name: var for name, var in measured.items() if isinstance(var.type, Map)}
     targets = cut({name: var for name, var in measured.items() if name not in maps})
+    # Targets do not depend on the size of a region, but its sums are divided by it.
+    measured_sums = {**targets.sums, **{sum_: var for sum_, var in terms.sums.items() if sum_.kind == SHARE}}
     outputs = {
         TILE_SUMS: {sum_.name: var for sum_, var in terms.sums.items()},
         LOSS_OF_SUMS: _loss(terms),
         TILE_GRADIENT: {GRADIENT: _gradient(terms, scene)},
-        TILE_STATISTICS: {**maps, **{sum_.name: var for sum_, var in targets.sums.items()}},
+        TILE_STATISTICS: {**maps, **{sum_.name: var for sum_, var in measured_sums.items()}},
         TARGETS_OF_SUMS: dict(targets.behind),
     }
-    return TileGraphs(outputs, {TILE_SUMS: tuple(terms.sums), TILE_STATISTICS: tuple(targets.sums)})
+    return TileGraphs(outputs, {TILE_SUMS: tuple(terms.sums), TILE_STATISTICS: tuple(measured_sums)})
 
 
 def _loss(terms: Cut) -> dict[str, Var]:
     loss = total(terms.behind)
     inputs = {var.op.name: var for var in topological([loss]) if isinstance(var.op, ops.Input)}
-    moving = [sum_ for sum_ in terms.sums if sum_.kind != "share"]
+    moving = [sum_ for sum_ in terms.sums if sum_.kind != SHARE]
     slopes = gradients(loss, [inputs[sum_.name] for sum_ in moving])
     return {LOSS: loss, **terms.behind, **{sum_.gradient: x for sum_, x in zip(moving, slopes, strict=True)}}
 
 
 def _gradient(terms: Cut, scene: Scene) -> Var:
     cotangents = {
-        var: ops.graph_input(sum_.gradient, var.type) for sum_, var in terms.sums.items() if sum_.kind != "share"
+        var: ops.graph_input(sum_.gradient, var.type) for sum_, var in terms.sums.items() if sum_.kind != SHARE
     }
     return pull_back(cotangents, [scene.image])[0]
 

@@ -21,6 +21,7 @@ from impasto.cli.terminal.messages import say
 from impasto.cli.terminal.progress import Progress
 from impasto.figures import clock
 from impasto.runtime.engine.engine import Engine
+from impasto.runtime.engine.evaluator import TileStep
 from impasto.runtime.run.checkpoint import Checkpoint
 from impasto.runtime.run.estimate import CHOICES, Estimate
 from impasto.runtime.run.idle import idle_options
@@ -130,6 +131,12 @@ class Job:
                     self.transfer.appraises = False
                 progress.show(step)
 
+            def between_tiles(step: TileStep) -> None:
+                progress.show_tile(step.number, step.tiles)
+                if self.transfer.state.has_picture:  # before that, a signal leaves at once
+                    check()
+
+            self.transfer.after_tile = between_tiles
             with contextlib.redirect_stdout(sys.stderr), progress:  # libraries may print; our own is for results
                 return self.run(report)
 

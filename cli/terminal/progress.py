@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ _LINES = 40
 
 #: Below so many columns the live line leaves out the terms; the raw loss; the stage; the bar; any loss.
 _WIDE, _MIDDLE, _SMALL, _NARROW, _TINY = 130, 100, 70, 50, 32
+
+#: After so many seconds without a plain line, one says which tile is done.
+_SILENCE = 30.0
 
 #: A run is called slower than estimated when it takes so many times as long, and so many seconds more.
 _SLOWER, _SECONDS = 1.3, 10.0
@@ -42,6 +46,8 @@ class Progress:
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
+        self._evaluations, self._text, self._spoke = plan.evaluations, "", time.monotonic()
+        self._evaluation = 0
         self._next_line, self._expected = 1, expected
         self._clock = Countdown(plan)
 
@@ -66,12 +72,24 @@ class Progress:
         if step.improved or self._best is None:
             self._best = step
         left = self._clock.left(step)
+        self._evaluation = step.evaluation
         self._correct(step, left)
         if self._live:
             self._show_live(step, self._best, left)
         elif step.improved and step.evaluation >= self._next_line:
-            say(_plain(step, left))
+            self._say(_plain(step, left))
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
+
+    def show_tile(self, number: int, tiles: int) -> None:
+        """Show that a tile of the present evaluation is done; as a plain line, only where nothing was said for long."""
+        if self._live:
+            self._update(self._evaluation, _line(self._text, f"tile {number}/{tiles}"))
+        elif number < tiles and time.monotonic() - self._spoke > _SILENCE:
+            self._say(f"evaluation {self._evaluation + 1}/{self._evaluations}: tile {number} of {tiles}")
+
+    def _say(self, text: str) -> None:
+        say(text)
+        self._spoke = time.monotonic()
 
     def _correct(self, step: Step, left: float | None) -> None:
         """Say so if the estimate turns out to be too short."""
@@ -83,8 +101,6 @@ class Progress:
             self._expected = whole
 
     def _show_live(self, step: Step, best: Step, left: float | None) -> None:
-        if self._task is None:
-            self._task = self._live.add_task("", total=step.evaluations, text="")
         width = self._live.console.width
         parts: list[str] = []
         if width >= _MIDDLE:
@@ -93,7 +109,13 @@ class Progress:
             parts.append(f"loss {figures.percent(best.share)}")
         if width >= _SMALL:
             parts += _stage(step)
-        self._live.update(self._task, completed=step.evaluation, text=_line(*parts, _time(left)))
+        self._text = _line(*parts, _time(left))
+        self._update(step.evaluation, self._text)
+
+    def _update(self, evaluation: int, text: str) -> None:
+        if self._task is None:
+            self._task = self._live.add_task("", total=self._evaluations, text="")
+        self._live.update(self._task, completed=evaluation, text=text)
 
 
 def _plain(step: Step, left: float | None) -> str:

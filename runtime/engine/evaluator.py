@@ -25,6 +25,17 @@ class Value(NamedTuple):
     gradient: Planes
 
 
+class TileStep(NamedTuple):
+    """A tile that is done: its number, from 1, among those of both passes of an evaluation."""
+
+    number: int
+    tiles: int
+
+
+def ignore(step: TileStep) -> None:
+    """Do nothing after a tile."""
+
+
 class Evaluator(Protocol):
     """A loss of pictures of one size.
 
@@ -36,6 +47,8 @@ class Evaluator(Protocol):
         Where, in which form and in which precision it runs.
     warnings
         What the user should know before it is used.
+    after_tile
+        Called after every tile, if pictures are evaluated in tiles; an exception that it raises ends the evaluation.
     """
 
     shape: tuple[int, int]
@@ -43,6 +56,7 @@ class Evaluator(Protocol):
     lowering: str
     precision: str
     warnings: tuple[str, ...]
+    after_tile: Callable[[TileStep], None]
 
     def evaluate(self, planes: Planes) -> Value:
         """Return the loss of a picture, float32 [1, 3, H, W], its terms and its gradient; nothing is checked."""
@@ -104,8 +118,8 @@ class SessionEvaluator:
         The recipe in force, with the weights that were asked for.
     metadata
         The graph's metadata.
-    device, lowering, precision, warnings
-        See `Evaluator`.
+    device, lowering, precision, warnings, after_tile
+        See `Evaluator`. It has no tiles.
     """
 
     def __init__(
@@ -117,6 +131,7 @@ class SessionEvaluator:
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.session, self.recipe, self.shape, self.warnings = session, recipe, shape, warnings
+        self.after_tile: Callable[[TileStep], None] = ignore
         self.give_back: Callable[[], object] = lambda: None  # the engine says how
         self.metadata: Metadata = session.metadata
         self.device, self.lowering = session.device, session.metadata.lowering

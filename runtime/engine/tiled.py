@@ -1,8 +1,8 @@
 """The evaluator of pictures that are too large for one graph: tile by tile, with the loss and gradient of the whole.
 
 Pass 1 adds up, over all tiles, the sums over positions that the loss depends on. From these the loss follows, and its
-gradient with respect to each sum. Pass 2 gives, for each tile, the gradient of its sums with respect to its pixels, those
-of its halo included, and adds it where these lie. The sum over all tiles is the gradient of the whole picture.
+gradient with respect to each sum. Pass 2 gives, for each tile, the gradient of its sums with respect to its pixels,
+those of its halo included, and adds it where these lie. The sum over all tiles is the gradient of the whole picture.
 `impasto.export.tiled` writes the graphs.
 """
 
@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.runtime.engine.evaluator import ResidentEvaluator, Value
+from impasto.runtime.engine.evaluator import ResidentEvaluator, TileStep, Value, ignore
 from impasto.runtime.engine.references import References, Targets
 from impasto.runtime.engine.session import Session
 from impasto.runtime.engine.tiles import Tile, tiles_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.graphs import LOSS_OF_SUMS, TARGETS_OF_SUMS, TILE_GRADIENT, TILE_STATISTICS, TILE_SUMS
 from impasto.runtime.model.metadata import Metadata
-from impasto.runtime.model.sums import CORE, Halo, Sum
+from impasto.runtime.model.sums import CORE, GUIDED, SHARE, Halo, Sum
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, targets_of
@@ -30,13 +30,6 @@ from impasto.wording import option
 
 #: Less than any sum of guides that are not zero.
 _TINY = 1e-30
-
-
-class TileStep(NamedTuple):
-    """A tile that is done: its number, from 1, among those of both passes."""
-
-    number: int
-    tiles: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class Sums:
     shape: tuple[int, int]
 
     def of_all(self, parts: Iterator[tuple[Tile, Targets]]) -> Targets:
-        """Return the values for the whole picture from those of all its tiles, by name, as the graph of the loss takes them.
+        """Return the values for the whole picture from those of all its tiles, as the graph of the loss takes them.
 
         A mean counts with the tile's share of positions. Guided sums are divided by the sum of their guide, which is
         the mean share of a region times the number of positions.
@@ -67,7 +60,7 @@ class Sums:
                 totals[kind.name] = totals[kind.name] + part if kind.name in totals else part
         weights = self._weights(totals)
         return {
-            kind.name: _each(totals[kind.name], 1 / weights[kind.level] if kind.kind == "guided" else None)
+            kind.name: _each(totals[kind.name], 1 / weights[kind.level] if kind.kind == GUIDED else None)
             for kind in self.kinds
         }
 
@@ -77,22 +70,22 @@ class Sums:
         return {
             kind.gradient: _each(
                 gradients[kind.gradient] * np.float64(self._share(kind, tile)),
-                1 / weights[kind.level] if kind.kind == "guided" else None,
+                1 / weights[kind.level] if kind.kind == GUIDED else None,
             )
             for kind in self.kinds
-            if kind.kind != "share"
+            if kind.kind != SHARE
         }
 
     def _share(self, kind: Sum, tile: Tile) -> float:
         """Return what a tile's value counts with."""
-        return 1.0 if kind.kind == "guided" else kind.positions(*tile.shape) / kind.positions(*self.shape)
+        return 1.0 if kind.kind == GUIDED else kind.positions(*tile.shape) / kind.positions(*self.shape)
 
     def _weights(self, totals: Mapping[str, NDArray[np.floating]]) -> dict[int, NDArray[np.float64]]:
         """Return the sum of each guide, by level, [R]."""
         return {
             kind.level: np.maximum(totals[kind.name].astype(np.float64) * kind.positions(*self.shape), _TINY)
             for kind in self.kinds
-            if kind.kind == "share"
+            if kind.kind == SHARE
         }
 
 
@@ -141,10 +134,12 @@ def measure_style(open_graph: Opener, feeds: Targets, tiling: Tiling) -> Targets
     def parts() -> Iterator[tuple[Tile, Targets]]:
         for tile in tiles:
             session = open_graph(TILE_STATISTICS, tile.shape, regions)
-            yield tile, session.run(inputs_of(tile, planes, guides), [kind.name for kind in kinds])
+            yield tile, session.run(_measured_feeds(tile, planes, guides), [kind.name for kind in kinds])
 
     height, width = planes.shape[2:]
-    return _copied(open_graph(TARGETS_OF_SUMS).run(Sums(kinds, (height, width)).of_all(parts())))
+    sums = Sums(kinds, (height, width)).of_all(parts())
+    moments = {kind.name: sums[kind.name] for kind in kinds if kind.kind == GUIDED}
+    return _copied(open_graph(TARGETS_OF_SUMS).run(moments))
 
 
 def measure_content(open_graph: Opener, content: Planes, tiling: Tiling) -> list[Targets]:
@@ -153,15 +148,15 @@ def measure_content(open_graph: Opener, content: Planes, tiling: Tiling) -> list
     for tile in tiling.cut(content):
         session = open_graph(TILE_STATISTICS, tile.shape)
         names = targets_of(session.metadata.recipe, "content")
-        targets.append(_copied(session.run(inputs_of(tile, content, None), names)))
+        targets.append(_copied(session.run(_measured_feeds(tile, content, None), names)))
     return targets
 
 
-def inputs_of(tile: Tile, planes: Planes, guides: NDArray[np.float32] | None) -> Targets:
-    """Return a tile's inputs: its window, its core, and the guides, [1, R, H, W], which count in the core alone."""
+def _measured_feeds(tile: Tile, planes: Planes, guides: NDArray[np.float32] | None) -> Targets:
+    """Return a tile's window, and its guides, [1, R, h, w], which count in its core alone; without any, the core."""
     core = tile.core()
-    within = core if guides is None else np.ascontiguousarray(tile.of(guides)) * core
-    return {IMAGE: np.ascontiguousarray(tile.of(planes)), CORE: core, GUIDES: within}
+    counted = core if guides is None else tile.of(guides) * core
+    return {IMAGE: np.ascontiguousarray(tile.of(planes)), GUIDES: counted}
 
 
 def _copied(values: Targets) -> Targets:
@@ -209,7 +204,7 @@ class TiledEvaluator:
         self._open, self.recipe, self.shape = open_graph, recipe, references.shape
         self.warnings: tuple[str, ...] = ()
         self.tiles = tiling.cut(references.content)
-        self.after_tile: Callable[[TileStep], None] = lambda step: None
+        self.after_tile: Callable[[TileStep], None] = ignore
         self._contents, self._fixed = contents, fixed
         height, width = self.shape
         self._guides = references.regions.content_guides(width, height) if references.regions else None
@@ -230,9 +225,7 @@ class TiledEvaluator:
         """
         sums = self._sums.of_all(self._pass(TILE_SUMS, planes, lambda tile: {}, 0))
         results = self._loss.run({**sums, **self._fixed})
-        gradients = _copied(
-            {kind.gradient: results[kind.gradient] for kind in self._sums.kinds if kind.kind != "share"}
-        )
+        gradients = _copied({kind.gradient: results[kind.gradient] for kind in self._sums.kinds if kind.kind != SHARE})
         terms = {name: float(value) for name, value in results.items() if name not in gradients}
         total = np.zeros_like(planes)
         pulled = self._pass(
@@ -248,7 +241,7 @@ class TiledEvaluator:
     ) -> Iterator[tuple[Tile, Targets]]:
         """Evaluate a graph on each tile; `done` tiles were done before, in the other pass."""
         for number, (tile, content) in enumerate(zip(self.tiles, self._contents, strict=True), 1):
-            feeds = {**inputs_of(tile, planes, self._guides), **content, **more(tile)}
+            feeds = {**_measured_feeds(tile, planes, self._guides), CORE: tile.core(), **content, **more(tile)}
             # After the last tile its memory is free for the other pass.
             yield tile, self._session(role, tile).run(feeds, give_back=number == len(self.tiles))
             self.after_tile(TileStep(done + number, 2 * len(self.tiles)))

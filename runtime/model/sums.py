@@ -7,10 +7,18 @@ and the like. Such a mean is a sum over tiles. `impasto.export.tiled` cuts the l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+
+from impasto.runtime.model.graphs import LEVELS
+from impasto.runtime.plan.sizes import MAX_SIDE
+from impasto.runtime.storage import codec
+from impasto.text import shown
 
 #: An input of the graphs for tiles: 1 for the pixels of the tile's core and 0 for those around, float32 [1, 1, h, w].
 CORE = "core"
+
+#: The kinds of sums: see `Sum`.
+MEAN, SHARE, GUIDED = "mean", "share", "guided"
+KINDS = (MEAN, SHARE, GUIDED)
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,12 @@ class Halo:
     width: int
     grid: int
 
+    def __post_init__(self) -> None:
+        if self.grid not in {2**level for level in range(LEVELS + 1)}:
+            raise codec.Misfit(f"grid of halo is {self.grid}; expected a power of 2, up to {2**LEVELS}")
+        if not 0 < self.width <= MAX_SIDE or self.width % self.grid:
+            raise codec.Misfit(f"width of halo is {self.width}; expected a multiple of {self.grid}, up to {MAX_SIDE}")
+
 
 @dataclass(frozen=True)
 class Sum:
@@ -38,16 +52,22 @@ class Sum:
     name
         The graphs' name of its value.
     kind
-        ``mean``: of a map's elements, those outside of the core counted as 0. ``share``: of the weight of each region, in
-        the same way. ``guided``: the sum of products of activations, times the weight of each region.
+        ``mean``: of a map's elements, those outside of the core counted as 0. ``share``: of the weight of each region,
+        in the same way. ``guided``: the sum of products of activations, times the weight of each region.
     level, trim
         The extent of its map: [(h >> level) - trim, (w >> level) - trim] for h x w pixels.
     """
 
     name: str
-    kind: Literal["mean", "share", "guided"]
+    kind: str
     level: int
     trim: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise codec.Misfit(f"kind of sum {shown(self.name)} is {shown(self.kind)}; expected {' or '.join(KINDS)}")
+        if not (0 <= self.level <= LEVELS and abs(self.trim) <= 1):
+            raise codec.Misfit(f"level and trim of sum {shown(self.name)} are {self.level} and {self.trim}")
 
     @property
     def gradient(self) -> str:

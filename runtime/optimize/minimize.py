@@ -94,8 +94,8 @@ def minimize(
     Parameters
     ----------
     function
-        Picture -> (loss, gradient), the gradient shaped like the picture. When it raises a `TransferError`, the search
-        ends, with the best picture so far.
+        Picture -> (loss, gradient), the gradient shaped like the picture. When it raises a `TransferError` or
+        `StopOptimization`, the search ends, with the best picture so far.
     start
         The picture to begin with. If the variable's bounds exclude it, the nearest one within them is taken.
     optimizer
@@ -134,6 +134,8 @@ def minimize(
     ------
     TransferError
         When not even the start has a finite loss and gradient; or the error that the function raises there.
+    StopOptimization
+        When the function raises it for the start.
     """
     chosen = optimizer_named(optimizer)
     if chosen.on_device != (resident is not None):

@@ -153,9 +153,13 @@ class Search:
         return loss, gradient
 
     def _call(self, picture: NDArray[np.float32], function: Function) -> tuple[float, NDArray[np.float32]]:
-        """Evaluate a function; if it fails, end the search with the best picture, if there is one."""
+        """Evaluate a function; if it fails, or is stopped, end the search with the best picture, if there is one."""
         try:
             return function(picture)
+        except StopOptimization as stop:
+            if math.isinf(self.best_loss):
+                raise
+            raise Finished(ending.stopped(stop)) from None
         except TransferError as error:
             if math.isinf(self.best_loss):
                 raise

@@ -19,7 +19,7 @@ from PIL import Image
 
 from impasto import figures
 from impasto.runtime.engine.engine import ENGINE, Engine, TermWeights
-from impasto.runtime.engine.evaluator import Evaluator
+from impasto.runtime.engine.evaluator import Evaluator, TileStep, ignore
 from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
@@ -87,6 +87,8 @@ class Transfer:
         The state of the transfer.
     after_stage
         Called without arguments after every stage but the last.
+    after_tile
+        Called after every tile of pictures that are evaluated in tiles; may raise `StopOptimization`, as the callback.
     appraises
         Whether the final loss is evaluated once in float32 if the evaluations were less precise.
     memory
@@ -106,6 +108,7 @@ class Transfer:
         self.plan, self.material, self.model, self.placement = plan, material, model, placement or Placement()
         self.callback, self.progress, self.engine = callback, progress, engine
         self.after_stage: Callable[[], None] | None = None
+        self.after_tile: Callable[[TileStep], None] = ignore
         self.appraises = True
         self.memory: int | None = None
         self._is_settled = False
@@ -122,7 +125,14 @@ class Transfer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes that can be pickled: all but callbacks and the engine."""
-        return {**self.__dict__, "callback": None, "after_stage": None, "_watchers": [], "engine": None}
+        return {
+            **self.__dict__,
+            "callback": None,
+            "after_stage": None,
+            "after_tile": ignore,
+            "_watchers": [],
+            "engine": None,
+        }
 
     @functools.cached_property
     def metadata(self) -> Metadata:
@@ -246,6 +256,10 @@ class Transfer:
                     raise
                 if self.state.evaluations < self.plan.evaluations:
                     return self._end(RunEnding.INTERRUPTED, RunEnding.INTERRUPTED.value)
+            except StopOptimization as stop:  # within an evaluation, before the stage has a picture
+                if not self.state.has_picture:
+                    raise
+                return self._end(RunEnding.STOPPED, str(stop) or RunEnding.STOPPED.value)
             except TransferError as error:
                 if not self.state.has_picture:
                     raise
@@ -397,6 +411,7 @@ class Transfer:
         weights = TermWeights(*recipe.weights)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
         evaluator = engine.evaluator(folder, recipe.name, references, placement, weights)
+        evaluator.after_tile = self.after_tile
         for warning in evaluator.warnings:
             warnings.warn(warning, RuntimeWarning, stacklevel=2)
         return evaluator

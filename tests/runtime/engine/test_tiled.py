@@ -1,0 +1,127 @@
+"""Tiles give the loss and the gradient of the whole picture, whatever the recipe, the size and the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import export_unchecked
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from impasto.export import build
+from impasto.export.networks import CAFFE, NETWORKS, Network
+from impasto.export.weights.weights import LayerWeights, Provenance, Weights
+from impasto.runtime.engine.engine import Engine
+from impasto.runtime.engine.evaluator import Value
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.references import References
+from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.pictures.masks import Regions
+from impasto.runtime.plan.recipe import Recipe
+
+Planes = NDArray[np.float32]
+
+#: VGG-19 with few channels.
+NARROW = Network("vgg19", NETWORKS["vgg19"].depths, (6, 6, 8, 8, 8))
+
+#: Style losses, poolings, forms of total variation, and layers of all depths.
+RECIPES = {
+    "deep": {"style": ["block1_conv1", "block3_conv1", "block5_conv1"], "content": "block4_conv2"},
+    "average": {"style": ["block1_conv2", "block4_conv1"], "content": "block2_conv2", "pooling": "average"},
+    "shallow": {"style": ["block1_conv1"], "content": "block1_conv1", "tv": {"form": "absolute"}},
+    "covariance": {"style": ["block2_conv1", "block3_conv4"], "content": "block3_conv1", "loss": "covariance"},
+    "nine-point": {"style": ["block1_conv1", "block2_conv1"], "content": "block2_conv1", "tv": {"form": "nine-point"}},
+    "wasserstein": {"style": ["block1_conv1", "block2_conv2"], "content": "block2_conv1", "loss": "wasserstein"},
+}
+LAYOUTS = ("direct", "winograd")
+
+
+def recipe(name: str) -> Recipe:
+    entry = {"pooling": "max", "loss": "gram", "tv": {}, **RECIPES[name]}
+    style = {"weight": 5, "convention": "mean", "layers": dict.fromkeys(entry["style"], 1), "loss": entry["loss"]}
+    content = {"weight": 1, "convention": "mean", "layers": {entry["content"]: 1}}
+    tv = {"weight": 0.01, **entry["tv"]}
+    return Recipe.from_mapping(
+        {"name": name, "pooling": entry["pooling"], "content": content, "style": style, "tv": tv}, "tests"
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelFolder]:
+    """Return recipes over a narrow network whose weights keep the size of activations."""
+    rng = np.random.default_rng(0)
+    layers = {
+        x.name: LayerWeights(
+            rng.normal(0, (2 / 9 / x.inputs) ** 0.5, (x.outputs, x.inputs, 3, 3)).astype(np.float32),
+            rng.normal(0, 1, x.outputs).astype(np.float32),
+        )
+        for x in NARROW.layers
+    }
+    weights = Weights("vgg19", layers, CAFFE, Provenance("random", "narrow", "", "", "", CAFFE.name))
+    path = tmp_path_factory.mktemp("models") / "narrow"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(build.NETWORKS, "vgg19", NARROW)
+        export_unchecked(path, [recipe(name) for name in RECIPES], weights)
+    return ModelFolder.open(path)
+
+
+def planes(seed: int, height: int, width: int) -> Planes:
+    """Return noise over a slope, so that no two parts of it are alike."""
+    rng = np.random.default_rng(seed)
+    slope = np.linspace(0, 150, height)[:, None] + np.linspace(0, 50, width)
+    return (slope + rng.uniform(0, 55, (1, 3, height, width))).astype(np.float32)
+
+
+def label(height: int, width: int, regions: int) -> Image.Image:
+    """Return a mask whose regions are columns of unequal widths."""
+    colors = np.array([(0, 0, 0), (255, 255, 255), (255, 0, 0)], np.uint8)
+    ends = np.sqrt(np.linspace(0, 1, regions + 1)) * width
+    numbers = np.searchsorted(ends, np.arange(width) + 0.5) - 1
+    return Image.fromarray(np.broadcast_to(colors[numbers], (height, width, 3)).copy())
+
+
+def references(height: int, width: int, regions: int) -> References:
+    style = 0.3 * planes(1, 75, 118)  # unlike the content: small differences of Gram matrices would be rounding
+    masks = Regions.match(label(height, width, regions), [label(75, 118, regions)], 1) if regions > 1 else None
+    return References(planes(0, height, width), (style,), (1.0,), masks)
+
+
+def evaluate(folder: ModelFolder, name: str, compared: References, placement: Placement) -> Value:
+    height, width = compared.shape
+    return Engine(graphs=0).evaluator(folder, name, compared, placement).evaluate(planes(2, height, width))
+
+
+def assert_same(one: Value, other: Value, tolerance: float) -> None:
+    """Compare losses and terms to five digits, and gradients within a tolerance."""
+    assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    assert one.terms == pytest.approx(other.terms, rel=1e-5, abs=1e-5 * other.loss)
+    difference = np.linalg.norm(one.gradient - other.gradient) / np.linalg.norm(other.gradient)
+    assert difference < tolerance
+
+
+@pytest.mark.parametrize(("layout", "tolerance", "examples"), [("direct", 1e-5, 25), ("winograd", 1e-2, 10)])
+def test_loss_and_gradient_are_those_of_the_whole_picture(
+    folder: ModelFolder, layout: str, tolerance: float, examples: int
+) -> None:
+    """Gradients of `winograd` come close only: for small pictures it has other tiles, and a ReLU may decide otherwise."""
+    whole = Placement("cpu", layout, threads=1)
+
+    @settings(max_examples=examples, phases=set(Phase) - {Phase.shrink})
+    @given(
+        st.sampled_from(sorted(RECIPES)),
+        st.integers(33, 170),
+        st.integers(33, 170),
+        st.integers(1, 60),
+        st.integers(1, 3),
+    )
+    def check(name: str, height: int, width: int, side: int, regions: int) -> None:
+        compared = references(height, width, regions)
+        ours = evaluate(folder, name, compared, replace(whole, tile=side))
+        assert_same(ours, evaluate(folder, name, compared, whole), tolerance)
+
+    check()
