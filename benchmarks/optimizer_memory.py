@@ -138,7 +138,7 @@ def main() -> None:
     machine.need_linux()
     first_line = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.optimizer_memory", description=first_line)
-    parser.add_argument("--sides", nargs="+", type=int, default=[1000, 2000], help="of the pictures [1000 2000]")
+    parser.add_argument("--sides", nargs="+", type=int, default=[1700, 2400], help="of the pictures [1700 2400]")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

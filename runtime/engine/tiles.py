@@ -108,7 +108,7 @@ def sides_of(height: int, width: int, halo: Halo) -> Iterator[int]:
 
 def window_side(side: int, halo: Halo) -> int:
     """Return the most rows and columns of a window, for cores of a side."""
-    return _on_grid(side, halo.grid) + 2 * halo.width
+    return _on_grid(side, halo.grid) + 2 * halo.width + halo.grid - 1
 
 
 def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:

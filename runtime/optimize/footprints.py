@@ -25,7 +25,7 @@ class OptimizerFootprint:
     bounds
         For each pixel, if levels are held within bounds.
     passing
-        The part, for each pixel, that it takes between evaluations only.
+        The part, for each pixel, that it takes between evaluations only, of pictures of more than `_KEPT` bytes.
     """
 
     fixed: float
@@ -35,11 +35,14 @@ class OptimizerFootprint:
     passing: float
 
 
+#: The C library keeps the memory of freed arrays of up to so many bytes, and gives back that of larger ones.
+_KEPT = 2**25
+
 #: Optimiser -> its memory.
 OPTIMIZER_FOOTPRINTS: Mapping[str, OptimizerFootprint] = {
-    "adam": OptimizerFootprint(1e6, 72, 0, 12, 12),
-    "lbfgs": OptimizerFootprint(100e6, 396, 48, 181, 100),
-    "lbfgs-sobolev": OptimizerFootprint(15e6, 80, 24, 10, 30),
+    "adam": OptimizerFootprint(1e6, 73, 0, 24, 12),
+    "lbfgs": OptimizerFootprint(100e6, 396, 48, 181, 1),
+    "lbfgs-sobolev": OptimizerFootprint(15e6, 87, 24, 8, 24),
 }
 
 
@@ -58,7 +61,8 @@ def held(optimizer: str, pixels: int, *, pairs: int | None, bounded: bool, resta
     own = OPTIMIZER_FOOTPRINTS.get(optimizer, OPTIMIZER_FOOTPRINTS["lbfgs"])
     pixel = own.pixel + (own.bounds if bounded else 0)
     between = own.fixed + (pixel + own.pair * (pairs or pairs_of(optimizer, pixels, restarted))) * pixels
-    return Held(between - own.passing * pixels, between)
+    passing = own.passing * pixels if 12 * pixels > _KEPT else 0
+    return Held(between - passing, between)
 
 
 def pairs_of(optimizer: str, pixels: int, restarted: bool = False) -> int:

@@ -26,7 +26,7 @@ def test_figures_that_made_the_rises_are_found_again() -> None:
         own = held(one.optimizer, one.side**2, pairs=one.pairs or None, bounded=one.bounded, restarted=False)
         return Rise(own.between, own.evaluating)
 
-    found = fit({one: rise(one) for one in settings((1000, 2000))})
+    found = fit({one: rise(one) for one in settings((1700, 2400))})
     for optimizer, footprint in OPTIMIZER_FOOTPRINTS.items():
         assert vars(found[optimizer]) == pytest.approx(vars(footprint), abs=1)
 

@@ -18,7 +18,7 @@ from impasto.export.networks import CAFFE, NETWORKS, Network
 from impasto.export.weights.weights import LayerWeights, Provenance, Weights
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import Value
-from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.placement import LEAST_SIDE, Placement
 from impasto.runtime.engine.references import References
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures.masks import Regions
@@ -108,7 +108,7 @@ def assert_same(one: Value, other: Value, tolerance: float) -> None:
 def test_loss_and_gradient_are_those_of_the_whole_picture(
     folder: ModelFolder, layout: str, tolerance: float, examples: int
 ) -> None:
-    """Gradients of `winograd` come close only: for small pictures it has other tiles, and a ReLU may decide otherwise."""
+    """Those of `winograd` come close only: for small pictures it has other tiles, and a ReLU may decide otherwise."""
     whole = Placement("cpu", layout, threads=1)
 
     @settings(max_examples=examples, phases=set(Phase) - {Phase.shrink})
@@ -116,7 +116,7 @@ def test_loss_and_gradient_are_those_of_the_whole_picture(
         st.sampled_from(sorted(RECIPES)),
         st.integers(33, 170),
         st.integers(33, 170),
-        st.integers(1, 60),
+        st.integers(LEAST_SIDE, 60),
         st.integers(1, 3),
     )
     def check(name: str, height: int, width: int, side: int, regions: int) -> None:
