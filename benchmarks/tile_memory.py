@@ -24,14 +24,15 @@ from benchmarks.memory import placed
 from benchmarks.protocol import peak_mib
 from impasto.runtime.engine.footprints import TILE_FOOTPRINTS, Load, TileFootprint, convolutions, kept_bytes
 from impasto.runtime.engine.tiles import windows_of
+from impasto.runtime.model.graphs import WINOGRAD
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.recipe import load_recipe
 
 #: A recipe that is deep, the default one, and one with another style loss.
 RECIPES = ("seed", "impasto", "crowson")
 
-#: What these recipes' layers ask of tiles.
-HALO = Halo(80, 16)
+#: Recipe -> how far its layers see; and layout -> the stride of tiles.
+REACHES, STRIDES = {"seed": 112, "impasto": 80, "crowson": 80}, {WINOGRAD: 192}
 
 #: Sides of cores, and the pictures that are measured with each: they leave a halo on both sides, or nearly.
 SIDES: Mapping[int, tuple[int, int]] = {256: (1100, 800), 512: (1500, 1100), 1024: (2200, 1100)}
@@ -69,10 +70,15 @@ class Setting:
     regions: int = 1
 
     @property
+    def halo(self) -> Halo:
+        """What its tiles are to see."""
+        return Halo(REACHES.get(self.recipe, 80), STRIDES.get(self.form, 16))
+
+    @property
     def load(self) -> Load:
         """What it asks of memory."""
         styles = ((STYLE, STYLE),)
-        return Load(load_recipe(self.recipe), self.width, self.height, styles, self.regions, HALO)
+        return Load(load_recipe(self.recipe), self.width, self.height, styles, self.regions)
 
 
 def settings(forms: Sequence[str]) -> list[Setting]:
@@ -149,7 +155,7 @@ def fit(peaks: Mapping[Setting, float]) -> dict[str, TileFootprint]:
         own = {one: peak for one, peak in peaks.items() if one.form == form}
         rows, rest = [], []
         for one, peak in own.items():
-            load, windows = one.load, windows_of(one.height, one.width, one.side, HALO)
+            load, windows = one.load, windows_of(one.height, one.width, one.side, one.halo)
             further = (one.regions - 1) * windows.largest
             rows.append([1, convolutions(load.recipe), windows.largest, further, load.pixels])
             rest.append(peak - kept_bytes(load, windows))
@@ -185,7 +191,7 @@ def main() -> None:
     footprints = fit(peaks)
     for form, footprint in footprints.items():
         print(form, {name: round(value) for name, value in asdict(footprint).items()})
-    errors = [footprints[one.form].peak(one.load, one.side).size / peak - 1 for one, peak in peaks.items()]
+    errors = [footprints[one.form].peak(one.load, one.side, one.halo).size / peak - 1 for one, peak in peaks.items()]
     print(f"errors from {100 * min(errors):+.1f} % to {100 * max(errors):+.1f} %")
 
 

@@ -27,6 +27,7 @@ from impasto.export.lowering.bfloat import bfloat
 from impasto.export.lowering.constants import Constants
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.half import half
+from impasto.export.lowering.tiles import LARGE_TILING
 from impasto.export.lowering.winograd import measuring, small, winograd
 from impasto.export.networks import NETWORKS, Network, Preprocessing
 from impasto.export.selfcheck import SelfCheck, self_check
@@ -52,6 +53,7 @@ from impasto.runtime.model.graphs import (
     OBJECTIVE,
     SINGLE,
     STATISTICS,
+    TILE_GRADIENT,
     TILE_STATISTICS,
     WINOGRAD,
     GraphKey,
@@ -68,7 +70,7 @@ from impasto.wording import option
 _LOWERINGS = {(lowering.layout, lowering.precision): lowering for lowering in (direct, half, bfloat, winograd)}
 
 #: The graphs whose gradients are tried out. In lower precision the difference of two losses would be rounding.
-CHECKED = tuple(key for key in GRAPHS if key.role == OBJECTIVE and key.precision == SINGLE)
+CHECKED = tuple(key for key in GRAPHS if key.role in (OBJECTIVE, TILE_GRADIENT) and key.precision == SINGLE)
 
 #: The number of graphs that are tried out at once, on one core each. They take a gigabyte together, most of it kernels
 #: that they share.
@@ -257,7 +259,8 @@ def _check_all(
         digests = recipes[recipe][key.targets], recipes[recipe][key]
         if digests not in begun:
             # It only waits for a check that was begun before it, which is done or under way.
-            first = None if key.layout == DIRECT else begin(recipe, replace(key, layout=DIRECT, small=False))
+            plain = replace(key, role=OBJECTIVE, layout=DIRECT, small=False)
+            first = None if key == plain else begin(recipe, plain)
             check = partial(self_check, folder, recipe, key, constants=constants)
             begun[digests] = executor.submit(lambda: check(line=first.result().line if first else None))
         return begun[digests]
@@ -299,7 +302,7 @@ def _metadata(recipe: Recipe, network: Network, provenance: Provenance, file: We
         weights=asdict(provenance),
         weights_size=file.size,
         weights_sha256=file.sha256,
-        halo=network.halo(set(recipe.layers)),
+        halo=network.halo(set(recipe.layers), LARGE_TILING.sides if key.layout == WINOGRAD else ()),
         exporter=f"impasto {impasto.__version__}",
     )
 

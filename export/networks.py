@@ -8,6 +8,7 @@ activation *after* the ReLU.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,16 +59,23 @@ class Network:
         position = {layer.name: index for index, layer in enumerate(layers)}
         return layers[: 1 + max(position[name] for name in names)]
 
-    def halo(self, names: set[str]) -> Halo:
-        """Return how far the layers of `names` see beyond a part of a picture that lies on their pooling grid.
+    def halo(self, names: set[str], squares: Sequence[int] = ()) -> Halo:
+        """Return what the layers of `names` ask of tiles.
 
-        After k poolings, a convolution sees one position, which is 2^k pixels, further to each side. Pooling itself
-        stays on the grid.
+        After k poolings, a convolution sees one position, which is 2^k pixels, further to each side. Pooling sees no
+        further, as long as tiles begin where its windows do.
+
+        Parameters
+        ----------
+        squares
+            The side of the squares of positions in which a layout computes, after each number of poolings.
         """
         layers = self.up_to(names)
-        grid = 2 ** layers[-1].level
+        deepest = layers[-1].level
+        grid = 2**deepest
         reach = max(NEIGHBOURS, sum(2**layer.level for layer in layers))
-        return Halo(math.ceil(reach / grid) * grid, grid)
+        sides = (side * 2**level for level, side in enumerate(squares[: deepest + 1]))
+        return Halo(math.ceil(reach / grid) * grid, math.lcm(grid, *sides))
 
 
 NETWORKS = {network.name: network for network in (Network("vgg16", (2, 2, 3, 3, 3)), Network("vgg19", (2, 2, 4, 4, 4)))}

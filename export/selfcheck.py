@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.export.lowering.constants import Constants, Opened
+from impasto.runtime.engine.opening import read_metadata
+from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.references import References
+from impasto.runtime.engine.tiled import TiledEvaluator, Tiling, measure_content, measure_style
+from impasto.runtime.engine.tiles import Span, Tile
 from impasto.runtime.errors import ExportError
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import GraphKey
+from impasto.runtime.model.graphs import DIRECT, TILE_GRADIENT, TILE_ROLES, TILE_SUMS, GraphKey
+from impasto.runtime.model.metadata import Metadata
+from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
 
 #: Float32 losses have seven digits; their difference over a step that is still straight has three.
@@ -26,6 +33,9 @@ _SAME = 1e-3
 
 #: An odd size, so that every pooling has a row or column to leave out.
 _HEIGHT, _WIDTH = 67, 53
+
+#: The row where one tile's core ends and the other's begins: windows of all poolings begin there.
+_BORDER = 32
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,9 @@ class SelfCheck:
         return abs(self.finite_difference - self.gradient) / max(abs(self.finite_difference), abs(self.gradient))
 
     def __str__(self) -> str:
-        kind = (self.key.layout, *("small pictures",) * self.key.small, *("by region",) * self.key.by_region)
+        in_tiles = self.key.role == TILE_GRADIENT
+        forms = {"small pictures": self.key.small, "by region": self.key.by_region, "in tiles": in_tiles}
+        kind = (self.key.layout, *(form for form, given in forms.items() if given))
         return (
             f"{self.recipe} ({', '.join(kind)}): slope by finite difference {self.finite_difference:.6g}, "
             f"by gradient {self.gradient:.6g}, relative difference {self.error:.1e}"
@@ -117,7 +129,8 @@ def self_check(
     Parameters
     ----------
     key
-        The key of the objective; the graph that goes with it measures its targets.
+        The key of the objective; the graph that goes with it measures its targets. Or that of the gradient of a tile,
+        for all graphs for tiles in its layout.
     constants
         The values that follow from the weights alone, which checks share.
     line
@@ -133,9 +146,14 @@ def self_check(
     image, target, noise = rng.uniform(0, 255, (3, 1, 3, _HEIGHT, _WIDTH)).astype(np.float32)
     guides = {GUIDES: rng.uniform(0, 1, (1, 2, _HEIGHT, _WIDTH)).astype(np.float32)} if key.by_region else {}
     constants = constants or Constants(folder.path)
-    targets = _measured(constants, folder.graph(recipe, key.targets), {IMAGE: target, **guides})
-    evaluate = TargetedGraph(constants.open(folder.graph(recipe, key)), {**guides, **targets})
+    evaluate: Evaluate
+    if key.role == TILE_GRADIENT:
+        evaluate = _TiledGraphs(folder, recipe, key.layout, constants).targeted(target)
+    else:
+        targets = _measured(constants, folder.graph(recipe, key.targets), {IMAGE: target, **guides})
+        evaluate = TargetedGraph(constants.open(folder.graph(recipe, key)), {**guides, **targets})
     if line is None:
+        assert isinstance(evaluate, TargetedGraph)
         line, gradient = _line(evaluate, image, noise)
         loss = line.middle
     else:
@@ -150,6 +168,10 @@ def self_check(
             "lowering; this is a bug, please report it"
         )
     return check
+
+
+#: (picture, weight of each term as one over a number) -> loss, gradient.
+Evaluate = Callable[[NDArray[np.float32], Mapping[str, float]], tuple[float, NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -172,8 +194,73 @@ class TargetedGraph:
     def _run(
         self, image: NDArray[np.float32], means: Mapping[str, float], outputs: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
-        weights = {weight_of(term): np.asarray(np.float32(1) / np.float32(mean)) for term, mean in means.items()}
-        return self.graph.runner.run({IMAGE: image, **self.targets, **self.graph.feeds, **weights}, outputs)
+        return self.graph.runner.run({IMAGE: image, **self.targets, **self.graph.feeds, **_weights(means)}, outputs)
+
+
+def _weights(means: Mapping[str, float]) -> dict[str, NDArray[np.float32]]:
+    return {weight_of(term): np.asarray(np.float32(1) / np.float32(mean)) for term, mean in means.items()}
+
+
+@dataclass(frozen=True)
+class _FedGraph:
+    """A graph for tiles whose constants are fed to it: see `impasto.runtime.engine.tiled.TileGraph`."""
+
+    graph: Opened
+    metadata: Metadata
+    placement: Placement
+
+    def run(
+        self,
+        feeds: Mapping[str, NDArray[np.generic]],
+        outputs: Iterable[str] | None = None,
+        *,
+        give_back: bool = False,
+    ) -> dict[str, NDArray[np.float32]]:
+        return self.graph.runner.run({**feeds, **self.graph.feeds}, outputs, give_back=give_back)
+
+
+@dataclass(frozen=True)
+class _Halves(Tiling):
+    """Two tiles, which see all of a picture; the core of one is its upper part, and of the other its lower one."""
+
+    def cut(self, planes: Planes) -> tuple[Tile, ...]:
+        height, width = planes.shape[2:]
+        all_, border = Span(0, width, 0, width), self.side
+        return Tile(Span(0, height, 0, border), all_), Tile(Span(0, height, border, height), all_)
+
+
+@dataclass(frozen=True)
+class _TiledGraphs:
+    """A recipe's graphs for tiles in one layout."""
+
+    folder: ModelFolder
+    recipe: str
+    layout: str
+    constants: Constants
+    _open: dict[str, _FedGraph] = field(default_factory=dict)
+
+    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> _FedGraph:
+        """Return the graph of a role: see `impasto.runtime.engine.tiled.Opener`."""
+        if role not in self._open:
+            key = GraphKey(role, self.layout if role in TILE_ROLES else DIRECT)
+            opened = self.constants.open(self.folder.graph(self.recipe, key))
+            metadata = read_metadata(self.folder, self.recipe, key)
+            self._open[role] = _FedGraph(opened, metadata, Placement("cpu", self.layout, threads=1))
+        return self._open[role]
+
+    def targeted(self, target: NDArray[np.float32]) -> Evaluate:
+        """Return the loss, with targets that are measured on a picture."""
+        halo = self(TILE_SUMS).metadata.halo
+        assert halo is not None
+        tiling, references = _Halves(_BORDER, halo), References(target, (target,), (1.0,))
+        contents, styles = measure_content(self, target, tiling), measure_style(self, {IMAGE: target}, tiling)
+
+        def evaluate(image: NDArray[np.float32], means: Mapping[str, float]) -> tuple[float, NDArray[np.float32]]:
+            recipe, fixed = self(TILE_SUMS).metadata.recipe, {**styles, **_weights(means)}
+            loss, _, gradient = TiledEvaluator(self, recipe, references, tiling, contents, fixed).evaluate(image)
+            return loss, gradient
+
+        return evaluate
 
 
 def _line(evaluate: TargetedGraph, image: NDArray[np.float32], noise: NDArray[np.float32]) -> tuple[Line, float]:

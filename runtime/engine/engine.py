@@ -23,7 +23,7 @@ from impasto.runtime.engine.placement import OFF, Placement, on_device
 from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.engine.references import References, Targets, average, measure
 from impasto.runtime.engine.session import Session
-from impasto.runtime.engine.tile_graphs import TileGraphs
+from impasto.runtime.engine.tile_graphs import TileGraphs, halo_of
 from impasto.runtime.engine.tiled import TiledEvaluator, Tiling, measure_content, measure_style
 from impasto.runtime.errors import ModelError, TransferError
 from impasto.runtime.machine import processors
@@ -154,7 +154,11 @@ class Engine:
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session.metadata, chosen, height, width)}
                 evaluator = SessionEvaluator(
-                    session, chosen, (height, width), feeds, warnings_about(session, placement)
+                    session,
+                    chosen,
+                    (height, width),
+                    feeds,
+                    warnings_about(folder, session.metadata, session.device, placement),
                 )
                 if keeps:
                     lent = graph, session, os.getpid()
@@ -295,22 +299,21 @@ def release_memory() -> None:
     ENGINE.clear()
 
 
-def warnings_about(session: Session, placement: Placement) -> tuple[str, ...]:
+def warnings_about(folder: ModelFolder, metadata: Metadata, device: str, placement: Placement) -> tuple[str, ...]:
     """Return warnings of choices that are possible, but only do harm; `placement` is the one asked for."""
     warnings_: list[str] = []
-    if placement.precision == HALF and is_host(session.device):
+    if placement.precision == HALF and is_host(device):
         warnings_.append(f"{option('precision', placement.precision)}: on a CPU it only takes longer; leave it out")
-    slow = placement.precision == BFLOAT16 and is_host(session.device) and not processors.multiplies_bfloat16()
+    slow = placement.precision == BFLOAT16 and is_host(device) and not processors.multiplies_bfloat16()
     if slow:
         warnings_.append(
             f"{option('precision', placement.precision)}: on this processor it only takes longer; leave it out"
         )
-    if placement.lowering == WINOGRAD and session.device != "cpu":
+    if placement.lowering == WINOGRAD and device != "cpu":
         lowering = option("lowering", placement.lowering)
         warnings_.append(f"{lowering}: is made for CPUs, and some of it runs on one; leave it out")
-    if session.metadata.random_weights:
-        folder = session.folder.path
-        warnings_.append(f"model {folder} has random weights: good for tests, useless for pictures")
+    if metadata.random_weights:
+        warnings_.append(f"model {folder.path} has random weights: good for tests, useless for pictures")
     return tuple(warnings_)
 
 
@@ -337,20 +340,19 @@ def _tiled(
     ModelError
         When the model folder has no graphs for tiles.
     """
-    metadata = read_metadata(folder, recipe)
-    if metadata.halo is None:
-        raise ModelError(
-            f"model {folder.path}: has no graphs for tiles, it is of an older version; {export_again(folder.path)}"
-        )
+    if (halo := halo_of(folder, recipe, placement.layout)) is None:
+        older = "has no graphs for tiles, it is of an older version"
+        raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
     assert placement.side is not None
-    tiling, graphs = Tiling(placement.side, metadata.halo), TileGraphs(folder, recipe, placement)
+    metadata = read_metadata(folder, recipe)
+    tiling, graphs = Tiling(placement.side, halo), TileGraphs(folder, recipe, placement)
     styles = [measure_style(graphs, feeds, tiling) for feeds in references.style_feeds]
     contents = measure_content(graphs, references.content, tiling)
     graphs.close()
     chosen, (height, width) = metadata.recipe.with_weights(*weights), references.shape
     fixed = {**average(references, metadata, styles), **_effective(metadata, chosen, height, width)}
     evaluator = TiledEvaluator(graphs, chosen, references, tiling, contents, fixed)
-    evaluator.warnings = warnings_about(evaluator.session, warn)
+    evaluator.warnings = warnings_about(folder, evaluator.metadata, evaluator.device, warn)
     return evaluator
 
 

@@ -5,7 +5,7 @@ The figures are measured by `python -m benchmarks.memory`. They depend on the gr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import NamedTuple
@@ -50,6 +50,14 @@ class Peak:
     def of(cls, in_pieces: float, others: float) -> Peak:
         """Return the peak of what onnxruntime takes in pieces, whose size is not certain, and of all other memory."""
         return cls(round(in_pieces + others), round(AT_MOST * in_pieces + others))
+
+
+#: Layout -> what it asks of tiles; None if the model has no graphs for them.
+Halos = Callable[[str], Halo | None]
+
+
+def without_tiles(layout: str) -> None:
+    """Return that a model has no graphs for tiles."""
 
 
 class Held(NamedTuple):
@@ -147,11 +155,10 @@ class TileFootprint:
     statistics: float
     picture: float
 
-    def peak(self, load: Load, side: int) -> Peak:
-        """Return the peak of a transfer in tiles of a side."""
-        assert load.halo is not None
-        windows = windows_of(load.height, load.width, side, load.halo)
-        styles = [windows_of(height, width, side, load.halo).largest for width, height in load.styles]
+    def peak(self, load: Load, side: int, halo: Halo) -> Peak:
+        """Return the peak of a transfer in tiles of a side, of a layout that asks for a halo."""
+        windows = windows_of(load.height, load.width, side, halo)
+        styles = [windows_of(height, width, side, halo).largest for width, height in load.styles]
         fixed = self.fixed + self.convolution * convolutions(load.recipe)
         kept = kept_bytes(load, windows)
         measured = _PLANES * (load.pixels + sum(width * height for width, height in load.styles))
@@ -244,8 +251,8 @@ class Load:
         (width, height) of each style, as it is measured.
     regions
         The number of regions; 1 without masks.
-    halo
-        What the recipe's layers ask of tiles; None if the model has no graphs for tiles.
+    halos
+        What the recipe's layers ask of tiles, in each layout.
     held
         What the optimiser takes.
     keeps
@@ -257,7 +264,7 @@ class Load:
     height: int
     styles: tuple[tuple[int, int], ...]
     regions: int = 1
-    halo: Halo | None = None
+    halos: Halos = without_tiles
     held: Held = NOTHING
     keeps: bool = False
 
@@ -268,16 +275,19 @@ class Load:
 
     def tiles(self, placement: Placement) -> int:
         """Return the number of tiles of a picture: 1 if it is evaluated whole."""
-        if placement.side is None or self.halo is None:
-            return 1
-        return windows_of(self.height, self.width, placement.side, self.halo).number
+        windows = self._windows(placement)
+        return windows.number if windows else 1
 
     def work(self, placement: Placement) -> float:
         """Return the work of an evaluation as a multiple of that of a whole picture: tiles go forward twice."""
-        if placement.side is None or self.halo is None:
-            return 1.0
-        windows = windows_of(self.height, self.width, placement.side, self.halo)
-        return TILED_WORK * windows.total / self.pixels if windows.number > 1 else 1.0
+        windows = self._windows(placement)
+        return TILED_WORK * windows.total / self.pixels if windows and windows.number > 1 else 1.0
+
+    def _windows(self, placement: Placement) -> Windows | None:
+        """Return the extent of tiles; None where the model has none, or none were asked for."""
+        if placement.side is None or (halo := self.halos(foreseen(placement).layout)) is None:
+            return None
+        return windows_of(self.height, self.width, placement.side, halo)
 
     def peak(self, placement: Placement) -> Peak:
         """Return the largest resident size of the process.
@@ -287,8 +297,9 @@ class Load:
         placement
             One on the machine's processor, definite: see `impasto.runtime.engine.placement.foreseen`.
         """
-        if placement.side is not None and self.tiles(placement) > 1:
-            return TILE_FOOTPRINTS[_form(placement)].peak(self, placement.side)
+        halo = self.halos(placement.layout) if placement.side else None
+        if placement.side and halo and windows_of(self.height, self.width, placement.side, halo).number > 1:
+            return TILE_FOOTPRINTS[_form(placement)].peak(self, placement.side, halo)
         largest = max(width * height for width, height in [(self.width, self.height), *self.styles])
         small = is_small(placement.layout, self.height, self.width)
         footprint = FOOTPRINTS[footprint_key(placement, small=small)]
@@ -321,18 +332,24 @@ def placed_within(placement: Placement, load: Load, budget: int | None) -> Place
         The size in bytes that the process may grow to; None if it is not known.
     """
     whole = replace(placement, tile=OFF)
-    if placement.tile != AUTO:
-        return placement if load.halo is None or load.tiles(placement) > 1 else whole
+    if placement.tile == OFF:
+        return whole
     expected = foreseen(whole)
-    if budget is None or load.halo is None or not is_host(expected.device):
+    if placement.side:  # the engine refuses a model without graphs for tiles
+        one = load.halos(expected.layout) is not None and load.tiles(placement) == 1
+        return whole if one else placement
+    if budget is None or not is_host(expected.device):
         return whole
     least, chosen = load.peak(expected).at_most, whole
-    sides = list(takewhile(lambda side: side >= LEAST_AUTO, sides_of(load.height, load.width, load.halo)))
+    if least <= budget:
+        return whole
     ways = [(placement.lowering, expected.lowering)]
     if placement.lowering == AUTO and expected.lowering == WINOGRAD:
         ways.append((DIRECT, DIRECT))
     for lowering, layout in ways:
-        for side in sides:
+        halo = load.halos(layout)
+        sides = sides_of(load.height, load.width, halo) if halo else iter(())
+        for side in takewhile(lambda side: side >= LEAST_AUTO, sides):
             if least <= budget:
                 return chosen
             size = load.peak(replace(expected, tile=side, lowering=layout)).at_most

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -18,6 +19,7 @@ from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.references import References
+from impasto.runtime.engine.tile_graphs import halo_of
 from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
@@ -146,6 +148,6 @@ def _load(folder: ModelFolder, recipe: str, references: References, placement: P
         height,
         tuple((style.shape[3], style.shape[2]) for style in references.styles),
         len(references.regions.content.colors) if references.regions else 1,
-        metadata.halo,
+        partial(halo_of, folder, recipe),
         keeps=ENGINE.keeps(foreseen(placement), height * width),
     )

@@ -24,7 +24,7 @@ from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import missing_library
 from impasto.runtime.model.default import export_again
 from impasto.runtime.model.folder import ModelFolder, check_location
-from impasto.runtime.model.graphs import DIRECT, OBJECTIVE, SINGLE, GraphKey
+from impasto.runtime.model.graphs import DIRECT, OBJECTIVE, PLAIN, SINGLE, GraphKey
 from impasto.runtime.model.metadata import METADATA_KEY, Metadata
 from impasto.shortage import advice, is_shortage
 from impasto.wording import option, use_cpu
@@ -109,9 +109,15 @@ def open_model(path: Path, model: bytes, placement: Placement, *, optimize: bool
     return Runner(inference, path.name, placement)
 
 
-def read_metadata(folder: ModelFolder, recipe: str) -> Metadata:
-    """Return the metadata of a recipe's graphs, as fast as onnxruntime can load a graph."""
-    path = folder.graph(recipe)
+def read_metadata(folder: ModelFolder, recipe: str, key: GraphKey = PLAIN) -> Metadata:
+    """Return the metadata of one of a recipe's graphs, as fast as onnxruntime can load a graph.
+
+    Raises
+    ------
+    ModelError
+        When the graph is missing, damaged, or of another format.
+    """
+    path = folder.graph(recipe, key)
     return _read_metadata(path, folder.identity(path))
 
 

@@ -8,7 +8,7 @@ those of its halo included, and adds it where these lie. The sum over all tiles 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.engine.evaluator import ResidentEvaluator, TileStep, Value, ignore
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.references import References, Targets
-from impasto.runtime.engine.session import Session
 from impasto.runtime.engine.tiles import Tile, tiles_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.graphs import LOSS_OF_SUMS, TARGETS_OF_SUMS, TILE_GRADIENT, TILE_STATISTICS, TILE_SUMS
@@ -96,17 +96,38 @@ def _each(values: NDArray[np.floating], factors: NDArray[np.float64] | None) -> 
     return np.asarray(values, np.float32)
 
 
+class TileGraph(Protocol):
+    """An open graph for tiles; a `Session` is one."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its metadata."""
+
+    @property
+    def placement(self) -> Placement:
+        """The device, and how it is used."""
+
+    def run(
+        self,
+        feeds: Mapping[str, NDArray[np.generic]],
+        outputs: Iterable[str] | None = None,
+        *,
+        give_back: bool = False,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Evaluate it, see `impasto.runtime.engine.session.Runner.run`."""
+
+
 class Opener(Protocol):
     """Opens the graphs for tiles of one recipe."""
 
-    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> Session:
+    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> TileGraph:
         """Return the graph of a role; for windows of (height, width), unless it is of all tiles together."""
         ...
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a transfer's pictures are cut.
+    """How pictures are cut.
 
     Attributes
     ----------
@@ -133,8 +154,8 @@ def measure_style(open_graph: Opener, feeds: Targets, tiling: Tiling) -> Targets
 
     def parts() -> Iterator[tuple[Tile, Targets]]:
         for tile in tiles:
-            session = open_graph(TILE_STATISTICS, tile.shape, regions)
-            yield tile, session.run(_measured_feeds(tile, planes, guides), [kind.name for kind in kinds])
+            graph = open_graph(TILE_STATISTICS, tile.shape, regions)
+            yield tile, graph.run(_measured_feeds(tile, planes, guides), [kind.name for kind in kinds])
 
     height, width = planes.shape[2:]
     sums = Sums(kinds, (height, width)).of_all(parts())
@@ -146,9 +167,9 @@ def measure_content(open_graph: Opener, content: Planes, tiling: Tiling) -> list
     """Return the targets of the content's picture, for each of its tiles."""
     targets = []
     for tile in tiling.cut(content):
-        session = open_graph(TILE_STATISTICS, tile.shape)
-        names = targets_of(session.metadata.recipe, "content")
-        targets.append(_copied(session.run(_measured_feeds(tile, content, None), names)))
+        graph = open_graph(TILE_STATISTICS, tile.shape)
+        names = targets_of(graph.metadata.recipe, "content")
+        targets.append(_copied(graph.run(_measured_feeds(tile, content, None), names)))
     return targets
 
 
@@ -184,8 +205,8 @@ class TiledEvaluator:
     ----------
     recipe
         The recipe in force, with the weights that were asked for.
-    session, metadata
-        The graph of sums, for the first tile, and its metadata.
+    metadata
+        The metadata of the graph of sums.
     tiles
         The tiles of a picture.
     after_tile
@@ -208,11 +229,10 @@ class TiledEvaluator:
         self._contents, self._fixed = contents, fixed
         height, width = self.shape
         self._guides = references.regions.content_guides(width, height) if references.regions else None
-        self.session = session = self._session(TILE_SUMS, self.tiles[0])
-        self.metadata: Metadata = session.metadata
-        self.device, self.lowering = session.device, session.metadata.lowering
-        self.precision = session.placement.precision
-        self._sums = Sums(session.metadata.sums, self.shape)
+        graph = self._graph(TILE_SUMS, self.tiles[0])
+        self.metadata, self.lowering = graph.metadata, graph.metadata.lowering
+        self.device, self.precision = graph.placement.device, graph.placement.precision
+        self._sums = Sums(graph.metadata.sums, self.shape)
         self._loss = open_graph(LOSS_OF_SUMS)
 
     def evaluate(self, planes: Planes) -> Value:
@@ -243,10 +263,10 @@ class TiledEvaluator:
         for number, (tile, content) in enumerate(zip(self.tiles, self._contents, strict=True), 1):
             feeds = {**_measured_feeds(tile, planes, self._guides), CORE: tile.core(), **content, **more(tile)}
             # After the last tile its memory is free for the other pass.
-            yield tile, self._session(role, tile).run(feeds, give_back=number == len(self.tiles))
+            yield tile, self._graph(role, tile).run(feeds, give_back=number == len(self.tiles))
             self.after_tile(TileStep(done + number, 2 * len(self.tiles)))
 
-    def _session(self, role: str, tile: Tile) -> Session:
+    def _graph(self, role: str, tile: Tile) -> TileGraph:
         return self._open(role, tile.shape, 1 if self._guides is None else self._guides.shape[1])
 
     def resident(self) -> ResidentEvaluator:

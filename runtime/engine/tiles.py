@@ -2,15 +2,15 @@
 
 A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend
 on: the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no
-halo: there the network pads with zeros. Cores begin on the grid of the deepest pooling, so that every window is pooled
-as the whole picture is.
+halo: there the network pads with zeros. Windows begin where the windows of all poolings do, so that they are pooled as
+the whole picture is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.pictures.planes import Planes
+
+
+#: With strides of no more pixels, all windows of a picture are made equally large.
+_EQUAL = 32
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ class Tile:
 def tiles_of(height: int, width: int, side: int | None, halo: Halo) -> tuple[Tile, ...]:
     """Divide a picture of height x width pixels into tiles, whose cores cover it once.
 
-    All windows have the same size: a graph that is opened for one size serves them all. Where a window could be
-    smaller, it shows more of the picture than it needs to.
+    In layouts with small strides all windows have the same size: a graph that is opened for one size serves them all.
+    In others, those of the last row and the last column may be smaller.
 
     Parameters
     ----------
@@ -101,30 +105,38 @@ def sides_of(height: int, width: int, halo: Halo) -> Iterator[int]:
     Each is the least of those that make the same tiles.
     """
     inner = [max(0, length - 2 * halo.width) for length in (height, width)]
-    counts = {(k, length) for length in inner for k in range(1, length // halo.grid + 1)}
-    sides = {halo.grid * math.ceil(length / k / halo.grid) for k, length in counts}
+    counts = {(k, length) for length in inner for k in range(1, length // halo.stride + 1)}
+    sides = {halo.stride * math.ceil(length / k / halo.stride) for k, length in counts}
     yield from (side for side in sorted(sides, reverse=True) if windows_of(height, width, side, halo).number > 1)
 
 
 def window_side(side: int, halo: Halo) -> int:
     """Return the most rows and columns of a window, for cores of a side."""
-    return _on_grid(side, halo.grid) + 2 * halo.width + halo.grid - 1
+    more = halo.stride - 1 if halo.stride <= _EQUAL else 0
+    return _strides(side, halo) + 2 * halo.width + more
 
 
 def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:
     inner = length - 2 * halo.width  # what the cores cover beyond the outer ones' share of the border
-    count = 1 if side is None else max(1, math.ceil(inner / _on_grid(side, halo.grid)))
+    count = 1 if side is None else max(1, math.ceil(inner / _strides(side, halo)))
     if count == 1:
         return [Span(0, length, 0, length)]
-    each = halo.grid * math.ceil(inner / count / halo.grid)
+    each = halo.stride * math.ceil(inner / count / halo.stride)
     ends = [0, *(halo.width + k * each for k in range(1, count) if halo.width + k * each < length), length]
-    longest = max(min(length, stop + halo.width) - max(0, start - halo.width) for start, stop in pairwise(ends))
-    # So long that each may end with the picture, too, although it begins on the grid.
-    window = longest + (length - longest) % halo.grid
-    starts = [min(max(0, start - halo.width), length - window) for start, _ in pairwise(ends)]
-    return [Span(begin, begin + window, *core) for begin, core in zip(starts, pairwise(ends), strict=True)]
+    spans = [
+        Span(max(0, start - halo.width), min(length, stop + halo.width), start, stop) for start, stop in pairwise(ends)
+    ]
+    return _equal(spans, length, halo.stride) if halo.stride <= _EQUAL else spans
 
 
-def _on_grid(side: int, grid: int) -> int:
-    """Return a core's side as a multiple of the grid: the next smaller one, and one at least."""
-    return max(grid, side // grid * grid)
+def _equal(spans: list[Span], length: int, stride: int) -> list[Span]:
+    """Make windows equally long: so long that the last one, too, begins at a multiple of the stride."""
+    longest = max(span.length for span in spans)
+    window = longest + (length - longest) % stride
+    starts = [min(span.start, length - window) for span in spans]
+    return [replace(span, start=start, stop=start + window) for start, span in zip(starts, spans, strict=True)]
+
+
+def _strides(side: int, halo: Halo) -> int:
+    """Return a core's side as a multiple of the stride: the next smaller one, and one at least."""
+    return max(halo.stride, side // halo.stride * halo.stride)

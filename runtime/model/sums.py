@@ -23,24 +23,24 @@ KINDS = (MEAN, SHARE, GUIDED)
 
 @dataclass(frozen=True)
 class Halo:
-    """What the layers of a recipe ask of tiles, in pixels.
+    """What a recipe, in one layout, asks of tiles, in pixels.
 
     Attributes
     ----------
     width
-        How far around its core a tile has to see; a multiple of `grid`.
-    grid
-        Cores begin at multiples of this.
+        How far around its core a tile has to see: a multiple of the extent of a position after the last pooling.
+    stride
+        Tiles follow one another at multiples of this: of that extent, and of the squares in which the layout computes.
+        So these are the same squares as in the whole picture, and round alike.
     """
 
     width: int
-    grid: int
+    stride: int
 
     def __post_init__(self) -> None:
-        if self.grid not in {2**level for level in range(LEVELS + 1)}:
-            raise codec.Misfit(f"grid of halo is {self.grid}; expected a power of 2, up to {2**LEVELS}")
-        if not 0 < self.width <= MAX_SIDE or self.width % self.grid:
-            raise codec.Misfit(f"width of halo is {self.width}; expected a multiple of {self.grid}, up to {MAX_SIDE}")
+        for name, value in (("width", self.width), ("stride", self.stride)):
+            if not 0 < value <= MAX_SIDE:
+                raise codec.Misfit(f"{name} of halo is {value}; expected 1 to {MAX_SIDE}")
 
 
 @dataclass(frozen=True)

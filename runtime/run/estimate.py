@@ -255,7 +255,7 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
         least=need.least(),
         largest=largest_size(need, forecast.available),
         ways=dict(_ways(need, forecast.available)),
-        lacks_tiles=need.halo is None,
+        lacks_tiles=need.halos(placement.layout) is None,
     )
 
 

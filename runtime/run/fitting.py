@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from impasto.runtime.engine.engine import Engine
-from impasto.runtime.engine.footprints import Load, Peak, placed_within
+from impasto.runtime.engine.footprints import Halos, Load, Peak, placed_within, without_tiles
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.providers import is_host
-from impasto.runtime.model.sums import Halo
 from impasto.runtime.optimize.footprints import held, pairs_of
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.sizes import fitted_size
@@ -41,8 +40,8 @@ class Need:
         Where it runs; its device may be ``auto``.
     regions
         The number of regions of the masks; 1 without.
-    halo
-        What the recipe's layers ask of tiles; None if the model has no graphs for them.
+    halos
+        What the recipe's layers ask of tiles, in each layout.
     engine
         The engine that opens the graphs, if it may keep them.
     """
@@ -51,7 +50,7 @@ class Need:
     styles: Sequence[tuple[int, int]]
     placement: Placement
     regions: int = 1
-    halo: Halo | None = None
+    halos: Halos = without_tiles
     engine: Engine | None = None
 
     def load(self, stage: Stage) -> Load:
@@ -65,7 +64,7 @@ class Need:
             stage.height,
             tuple(fitted),
             self.regions,
-            self.halo if optimizer != "lbfgs-device" else None,  # its gradients stay on the device
+            self.halos if optimizer != "lbfgs-device" else without_tiles,  # its gradients stay on the device
             held(optimizer, pixels, pairs=stage.pairs, bounded=plan.clip, restarted=restarted),
             self.engine is not None and self.engine.keeps(foreseen(self.placement), pixels),
         )

@@ -23,6 +23,7 @@ from impasto.runtime.engine.evaluator import Evaluator, TileStep, ignore
 from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.tile_graphs import halo_of
 from impasto.runtime.errors import MemoryShortage, TransferError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import SINGLE
@@ -167,7 +168,8 @@ class Transfer:
         """
         styles, regions = [style.size for style in self.material.paintings], self.material.regions
         count = len(regions.content.colors) if regions else 1
-        return Need(self.plan, styles, self.placement, count, self.metadata.halo, self.engine or ENGINE)
+        halos = functools.partial(halo_of, ModelFolder.open(self.model), self.plan.recipe.name)
+        return Need(self.plan, styles, self.placement, count, halos, self.engine or ENGINE)
 
     def settle(self, plan: Plan | None = None) -> list[str]:
         """Choose, once, optimisers for which there is memory; return a sentence for each that is not the planned one.

@@ -25,7 +25,7 @@ def test_every_recipe_side_and_way_is_measured_and_some_masks() -> None:
 
 def test_figures_that_made_the_peaks_are_found_again() -> None:
     own = TileFootprint(0, 9e8, 7e7, 1500, 90, 0, 130)
-    found = fit({one: own.peak(one.load, one.side).size for one in settings(["winograd"])})["winograd"]
+    found = fit({one: own.peak(one.load, one.side, one.halo).size for one in settings(["winograd"])})["winograd"]
     known = TILE_FOOTPRINTS["winograd"]
     expected = replace(own, opening=known.opening, statistics=known.statistics)
     assert vars(found) == pytest.approx(vars(expected))

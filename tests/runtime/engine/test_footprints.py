@@ -46,7 +46,7 @@ def placed(lowering: str = "winograd", low_memory: bool = False, tile: int | str
 def load(
     width: int, height: int, recipe: str = "gatys", style: int = 64, regions: int = 1, halo: Halo | None = HALO
 ) -> Load:
-    return Load(load_recipe(recipe), width, height, ((style, style),), regions, halo)
+    return Load(load_recipe(recipe), width, height, ((style, style),), regions, lambda layout: halo)
 
 
 def peak(width: int, height: int, placement: Placement | None = None) -> Peak:
@@ -243,7 +243,7 @@ def test_an_objective_is_opened_in_tiles_where_a_whole_picture_is_too_large(
     whole = Objective.open(model, "gatys", content=picture, styles=[style], device="cpu", tile="off")
     start = picture[::-1].copy()
     loss, gradient = whole(start)
-    picture_load = Load(whole.recipe, 240, 200, ((48, 40),), 1, whole.metadata.halo)
+    picture_load = Load(whole.recipe, 240, 200, ((48, 40),), 1)
     least = picture_load.peak(placed()).at_most - 1
     monkeypatch.setattr(footprints, "LEAST_AUTO", 16)
     monkeypatch.setitem(
@@ -272,6 +272,6 @@ def test_memory_is_what_a_transfer_in_tiles_takes(
 ) -> None:
     setting = tile_memory.Setting(recipe, form, *size, side, regions)
     measured = tile_memory.measure(setting, str(real_model))
-    found = TILE_FOOTPRINTS[form].peak(setting.load, side)
+    found = TILE_FOOTPRINTS[form].peak(setting.load, side, setting.halo)
     assert found.size == pytest.approx(measured, rel=0.15)
     assert measured < found.at_most

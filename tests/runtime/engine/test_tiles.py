@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from impasto.runtime.engine.tiles import tiles_of, window_side
 from impasto.runtime.model.sums import Halo
 
-HALOS = st.builds(lambda grid, times: Halo(grid * times, grid), st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 7))
+GRIDS, TIMES = st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 7)
+HALOS = st.builds(lambda grid, times, more: Halo(grid * times, grid * more), GRIDS, TIMES, TIMES)
 LENGTHS, SIDES = st.integers(1, 700), st.integers(1, 300)
 
 
@@ -27,13 +28,16 @@ def test_a_window_sees_the_halo_or_ends_with_the_picture(height: int, width: int
         for span, length in ((tile.rows, height), (tile.columns, width)):
             assert span.start == 0 or span.core_start - span.start >= halo.width
             assert span.stop == length or span.stop - span.core_stop >= halo.width
-            assert span.start % halo.grid == span.core_start % halo.grid == 0
+            assert span.start % halo.stride == 0
 
 
 @given(LENGTHS, LENGTHS, SIDES, HALOS)
-def test_all_windows_are_of_one_size_and_no_larger_than_said(height: int, width: int, side: int, halo: Halo) -> None:
-    (shape,) = {tile.shape for tile in tiles_of(height, width, side, halo)}
-    assert max(shape) <= window_side(side, halo)
+def test_windows_are_of_one_size_or_of_four_at_most_and_no_larger_than_said(
+    height: int, width: int, side: int, halo: Halo
+) -> None:
+    shapes = {tile.shape for tile in tiles_of(height, width, side, halo)}
+    assert len(shapes) <= (1 if halo.stride <= 32 else 4)
+    assert max(max(shape) for shape in shapes) <= window_side(side, halo)
 
 
 def test_without_a_side_there_is_one_tile_of_all() -> None:

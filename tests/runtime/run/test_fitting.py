@@ -30,7 +30,7 @@ CPU = Placement("cpu", "winograd").on("cpu")
 
 def need(width: int, height: int, *, placement: Placement = CPU, **options: Any) -> Need:
     plan = Plan(load_recipe("gatys"), schedule(width, height, 100), "content", **options)
-    return Need(plan, [(64, 64)], placement, halo=Halo(80, 16))
+    return Need(plan, [(64, 64)], placement, halos=lambda layout: Halo(80, 16))
 
 
 def with_plan(wanted: Need, plan: Plan) -> Need:
