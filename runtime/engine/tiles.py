@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.pictures.planes import Planes
 
-
 #: With strides of no more pixels, all windows of a picture are made equally large.
 _EQUAL = 32
 

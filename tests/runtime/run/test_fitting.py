@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime import stylize
 from impasto.runtime.engine import footprints
-from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint
+from impasto.runtime.engine.footprints import FOOTPRINTS, LEAST_AUTO, TILE_FOOTPRINTS, TileFootprint
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.plan import Plan, Stage, schedule
@@ -72,18 +72,14 @@ def test_the_less_memory_the_fewer_pairs_and_in_the_end_adam_in_large_stages_onl
 
 
 def test_fewer_pairs_come_before_tiny_tiles_and_these_before_adam() -> None:
-    wanted = need(4000, 3000)
-    last = wanted.plan.stages[-1]
-    *_, fewest, adam = alternatives(wanted.plan, last)
-    tiny = 0
-    for budget in range(8_000_000_000, 2_000_000_000, -100_000_000):
-        chosen = wanted.fitted(budget).stages[-1]
-        if chosen == adam:
-            assert wanted.peak(fewest, budget).at_most > budget
-        elif wanted.peak(chosen, budget).at_most <= budget and (wanted.placed(chosen, budget).side or 0) < WORTHWHILE:
-            assert chosen == fewest
-            tiny += 1
-    assert tiny
+    wanted = need(1000, 750)
+    *_, fewest, adam = alternatives(wanted.plan, wanted.plan.stages[-1])
+    sizes = [wanted.load(fewest).peak(replace(CPU, tile=side)).at_most for side in (WORTHWHILE, 192, LEAST_AUTO)]
+    assert sizes == sorted(sizes, reverse=True)
+    for budget in sizes:
+        assert wanted.fitted(budget).stages[-1].pairs == fewest.pairs
+    assert (wanted.placed(fewest, sizes[-1]).side or 0) < WORTHWHILE
+    assert wanted.fitted(sizes[-1] - 1).stages[-1] == adam
 
 
 def test_where_nothing_fits_the_plan_stays() -> None:
