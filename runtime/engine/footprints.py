@@ -274,18 +274,18 @@ class Load:
         return self.width * self.height
 
     def tiles(self, placement: Placement) -> int:
-        """Return the number of tiles of a picture: 1 if it is evaluated whole."""
+        """Return the number of tiles of a picture, on a definite device: 1 if it is evaluated whole."""
         windows = self._windows(placement)
         return windows.number if windows else 1
 
     def work(self, placement: Placement) -> float:
-        """Return the work of an evaluation as a multiple of that of a whole picture: tiles go forward twice."""
+        """Return the work of an evaluation, on a definite device, as a multiple of that of a whole picture."""
         windows = self._windows(placement)
         return TILED_WORK * windows.total / self.pixels if windows and windows.number > 1 else 1.0
 
     def _windows(self, placement: Placement) -> Windows | None:
         """Return the extent of tiles; None where the model has none, or none were asked for."""
-        if placement.side is None or (halo := self.halos(foreseen(placement).layout)) is None:
+        if placement.side is None or (halo := self.halos(placement.layout)) is None:
             return None
         return windows_of(self.height, self.width, placement.side, halo)
 
@@ -317,7 +317,7 @@ def budget_of(placement: Placement) -> int | None:
     return free.size if free else placement.memory
 
 
-def placed_within(placement: Placement, load: Load, budget: int | None) -> Placement:
+def placed_within(placement: Placement, load: Load, budget: int | None, expected: Placement | None = None) -> Placement:
     """Return the placement with a definite tile, a side or ``off``.
 
     ``auto`` is ``off`` where whole pictures keep the budget, and on a GPU. Else it is the largest side that keeps it;
@@ -330,13 +330,15 @@ def placed_within(placement: Placement, load: Load, budget: int | None) -> Place
         Its device may be ``auto``.
     budget
         The size in bytes that the process may grow to; None if it is not known.
+    expected
+        What `impasto.runtime.engine.placement.foreseen` makes of the placement, if that is known already.
     """
     whole = replace(placement, tile=OFF)
     if placement.tile == OFF:
         return whole
-    expected = foreseen(whole)
+    expected = replace(expected or foreseen(whole), tile=OFF)
     if placement.side:  # the engine refuses a model without graphs for tiles
-        one = load.halos(expected.layout) is not None and load.tiles(placement) == 1
+        one = load.halos(expected.lowering) and load.tiles(replace(expected, tile=placement.tile)) == 1
         return whole if one else placement
     if budget is None or not is_host(expected.device):
         return whole

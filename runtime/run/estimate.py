@@ -234,15 +234,14 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
     budget
         The size in bytes for which tiles are chosen; None if it is not known.
     """
-    plan, placement = need.plan, foreseen(need.placement)
+    plan, placement = need.plan, need.expected
     place = "" if placement.device == "cpu" else f"{placement.device} in {WORDS[placement.precision]}"
     forecast = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations, place=place)
     if not is_host(placement.device):
         return forecast
     _, peak = need.highest(budget)
-    placed = need.placed(plan.finest, budget)
-    tiles = need.load(plan.finest).tiles(placed)
-    forecast = replace(forecast, memory=peak.size, at_most=peak.at_most, tiles=tiles, tile=placed.side)
+    tiles, side = need.tiles(plan.finest, budget), need.placed(plan.finest, budget).side
+    forecast = replace(forecast, memory=peak.size, at_most=peak.at_most, tiles=tiles, tile=side)
     free, asked = room(threads=placement.threads), placement.memory
     if free is None or (asked is not None and asked <= free.size):
         forecast = replace(forecast, available=asked, is_asked=asked is not None)
@@ -266,7 +265,7 @@ def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
     if placement.memory is not None and placement.memory > available:
         text = f"{math.floor(available / 1e8) / 10:g}GB"
         tried.append(("memory", text, replace(placement, memory=available)))
-    if not placement.low_memory and not provider_of(foreseen(placement).device).plugin:
+    if not placement.low_memory and not provider_of(need.expected.device).plugin:
         tried.append(("low_memory", True, replace(placement, low_memory=True)))
     for name, value, placed in tried:
         if placed != placement and _fits(replace(need, placement=placed), available):
@@ -477,8 +476,7 @@ def _seconds(transfer: Transfer, stages: Sequence[Stage], timing: Timing, in_til
 
 def _work(transfer: Transfer, stage: Stage) -> float:
     """Return the work of an evaluation in a stage, as a multiple of that of a whole picture."""
-    need = transfer.need
-    return need.load(stage).work(need.placed(stage, transfer.memory))
+    return transfer.need.work(stage, transfer.memory)
 
 
 def _targets(transfer: Transfer, stage: Stage, timing: Timing) -> float:

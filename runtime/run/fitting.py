@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.footprints import Halos, Load, Peak, placed_within, without_tiles
 from impasto.runtime.engine.placement import Placement, foreseen
-from impasto.runtime.engine.providers import is_host
+from impasto.runtime.engine.providers import AUTO, is_host
 from impasto.runtime.optimize.footprints import held, pairs_of
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.sizes import fitted_size
@@ -53,6 +54,11 @@ class Need:
     halos: Halos = without_tiles
     engine: Engine | None = None
 
+    @cached_property
+    def expected(self) -> Placement:
+        """The placement with the device, the precision and the lowering that are expected."""
+        return foreseen(self.placement)
+
     def load(self, stage: Stage) -> Load:
         """Return what one stage asks of memory."""
         plan, pixels = self.plan, stage.width * stage.height
@@ -66,16 +72,30 @@ class Need:
             self.regions,
             self.halos if optimizer != "lbfgs-device" else without_tiles,  # its gradients stay on the device
             held(optimizer, pixels, pairs=stage.pairs, bounded=plan.clip, restarted=restarted),
-            self.engine is not None and self.engine.keeps(foreseen(self.placement), pixels),
+            self.engine is not None and self.engine.keeps(self.expected, pixels),
         )
 
     def placed(self, stage: Stage, budget: int | None) -> Placement:
         """Return the placement for a stage, with a definite tile."""
-        return placed_within(self.placement, self.load(stage), budget)
+        return placed_within(self.placement, self.load(stage), budget, self.expected)
 
     def peak(self, stage: Stage, budget: int | None) -> Peak:
         """Return the peak of a stage on the machine's processor."""
-        return self.load(stage).peak(foreseen(self.placed(stage, budget)))
+        return self.load(stage).peak(self._definite(stage, budget))
+
+    def tiles(self, stage: Stage, budget: int | None) -> int:
+        """Return the number of tiles of a stage's pictures."""
+        return self.load(stage).tiles(self._definite(stage, budget))
+
+    def work(self, stage: Stage, budget: int | None) -> float:
+        """Return the work of an evaluation in a stage, as a multiple of that of a whole picture."""
+        return self.load(stage).work(self._definite(stage, budget))
+
+    def _definite(self, stage: Stage, budget: int | None) -> Placement:
+        """Return the placement for a stage with the device, precision and lowering that are expected."""
+        placed = self.placed(stage, budget)
+        layout = self.expected.lowering if placed.lowering == AUTO else placed.lowering
+        return replace(self.expected, tile=placed.tile, lowering=layout)
 
     def highest(self, budget: int | None) -> tuple[Stage, Peak]:
         """Return the stage that takes the most memory, and its peak."""
@@ -89,18 +109,20 @@ class Need:
 
     def fitted(self, budget: int | None) -> Plan:
         """Return the plan with optimisers for which there is memory; where there is none for any, as it is."""
-        if budget is None or not is_host(foreseen(self.placement).device):
+        if budget is None or not is_host(self.expected.device):
             return self.plan
         stages = (self._fitted(stage, budget) if stage.evaluations else stage for stage in self.plan.stages)
         return replace(self.plan, stages=tuple(stages))
 
     def _fitted(self, stage: Stage, budget: int) -> Stage:
-        ways = [way for way in alternatives(self.plan, stage) if self.peak(way, budget).at_most <= budget]
-        if not ways:
-            return stage
-        of_lbfgs = [way for way in ways if self.plan.optimizer_of(way) != "adam"] or ways
-        worthwhile = (way for way in of_lbfgs if (self.placed(way, budget).side or WORTHWHILE) >= WORTHWHILE)
-        return next(worthwhile, of_lbfgs[-1])
+        found: Stage | None = None
+        for way in alternatives(self.plan, stage):
+            if self.peak(way, budget).at_most > budget or (found and way.optimizer == "adam"):
+                continue
+            found = way
+            if (self.placed(way, budget).side or WORTHWHILE) >= WORTHWHILE:
+                break
+        return found or stage
 
 
 def alternatives(plan: Plan, stage: Stage) -> Iterator[Stage]:
