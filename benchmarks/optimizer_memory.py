@@ -129,7 +129,8 @@ def fit(rises: Mapping[Setting, Rise]) -> dict[str, OptimizerFootprint]:
         peaks = np.array([rise.peak for rise in own.values()])
         figures, *_ = np.linalg.lstsq(rows / peaks[:, None], np.ones_like(peaks), rcond=None)
         passing = float(np.mean([rise.peak - rise.evaluating for rise in own.values()] / pixels))
-        found[optimizer] = OptimizerFootprint(*map(float, figures), passing)
+        fixed, pixel, pair, bounds = map(float, figures)
+        found[optimizer] = OptimizerFootprint(fixed, pixel, pair, bounds, passing)
     return found
 
 

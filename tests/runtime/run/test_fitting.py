@@ -18,9 +18,11 @@ from impasto.runtime.engine.placement import Placement
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.plan import Plan, Stage, schedule
 from impasto.runtime.plan.recipe import load_recipe
+from impasto.runtime.run.checkpoint import Checkpoint
 from impasto.runtime.run.fitting import FEWER_PAIRS, WORTHWHILE, Need, alternatives, told
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import Record
+from impasto.runtime.run.state import State
 from impasto.runtime.run.transfer import Transfer
 
 Noise = Callable[..., NDArray[np.float32]]
@@ -195,6 +197,16 @@ def test_fewer_pairs_are_in_the_plan_and_in_the_record_and_followed(model: Path,
     assert losses[0][:4] == losses[2][:4]
     assert losses[0] != losses[2]
     assert two.plan.stages[0].pairs == Record.from_json(two.record.to_json(), "two").plan.stages[0].pairs == 2
+
+
+def test_a_transfer_that_goes_on_keeps_what_was_chosen_before(model: Path, noise: Noise) -> None:
+    wanted = transfer(model, noise)
+    stages = wanted.plan.stages
+    earlier = replace(wanted.plan, stages=(stages[0], replace(stages[1], optimizer="lbfgs-sobolev", pairs=3)))
+    assert wanted.settle(earlier) == []
+    assert wanted.plan == earlier
+    checkpoint = Checkpoint(earlier, wanted.origin, State((3,), np.zeros((1, 3, 80, 96), np.float32)))
+    checkpoint.check(transfer(model, noise), wanted.origin, "transfer.ckpt")
 
 
 def test_a_stage_has_its_own_optimiser(model: Path, noise: Noise) -> None:
