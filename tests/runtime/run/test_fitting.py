@@ -179,9 +179,10 @@ def test_the_record_of_whole_pictures_says_so(model: Path, noise: Noise) -> None
 
 @pytest.mark.usefixtures("narrow")
 def test_tiles_change_nothing_but_last_bits(model: Path, noise: Noise) -> None:
-    whole, tiled = (transfer(model, noise, tile=tile, evaluations=2, stages=1).run() for tile in ("off", 64))
+    given: dict[str, Any] = {"evaluations": 2, "stages": 1, "lowering": "direct"}
+    whole, tiled = (transfer(model, noise, tile=tile, **given).run() for tile in ("off", 64))
     assert tiled.tile == 64
-    assert [step.loss for step in tiled.history] == pytest.approx([step.loss for step in whole.history], rel=1e-4)
+    assert [step.loss for step in tiled.history] == pytest.approx([step.loss for step in whole.history], rel=1e-3)
 
 
 def test_fewer_pairs_are_in_the_plan_and_in_the_record_and_followed(model: Path, noise: Noise) -> None:
