@@ -196,12 +196,13 @@ def logical_graphs(
 ) -> dict[tuple[str, bool], Mapping[str, Var]]:
     """Return a recipe's logical graphs: for each role, by region or not, the results by name."""
     roles = {OBJECTIVE: losses.objective, STATISTICS: losses.statistics}
-    tiled = tile_graphs(recipe, network, preprocessing).outputs
-    return {(role, False): outputs for role, outputs in tiled.items()} | {
-        (role, by_region): make(recipe, network, preprocessing, guided=by_region)
-        for role, make in roles.items()
-        for by_region in (False, True)
-    }
+    logical: dict[tuple[str, bool], Mapping[str, Var]] = {}
+    for by_region in (False, True):
+        tiled = tile_graphs(recipe, network, preprocessing, guided=by_region)
+        logical |= {(role, by_region): outputs for role, outputs in tiled.outputs.items()}
+        for role, make in roles.items():
+            logical[role, by_region] = make(recipe, network, preprocessing, guided=by_region)
+    return logical
 
 
 def lowering_of(key: GraphKey) -> Lowering:
@@ -217,13 +218,13 @@ def _write_graphs(
     """Write a recipe's graphs; return a hash of each one's computation, without its name."""
     digests: dict[GraphKey, bytes] = {}
     logical = logical_graphs(recipe, network, weights.preprocessing)
-    sums = tile_graphs(recipe, network, weights.preprocessing).sums
+    sums = [tile_graphs(recipe, network, weights.preprocessing, guided=by_region).sums for by_region in (False, True)]
     for key in GRAPHS:
         model = lowering_of(key).lower("", logical[key.role, key.by_region], file.tensors)
         digests[key] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
         model.graph.name = f"{network.name} {recipe.name} {key.kind}"
         metadata = _metadata(recipe, network, weights.provenance, file, key)
-        metadata = replace(metadata, sums=sums.get(key.role, ()))
+        metadata = replace(metadata, sums=sums[key.by_region].get(key.role, ()))
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
         _save(model, staging / key.file(recipe.name))
     return digests

@@ -31,12 +31,15 @@ class Everywhere:
 
     def target(self, style: StyleLoss, f: Var) -> Var:
         """Return the target for activations."""
-        return style.target(Moments(ops.gram(f), ops.channel_mean(f)))
+        return style.target(self._moments(f))
 
     def loss(self, style: StyleLoss, f: Var, target: str) -> Var:
         """Return the loss of activations against the graph's input `target`."""
         wanted = ops.graph_input(target, style.target_type(_channels(f)))
-        return style.loss(Moments(ops.gram(f), ops.channel_mean(f)), wanted)
+        return style.loss(self._moments(f), wanted)
+
+    def _moments(self, f: Var) -> Moments:
+        return Moments(ops.gram(f), ops.channel_mean(f))
 
 
 class ByRegion:

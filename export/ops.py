@@ -330,6 +330,38 @@ class Within(Binary):
         raise self.reject("a map and one guide of its level", x, w)
 
 
+within = Within()
+
+
+class _WithinCore(Binary):
+    def infer(self, x: Type, w: Type) -> Type:
+        within.infer(x, w)
+        assert isinstance(x, Map)
+        return self.of(x)
+
+    def of(self, x: Map) -> Type:
+        raise NotImplementedError
+
+
+class CoreGram(_WithinCore):
+    """X diag(w) X^T / M, for a guide w of zeros and ones and X = x as a matrix [C, M].
+
+    `exact` tells a lowering that rounds products that a small difference will be taken from it.
+    """
+
+    exact: bool
+
+    def of(self, x: Map) -> Type:
+        return square(x.channels)
+
+
+class CoreMean(_WithinCore):
+    """X w / M, a column [C, 1], for a guide w of zeros and ones and X = x as a matrix [C, M]."""
+
+    def of(self, x: Map) -> Type:
+        return Matrix(x.channels, 1)
+
+
 class HalveGuides(_OfGuides):
     """The mean of each 2x2 window of every guide, stride 2; an odd last row or column is left out, as in pooling."""
 
@@ -388,7 +420,8 @@ class GuidedSpread(Ternary):
         return x
 
 
-within, halve_guides, normalize_guides, guide_mean = Within(), HalveGuides(), NormalizeGuides(), GuideMean()
+halve_guides, normalize_guides, guide_mean = HalveGuides(), NormalizeGuides(), GuideMean()
+core_mean = CoreMean()
 guided_gram, guided_mix, guided_mean, guided_spread = GuidedGram(), GuidedMix(), GuidedMean(), GuidedSpread()
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from impasto.export.lowering.constants import Constants, Opened
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
-from impasto.runtime.engine.references import References
 from impasto.runtime.engine.tiled import TiledEvaluator, Tiling, measure_content, measure_style
 from impasto.runtime.engine.tiles import Span, Tile
 from impasto.runtime.errors import ExportError
@@ -148,7 +147,7 @@ def self_check(
     constants = constants or Constants(folder.path)
     evaluate: Evaluate
     if key.role == TILE_GRADIENT:
-        evaluate = _TiledGraphs(folder, recipe, key.layout, constants).targeted(target)
+        evaluate = _TiledGraphs(folder, recipe, key, constants).targeted(target, guides.get(GUIDES))
     else:
         targets = _measured(constants, folder.graph(recipe, key.targets), {IMAGE: target, **guides})
         evaluate = TargetedGraph(constants.open(folder.graph(recipe, key)), {**guides, **targets})
@@ -231,33 +230,37 @@ class _Halves(Tiling):
 
 @dataclass(frozen=True)
 class _TiledGraphs:
-    """A recipe's graphs for tiles in one layout."""
+    """A recipe's graphs for tiles in one layout, by region or not, by the key of one of them."""
 
     folder: ModelFolder
     recipe: str
-    layout: str
+    of_gradient: GraphKey
     constants: Constants
-    _open: dict[str, _FedGraph] = field(default_factory=dict)
+    _open: dict[GraphKey, _FedGraph] = field(default_factory=dict)
 
-    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> _FedGraph:
+    def __call__(self, role: str, shape: tuple[int, int] | None, regions: int | None) -> _FedGraph:
         """Return the graph of a role: see `impasto.runtime.engine.tiled.Opener`."""
-        if role not in self._open:
-            key = GraphKey(role, self.layout if role in TILE_ROLES else DIRECT)
+        layout = self.of_gradient.layout
+        key = GraphKey(role, layout if role in TILE_ROLES else DIRECT, by_region=regions is not None)
+        if key not in self._open:
             opened = self.constants.open(self.folder.graph(self.recipe, key))
             metadata = read_metadata(self.folder, self.recipe, key)
-            self._open[role] = _FedGraph(opened, metadata, Placement("cpu", self.layout, threads=1))
-        return self._open[role]
+            self._open[key] = _FedGraph(opened, metadata, Placement("cpu", layout, threads=1))
+        return self._open[key]
 
-    def targeted(self, target: NDArray[np.float32]) -> Evaluate:
-        """Return the loss, with targets that are measured on a picture."""
-        halo = self(TILE_SUMS).metadata.halo
-        assert halo is not None
-        tiling, references = _Halves(_BORDER, halo), References(target, (target,), (1.0,))
-        contents, styles = measure_content(self, target, tiling), measure_style(self, {IMAGE: target}, tiling)
+    def targeted(self, target: NDArray[np.float32], guides: NDArray[np.float32] | None) -> Evaluate:
+        """Return the loss, with targets that are measured on a picture; with its guides, if there are any."""
+        regions = None if guides is None else guides.shape[1]
+        metadata = self(TILE_SUMS, None, regions).metadata
+        assert metadata.halo is not None
+        tiling, feeds = _Halves(_BORDER, metadata.halo), {IMAGE: target}
+        contents = measure_content(self, target, tiling)
+        styles = measure_style(self, feeds if guides is None else {**feeds, GUIDES: guides}, tiling)
 
         def evaluate(image: NDArray[np.float32], means: Mapping[str, float]) -> tuple[float, NDArray[np.float32]]:
-            recipe, fixed = self(TILE_SUMS).metadata.recipe, {**styles, **_weights(means)}
-            loss, _, gradient = TiledEvaluator(self, recipe, references, tiling, contents, fixed).evaluate(image)
+            fixed = {**styles, **_weights(means)}
+            tiled = TiledEvaluator(self, metadata.recipe, tiling, target, guides, contents, fixed)
+            loss, _, gradient = tiled.evaluate(image)
             return loss, gradient
 
         return evaluate

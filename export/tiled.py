@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from impasto.export import ops
 from impasto.export.gradient import gradients, pull_back
 from impasto.export.graph import Guides, Map, Op, Type, Var, substitute, topological
-from impasto.export.guidance import ByRegion
+from impasto.export.guidance import ByRegion, Everywhere
 from impasto.export.losses import Scene, scene_of, targets_in, terms_in, total
 from impasto.export.networks import Network, Preprocessing
+from impasto.export.style_losses import Moments
 from impasto.runtime.model.graphs import (
     LOSS_OF_SUMS,
     TARGETS_OF_SUMS,
@@ -34,13 +35,40 @@ _KINDS: Mapping[type[Op], tuple[str, str]] = {
     ops.Mean: ("mean", MEAN),
     ops.MeanSquare: ("mean", MEAN),
     ops.GuideMean: ("share", SHARE),
+    ops.CoreGram: ("gram", MEAN),
+    ops.CoreMean: ("mean", MEAN),
     ops.GuidedGram: ("gram", GUIDED),
     ops.GuidedMean: ("sum", GUIDED),
 }
 
 
-class InTiles(ByRegion):
-    """Regions of a tile: weights are not divided by their sum, for that is of all tiles."""
+class Core:
+    """The core of a tile: a guide of zeros and ones."""
+
+    def __init__(self) -> None:
+        self._by_level = [ops.graph_input(CORE, Guides(single=True))]
+
+    def of(self, x: Map) -> Var:
+        """Return the guide for a map."""
+        while len(self._by_level) <= x.level:
+            self._by_level.append(ops.halve_guides(self._by_level[-1]))
+        return self._by_level[x.level]
+
+
+class EverywhereInCore(Everywhere):
+    """All of a tile's core has one style; `exact` as `ops.CoreGram` has it."""
+
+    def __init__(self, core: Core, *, exact: bool) -> None:
+        self._core, self._gram = core, ops.CoreGram(exact)
+
+    def _moments(self, f: Var) -> Moments:
+        assert isinstance(f.type, Map)
+        core = self._core.of(f.type)
+        return Moments(self._gram(f, core), ops.core_mean(f, core))
+
+
+class ByRegionInCore(ByRegion):
+    """Regions of a tile's core. Weights are not divided by their sum, for that is of all tiles."""
 
     @staticmethod
     def _counted(w: Var) -> Var:
@@ -63,11 +91,10 @@ class Cut:
     behind: Mapping[str, Var]
 
 
-def cut(outputs: Mapping[str, Var]) -> Cut:
+def cut(outputs: Mapping[str, Var], core: Core) -> Cut:
     """Cut terms, or targets of terms, at all sums over positions that they depend on."""
     sums: dict[Sum, Var] = {}
     inputs: dict[Var, Var] = {}
-    core = [ops.graph_input(CORE, Guides(single=True))]
     for name, output in outputs.items():
         for var in topological([output]):
             if var not in inputs and _is_sum(var):
@@ -93,19 +120,21 @@ class TileGraphs:
     sums: Mapping[str, tuple[Sum, ...]]
 
 
-def tile_graphs(recipe: Recipe, network: Network, preprocessing: Preprocessing) -> TileGraphs:
-    """Return a recipe's graphs for tiles.
+def tile_graphs(recipe: Recipe, network: Network, preprocessing: Preprocessing, *, guided: bool) -> TileGraphs:
+    """Return a recipe's graphs for tiles; those for guides if it is `guided`.
 
     ``tile-sums``: tile, core, guides, content's targets -> sums. ``loss-of-sums``: sums of all tiles, targets, weights
     -> loss, terms, gradient of the loss with respect to each sum. ``tile-gradient``: tile, core, guides, content's
     targets, these gradients -> gradient with respect to the tile. ``tile-statistics``: tile, core, guides ->
     activations of the content, sums of the style. ``targets-of-sums``: sums of all tiles -> targets of the style.
     """
-    scene = scene_of(recipe, network, preprocessing, InTiles())
-    terms = cut(terms_in(scene))
+    core = Core()
+    guidance = ByRegionInCore() if guided else EverywhereInCore(core, exact=recipe.style.loss != "gram")
+    scene = scene_of(recipe, network, preprocessing, guidance)
+    terms = cut(terms_in(scene), core)
     measured = targets_in(scene)
     maps = {name: var for name, var in measured.items() if isinstance(var.type, Map)}
-    targets = cut({name: var for name, var in measured.items() if name not in maps})
+    targets = cut({name: var for name, var in measured.items() if name not in maps}, core)
     # Targets do not depend on the size of a region, but its sums are divided by it.
     measured_sums = {**targets.sums, **{sum_: var for sum_, var in terms.sums.items() if sum_.kind == SHARE}}
     outputs = {
@@ -152,11 +181,9 @@ def _sum(var: Var, term: str, names: set[str]) -> Sum:
     return Sum(name if name not in names else next(x for x in numbered if x not in names), kind, operand.level, trim)
 
 
-def _within_core(var: Var, core: list[Var]) -> Var:
-    """Return a sum over the core's positions; guides are 0 outside the core as they are."""
-    (x, *_) = var.inputs
-    if not isinstance(x.type, Map) or len(var.inputs) > 1:
+def _within_core(var: Var, core: Core) -> Var:
+    """Return a sum over the core's positions: only those that have no guide yet are of all positions."""
+    (x, *guides) = var.inputs
+    if guides or not isinstance(x.type, Map):
         return var
-    while len(core) <= x.type.level:
-        core.append(ops.halve_guides(core[-1]))
-    return Var(var.op, (ops.within(x, core[x.type.level]),), var.type)
+    return Var(var.op, (ops.within(x, core.of(x.type)),), var.type)

@@ -76,6 +76,8 @@ vjp(ops.Gram, lambda op, y, g: (ops.mix(g + g.T, y.inputs[0]),))  # d(X X^T) = d
 vjp(ops.ChannelMean, lambda op, y, g: (ops.channel_spread(g, y.inputs[0]),))
 vjp(ops.ChannelSpread, lambda op, y, g: (ops.channel_mean(g), None))  # the second gives an extent only
 vjp(ops.Within, lambda op, y, g: (ops.within(g, y.inputs[1]), None))
+vjp(ops.CoreGram, lambda op, y, g: (ops.within(ops.mix(g + g.T, y.inputs[0]), y.inputs[1]), None))
+vjp(ops.CoreMean, lambda op, y, g: (ops.within(ops.channel_spread(g, y.inputs[0]), y.inputs[1]), None))
 vjp(ops.GuidedGram, lambda op, y, g: (ops.guided_mix(g + g.T, *y.inputs), None))  # guides stay as they are
 vjp(ops.GuidedMean, lambda op, y, g: (ops.guided_spread(g, *y.inputs), None))
 

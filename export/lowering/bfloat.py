@@ -252,6 +252,25 @@ def _mean_of_rows(b: Rounded, x: str, rows: str) -> str:
     return b.node("Div", b.node("ReduceSum", _single(b, each), b.ints(0), keepdims=0), positions(b, x))
 
 
+@lowers(ops.CoreGram)
+def _core_gram(b: Rounded, op: ops.CoreGram, x: str, w: str) -> str:
+    """Multiply in bfloat16 as `_gram` does, unless the matrix has to be exact."""
+    type_ = b.origin[x].type
+    assert isinstance(type_, Map)
+    if op.exact or type_.channels > _DEEP:
+        return direct.rules[ops.CoreGram](b, op, _single(b, x), w)
+    column = _bfloat(b, b.node("Reshape", w, b.ints(-1, 1)))
+    rows = _record(b, rows_of(b, x), x)
+    return _mean_of_rows(b, x, _record(b, b.node("Mul", rows, column), rows))
+
+
+@lowers(ops.Within)
+def _within(b: Rounded, op: ops.Within, x: str, w: str) -> str:
+    if x not in b.rounded:
+        return direct.rules[ops.Within](b, op, x, w)
+    return _record(b, b.node("Mul", x, _bfloat(b, w)), x)
+
+
 @lowers(graph.Subtract)
 def _subtract(b: Rounded, op: graph.Subtract, x: str, y: str) -> str:
     """Subtract in float32. A covariance, a Gram matrix less a product of means, is made of the exact Gram matrix.

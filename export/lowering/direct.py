@@ -409,6 +409,24 @@ def _within(b: Builder, op: ops.Within, x: str, w: str) -> str:
     return b.node("Mul", x, b.once(("guide", w, type_.trim), extent))
 
 
+@lowers(ops.CoreGram)
+def _core_gram(b: Builder, op: ops.CoreGram, x: str, w: str) -> str:
+    rows = rows_of(b, x)
+    return b.node("Div", b.node("Gemm", _of_core(b, x, w), rows, transA=1), positions(b, x))
+
+
+@lowers(ops.CoreMean)
+def _core_mean(b: Builder, op: ops.CoreMean, x: str, w: str) -> str:
+    sums = b.node("ReduceSum", _of_core(b, x, w), b.ints(0), keepdims=0)
+    return b.node("Div", b.node("Unsqueeze", sums, b.ints(1)), positions(b, x))
+
+
+def _of_core(b: Builder, x: str, w: str) -> str:
+    """Return the rows of x, [M, C], with zeros where the guide is zero."""
+    column = b.node("Reshape", w, b.ints(-1, 1))
+    return b.once(("rows of core", x, w), lambda: b.node("Mul", rows_of(b, x), column))
+
+
 @lowers(ops.HalveGuides)
 def _halve_guides(b: Builder, op: ops.HalveGuides, t: str) -> str:
     return b.node("AveragePool", t, kernel_shape=[2, 2], strides=[2, 2])

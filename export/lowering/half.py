@@ -300,6 +300,15 @@ def _channel_spread(b: Halved, op: ops.ChannelSpread, v: str, x: str) -> str:
     return _record(b, y, Scaled(_per_position(b, unit, x), 1.0))
 
 
+@lowers(ops.Within)
+def _within(b: Halved, op: ops.Within, x: str, w: str) -> str:
+    """Multiply by zeros and ones, for which float16 is exact."""
+    scaled = _scaled(b, x)
+    if not scaled:
+        return direct.rules[ops.Within](b, op, x, w)
+    return _record(b, b.node("Mul", x, _float16(b, w)), scaled)
+
+
 def _per_position(b: Halved, value: str, x: str) -> str:
     return b.node("Div", value, positions(b, x))
 

@@ -312,6 +312,8 @@ def _is_mixed_into(g: Var, y: Var) -> bool:
             return any(_is_mixed_into(term, y) for term in g.inputs)
         case ops.Mix() | ops.GuidedMix():
             return y in g.inputs
+        case ops.Within():
+            return _is_mixed_into(g.inputs[0], y)
     return False
 
 
@@ -486,15 +488,40 @@ def _channel_spread(b: Tiled, op: ops.ChannelSpread, v: str, x: str) -> str:
 def _within(b: Tiled, op: ops.Within, x: str, w: str) -> str:
     if not _is_activation(b.origin[x].type):
         return direct.rules[ops.Within](b, op, x, w)
-    level = _map(b, x).level
-    shape = b.ints(tiles.side(b, level) ** 2, -1, 1)
-    rows = b.once(("guide of rows", w), lambda: b.node("Reshape", _guide_rows(b, w), shape))
-    return _each(b, partial(b.node, "Mul"), _strips(b, x), tiles.strips(b, level, rows, 1))
+    strips = tiles.strips(b, _map(b, x).level, _guide_column(b, x, w), 1)
+    return _each(b, partial(b.node, "Mul"), _strips(b, x), strips)
 
 
-def _as_tiles(b: Tiled, rows: str, like: str) -> str:
+def _guide_column(b: Tiled, x: str, w: str) -> str:
+    """Return a guide by the places and tiles of its level, [m * m, P + 1, 1]; 0 where there is no pixel."""
+    return b.once(("guide column", w), lambda: _as_tiles(b, _guide_rows(b, w), x, 1))
+
+
+@lowers(ops.CoreGram)
+def _core_gram(b: Tiled, op: ops.CoreGram, x: str, w: str) -> str:
+    type_ = _map(b, x)
+    product = b.node("Gemm", _of_core(b, x, w), _own_rows(b, x), transA=1)
+    return b.node("Div", product, tiles.positions(b, type_.level))
+
+
+@lowers(ops.CoreMean)
+def _core_mean(b: Tiled, op: ops.CoreMean, x: str, w: str) -> str:
+    sums = b.node("ReduceSum", _of_core(b, x, w), b.ints(0), keepdims=0)
+    return b.node("Div", b.node("Unsqueeze", sums, b.ints(1)), tiles.positions(b, _map(b, x).level))
+
+
+def _of_core(b: Tiled, x: str, w: str) -> str:
+    """Return the rows of x, [m * m (P + 1), C], with zeros where the guide is zero."""
+
+    def make() -> str:
+        return _rows(b, b.node("Mul", x, _guide_column(b, x, w)), _map(b, x).channels)
+
+    return b.once(("rows of core", x, w), make)
+
+
+def _as_tiles(b: Tiled, rows: str, like: str, channels: int | None = None) -> str:
     type_ = _map(b, like)
-    return b.node("Reshape", rows, b.ints(tiles.side(b, type_.level) ** 2, -1, type_.channels))
+    return b.node("Reshape", rows, b.ints(tiles.side(b, type_.level) ** 2, -1, channels or type_.channels))
 
 
 # --- regions --------------------------------------------------------------------------------------------------

@@ -153,13 +153,8 @@ class Engine:
                 session = self._opened(graph)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session.metadata, chosen, height, width)}
-                evaluator = SessionEvaluator(
-                    session,
-                    chosen,
-                    (height, width),
-                    feeds,
-                    warnings_about(folder, session.metadata, session.device, placement),
-                )
+                warned = warnings_about(folder, session.metadata, session.device, placement)
+                evaluator = SessionEvaluator(session, chosen, (height, width), feeds, warned)
                 if keeps:
                     lent = graph, session, os.getpid()
                     evaluator.give_back = finalizer = weakref.finalize(evaluator, self._returned.append, lent)
@@ -351,7 +346,8 @@ def _tiled(
     graphs.close()
     chosen, (height, width) = metadata.recipe.with_weights(*weights), references.shape
     fixed = {**average(references, metadata, styles), **_effective(metadata, chosen, height, width)}
-    evaluator = TiledEvaluator(graphs, chosen, references, tiling, contents, fixed)
+    guides = references.regions.content_guides(width, height) if references.regions else None
+    evaluator = TiledEvaluator(graphs, chosen, tiling, references.content, guides, contents, fixed)
     evaluator.warnings = warnings_about(folder, evaluator.metadata, evaluator.device, warn)
     return evaluator
 

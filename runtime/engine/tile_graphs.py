@@ -39,14 +39,13 @@ class TileGraphs:
 
     def __init__(self, folder: ModelFolder, recipe: str, placement: Placement) -> None:
         self._folder, self._recipe, self._placement = folder, recipe, placement
-        self._sessions: dict[tuple[str, tuple[int, int] | None, int], Session] = {}
+        self._sessions: dict[tuple[GraphKey, tuple[int, int] | None, int | None], Session] = {}
 
-    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> Session:
+    def __call__(self, role: str, shape: tuple[int, int] | None, regions: int | None) -> Session:
         """Return the graph of a role, open for windows of this shape."""
-        key, placement = self._placed(role)
-        if placement.device == "cpu":
-            shape = None
-        place = role, shape, regions if shape else 1
+        key, placement = self._placed(role, by_region=regions is not None)
+        on_cpu = placement.device == "cpu"
+        place = key, None if on_cpu else shape, None if on_cpu else regions
         if place not in self._sessions:
             sides = extents(*shape, regions) if shape else None
             self._sessions[place] = open_session(self._folder, self._recipe, key, placement, sides)
@@ -56,11 +55,12 @@ class TileGraphs:
         """Close all graphs; they are opened again when they are used."""
         self._sessions.clear()
 
-    def _placed(self, role: str) -> tuple[GraphKey, Placement]:
+    def _placed(self, role: str, *, by_region: bool) -> tuple[GraphKey, Placement]:
         if role not in TILE_ROLES:
-            return GraphKey(role), Placement("cpu", threads=self._placement.threads, precision=SINGLE)
+            on_host = Placement("cpu", threads=self._placement.threads, precision=SINGLE)
+            return GraphKey(role, by_region=by_region), on_host
         placement = self._placement.of_targets if role == TILE_STATISTICS else self._placement
         precision = provider_of(placement.device).graphs_of(placement.precision)
         if role == TILE_STATISTICS and precision != BFLOAT16:
             precision = SINGLE
-        return GraphKey(role, self._placement.layout, precision=precision), placement
+        return GraphKey(role, self._placement.layout, by_region, precision=precision), placement

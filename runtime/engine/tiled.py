@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime.engine.evaluator import ResidentEvaluator, TileStep, Value, ignore
 from impasto.runtime.engine.placement import Placement
-from impasto.runtime.engine.references import References, Targets
+from impasto.runtime.engine.references import Targets
 from impasto.runtime.engine.tiles import Tile, tiles_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.graphs import LOSS_OF_SUMS, TARGETS_OF_SUMS, TILE_GRADIENT, TILE_STATISTICS, TILE_SUMS
@@ -120,8 +120,8 @@ class TileGraph(Protocol):
 class Opener(Protocol):
     """Opens the graphs for tiles of one recipe."""
 
-    def __call__(self, role: str, shape: tuple[int, int] | None = None, regions: int = 1) -> TileGraph:
-        """Return the graph of a role; for windows of (height, width), unless it is of all tiles together."""
+    def __call__(self, role: str, shape: tuple[int, int] | None, regions: int | None) -> TileGraph:
+        """Return the graph of a role, by region or not; for windows of a shape, unless it is of all tiles together."""
         ...
 
 
@@ -149,7 +149,7 @@ class Tiling:
 def measure_style(open_graph: Opener, feeds: Targets, tiling: Tiling) -> Targets:
     """Return the targets of a style's picture, by its inputs as `References.style_feeds` has them."""
     planes, guides = feeds[IMAGE], feeds.get(GUIDES)
-    tiles, regions = tiling.cut(planes), 1 if guides is None else guides.shape[1]
+    tiles, regions = tiling.cut(planes), None if guides is None else guides.shape[1]
     kinds = open_graph(TILE_STATISTICS, tiles[0].shape, regions).metadata.sums
 
     def parts() -> Iterator[tuple[Tile, Targets]]:
@@ -159,25 +159,24 @@ def measure_style(open_graph: Opener, feeds: Targets, tiling: Tiling) -> Targets
 
     height, width = planes.shape[2:]
     sums = Sums(kinds, (height, width)).of_all(parts())
-    moments = {kind.name: sums[kind.name] for kind in kinds if kind.kind == GUIDED}
-    return _copied(open_graph(TARGETS_OF_SUMS).run(moments))
+    moments = {kind.name: sums[kind.name] for kind in kinds if kind.kind != SHARE}
+    return _copied(open_graph(TARGETS_OF_SUMS, None, regions).run(moments))
 
 
 def measure_content(open_graph: Opener, content: Planes, tiling: Tiling) -> list[Targets]:
     """Return the targets of the content's picture, for each of its tiles."""
     targets = []
     for tile in tiling.cut(content):
-        graph = open_graph(TILE_STATISTICS, tile.shape)
+        graph = open_graph(TILE_STATISTICS, tile.shape, None)
         names = targets_of(graph.metadata.recipe, "content")
         targets.append(_copied(graph.run(_measured_feeds(tile, content, None), names)))
     return targets
 
 
 def _measured_feeds(tile: Tile, planes: Planes, guides: NDArray[np.float32] | None) -> Targets:
-    """Return a tile's window, and its guides, [1, R, h, w], which count in its core alone; without any, the core."""
-    core = tile.core()
-    counted = core if guides is None else tile.of(guides) * core
-    return {IMAGE: np.ascontiguousarray(tile.of(planes)), GUIDES: counted}
+    """Return a tile's window, and its core; or with guides, [1, R, H, W], these, which count in the core alone."""
+    core = {CORE: tile.core()} if guides is None else {GUIDES: tile.of(guides) * tile.core()}
+    return {IMAGE: np.ascontiguousarray(tile.of(planes)), **core}
 
 
 def _copied(values: Targets) -> Targets:
@@ -194,8 +193,10 @@ class TiledEvaluator:
         Opens the graphs, or returns those that are open.
     tiling
         How the pictures are cut.
-    references
-        What a picture is compared with.
+    content
+        The content's picture, float32 [1, 3, H, W].
+    guides
+        Its guides, float32 [1, R, H, W], if there are regions.
     contents
         The targets of the content, for each tile.
     fixed
@@ -217,23 +218,24 @@ class TiledEvaluator:
         self,
         open_graph: Opener,
         recipe: Recipe,
-        references: References,
         tiling: Tiling,
+        content: Planes,
+        guides: NDArray[np.float32] | None,
         contents: Sequence[Targets],
         fixed: Targets,
     ) -> None:
-        self._open, self.recipe, self.shape = open_graph, recipe, references.shape
+        self._open, self.recipe, self.shape = open_graph, recipe, (content.shape[2], content.shape[3])
         self.warnings: tuple[str, ...] = ()
-        self.tiles = tiling.cut(references.content)
+        self.tiles = tiling.cut(content)
         self.after_tile: Callable[[TileStep], None] = ignore
         self._contents, self._fixed = contents, fixed
-        height, width = self.shape
-        self._guides = references.regions.content_guides(width, height) if references.regions else None
+        self._guides = guides
+        self._regions = None if guides is None else guides.shape[1]
         graph = self._graph(TILE_SUMS, self.tiles[0])
         self.metadata, self.lowering = graph.metadata, graph.metadata.lowering
         self.device, self.precision = graph.placement.device, graph.placement.precision
         self._sums = Sums(graph.metadata.sums, self.shape)
-        self._loss = open_graph(LOSS_OF_SUMS)
+        self._loss = open_graph(LOSS_OF_SUMS, None, self._regions)
 
     def evaluate(self, planes: Planes) -> Value:
         """Return the loss of a picture, float32 [1, 3, H, W], its terms and its gradient; nothing is checked.
@@ -267,7 +269,7 @@ class TiledEvaluator:
             self.after_tile(TileStep(done + number, 2 * len(self.tiles)))
 
     def _graph(self, role: str, tile: Tile) -> TileGraph:
-        return self._open(role, tile.shape, 1 if self._guides is None else self._guides.shape[1])
+        return self._open(role, tile.shape, self._regions)
 
     def resident(self) -> ResidentEvaluator:
         """Refuse an optimiser on the device.

@@ -50,7 +50,7 @@ class GraphKey:
     layout
         ``direct`` or ``winograd``.
     by_region
-        Whether it takes guides: see `impasto.runtime.pictures.masks`. Those for tiles always do.
+        Whether it takes guides: see `impasto.runtime.pictures.masks`.
     small
         Whether it is for small pictures: see `is_small`.
     precision
@@ -109,10 +109,16 @@ GRAPHS: tuple[GraphKey, ...] = (
     ),
     *(GraphKey(by_region=by_region, precision=HALF) for by_region in (False, True)),
     *(GraphKey(role, by_region=by_region, precision=BFLOAT16) for by_region in (False, True) for role in ROLES),
-    *(GraphKey(role, layout) for layout in (DIRECT, WINOGRAD) for role in TILE_ROLES),
-    *(GraphKey(role, precision=HALF) for role in (TILE_SUMS, TILE_GRADIENT)),
-    *(GraphKey(role, precision=BFLOAT16) for role in TILE_ROLES),
-    *(GraphKey(role) for role in (LOSS_OF_SUMS, TARGETS_OF_SUMS)),
+    *(
+        key
+        for by_region in (False, True)
+        for key in (
+            *(GraphKey(role, layout, by_region) for layout in (DIRECT, WINOGRAD) for role in TILE_ROLES),
+            *(GraphKey(role, by_region=by_region, precision=HALF) for role in (TILE_SUMS, TILE_GRADIENT)),
+            *(GraphKey(role, by_region=by_region, precision=BFLOAT16) for role in TILE_ROLES),
+            *(GraphKey(role, by_region=by_region) for role in (LOSS_OF_SUMS, TARGETS_OF_SUMS)),
+        )
+    ),
 )
 
 #: The arithmetic of an optimiser whose history stays on the device, a graph for each step: see `impasto.export.lbfgs`.

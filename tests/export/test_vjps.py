@@ -109,7 +109,7 @@ def discrepancy(make: Make, types: tuple[Type, ...], by: int, *, signed: bool) -
     g = np.random.default_rng(11).normal(size=shape(output.type)).astype(np.float32)
     direction = np.random.default_rng(12).uniform(-1, 1, shape(types[by])).astype(np.float32)
     try:
-        pulled = pull_back(output, cotangent, inputs[by])
+        pulled = pull_back({output: cotangent}, [inputs[by]])[0]
         ours = run({"vjp": pulled}, {**feeds, "g": g})["vjp"]
     except GraphError as error:
         if "no gradient flows" not in str(error):

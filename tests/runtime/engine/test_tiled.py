@@ -108,7 +108,7 @@ def assert_same(one: Value, other: Value, tolerance: float) -> None:
 def test_loss_and_gradient_are_those_of_the_whole_picture(
     folder: ModelFolder, layout: str, tolerance: float, examples: int
 ) -> None:
-    """Those of `winograd` only come close: for whole small pictures its squares are smaller and round otherwise."""
+    """Gradients of `winograd` only come close: whole small pictures have smaller squares, which round otherwise."""
     whole = Placement("cpu", layout, threads=1)
 
     @settings(max_examples=examples, phases=set(Phase) - {Phase.shrink})

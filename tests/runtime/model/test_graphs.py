@@ -43,7 +43,27 @@ def test_files_are_called_as_they_always_were() -> None:
             "direct.bfloat-statistics",
             "direct.bfloat-guided-objective",
             "direct.bfloat-guided-statistics",
+            *_of_tiles(""),
+            *_of_tiles("guided-"),
         )
+    ]
+
+
+def _of_tiles(guided: str) -> list[str]:
+    return [
+        f"direct.{guided}tile-sums",
+        f"direct.{guided}tile-gradient",
+        f"direct.{guided}tile-statistics",
+        f"winograd.{guided}tile-sums",
+        f"winograd.{guided}tile-gradient",
+        f"winograd.{guided}tile-statistics",
+        f"direct.half-{guided}tile-sums",
+        f"direct.half-{guided}tile-gradient",
+        f"direct.bfloat-{guided}tile-sums",
+        f"direct.bfloat-{guided}tile-gradient",
+        f"direct.bfloat-{guided}tile-statistics",
+        f"direct.{guided}loss-of-sums",
+        f"direct.{guided}targets-of-sums",
     ]
 
 
