@@ -350,7 +350,7 @@ def placed_within(placement: Placement, load: Load, budget: int | None, expected
         ways.append((DIRECT, DIRECT))
     for lowering, layout in ways:
         halo = load.halos(layout)
-        sides = sides_of(load.height, load.width, halo) if halo else iter(())
+        sides = sides_of(load.height, load.width, halo) if halo else ()
         for side in takewhile(lambda side: side >= LEAST_AUTO, sides):
             if least <= budget:
                 return chosen

@@ -9,8 +9,8 @@ the whole picture is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -94,19 +94,32 @@ class Windows(NamedTuple):
 
 def windows_of(height: int, width: int, side: int | None, halo: Halo) -> Windows:
     """Return the extent of the tiles that `tiles_of` makes, without making them."""
-    rows, columns = ([span.length for span in _spans(length, side, halo)] for length in (height, width))
-    return Windows(len(rows) * len(columns), max(rows) * max(columns), sum(rows) * sum(columns))
+    rows, columns = (_extent(length, side, halo) for length in (height, width))
+    return Windows(*(down * across for down, across in zip(rows, columns, strict=True)))
 
 
-def sides_of(height: int, width: int, halo: Halo) -> Iterator[int]:
-    """Yield all sides that divide a picture in different ways into two tiles or more, the largest first.
+@lru_cache(maxsize=4096)
+def _extent(length: int, side: int | None, halo: Halo) -> tuple[int, int, int]:
+    """Return the number of the spans of a length, the length of the longest window, and that of all."""
+    count, each = _cores(length, side, halo)
+    starts = each * np.arange(count)
+    lengths = np.minimum(length, starts + each + 2 * halo.width) - starts
+    lengths[-1] = length - starts[-1]
+    longest = int(lengths.max())
+    if halo.stride <= _EQUAL:
+        lengths[:] = longest = longest + (length - longest) % halo.stride
+    return count, longest, int(lengths.sum())
+
+
+@lru_cache(maxsize=256)
+def sides_of(height: int, width: int, halo: Halo) -> tuple[int, ...]:
+    """Return all sides that divide a picture in different ways into two tiles or more, the largest first.
 
     Each is the least of those that make the same tiles.
     """
     inner = [max(0, length - 2 * halo.width) for length in (height, width)]
-    counts = {(k, length) for length in inner for k in range(1, length // halo.stride + 1)}
-    sides = {halo.stride * math.ceil(length / k / halo.stride) for k, length in counts}
-    yield from (side for side in sorted(sides, reverse=True) if windows_of(height, width, side, halo).number > 1)
+    sides = {halo.stride * math.ceil(x / k / halo.stride) for x in inner for k in range(1, x // halo.stride + 1)}
+    return tuple(side for side in sorted(sides, reverse=True) if windows_of(height, width, side, halo).number > 1)
 
 
 def window_side(side: int, halo: Halo) -> int:
@@ -116,16 +129,22 @@ def window_side(side: int, halo: Halo) -> int:
 
 
 def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:
-    inner = length - 2 * halo.width  # what the cores cover beyond the outer ones' share of the border
-    count = 1 if side is None else max(1, math.ceil(inner / _strides(side, halo)))
-    if count == 1:
-        return [Span(0, length, 0, length)]
-    each = halo.stride * math.ceil(inner / count / halo.stride)
-    ends = [0, *(halo.width + k * each for k in range(1, count) if halo.width + k * each < length), length]
+    count, each = _cores(length, side, halo)
+    ends = [0, *(halo.width + k * each for k in range(1, count)), length]
     spans = [
         Span(max(0, start - halo.width), min(length, stop + halo.width), start, stop) for start, stop in pairwise(ends)
     ]
     return _equal(spans, length, halo.stride) if halo.stride <= _EQUAL else spans
+
+
+def _cores(length: int, side: int | None, halo: Halo) -> tuple[int, int]:
+    """Return the number of cores along a length, and the length of those that have a halo on both sides."""
+    inner = length - 2 * halo.width  # what the cores cover beyond the outer ones' share of the border
+    count = 1 if side is None else max(1, math.ceil(inner / _strides(side, halo)))
+    if count == 1:
+        return 1, length
+    each = halo.stride * math.ceil(inner / count / halo.stride)
+    return min(count, math.ceil((length - halo.width) / each)), each
 
 
 def _equal(spans: list[Span], length: int, stride: int) -> list[Span]:
