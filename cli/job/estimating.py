@@ -44,11 +44,12 @@ def announce(
         When the picture is too large for the free memory, and `oversize` is false.
     """
     transfer.placement = fastest(transfer, timings_file())
-    for sentence in transfer.settle(earlier):
-        say(sentence)
+    choices = transfer.settle(earlier)
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
         estimated.check(options)
+    for choice in choices:
+        say(choice)
     say(str(estimated))
     return estimated
 
