@@ -218,7 +218,7 @@ TILE_FOOTPRINTS: Mapping[str, TileFootprint] = {
     WINOGRAD: TileFootprint(340e6, 840e6, 140e6, 1350, 620, 740, 44),
     DIRECT: TileFootprint(250e6, 330e6, 140e6, 2000, 300, 700, 44),
     "openvino fp32": TileFootprint(330e6, 700e6, 93e6, 3500, 100, 460, 44),
-    "openvino bf16": TileFootprint(340e6, 380e6, 60e6, 1350, 3840, 700, 44),
+    "openvino bf16": TileFootprint(420e6, 380e6, 60e6, 1350, 3840, 700, 44),
 }
 
 
