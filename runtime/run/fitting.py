@@ -119,8 +119,8 @@ class Need:
         for way in alternatives(self.plan, stage):
             if self.peak(way, budget).at_most > budget or (found and way.optimizer == "adam"):
                 continue
-            found = way
-            if (self.placed(way, budget).side or WORTHWHILE) >= WORTHWHILE:
+            found, side = way, self.placed(way, budget).side
+            if self.placement.tile != AUTO or side is None or side >= WORTHWHILE:
                 break
         return found or stage
 

@@ -73,7 +73,7 @@ def test_tiles_are_announced_and_made_again_by_a_rerun(model: Path, desk: Path) 
     tiled = (*QUICK, "--model", model, "--size", "192", "--stages", "1", "--tile", "64", "--json")
     done = impasto_("stylize", *tiled)
     assert done.returncode == 0, done.stderr
-    assert re.match(r"159x192 in \d+ tiles of 64 pixels, 4 evaluations: about ", done.stderr.splitlines()[0])
+    assert re.match(r"160x192 in \d+ tiles of 64 pixels, 4 evaluations: about ", done.stderr.splitlines()[0])
     told = json.loads(done.stdout)
     assert told["tile"] == told["estimate"]["tile"] == 64
     assert told["estimate"]["tiles"] > 1
@@ -85,7 +85,7 @@ def test_tiles_are_announced_and_made_again_by_a_rerun(model: Path, desk: Path) 
 
 
 def test_fewer_pairs_are_said_in_a_line(model: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {**OPTIMIZER_FOOTPRINTS, "lbfgs": OptimizerFootprint(0, 0, 1e8 / (53 * 64), 0)}
+    few = {**OPTIMIZER_FOOTPRINTS, "lbfgs": OptimizerFootprint(0, 0, 1e8 / (53 * 64), 0, 0)}
     monkeypatch.setattr(optimizers, "OPTIMIZER_FOOTPRINTS", few)
     done = CliRunner().invoke(app, ["stylize", *QUICK, "--model", str(model), "--memory", "1GB"])
     assert done.exit_code == 0

@@ -84,6 +84,11 @@ def test_fewer_pairs_come_before_tiny_tiles_and_these_before_adam() -> None:
     assert wanted.fitted(sizes[-1] - 1).stages[-1] == adam
 
 
+def test_small_tiles_that_are_asked_for_change_no_optimiser() -> None:
+    wanted = need(1000, 750, placement=replace(CPU, tile=64))
+    assert wanted.fitted(10**12) == wanted.plan
+
+
 def test_where_nothing_fits_the_plan_stays() -> None:
     wanted = need(6000, 4000)
     assert wanted.fitted(300_000_000) == wanted.plan
