@@ -1,8 +1,9 @@
-"""Measure the figures that `impasto.runtime.run.estimate` counts memory with.
+"""Measure the figures that `impasto.runtime.engine.footprints` counts the memory of whole pictures with.
 
 ``python -m benchmarks.memory --model FOLDER``. Each measurement is a whole transfer of noise in a process of its own,
 whose peak size Linux tells. The figures are fitted to the measurements, and printed as that module has them, with the
-largest errors.
+largest errors. `benchmarks.tile_memory` measures pictures in tiles, and `benchmarks.optimizer_memory`
+optimisers.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.files import ROOT
 from benchmarks.protocol import peak_mib
-from impasto.defaults import OPTIMIZERS
+from impasto.runtime.engine.footprints import (
+    FOOTPRINTS,
+    Footprint,
+    content_bytes,
+    convolutions,
+)
 from impasto.runtime.model.graphs import LAYOUTS, SMALL_PIXELS, WINOGRAD, is_small
+from impasto.runtime.optimize.footprints import held
 from impasto.runtime.plan.recipe import load_recipe
-from impasto.runtime.run.estimate import FOOTPRINTS, Footprint, content_bytes, convolutions
 
 #: One recipe that ends with block5_conv1, and one that ends with block5_conv3.
 RECIPES = ("gatys", "seed")
@@ -38,7 +44,7 @@ _TINY, _LARGER = 64, math.isqrt(SMALL_PIXELS) + 4
 #: The side of a style so large that measuring it takes the most.
 _LARGE_STYLE = 768
 
-#: A key of `impasto.runtime.run.estimate.FOOTPRINTS`.
+#: A key of `impasto.runtime.engine.footprints.FOOTPRINTS`.
 Group = tuple[str, bool, bool]
 
 
@@ -53,8 +59,7 @@ class Setting:
     size, style
         Sides of the square result and of the style, in pixels.
     optimizer
-        One of `impasto.runtime.run.estimate.OPTIMIZER_BYTES`; ``bounds`` is L-BFGS-B with bounds. ``lbfgs-sobolev``
-        has bounds, too, as in the recipe that names it.
+        ``adam``, ``lbfgs``, ``lbfgs, restarted`` or ``bounds``, which is L-BFGS-B with bounds.
     """
 
     recipe: str
@@ -69,6 +74,12 @@ class Setting:
         """Which graphs run, and how."""
         return self.form, is_small(self.form, self.size, self.size), self.low_memory
 
+    @property
+    def choices(self) -> tuple[str, bool, bool]:
+        """The optimiser by its own name, whether it has bounds, and whether it is restarted."""
+        name = "adam" if self.optimizer == "adam" else "lbfgs"
+        return name, self.optimizer == "bounds", self.optimizer == "lbfgs, restarted"
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -79,7 +90,7 @@ class Measurement:
 
 
 def settings(sizes: Sequence[int], ways: Iterable[tuple[str, bool]]) -> list[Setting]:
-    """Return the transfers to measure: each recipe at each size; one with a large style, and with each optimiser."""
+    """Return the transfers to measure: each recipe at each size, and one with a large style."""
     transfers: list[Setting] = []
     for form, low_memory in ways:
         openings = (_TINY, _LARGER) if form == WINOGRAD else (_TINY,)
@@ -87,11 +98,6 @@ def settings(sizes: Sequence[int], ways: Iterable[tuple[str, bool]]) -> list[Set
             Setting(recipe, form, low_memory, n, n, "adam") for recipe in RECIPES for n in (*openings, *sizes)
         ]
         transfers.append(Setting("gatys", form, low_memory, openings[-1], _LARGE_STYLE, "adam"))
-        transfers += [
-            Setting("gatys", form, low_memory, min(sizes), min(sizes), optimizer)
-            for optimizer in EVALUATIONS
-            if optimizer != "adam"
-        ]
     return transfers
 
 
@@ -103,7 +109,8 @@ def transfer(setting: Setting, model: str) -> None:
     from impasto.runtime.engine.engine import Engine
     from impasto.runtime.run.prepare import prepare
 
-    rng, (device, lowering, precision) = np.random.default_rng(0), _placed(setting.form)
+    rng, (device, lowering, precision) = np.random.default_rng(0), placed(setting.form)
+    optimizer, bounded, restarted = setting.choices
     content, style = (rng.uniform(0, 255, (n, n, 3)).astype(np.float32) for n in (setting.size, setting.style))
     wanted = prepare(
         content,
@@ -121,15 +128,16 @@ def transfer(setting: Setting, model: str) -> None:
         precision=precision,
         low_memory=setting.low_memory,
         threads=2,
-        optimizer=setting.optimizer if setting.optimizer in OPTIMIZERS else "lbfgs",
-        restart_every=EVALUATIONS[setting.optimizer] if setting.optimizer == "lbfgs, restarted" else None,
-        clip=setting.optimizer in ("bounds", "lbfgs-sobolev"),
+        optimizer=optimizer,
+        restart_every=EVALUATIONS[setting.optimizer] if restarted else None,
+        clip=bounded,
+        tile="off",
     )
     wanted.engine = Engine(graphs=0)  # as the command line's, which paints one picture
     wanted.run()
 
 
-def _placed(form: str) -> tuple[str, str, str]:
+def placed(form: str) -> tuple[str, str, str]:
     """Return the device, the lowering and the precision of a form."""
     if form in LAYOUTS:
         return "cpu", form, "fp32"
@@ -153,34 +161,23 @@ def measure(setting: Setting, model: str) -> Measurement:
 # --- the figures ----------------------------------------------------------------------------------------------
 
 
-def fit(measurements: Sequence[Measurement]) -> tuple[dict[Group, Footprint], dict[str, float]]:
-    """Return the figures that fit the measured peaks best, of each way to run the graphs and of each optimiser.
+def fit(measurements: Sequence[Measurement]) -> dict[Group, Footprint]:
+    """Return the figures that fit the measured peaks best, of each way to run the graphs.
 
-    Those of an optimiser are the means over the ways to run them. Graphs for small pictures most often take the most
-    when they are opened, which hides their other figures: these are taken from the larger ones, a little too high.
+    Graphs for small pictures most often take the most when they are opened, which hides their other figures: these are
+    taken from the larger ones, a little too high.
     """
     footprints: dict[Group, Footprint] = {}
-    extra: dict[str, list[float]] = {"adam": [0.0]}
     for group in dict.fromkeys(m.setting.group for m in measurements):
         own = [m for m in measurements if m.setting.group == group]
-        plain = [m for m in own if m.setting.optimizer == "adam"]
-        if all(m.setting.size == _TINY for m in plain):
-            continue
-        footprints[group] = _footprint(plain)
-        peaks = {(m.setting.recipe, m.setting.size): m.peak for m in plain}
-        for m in own:
-            if m.setting.optimizer != "adam":
-                rise = m.peak - peaks[m.setting.recipe, m.setting.size]
-                extra.setdefault(m.setting.optimizer, []).append(rise / m.setting.size**2)
+        if any(m.setting.size != _TINY for m in own):
+            footprints[group] = _footprint(own)
     for low_memory in (False, True):
         if larger := footprints.get((WINOGRAD, False, low_memory)):
             group = WINOGRAD, True, low_memory
             opening, convolution = _opening([m for m in measurements if m.setting.group == group])
             footprints[group] = replace(larger, opening=opening, opening_convolution=convolution)
-    optimizers = {name: float(np.mean(values)) for name, values in extra.items()}
-    if "bounds" in optimizers:
-        optimizers["bounds"] -= optimizers["lbfgs"]  # it comes on top
-    return footprints, optimizers
+    return footprints
 
 
 def _footprint(measurements: Sequence[Measurement]) -> Footprint:
@@ -190,7 +187,7 @@ def _footprint(measurements: Sequence[Measurement]) -> Footprint:
     opening, opening_convolution = _opening([m for m in measurements if m.setting.style <= _LARGER])
     fixed, convolution, objective = _least_squares(
         [[1, _depth(m), m.setting.size**2] for m in large],
-        [replace(m, peak=m.peak - content_bytes(load_recipe(m.setting.recipe)) * m.setting.size**2) for m in large],
+        [replace(m, peak=m.peak - 2 * content_bytes(load_recipe(m.setting.recipe)) * m.setting.size**2) for m in large],
     )
     statistics = np.mean([(m.peak - fixed) / m.setting.style**2 for m in styled])
     return Footprint(opening, opening_convolution, fixed, convolution, objective, float(statistics))
@@ -212,11 +209,12 @@ def _least_squares(rows: Sequence[Sequence[float]], measurements: Sequence[Measu
     return [float(value) for value in solution]
 
 
-def estimated(setting: Setting, footprints: dict[Group, Footprint], optimizers: dict[str, float]) -> float:
+def estimated(setting: Setting, footprints: dict[Group, Footprint]) -> float:
     """Return the peak of a setting by the figures."""
-    held = optimizers[setting.optimizer] + (optimizers["lbfgs"] if setting.optimizer == "bounds" else 0)
     pixels, largest = setting.size**2, max(setting.size, setting.style) ** 2
-    return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, held)
+    optimizer, bounded, restarted = setting.choices
+    memory = held(optimizer, pixels, pairs=None, bounded=bounded, restarted=restarted)
+    return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, memory).size
 
 
 def _ways(forms: Iterable[str]) -> list[tuple[str, bool]]:
@@ -248,11 +246,10 @@ def main() -> None:
         print(f"{measurements[-1].peak / 1e6:8.1f} MB  {asdict(setting)}", file=sys.stderr, flush=True)
         if options.output:
             options.output.write_text(json.dumps([asdict(m) for m in measurements], indent=1) + "\n", "utf-8")
-    footprints, optimizers = fit(measurements)
+    footprints = fit(measurements)
     for group, footprint in footprints.items():
         print(group, {name: round(value) for name, value in asdict(footprint).items()})
-    print({name: round(value) for name, value in optimizers.items()})
-    errors = [estimated(m.setting, footprints, optimizers) / m.peak - 1 for m in measurements]
+    errors = [estimated(m.setting, footprints) / m.peak - 1 for m in measurements]
     print(f"errors from {100 * min(errors):+.1f} % to {100 * max(errors):+.1f} %")
 
 

@@ -20,11 +20,13 @@ from impasto.defaults import (
     MODEL_VARIABLE,
     MODELS,
     PRECISIONS,
+    TILES,
 )
 
 #: The words for values in the help.
 NUMBER, WHOLE_NUMBER, SECONDS, GIB = "NUMBER", "WHOLE NUMBER", "SECONDS", "GIB"
 NAME, SIZE, FILE, FOLDER, NAME_OR_FILE = "NAME", "SIZE", "FILE", "FOLDER", "NAME|FILE"
+TILE, MEMORY = "auto|off|PIXELS", "MEMORY"
 
 
 def option(
@@ -103,6 +105,26 @@ LowMemory = Annotated[
     bool,
     option(
         "--low-memory", help="Give memory back after every evaluation, which takes a little more time.", panel=MACHINE
+    ),
+]
+TILE_HELP = "Compute a large picture in tiles: auto (where it would not fit into memory), off, or a side in pixels."
+MEMORY_HELP = "How much memory to take at most, such as 4GB or 512MiB."
+Tile = Annotated[
+    str,
+    option(
+        value=TILE,
+        help=TILE_HELP,
+        complete=names(*TILES),
+        panel=MACHINE,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    option(
+        value=MEMORY,
+        help=MEMORY_HELP,
+        default="what the machine has",
+        panel=MACHINE,
     ),
 ]
 GpuMemory = Annotated[

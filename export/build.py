@@ -34,6 +34,7 @@ from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.tiled import tile_graphs
 from impasto.export.weights.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
+from impasto.runtime.engine.footprints import FOOTPRINTS, NOTHING
 from impasto.runtime.errors import (
     ExportError,
     InputError,
@@ -61,7 +62,6 @@ from impasto.runtime.model.graphs import (
 from impasto.runtime.model.metadata import METADATA_KEY, Layer, Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.recipe import Recipe
-from impasto.runtime.run.estimate import AT_MOST, FOOTPRINTS
 from impasto.runtime.storage.names import free_name
 from impasto.shortage import advice, limits
 from impasto.wording import option
@@ -290,7 +290,7 @@ def _check_all(
 def _check_room(recipes: Sequence[Recipe]) -> None:
     """Refuse to try graphs out where a limit on addresses leaves no room for them: onnxruntime could abort."""
     left = room() if limits() else None
-    needed = AT_MOST * max(FOOTPRINTS[WINOGRAD, False, False].peak(recipe, 0, 0, 0) for recipe in recipes)
+    needed = max(FOOTPRINTS[WINOGRAD, False, False].peak(recipe, 0, 0, NOTHING).at_most for recipe in recipes)
     if left and left.size < needed:
         sizes = f"that takes {needed / 1e6:.0f} MB, and {left.size / 1e6:.0f} are left"
         raise MemoryShortage(f"self-check: too little memory to try the graphs out ({sizes}); {advice()}")

@@ -79,10 +79,12 @@ def _check_wishes(
     device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
 ) -> None:
     """Refuse options that the transfer would refuse, before a model is exported for it."""
-    from impasto.runtime.engine.placement import Placement, check_placement, foreseen
+    from impasto.runtime.engine.footprints import budget_of
+    from impasto.runtime.engine.placement import Placement, check_placement
     from impasto.runtime.plan import plan, sizes
     from impasto.runtime.plan.recipe import load_recipe, parse_size
     from impasto.runtime.run import estimate
+    from impasto.runtime.run.fitting import Need
 
     content, style = pictures
     placement = Placement(device, threads=threads)
@@ -90,7 +92,8 @@ def _check_wishes(
     stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
     wanted = plan.Plan(load_recipe(DEFAULT_RECIPE), stages, "content")
     if not oversize:
-        estimate.estimate_memory(wanted, [style.size], foreseen(placement)).check(_CHOICES)
+        need = Need(wanted, [style.size], placement)
+        estimate.estimate_memory(need, budget_of(placement)).check(_CHOICES)
 
 
 def _check_output(output: Path, force: bool) -> list[Path]:

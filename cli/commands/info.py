@@ -15,6 +15,7 @@ from impasto.defaults import MODEL_VARIABLE
 from impasto.figures import clock
 
 if TYPE_CHECKING:
+    from impasto.runtime.engine.placement import Placement
     from impasto.runtime.model.metadata import Metadata
     from impasto.runtime.plan.plan import Plan
     from impasto.runtime.run.record import Record
@@ -157,6 +158,7 @@ def _render_record(place: str, record: Record) -> list[str]:
             "model": f"{origin.model.place} ({origin.model.network}, by {origin.model.exporter})",
             "weights": f"sha256 {origin.model.weights_sha256}" + (" (RANDOM)" if origin.model.random_weights else ""),
             "device": f"{origin.placement.device}, {origin.placement.lowering}, {origin.placement.precision}",
+            "tiles": _tiles(origin.placement),
             "threads": f"{origin.placement.threads or 'by default'}",
             "processor": f"{origin.machine.processor}, {origin.machine.cpus} CPUs",
             "versions": versions,
@@ -167,6 +169,23 @@ def _render_record(place: str, record: Record) -> list[str]:
         lines += ["", title] if lines else [title]
         lines += [f"  {name:22} {value}" for name, value in entries.items() if value]
     return lines
+
+
+def _tiles(placement: Placement) -> str:
+    """Return how large pictures were divided, as text; nothing if they were not, or if an older record does not say."""
+    if placement.side is not None:
+        return f"of {placement.side} pixels"
+    return "" if placement.tile == "off" or placement.memory is None else f"for {placement.memory / 1e9:.1f} GB"
+
+
+def _optimizers(plan: Plan) -> str:
+    """Return a plan's optimiser, and those of stages that had another, or fewer pairs, for want of memory."""
+    others = []
+    for stage in plan.stages:
+        if stage.optimizer or stage.pairs:
+            pairs = f" with {stage.pairs} pairs" if stage.pairs else ""
+            others.append(f"{plan.optimizer_of(stage)}{pairs} at {stage.width}x{stage.height}")
+    return ", ".join([plan.optimizer, *others])
 
 
 def _inputs(record: Record) -> dict[str, str]:
@@ -199,7 +218,7 @@ def _plan(plan: Plan) -> Mapping[str, str]:
         "weights": ", ".join(f"{term.key} {term.table(recipe).weight:g}" for term in TERMS),
         "evaluations": stages,
         "start": ", ".join(start),
-        "optimizer": plan.optimizer + (", levels held in 0..255" if plan.clip else ""),
+        "optimizer": _optimizers(plan) + (", levels held in 0..255" if plan.clip else ""),
         "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
         "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
         "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",

@@ -13,7 +13,7 @@ from impasto.cli.command import MACHINE, MEANWHILE, PICTURE, REGIONS, examples
 from impasto.cli.completion import names
 from impasto.cli.options import FILE, FOLDER, NAME, WHOLE_NUMBER, argument, option
 from impasto.cli.terminal.messages import say, warn
-from impasto.defaults import DEVICES, MODEL_VARIABLE
+from impasto.defaults import DEVICES, MODEL_VARIABLE, TILES
 
 if TYPE_CHECKING:
     from impasto.runtime.engine.placement import Placement
@@ -103,6 +103,25 @@ def rerun(
             panel=MACHINE,
         ),
     ] = None,
+    tile: Annotated[
+        str | None,
+        option(
+            value=options.TILE,
+            help=options.TILE_HELP,
+            default=_AS_RECORDED,
+            complete=names(*TILES),
+            panel=MACHINE,
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        option(
+            value=options.MEMORY,
+            help=options.MEMORY_HELP,
+            default=_AS_RECORDED,
+            panel=MACHINE,
+        ),
+    ] = None,
     oversize: options.Oversize = False,
 ) -> None:
     """Make PICTURE again, from what it says of itself: with the same bits on the same machine.
@@ -127,7 +146,7 @@ def rerun(
     wishes.check([picture, *(place for ones in places.values() for place in ones)], None)
     folder, placement = (
         search.model(original, model, default_model()),
-        _placement(original, device, threads, by_region=CONTENT_MASK in located),
+        _placement(original, device, threads, tile, memory, by_region=CONTENT_MASK in located),
     )
     add_missing(folder, [original.plan.recipe.name], say)
     transfer = original.transfer(
@@ -140,7 +159,7 @@ def rerun(
     origin = Origin.of(transfer, places)
     _warn_of_differences(original.origin, origin)
     job = Job(transfer, wishes, origin)
-    job.announce(oversize=oversize, choices=(), idle=search.idle_options(original))
+    job.announce(oversize=oversize, choices=("tile", "memory"), idle=search.idle_options(original))
     result = job.carry_out()
     identical = not job.interrupted and _compare(original, result, picture)
     if json:
@@ -148,8 +167,17 @@ def rerun(
     job.end()
 
 
-def _placement(original: Record, device: str | None, threads: int | None, *, by_region: bool) -> Placement:
+def _placement(
+    original: Record,
+    device: str | None,
+    threads: int | None,
+    tile: str | None,
+    memory: str | None,
+    *,
+    by_region: bool,
+) -> Placement:
     """Return where and how to run: as recorded, except for the options given."""
+    from impasto.runtime.engine.options import bytes_in, tile_in
     from impasto.runtime.engine.placement import check_placement, check_threads
     from impasto.runtime.machine import processors
 
@@ -159,7 +187,12 @@ def _placement(original: Record, device: str | None, threads: int | None, *, by_
         recorded = replace(recorded, threads=min(recorded.threads, processors.installed()))
     if device is not None:
         recorded = _moved(recorded, device)
-    placement = replace(recorded, threads=recorded.threads if threads is None else threads)
+    placement = replace(
+        recorded,
+        threads=recorded.threads if threads is None else threads,
+        tile=recorded.tile if tile is None else tile_in(tile),
+        memory=recorded.memory if memory is None else bytes_in(memory),
+    )
     check_placement(placement, by_region=by_region)
     return placement
 

@@ -24,7 +24,7 @@ from impasto.cli.options import FILE, FOLDER, NAME, SIZE, WHOLE_NUMBER, argument
 from impasto.cli.terminal.interrupt import Phase, enter, within
 from impasto.cli.terminal.messages import is_live, say
 from impasto.cli.terminal.progress import live_bar
-from impasto.defaults import DEFAULT_RECIPE, DEVICES, LOWERINGS
+from impasto.defaults import DEFAULT_RECIPE, DEVICES, LOWERINGS, TILES
 from impasto.figures import clock
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def sheet(
     lowering: options.Lowering = LOWERINGS[0],
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
+    tile: options.Tile = TILES[0],
+    memory: options.Memory = None,
     oversize: options.Oversize = False,
 ) -> None:
     """Make a contact sheet: every one of CONTENTS in every style with every recipe, labelled.
@@ -136,6 +138,8 @@ def sheet(
                 lowering=lowering,
                 threads=threads,
                 low_memory=low_memory,
+                tile=tile,
+                memory=memory,
             )
 
         drafts = [

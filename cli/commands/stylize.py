@@ -21,6 +21,7 @@ from impasto.defaults import (
     LOWERINGS,
     OPTIMIZERS,
     PRECISIONS,
+    TILES,
 )
 
 if TYPE_CHECKING:
@@ -239,6 +240,8 @@ def stylize(
     lowering: options.Lowering = LOWERINGS[0],
     threads: options.Threads = None,
     low_memory: options.LowMemory = False,
+    tile: options.Tile = TILES[0],
+    memory: options.Memory = None,
     oversize: options.Oversize = False,
     precision: options.Precision = PRECISIONS[0],
     gpu_memory: options.GpuMemory = None,
@@ -288,6 +291,8 @@ def stylize(
         lowering=lowering,
         threads=threads,
         low_memory=low_memory,
+        tile=tile,
+        memory=memory,
         precision=precision,
         cuda=CudaOptions(gpu_memory, tf32, conv_search, conv_workspace, cuda_graph),
         content_weight=content_weight,

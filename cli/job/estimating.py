@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 
 from impasto.cli.terminal.messages import say
 from impasto.runtime.errors import ImpastoError
+from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.estimate import CHOICES, Estimate, estimate, fastest, learn
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.transfer import Transfer
@@ -29,10 +30,12 @@ def announce(
     done: Sequence[int] = (),
     spent: float = 0.0,
     options: Collection[str] = CHOICES,
+    earlier: Plan | None = None,
 ) -> Estimate:
     """Say on standard error how much memory and time a transfer, or the rest of it, will take.
 
-    With `oversize` a picture is accepted that is too large for the free memory. `done` and `spent` are the evaluations
+    With `oversize` a picture is accepted that is too large for the free memory. `earlier` is the plan of an interrupted
+    run that goes on. `done` and `spent` are the evaluations
     of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`.
 
     Raises
@@ -41,9 +44,12 @@ def announce(
         When the picture is too large for the free memory, and `oversize` is false.
     """
     transfer.placement = fastest(transfer, timings_file())
+    choices = transfer.settle(earlier)
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
         estimated.check(options)
+    for choice in choices:
+        say(choice)
     say(str(estimated))
     return estimated
 

@@ -72,6 +72,7 @@ class Job:
         self.transfer.engine = engine or Engine(graphs=0)
         self.ledger = Ledger(wishes, transfer, origin or transfer.origin, earlier)
         self.interrupted = False
+        self._earlier = earlier.plan if earlier else None
         self._estimate: Estimate | None = None
 
     def announce(
@@ -102,7 +103,9 @@ class Job:
         """
         state = self.ledger.state
         done, spent = (state.made, state.seconds) if state else ((), 0.0)
-        self._estimate = announce(self.transfer, oversize=oversize, done=done, spent=spent, options=choices)
+        self._estimate = announce(
+            self.transfer, oversize=oversize, done=done, spent=spent, options=choices, earlier=self._earlier
+        )
         evaluations = self.transfer.plan.evaluations
         warn_of_idle(idle_options(self.transfer, stages) | self._wishes.idle_options(evaluations) | {**(idle or {})})
 
@@ -166,6 +169,7 @@ class Job:
             "device": result.device,
             "lowering": result.lowering,
             "precision": result.precision,
+            "tile": result.tile,
             "estimate": self._estimate.to_mapping() if self._estimate else None,
         }
 

@@ -348,7 +348,8 @@ def _announce_resumption(earlier: Checkpoint, path: Path, origin: Origin) -> Non
     state, plan = earlier.state, earlier.plan
     done, stages = state.evaluations, len(plan.stages)
     stage = f", stage {len(state.made)} of {stages}" if stages > 1 else ""
-    anew = "" if plan.optimizer == "adam" or state.reason else "; L-BFGS learns the curvature anew"
+    adam = plan.optimizer_of(plan.stages[len(state.made) - 1]) == "adam"
+    anew = "" if adam or state.reason else "; L-BFGS learns the curvature anew"
     say(f"resuming {places.name(path)} after evaluation {done} of {plan.evaluations}{stage}{anew}")
     if differences := earlier.origin.differences(origin):
         warn(f"running with {', '.join(differences)}: a rerun may not give the same bits")

@@ -19,17 +19,17 @@ import numpy as np
 
 from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.opening import open_session, read_metadata, tell_unrecorded
-from impasto.runtime.engine.placement import Placement, on_device
+from impasto.runtime.engine.placement import OFF, Placement, on_device
 from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.engine.references import References, Targets, average, measure
 from impasto.runtime.engine.session import Session
-from impasto.runtime.engine.tile_graphs import TileGraphs
+from impasto.runtime.engine.tile_graphs import TileGraphs, halo_of
 from impasto.runtime.engine.tiled import TiledEvaluator, Tiling, measure_content, measure_style
 from impasto.runtime.errors import ModelError, TransferError
 from impasto.runtime.machine import processors
 from impasto.runtime.model.default import export_again
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import BFLOAT16, HALF, OBJECTIVE, TILE_SUMS, WINOGRAD, GraphKey, extents, is_small
+from impasto.runtime.model.graphs import BFLOAT16, HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
@@ -69,6 +69,7 @@ class _Graph:
     ) -> _Graph:
         """Describe a graph; `sides` are the dimensions that it is opened for, unless it serves all sizes."""
         fixed = sides if placement.device != "cpu" else {}
+        placement = replace(placement, tile=OFF, memory=None)  # no graph depends on these
         return cls(folder, recipe, key, placement, folder.identity(folder.graph(recipe, key)), dict(fixed))
 
     def serves_with(self, other: _Graph) -> bool:
@@ -132,7 +133,7 @@ class Engine:
 
         def work(resolved: Placement) -> SessionEvaluator | TiledEvaluator:
             """Use one graph after the other: with a large picture, the first gives its memory back before."""
-            if resolved.tile:
+            if resolved.side:
                 self.clear_graphs()
                 return _tiled(folder, recipe, references, resolved, weights, warn=placement)
             keeps = self.keeps(resolved, height * width)
@@ -334,13 +335,12 @@ def _tiled(
     ModelError
         When the model folder has no graphs for tiles.
     """
-    key = GraphKey(TILE_SUMS, placement.layout)
-    if recipe in folder.recipes() and not (folder.path / key.file(recipe)).exists():
+    if (halo := halo_of(folder, recipe, placement.layout)) is None:
         older = "has no graphs for tiles, it is of an older version"
         raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
-    metadata = read_metadata(folder, recipe, key)
-    assert placement.tile is not None and metadata.halo is not None
-    tiling, graphs = Tiling(placement.tile, metadata.halo), TileGraphs(folder, recipe, placement)
+    assert placement.side is not None
+    metadata = read_metadata(folder, recipe)
+    tiling, graphs = Tiling(placement.side, halo), TileGraphs(folder, recipe, placement)
     styles = [measure_style(graphs, feeds, tiling) for feeds in references.style_feeds]
     contents = measure_content(graphs, references.content, tiling)
     graphs.close()

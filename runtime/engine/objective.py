@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.engine.evaluator import SessionEvaluator
+from impasto.runtime.engine.footprints import Load, budget_of, placed_within
+from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
-from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.references import References
+from impasto.runtime.engine.tile_graphs import halo_of
 from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
@@ -93,6 +97,7 @@ class Objective:
             Regions.match(options.get("content_mask"), options.get("style_masks"), len(paintings)),
         )
         folder = ModelFolder.open(find_model(model))
+        placement = placed_within(placement, _load(folder, recipe, references, placement), budget_of(placement))
         objective = cls(ENGINE.evaluator(folder, recipe, references, placement, weights_of(options)))
         for warning in objective.evaluator.warnings:
             warnings.warn(warning, RuntimeWarning, stacklevel=3)
@@ -132,3 +137,17 @@ class Objective:
         """Return loss and gradient of a picture, float32 [1, 3, H, W], as a graph takes it; nothing is checked."""
         loss, self.terms, gradient = self.evaluator.evaluate(planes)
         return loss, gradient
+
+
+def _load(folder: ModelFolder, recipe: str, references: References, placement: Placement) -> Load:
+    """Return what the evaluations of pictures like these ask of memory."""
+    metadata, (height, width) = read_metadata(folder, recipe), references.shape
+    return Load(
+        metadata.recipe,
+        width,
+        height,
+        tuple((style.shape[3], style.shape[2]) for style in references.styles),
+        len(references.regions.content.colors) if references.regions else 1,
+        partial(halo_of, folder, recipe),
+        keeps=ENGINE.keeps(foreseen(placement), height * width),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypedDict
@@ -9,7 +10,10 @@ from typing import Any, TypedDict
 from impasto.runtime.engine.cuda import CudaOptions
 from impasto.runtime.engine.engine import TermWeights
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.masks import Mask
+from impasto.text import shown
+from impasto.wording import option
 
 
 class ObjectiveOptions(TypedDict, total=False):
@@ -38,6 +42,12 @@ class ObjectiveOptions(TypedDict, total=False):
     precision
         ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``, of activations; ``"auto"`` is ``"bf16"`` where the processor
         multiplies it faster and the device has it, else ``"fp32"``.
+    tile
+        ``"auto"``: a picture that is too large for the memory is evaluated in tiles, the largest that fit. ``"off"``:
+        never; or the side of the tiles in pixels. Tiles change nothing but last bits of the result.
+    memory
+        The most memory that the process may take: bytes, or text such as ``"4GB"`` or ``"512 MiB"``; by default what
+        the machine has. On a GPU it does nothing.
     content_weight
         The weight of the content, in the recipe's convention; by default the recipe's own.
     style_weight
@@ -55,6 +65,8 @@ class ObjectiveOptions(TypedDict, total=False):
     low_memory: bool
     cuda: CudaOptions
     precision: str
+    tile: int | str
+    memory: int | str | None
     content_weight: float | None
     style_weight: float | None
     tv_weight: float | None
@@ -78,7 +90,35 @@ def placement_of(options: ObjectiveOptions) -> Placement:
     InputError
         When an option cannot be used.
     """
-    return Placement(**chosen(Placement, options))
+    values = chosen(Placement, options)
+    if isinstance(tile := values.get("tile"), str):
+        values["tile"] = tile_in(tile)
+    if isinstance(size := values.get("memory"), str):
+        values["memory"] = bytes_in(size)
+    return Placement(**values)
+
+
+def tile_in(text: str) -> int | str:
+    """Return the `Placement.tile` that a text such as ``auto`` or ``512`` names; other text as it is."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
+
+
+#: Unit -> bytes.
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def bytes_in(text: str) -> int:
+    """Return the bytes that a text such as ``4GB``, ``3.5 GB`` or ``2GiB`` names.
+
+    Raises
+    ------
+    InputError
+        When it is no number with a unit.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]+)\s*", text, re.IGNORECASE | re.ASCII)
+    if not match or match[2].upper() not in _UNITS or not (size := round(float(match[1]) * _UNITS[match[2].upper()])):
+        raise InputError(f"{option('memory')} {shown(text)}: expected a number with its unit, such as 4GB or 512MiB")
+    return size
 
 
 def weights_of(options: ObjectiveOptions) -> TermWeights:

@@ -18,11 +18,18 @@ from impasto.runtime.errors import DeviceError, InputError, MemoryShortage, Mode
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.nvidia import check_gpu
 from impasto.runtime.model.graphs import BFLOAT16, DIRECT, LAYOUTS, PRECISIONS, SINGLE, WINOGRAD, WORDS
+from impasto.runtime.plan.sizes import MAX_SIDE
 from impasto.runtime.storage import codec
 from impasto.text import shown
 from impasto.wording import option, use_cpu
 
 T = TypeVar("T")
+
+#: The `Placement.tile` of pictures in one piece.
+OFF = "off"
+
+#: The least side of a tile's core: smaller ones would be mostly halo.
+LEAST_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,17 @@ class Placement:
         multiplies it faster and the provider has it, else ``fp32``. Losses, matrices, the picture and its gradient are
         always in single precision.
     tile
-        The side of a tile's core, in pixels; None for pictures in one piece. See `impasto.runtime.engine.tiles`.
+        The side of a tile's core, in pixels; ``off`` for pictures in one piece; or ``auto``, which is made definite
+        before a graph is opened: see `impasto.runtime.engine.footprints.placed_within`, and
+        `impasto.runtime.engine.tiles`.
+    memory
+        The most memory, in bytes, that the whole process may take, as far as tiles and the optimiser can be chosen for
+        it; by default what the machine has.
 
     Raises
     ------
     InputError
-        When the device, the lowering, the number of threads or the precision is not one of these.
+        When the device, the lowering, the number of threads, the precision, the tile or the memory is not one of these.
     """
 
     device: str = "auto"
@@ -63,7 +75,8 @@ class Placement:
     low_memory: bool = False
     cuda: CudaOptions = CUDA_DEFAULTS
     precision: str = AUTO
-    tile: int | None = None
+    tile: int | str = AUTO
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.cuda, CudaOptions):
@@ -77,6 +90,7 @@ class Placement:
         if self.precision not in (AUTO, *PRECISIONS):
             *others, last = AUTO, *PRECISIONS
             raise InputError(f"{option('precision')} {self.precision!r}: expected {', '.join(others)} or {last}")
+        self._check_tiles()
         if self.low_memory and self.cuda.graph:
             graph, low_memory = option("cuda.graph", True), option("low_memory", True)
             raise InputError(f"{graph}: needs the memory that {low_memory} gives back; leave one of the two out")
@@ -85,6 +99,13 @@ class Placement:
             raise ModelError(f"{precision}: not with {lowering}; leave one of the two out")
         if self.device != AUTO:
             self._check_provider(provider_of(self.device), part_of(definite(self.device)))
+
+    def _check_tiles(self) -> None:
+        if self.tile not in (AUTO, OFF) and not (isinstance(self.tile, int) and LEAST_SIDE <= self.tile <= MAX_SIDE):
+            expected = f"{AUTO}, {OFF} or a side of {LEAST_SIDE} to {MAX_SIDE} pixels"
+            raise InputError(f"{option('tile')} is {shown(self.tile)}; expected {expected}")
+        if self.memory is not None and self.memory < 1:
+            raise InputError(f"{option('memory')} is {self.memory}; expected 1 byte or more")
 
     def _check_provider(self, provider: Provider, part: str) -> None:
         """Refuse what the device's provider does not have."""
@@ -95,6 +116,11 @@ class Placement:
         if self.lowering == WINOGRAD and provider.plugin:
             lowering, device = option("lowering", WINOGRAD), option("device", self.device)
             raise InputError(f"{lowering}: not on {device}, it is made for the CPU provider; leave one of the two out")
+
+    @property
+    def side(self) -> int | None:
+        """The side of a tile's core, in pixels; None for pictures in one piece."""
+        return self.tile if isinstance(self.tile, int) else None
 
     @property
     def recorded(self) -> bool:

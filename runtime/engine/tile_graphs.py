@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from impasto.runtime.engine.opening import open_session
+from impasto.runtime.engine.opening import open_session, read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.engine.session import Session
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import BFLOAT16, SINGLE, TILE_ROLES, TILE_STATISTICS, GraphKey, extents
+from impasto.runtime.model.graphs import BFLOAT16, SINGLE, TILE_ROLES, TILE_STATISTICS, TILE_SUMS, GraphKey, extents
+from impasto.runtime.model.sums import Halo
+
+
+def halo_of(folder: ModelFolder, recipe: str, layout: str) -> Halo | None:
+    """Return what a recipe asks of tiles in a layout; None if the folder is of a version without graphs for tiles.
+
+    Raises
+    ------
+    ModelError
+        When the folder has no such recipe, or the graph is damaged.
+    """
+    key = GraphKey(TILE_SUMS, layout)
+    if recipe in folder.recipes() and not (folder.path / key.file(recipe)).exists():
+        return None
+    return read_metadata(folder, recipe, key).halo
 
 
 class TileGraphs:

@@ -9,14 +9,19 @@ the whole picture is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.pictures.planes import Planes
+
+#: With strides of no more pixels, all windows of a picture are made equally large.
+_EQUAL = 32
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Tile:
 def tiles_of(height: int, width: int, side: int | None, halo: Halo) -> tuple[Tile, ...]:
     """Divide a picture of height x width pixels into tiles, whose cores cover it once.
 
-    All windows have the same size, but for the last of a row and of a column, which may be smaller.
+    In layouts with small strides all windows have the same size: a graph that is opened for one size serves them all.
+    In others, those of the last row and the last column may be smaller.
 
     Parameters
     ----------
@@ -78,21 +84,75 @@ def tiles_of(height: int, width: int, side: int | None, halo: Halo) -> tuple[Til
     return tuple(Tile(down, across) for down in rows for across in columns)
 
 
+class Windows(NamedTuple):
+    """The windows of a picture's tiles: how many, the pixels of the largest, and those of all."""
+
+    number: int
+    largest: int
+    total: int
+
+
+def windows_of(height: int, width: int, side: int | None, halo: Halo) -> Windows:
+    """Return the extent of the tiles that `tiles_of` makes, without making them."""
+    rows, columns = (_extent(length, side, halo) for length in (height, width))
+    return Windows(*(down * across for down, across in zip(rows, columns, strict=True)))
+
+
+@lru_cache(maxsize=4096)
+def _extent(length: int, side: int | None, halo: Halo) -> tuple[int, int, int]:
+    """Return the number of the spans of a length, the length of the longest window, and that of all."""
+    count, each = _cores(length, side, halo)
+    starts = each * np.arange(count)
+    lengths = np.minimum(length, starts + each + 2 * halo.width) - starts
+    lengths[-1] = length - starts[-1]
+    longest = int(lengths.max())
+    if halo.stride <= _EQUAL:
+        lengths[:] = longest = longest + (length - longest) % halo.stride
+    return count, longest, int(lengths.sum())
+
+
+@lru_cache(maxsize=256)
+def sides_of(height: int, width: int, halo: Halo) -> tuple[int, ...]:
+    """Return all sides that divide a picture in different ways into two tiles or more, the largest first.
+
+    Each is the least of those that make the same tiles.
+    """
+    inner = [max(0, length - 2 * halo.width) for length in (height, width)]
+    sides = {halo.stride * math.ceil(x / k / halo.stride) for x in inner for k in range(1, x // halo.stride + 1)}
+    return tuple(side for side in sorted(sides, reverse=True) if windows_of(height, width, side, halo).number > 1)
+
+
 def window_side(side: int, halo: Halo) -> int:
     """Return the most rows and columns of a window, for cores of a side."""
-    return _strides(side, halo) + 2 * halo.width
+    more = halo.stride - 1 if halo.stride <= _EQUAL else 0
+    return _strides(side, halo) + 2 * halo.width + more
 
 
 def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:
+    count, each = _cores(length, side, halo)
+    ends = [0, *(halo.width + k * each for k in range(1, count)), length]
+    spans = [
+        Span(max(0, start - halo.width), min(length, stop + halo.width), start, stop) for start, stop in pairwise(ends)
+    ]
+    return _equal(spans, length, halo.stride) if halo.stride <= _EQUAL else spans
+
+
+def _cores(length: int, side: int | None, halo: Halo) -> tuple[int, int]:
+    """Return the number of cores along a length, and the length of those that have a halo on both sides."""
     inner = length - 2 * halo.width  # what the cores cover beyond the outer ones' share of the border
     count = 1 if side is None else max(1, math.ceil(inner / _strides(side, halo)))
     if count == 1:
-        return [Span(0, length, 0, length)]
+        return 1, length
     each = halo.stride * math.ceil(inner / count / halo.stride)
-    ends = [0, *(halo.width + k * each for k in range(1, count) if halo.width + k * each < length), length]
-    return [
-        Span(max(0, start - halo.width), min(length, stop + halo.width), start, stop) for start, stop in pairwise(ends)
-    ]
+    return min(count, math.ceil((length - halo.width) / each)), each
+
+
+def _equal(spans: list[Span], length: int, stride: int) -> list[Span]:
+    """Make windows equally long: so long that the last one, too, begins at a multiple of the stride."""
+    longest = max(span.length for span in spans)
+    window = longest + (length - longest) % stride
+    starts = [min(span.start, length - window) for span in spans]
+    return [replace(span, start=start, stop=start + window) for start, span in zip(starts, spans, strict=True)]
 
 
 def _strides(side: int, halo: Halo) -> int:

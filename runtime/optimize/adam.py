@@ -15,6 +15,9 @@ from impasto.runtime.optimize.variable import Bounds, clipped, power_of_two
 DECAY = (0.9, 0.999)
 LAST_STEP = 0.1
 
+#: A step is made for so many elements at once: they stay in a processor's cache.
+_PIECE = 2**16
+
 #: The bounds of the factor of losses: it is the inverse of a loss in single precision, of 2^-100 or more.
 LOSS_SCALES = (2.0**-128, 2.0**100)
 
@@ -44,11 +47,18 @@ class Adam:
 
     def advanced(self, gradient: NDArray[np.float32], rate: float, bounds: Bounds) -> Adam:
         """Return the state after a step of size `rate` against the gradient, which is scaled already."""
-        (slow, slower), mean, square, t = DECAY, self.mean, self.square, self.steps + 1
-        mean += (1 - slow) * (gradient - mean)
-        square += (1 - slower) * (gradient * gradient - square)
-        change = mean / (1 - slow**t) / (np.sqrt(square / (1 - slower**t)) + np.finfo(np.float32).tiny)
-        return replace(self, steps=t, point=clipped(self.point - np.float32(rate) * change, bounds))
+        (slow, slower), t = DECAY, self.steps + 1
+        point = np.empty(self.point.shape, np.float32)
+        for start in range(0, point.size, _PIECE):  # a whole picture's intermediate results would take much memory
+            now, mean, square, slope, after = (
+                array.reshape(-1)[start : start + _PIECE]
+                for array in (self.point, self.mean, self.square, gradient, point)
+            )
+            mean += (1 - slow) * (slope - mean)
+            square += (1 - slower) * (slope * slope - square)
+            change = mean / (1 - slow**t) / (np.sqrt(square / (1 - slower**t)) + np.finfo(np.float32).tiny)
+            after[:] = clipped(now - np.float32(rate) * change, bounds)
+        return replace(self, steps=t, point=point)
 
 
 def run(search: Search, options: Options) -> NoReturn:

@@ -44,15 +44,20 @@ class _Sample:
         The loss as it was evaluated.
     gradient
         The gradient of the scaled loss.
-    free
-        The same, without elements that descent would push out of the bounds.
+    held
+        Which elements descent would push out of the bounds; None without bounds.
     """
 
     point: Array
     loss: float
     exact: float
     gradient: Array
-    free: Array
+    held: NDArray[np.bool_] | None
+
+    @property
+    def free(self) -> Array:
+        """The gradient without the elements that are held: made anew each time, for it is as large as the picture."""
+        return self.gradient if self.held is None else np.where(self.held, np.float32(0), self.gradient)
 
 
 class Pairs:
@@ -70,10 +75,16 @@ class Pairs:
         self._steps, self._changes = (np.zeros((count, size), np.float32) for _ in range(2))
         self._order = np.arange(count)  # from the oldest to the newest
 
-    def add(self, step: Array, change: Array) -> None:
-        """Put a pair in the place of the oldest."""
+    @property
+    def oldest(self) -> Array:
+        """The oldest step, for a new one to be written in its place before `add`."""
+        step: Array = self._steps[self._order[0]]
+        return step
+
+    def add(self, change: Array) -> None:
+        """Put a pair in the place of the oldest, whose step is written there already."""
         self._order = np.roll(self._order, -1)
-        self._steps[self._order[-1]], self._changes[self._order[-1]] = step.ravel(), change.ravel()
+        self._changes[self._order[-1]] = change.ravel()
 
     def products(self, *arrays: Array) -> NDArray[np.float64]:
         """Return the inner products of all s, then all H y, from the oldest on, with some arrays: [2m, arrays]."""
@@ -105,7 +116,8 @@ class Descent:
         self._bounds: Bounds = options.variable.bounds
         self._scale = 0.0
         self._filter = Sobolev(options.start.shape)
-        self._history, self._pairs = History(HISTORY), Pairs(HISTORY, options.start.size)
+        pairs = options.pairs or HISTORY
+        self._history, self._pairs = History(pairs), Pairs(pairs, options.start.size)
 
     def run(self, start: Array, length: float = 1.0) -> End:
         """Search from a picture until the search is over, or no step lowers the loss; return the end.
@@ -115,13 +127,10 @@ class Descent:
         self._history.clear()
         now = self._sample(start)
         while True:
-            direction = self._direction(now)
-            slope = inner(now.free, direction)
+            slope, after = self._step(now, length)
             if slope == 0:
                 return HELD if self._bounds else FLAT
             fresh = not self._history.pairs
-            first = length * self._first_step / math.sqrt(inner(direction, direction)) if fresh else 1.0
-            after = self._follow(now, direction, slope, first) if slope < 0 else None
             if after is not None:
                 self._remember(now, after, slope)
                 now = after
@@ -130,19 +139,24 @@ class Descent:
             else:
                 self._history.clear()
 
+    def _step(self, now: _Sample, length: float) -> tuple[float, _Sample | None]:
+        """Return the slope along a new direction, and the sample that a search there ends with, if it was accepted."""
+        direction = self._direction(now)
+        slope = inner(now.free, direction)
+        fresh = not self._history.pairs
+        first = 1.0
+        if fresh and slope:
+            first = length * self._first_step / math.sqrt(inner(direction, direction))
+        return slope, self._follow(now, direction, slope, first) if slope < 0 else None
+
     def _sample(self, point: Array) -> _Sample:
         """Evaluate a point."""
         exact, gradient = self._search.evaluate(point)
         if not self._scale:
             self._scale = 1 / power_of_two(abs(exact)) if exact else 1.0
         gradient = gradient * np.float32(self._scale)
-        return _Sample(point, exact * self._scale, exact, gradient, self._free(point, gradient))
-
-    def _free(self, point: Array, gradient: Array) -> Array:
-        """Return a gradient without the elements that descent would push out of the bounds."""
-        if not self._bounds:
-            return gradient
-        return np.where(_leaves(point, -gradient, self._bounds), np.float32(0), gradient)
+        held = _leaves(point, -gradient, self._bounds) if self._bounds else None
+        return _Sample(point, exact * self._scale, exact, gradient, held)
 
     def _direction(self, now: _Sample) -> Array:
         """Return the direction -H g, without elements whose descent, or whose own way, leads out of the bounds."""
@@ -151,8 +165,8 @@ class Descent:
         direction *= np.float32(own)
         if self._history.pairs:
             direction += self._pairs.combined(coefficients).reshape(direction.shape)
-        if self._bounds:
-            direction[(now.free != now.gradient) | _leaves(now.point, direction, self._bounds)] = 0
+        if self._bounds and now.held is not None:
+            direction[now.held | _leaves(now.point, direction, self._bounds)] = 0
         return direction
 
     def _follow(self, now: _Sample, direction: Array, slope: float, first: float) -> _Sample | None:
@@ -165,10 +179,13 @@ class Descent:
             step = line.step
             moved = direction * np.float32(step)
             moved += now.point
-            trial = self._sample(clipped(moved, self._bounds))
-            # Elements that the bounds hold do not move along the search.
-            gradient = np.where(moved == trial.point, trial.gradient, np.float32(0)) if self._bounds else trial.gradient
+            point = clipped(moved, self._bounds)
+            stays = moved != point if self._bounds else None  # elements that the bounds hold do not move
+            del moved  # memory for the evaluation
+            trial = self._sample(point)
+            gradient = trial.gradient if stays is None else np.where(stays, np.float32(0), trial.gradient)
             trial_slope = inner(gradient, direction)
+            del gradient
             if self._search.noise:
                 trial = self._smoothed(now, trial, step * (slope + trial_slope) / 2)
             line.tell(trial.loss, trial_slope)
@@ -178,13 +195,14 @@ class Descent:
     def _smoothed(self, now: _Sample, trial: _Sample, by_slopes: float) -> _Sample:
         """Return a trial with the loss that a line search should see; `by_slopes` is the change by the slopes."""
         change = smoothed(self._search, trial.exact, trial.exact - now.exact, by_slopes / self._scale)
-        return _Sample(trial.point, now.loss + change * self._scale, trial.exact, trial.gradient, trial.free)
+        return _Sample(trial.point, now.loss + change * self._scale, trial.exact, trial.gradient, trial.held)
 
     def _remember(self, before: _Sample, after: _Sample, slope: float) -> None:
         """Add the step and the change of the gradient to the history."""
-        step, change = after.point - before.point, after.gradient - before.gradient
+        step, change = self._pairs.oldest, after.gradient - before.gradient
+        np.subtract(after.point.ravel(), before.point.ravel(), out=step)
         if inner(step, change) > np.finfo(np.float64).eps * abs(slope):
-            self._pairs.add(step, self._filter.apply(change))
+            self._pairs.add(self._filter.apply(change))
             self._history.record(self._pairs.products(after.free, change))
         else:
             self._history.clear()

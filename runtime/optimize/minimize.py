@@ -80,6 +80,7 @@ def minimize(
     variable: Variable[np.float32] = Within(),  # noqa: B008  # it is frozen
     first_step: float = 1.0,
     restart_every: int | None = None,
+    pairs: int | None = None,
     min_improvement: float | None = None,
     noise: float = 0.0,
     steps: int | None = None,
@@ -109,6 +110,9 @@ def minimize(
     restart_every
         Restart SciPy (`maxfun`, which lets an iteration finish) after this many evaluations, as the reference
         algorithm does with 20. This discards the curvature that has been learnt: for parity only.
+    pairs
+        The number of steps that ``lbfgs`` or ``lbfgs-sobolev`` remembers; by default as many as the optimiser chooses.
+        With few the loss falls more slowly: see docs/scale-budget.md.
     min_improvement
         End when the last `PATIENCE` evaluations have lowered the loss by less than this fraction of it.
     noise
@@ -141,7 +145,7 @@ def minimize(
         search = Search(
             function, evaluations, start, best, min_improvement=min_improvement, noise=noise, callback=callback
         )
-        options = Options(start, variable, first_step, steps or evaluations, restart_every, adam, resident)
+        options = Options(start, variable, first_step, steps or evaluations, restart_every, pairs, adam, resident)
         try:
             end = chosen.run(search, options)
         except Finished as finished:

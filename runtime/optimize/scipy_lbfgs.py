@@ -77,7 +77,7 @@ def _descend(
         function,
         x,
         bounds=box,
-        m=HISTORY if restart_every else remembered(x.size),
+        m=options.pairs or (HISTORY if restart_every else remembered(x.size)),
         factr=0.0,
         pgtol=0.0,
         maxfun=restart_every or unlimited,

@@ -207,6 +207,7 @@ class Options:
     first_step: float
     steps: int
     restart_every: int | None = None
+    pairs: int | None = None
     adam: Adam | None = None
     resident: Resident | None = None
 

@@ -33,6 +33,9 @@ STYLE_SCALES: tuple[float, float] = (0.05, 20)
 #: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
 
+#: L-BFGS never remembers more steps: each takes two arrays of the picture's size.
+MOST_PAIRS = 100
+
 #: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
 FINER, FEWER = 2, 2
 
@@ -45,12 +48,17 @@ class Stage:
     ----------
     planned
         The planned number of evaluations, if there were fewer in the end: the fall of Adam's steps depends on it.
+    optimizer, pairs
+        Where memory is short, another optimiser than the plan's, and the number of steps that L-BFGS remembers; None
+        for the plan's, and for as many as it remembers by itself.
     """
 
     width: int
     height: int
     evaluations: int
     planned: int | None = None
+    optimizer: str | None = None
+    pairs: int | None = None
 
     def check(self, subject: str, least: int = 1) -> None:
         """Refuse a stage with values out of range; errors name it `subject`, and it has `least` evaluations or more.
@@ -66,6 +74,11 @@ class Stage:
         _in_range(f"{subject}: evaluations", self.evaluations, least, MOST_EVALUATIONS)
         if self.planned is not None:
             _in_range(f"{subject}: planned", self.planned, self.evaluations, MOST_EVALUATIONS)
+        if self.optimizer is not None:
+            known = f"{', '.join([*OPTIMIZERS][:-1])} or {[*OPTIMIZERS][-1]}"
+            expect(self.optimizer in OPTIMIZERS, f"{subject}: optimizer {shown(self.optimizer)}; expected {known}")
+        if self.pairs is not None:
+            _in_range(f"{subject}: pairs", self.pairs, 1, MOST_PAIRS)
 
     @property
     def steps(self) -> int:
@@ -218,6 +231,10 @@ class Plan:
     def finest(self) -> Stage:
         """The last stage that has evaluations; if it is not the last of all, its picture is enlarged."""
         return next(stage for stage in reversed(self.stages) if stage.evaluations)
+
+    def optimizer_of(self, stage: Stage) -> str:
+        """Return the optimiser of a stage."""
+        return stage.optimizer or self.optimizer
 
     @property
     def evaluations(self) -> int:

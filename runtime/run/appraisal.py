@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from impasto.runtime.engine.engine import Engine, TermWeights
+from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.placement import foreseen
 from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.errors import ImpastoError, MemoryShortage
@@ -49,10 +50,13 @@ def _appraise(transfer: Transfer) -> Appraisal:
     device = "cpu" if provider_of(state.device).on_host else state.device
     placement = foreseen(replace(transfer.placement, device=device, lowering="auto", precision=SINGLE))
     # No optimiser runs any more: Adam's share of memory is the least.
-    alone = replace(plan, stages=(stage,), optimizer="adam", restarts=(), restart_every=None)
-    forecast = estimate_memory(alone, [style.size for style in material.styles], placement)
-    if not forecast.fits:
+    alone = replace(
+        plan, stages=(replace(stage, optimizer=None, pairs=None),), optimizer="adam", restarts=(), restart_every=None
+    )
+    need, budget = replace(transfer.need, plan=alone, placement=placement, engine=None), budget_of(placement)
+    if not estimate_memory(need, budget).fits:
         raise MemoryShortage("it takes more memory than there is")
+    placement = need.placed(stage, budget)
     gc.collect()  # a circle of references may still hold the graphs of the evaluations, and their memory
     engine, folder = Engine(graphs=0), ModelFolder.open(transfer.model)
     references, weights = material.references(plan, stage), TermWeights(*plan.recipe.weights)

@@ -10,6 +10,7 @@ takes more memory than its plan needs. The files that it names are compared with
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -45,6 +46,9 @@ _IDLE = ("recipe.description", "recipe.optimizer")
 
 #: The longest pause between two checkpoints, in seconds: a run of evaluations that take longer has one after each.
 _LONGEST_PAUSE = 60.0
+
+#: Those that a transfer chooses for its memory: see `impasto.runtime.run.transfer.Transfer.settle`.
+_CHOSEN = re.compile(r"stages\.\d+\.(optimizer|pairs)")
 
 #: The arrays beside ``about``; with L-BFGS only the first.
 _ARRAYS = ("point", "next", "mean", "square")
@@ -84,6 +88,7 @@ class _Standing:
     scale: float = 1.0
     share: float = 1.0
     precision: str = SINGLE
+    tile: int | None = None
 
     @classmethod
     def of(cls, state: State) -> _Standing:
@@ -117,9 +122,10 @@ class _Standing:
         for number, (count, stage) in enumerate(zip(self.made, plan.stages, strict=False), 1):
             refusal = f"standing.made has {count} evaluations in stage {number} of {stage.evaluations}"
             codec.expect(count <= stage.evaluations, refusal)
-        fits = plan.optimizer == "adam" or not self.steps
-        codec.expect(fits, f"standing.steps is {self.steps}, with optimizer {plan.optimizer}")
-        return plan.stages[begun - 1]
+        stage = plan.stages[begun - 1]
+        optimizer = plan.optimizer_of(stage)
+        codec.expect(optimizer == "adam" or not self.steps, f"standing.steps is {self.steps}, with {optimizer}")
+        return stage
 
 
 @dataclass(frozen=True)
@@ -237,7 +243,7 @@ class Checkpoint:
         return [
             f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
             for name in {**then, **now}
-            if then.get(name) != now.get(name) and name not in (*_FREE, *_IDLE)
+            if then.get(name) != now.get(name) and name not in (*_FREE, *_IDLE) and not _CHOSEN.fullmatch(name)
         ]
 
     def _input_differences(self, origin: Origin) -> list[str]:

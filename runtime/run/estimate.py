@@ -1,193 +1,50 @@
 """The estimate before a run: its memory and time, and the largest picture that fits.
 
-The memory is computed from figures that `python -m benchmarks.memory` measures; they depend on the graphs and hardly on
-the machine. The time is measured on this machine: see `impasto.runtime.run.timings`.
+The memory is computed from figures: see `impasto.runtime.engine.footprints`. The time is measured on this machine: see
+`impasto.runtime.run.timings`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from impasto import figures
 from impasto.figures import roughly
 from impasto.runtime.engine.engine import ENGINE
-from impasto.runtime.engine.placement import Placement, check_placement, foreseen
+from impasto.runtime.engine.footprints import TILED_WORK, budget_of
+from impasto.runtime.engine.placement import OFF, Placement, check_placement, foreseen
 from impasto.runtime.engine.providers import AUTO, PROVIDERS, is_host, provider_of
 from impasto.runtime.engine.references import References
 from impasto.runtime.errors import DeviceError, InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import room
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import BFLOAT16, DIRECT, WINOGRAD, WORDS, is_small
+from impasto.runtime.model.graphs import BFLOAT16, DIRECT, WINOGRAD, WORDS
 from impasto.runtime.plan.plan import Plan, Stage, normalized_blend
-from impasto.runtime.plan.recipe import Recipe
-from impasto.runtime.plan.sizes import MIN_SIDE, fitted_size
+from impasto.runtime.plan.sizes import MIN_SIDE
 from impasto.runtime.run.budget import SETTLED
+from impasto.runtime.run.fitting import Need
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Step
 from impasto.runtime.run.timings import Timing, Timings, kind_of
 from impasto.runtime.run.transfer import Transfer
 from impasto.wording import option
 
-Sizes = Sequence[tuple[int, int]]
-
-# --- the model of memory --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """The peak memory of a process that evaluates graphs, in bytes, for one way to run them.
-
-    For a small picture the peak is when a graph is opened. For a large one it is when the graph runs, and grows with
-    the pixels.
-
-    Attributes
-    ----------
-    opening, opening_convolution
-        The peak while onnxruntime prepares the weights: for a recipe whose deepest layer is ``block5_conv1``, and the
-        addition for each deeper convolution of 512 x 512 channels.
-    fixed, convolution
-        The same, for the memory that stays in use after that: the program, its libraries and the weights.
-    objective
-        For each pixel of the picture, while loss and gradient are evaluated.
-    statistics
-        For each pixel of a picture whose targets are measured.
-    kept
-        The memory of the graphs that measure targets, when graphs are kept for the next picture.
-    """
-
-    opening: float
-    opening_convolution: float
-    fixed: float
-    convolution: float
-    objective: float
-    statistics: float
-    kept: float = 0.0
-
-    def peak(self, recipe: Recipe, pixels: int, largest: int, held: float, *, keeps: bool = False) -> float:
-        """Return the peak of a transfer.
-
-        Parameters
-        ----------
-        pixels, largest
-            The pixels of the result, and of the largest picture whose targets are measured.
-        held
-            The bytes that the optimiser takes for each pixel of the result.
-        keeps
-            Whether graphs are kept for the next picture.
-        """
-        deeper = convolutions(recipe)
-        fixed = self.fixed + self.convolution * deeper
-        # the targets are measured, and their memory is given back, before the objective is opened
-        one = max(
-            self.opening + self.opening_convolution * deeper,
-            fixed + self.statistics * largest,
-            fixed + (self.objective + content_bytes(recipe) + held) * pixels,
-        )
-        # a kept graph of the objective still holds its memory while the next picture's targets are measured
-        return one + self.kept + self.statistics * largest if keeps else one
-
-
-def content_bytes(recipe: Recipe) -> float:
-    """Return the bytes for each pixel of a recipe's content targets and their differences from activations."""
-    blocks = (int(name[len("block")]) for name in recipe.content.layers)
-    return sum(2 * 4 * (64 << min(block - 1, 3)) / 4.0 ** (block - 1) for block in blocks)
-
-
-#: (layout, or provider and precision; for small pictures; low memory) -> the memory of such graphs. Fitted to peaks
-#: (VmHWM) of whole transfers of
-#: noise with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2 threads and weights of 8 bits; with
-#: other weights opening takes a quarter less. `python -m benchmarks.memory` measures and fits them again.
-FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
-    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1348, 736, 190e6),
-    (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1391, 721),
-    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1348, 736, 190e6),
-    (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1391, 721),
-    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2120, 696, 60e6),
-    (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 2046, 637),
-    ("openvino fp32", False, False): Footprint(626e6, 74e6, 375e6, 93e6, 3498, 458, 60e6),
-    ("openvino bf16", False, False): Footprint(727e6, 45e6, 508e6, 60e6, 1347, 500, 290e6),
-}
-
-#: Optimiser -> bytes for each pixel that it takes beyond Adam. SciPy's L-BFGS-B keeps vectors of the picture's 3 values
-#: a pixel in float64, two for each step that it remembers; ``lbfgs-sobolev`` keeps them in float32, within bounds here.
-#: From the same measurements.
-OPTIMIZER_BYTES: Mapping[str, float] = {
-    "adam": 0,
-    "lbfgs": 937,
-    "lbfgs, restarted": 1139,
-    "bounds": 20,
-    "lbfgs-sobolev": 312,
-}
-
-
-#: A peak may be higher than the figures by this factor. onnxruntime takes memory in pieces, each twice the size of the
-#: last, so that at some sizes there is one more, half used.
-AT_MOST = 4 / 3
-
-
-def peak_memory(
-    plan: Plan,
-    styles: Sizes,
-    placement: Placement,
-    size: tuple[int, int] | None = None,
-    *,
-    keeps: bool = False,
-) -> int:
-    """Return the largest resident size, in bytes, of a process that carries a plan out on the machine's processor.
-
-    Parameters
-    ----------
-    styles
-        Widths and heights of the style pictures.
-    placement
-        One with a definite device, precision and lowering: see `impasto.runtime.engine.placement.foreseen`.
-    size
-        The size of the last stage, which takes the most memory, instead of the plan's.
-    keeps
-        Whether graphs are kept for the next picture.
-    """
-    width, height = size or (plan.finest.width, plan.finest.height)
-    fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
-    largest = max(w * h for w, h in [(width, height), *fitted])
-    footprint = FOOTPRINTS[footprint_key(placement, small=is_small(placement.layout, height, width))]
-    return round(footprint.peak(plan.recipe, width * height, largest, _optimizer_bytes(plan), keeps=keeps))
-
-
-def footprint_key(placement: Placement, *, small: bool) -> tuple[str, bool, bool]:
-    """Return the key of the figures for a definite placement on the machine's processor."""
-    if placement.device == "cpu":
-        return placement.layout, small, placement.low_memory
-    return f"{provider_of(placement.device).kind} {placement.precision}", small, False
-
-
-def _optimizer_bytes(plan: Plan) -> float:
-    """Return the bytes for each pixel of a plan's optimiser; one without figures takes no more than SciPy's."""
-    name = "lbfgs, restarted" if plan.restart_every else plan.optimizer
-    bounds = OPTIMIZER_BYTES["bounds"] if plan.clip and plan.optimizer == "lbfgs" else 0
-    return OPTIMIZER_BYTES.get(name, OPTIMIZER_BYTES["lbfgs"]) + bounds
-
-
-def convolutions(recipe: Recipe) -> int:
-    """Return how many more convolutions of 512 x 512 channels than ``block5_conv1`` a recipe needs; may be negative."""
-    block, number = (int(digit) for digit in max(recipe.layers) if digit.isdigit())
-    return {5: number - 1, 4: number - 5}.get(block, -4)
-
-
 # --- the estimate ---------------------------------------------------------------------------------------------
 
 
 #: The options that can help a transfer to fit into memory.
-CHOICES = ("size", "low_memory")
+CHOICES = ("size", "low_memory", "tile", "memory", "model")
 
 
 @dataclass(frozen=True)
@@ -204,18 +61,26 @@ class Estimate:
         The peak size of the process, in bytes, and its size at worst; None on CUDA, where other memory counts.
     available
         The size that the process can have, in bytes; None if it is not known.
+    tiles, tile
+        The number of tiles of a picture of the last stage, and their side in pixels; 1 and None if it is whole.
     seconds
         The time; None if nothing is known, as on CUDA before a first run.
     measured
         Whether the time is from measurements on this machine, rather than from a figure that may be off severalfold.
+    least
+        The least `at_most` that there is with any tiles and any optimiser, of a transfer that does not fit.
     largest
         (width, height), in the same proportions, of the largest picture that fits; None if this one or none does.
-    low_memory_fits
-        Whether a transfer that does not fit would fit with low memory.
+    ways
+        Options, as `CHOICES` has them, and values with which a transfer that does not fit would.
     place
         The device and the precision, unless it is the CPU in float32.
     limit
         The name of the limit on the size, such as ``ulimit -v``; empty if it is the memory that the system has left.
+    is_asked
+        Whether `available` is the memory that the user allows, and not what the machine leaves.
+    lacks_tiles
+        Whether the model has no graphs for tiles.
     """
 
     width: int
@@ -227,9 +92,14 @@ class Estimate:
     available: int | None = None
     seconds: float | None = None
     measured: bool = False
+    least: int | None = None
     largest: tuple[int, int] | None = None
-    low_memory_fits: bool = False
+    tiles: int = 1
+    tile: int | None = None
+    ways: Mapping[str, object] = field(default_factory=dict)
     limit: str = ""
+    is_asked: bool = False
+    lacks_tiles: bool = False
     place: str = ""
 
     @property
@@ -253,15 +123,23 @@ class Estimate:
         if self.fits:
             return
         assert self.memory is not None and self.at_most is not None and self.available is not None
-        ways = [f"add {option('low_memory', True)}"] if self.low_memory_fits and "low_memory" in options else []
+        ways = [f"{_VERBS[name]} {option(name, value)}" for name, value in self.ways.items() if name in options]
+        if self.lacks_tiles and "model" in options:
+            ways.append(f"export the model again, for graphs that compute in tiles ({option('force', True)})")
         if self.largest and "size" in options:
             ways.append(f"choose {option('size', '{}x{}'.format(*self.largest))}, the largest that fits")
+        if self.is_asked and "memory" in options:
+            least = math.ceil((self.least or self.at_most) / 1e8) / 10
+            ways.append(f"raise {option('memory')} to {least:g}GB")
         ways += [f"raise the limit of {self.limit}"] if self.limit else []
         ways.append(f"try it all the same with {option('oversize', True)}")
-        within = f" within {self.limit}" if self.limit else ""
+        limit = option("memory") if self.is_asked else self.limit
+        within = f" within {limit}" if limit else ""
+        takes = f"takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of memory"
+        if self.least is not None and self.least < self.at_most:
+            takes = f"takes {_gigabytes(self.least)} of memory at least, with the smallest tiles and Adam"
         raise InputError(
-            f"size {self.width}x{self.height}: takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of "
-            f"memory, and {_gigabytes(self.available)} are available{within}; "
+            f"size {self.width}x{self.height}: {takes}, and {_gigabytes(self.available)} are available{within}; "
             f"{', or '.join(ways)}"
         )
 
@@ -274,7 +152,8 @@ class Estimate:
             takes.append(f"about {_gigabytes(self.memory)}{available} of memory")
         if self.seconds is not None:
             takes.append(f"{'about' if self.measured else 'very roughly'} {roughly(self.seconds)}")
-        work = f"{self.width}x{self.height}, {figures.evaluations(self.evaluations)}{stages}"
+        tiles = f" in {self.tiles} tiles of {self.tile} pixels" if self.tiles > 1 else ""
+        work = f"{self.width}x{self.height}{tiles}, {figures.evaluations(self.evaluations)}{stages}"
         place = f", on {self.place}" if self.place else ""
         return f"{work}: {', '.join(takes)}{place}" if takes else f"{work}{place}"
 
@@ -285,6 +164,8 @@ class Estimate:
             "memory": self.memory,
             "at_most": self.at_most,
             "available": self.available,
+            "tiles": self.tiles,
+            "tile": self.tile,
             "seconds": seconds,
             "measured": self.measured,
         }
@@ -296,7 +177,8 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
     Parameters
     ----------
     transfer
-        See `impasto.runtime.run.prepare.prepare`. It need not run afterwards.
+        See `impasto.runtime.run.prepare.prepare`. It need not run afterwards. It is settled for the memory that there
+        is now: see `impasto.runtime.run.transfer.Transfer.settle`.
     timings
         A file with the known timings of this machine, which need not exist: see `learn`. If it has none for such a
         transfer, and the transfer is long, evaluations are measured, which takes some seconds.
@@ -310,14 +192,16 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
     InputError
         When the model cannot be used.
     """
+    transfer.settle()
     plan, placement = transfer.plan, _foreseen(transfer)
     left = _stages_left(plan, done)
-    memory = estimate_memory(plan, _sizes(transfer), placement, keeps=_keeps(transfer, placement))
+    memory = estimate_memory(transfer.need, transfer.memory)
     forecast = replace(memory, stages=len(left), evaluations=sum(stage.evaluations for stage in left))
     timing = _timing(transfer, left, placement, timings, measure=forecast.fits)
     if timing is None and not is_host(placement.device):
         return forecast
-    seconds = _seconds(plan, left, _sizes(transfer), timing or _rough_timing(placement))
+    in_tiles = Timings(timings)[_kind(transfer, placement, tiled=True)]
+    seconds = _seconds(transfer, left, timing or _rough_timing(placement), in_tiles)
     return replace(forecast, seconds=_within_limit(plan.time_limit, seconds, spent), measured=timing is not None)
 
 
@@ -327,50 +211,77 @@ def _within_limit(limit: float | None, seconds: float, spent: float = 0.0) -> fl
 
 
 def most_memory(transfers: Iterable[Transfer]) -> Transfer:
-    """Return the transfer that takes the most of the host's memory."""
+    """Return the transfer that takes the most of the host's memory; on a GPU, any."""
 
     def peak(transfer: Transfer) -> int:
-        placement = _foreseen(transfer)
-        return peak_memory(transfer.plan, _sizes(transfer), placement, keeps=_keeps(transfer, placement))
+        on_host = is_host(_foreseen(transfer).device)
+        return transfer.need.highest(budget_of(transfer.placement))[1].at_most if on_host else 0
 
     return max(transfers, key=peak)
 
 
-def estimate_memory(plan: Plan, styles: Sizes, placement: Placement, *, keeps: bool = False) -> Estimate:
+#: Option that can help -> what to do with it.
+_VERBS = {"low_memory": "add", "tile": "choose", "memory": "choose"}
+
+
+def estimate_memory(need: Need, budget: int | None) -> Estimate:
     """Estimate the memory alone; this needs no model.
 
     Parameters
     ----------
-    styles
-        Widths and heights of the style pictures.
-    placement
-        One with a definite device and lowering: see `impasto.runtime.engine.placement.foreseen`.
-    keeps
-        Whether graphs are kept for the next picture.
+    need
+        What is estimated, its plan as it will be carried out.
+    budget
+        The size in bytes for which tiles are chosen; None if it is not known.
     """
+    plan, placement = need.plan, need.expected
     place = "" if placement.device == "cpu" else f"{placement.device} in {WORDS[placement.precision]}"
     forecast = Estimate(plan.width, plan.height, len(plan.stages), plan.evaluations, place=place)
     if not is_host(placement.device):
         return forecast
-    memory = peak_memory(plan, styles, placement, keeps=keeps)
-    free = room(threads=placement.threads)
-    forecast = replace(forecast, memory=memory, at_most=round(AT_MOST * memory))
-    if free is None:
-        return forecast
-    available = free.size
-    forecast = replace(forecast, available=available, limit=free.limit)
-    if forecast.fits:
+    _, peak = need.highest(budget)
+    tiles, side = need.tiles(plan.finest, budget), need.placed(plan.finest, budget).side
+    forecast = replace(forecast, memory=peak.size, at_most=peak.at_most, tiles=tiles, tile=side)
+    free, asked = room(threads=placement.threads), placement.memory
+    if free is None or (asked is not None and asked <= free.size):
+        forecast = replace(forecast, available=asked, is_asked=asked is not None)
+    else:
+        forecast = replace(forecast, available=free.size, limit=free.limit)
+    if forecast.fits or forecast.available is None:
         return forecast
     return replace(
         forecast,
-        largest=largest_size(plan, styles, placement, available),
-        low_memory_fits=not placement.low_memory
-        and AT_MOST * peak_memory(plan, styles, replace(placement, low_memory=True)) <= available,
+        least=need.least(),
+        largest=largest_size(need, forecast.available),
+        ways=dict(_ways(need, forecast.available)),
+        lacks_tiles=need.halos(placement.layout) is None,
     )
 
 
-def largest_size(plan: Plan, styles: Sizes, placement: Placement, available: int) -> tuple[int, int] | None:
+def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
+    """Yield the options, with values, of which each lets a plan fit into so many bytes."""
+    placement = need.placement
+    tried: list[tuple[str, object, Placement]] = [("tile", AUTO, replace(placement, tile=AUTO))]
+    if placement.memory is not None and placement.memory > available:
+        text = f"{math.floor(available / 1e8) / 10:g}GB"
+        tried.append(("memory", text, replace(placement, memory=available)))
+    if not placement.low_memory and not provider_of(need.expected.device).plugin:
+        tried.append(("low_memory", True, replace(placement, low_memory=True)))
+    for name, value, placed in tried:
+        if placed != placement and _fits(replace(need, placement=placed), available):
+            yield name, value
+
+
+def _fits(need: Need, available: int) -> bool:
+    """Whether a plan fits into so many bytes, with an optimiser for which there is memory."""
+    budget = need.placement.memory or available
+    fitted = replace(need, plan=need.fitted(budget))
+    return fitted.highest(budget)[1].at_most <= available
+
+
+def largest_size(need: Need, available: int) -> tuple[int, int] | None:
     """Return the largest size that fits into so many bytes, in the plan's proportions and no larger than the plan's."""
+    plan = need.plan
     long, short = max(plan.width, plan.height), min(plan.width, plan.height)
 
     def scaled(side: int) -> tuple[int, int]:
@@ -379,7 +290,12 @@ def largest_size(plan: Plan, styles: Sizes, placement: Placement, available: int
     low, high = 0, long + 1  # `low` fits, `high` does not
     while high - low > 1:
         side = (low + high) // 2
-        fits = AT_MOST * peak_memory(plan, styles, placement, scaled(side)) <= available
+        width, height = scaled(side)
+        if min(width, height) < MIN_SIDE:
+            low = side
+            continue
+        alone = replace(plan, stages=(Stage(width, height, 1),), restarts=())
+        fits = _fits(replace(need, plan=alone), available)
         low, high = (side, high) if fits else (low, side)
     return scaled(low) if round(short * low / long) >= MIN_SIDE else None
 
@@ -427,27 +343,39 @@ def learn(transfer: Transfer, result: Result, timings: Path) -> None:
     """
     if not result.history:
         return
-    placement = _foreseen(transfer, result.device)
-    known, kind = Timings(timings), _kind(transfer, placement)
-    timing = known[kind] or Timing()
-    stages = [list(steps) for steps in _steps_by_stage(result.history)]
-    for steps in stages:
+    placement, known = _foreseen(transfer, result.device), Timings(timings)
+    began = 0.0 if result.history[0].evaluation == 1 else None  # of a resumed stage the beginning is unknown
+    learnt: dict[str, tuple[Timing, list[_Seen]]] = {}
+    for steps in map(list, _steps_by_stage(result.history)):
+        first = steps[0]
+        stage = replace(transfer.plan.stages[first.stage - 1], width=first.width, height=first.height)
+        work = _work(transfer, stage)
+        kind = _kind(transfer, placement, tiled=work > 1)
+        timing, seen = learnt.setdefault(kind, (known[kind] or Timing(), []))
         if seconds := [later.seconds - earlier.seconds for earlier, later in pairwise(steps)]:
-            timing.learn(steps[0].width * steps[0].height, max(median(seconds), 1e-6))
-    if timing.points:
-        _learn_opening(timing, transfer.plan, _sizes(transfer), stages)
-        known.keep(kind, timing)
+            timing.learn(first.width * first.height, max(median(seconds), 1e-6) / work)
+        if began is not None:
+            seen.append(_Seen(stage, work, first.seconds - began))
+        began = steps[-1].seconds
+    for kind, (timing, seen) in learnt.items():
+        if timing.points:
+            _learn_opening(timing, transfer, seen)
+            known.keep(kind, timing)
 
 
-def _learn_opening(timing: Timing, plan: Plan, styles: Sizes, stages: Sequence[Sequence[Step]]) -> None:
+class _Seen(NamedTuple):
+    """A stage, its `_work`, and the seconds until its first evaluation had ended."""
+
+    stage: Stage
+    work: float
+    seconds: float
+
+
+def _learn_opening(timing: Timing, transfer: Transfer, seen: Sequence[_Seen]) -> None:
     """Learn the seconds before the first evaluation of each stage, less those of measuring the targets."""
-    ends = [0.0, *(steps[-1].seconds for steps in stages)]
-    if stages[0][0].evaluation != 1:  # resumed: its beginning is unknown
-        stages, ends = stages[1:], ends[1:]
-    for began, (first, *_) in zip(ends, stages, strict=False):
-        pixels = _pixels_measured(plan, styles, first.width, first.height)
-        work = timing.evaluation(first.width * first.height) + timing.targets(pixels)
-        timing.learn_opening(max(0.0, first.seconds - began - work))
+    for stage, work, seconds in seen:
+        evaluating = work * timing.evaluation(stage.width * stage.height)
+        timing.learn_opening(max(0.0, seconds - evaluating - _targets(transfer, stage, timing)))
 
 
 def _steps_by_stage(history: Sequence[Step]) -> Iterator[Iterator[Step]]:
@@ -483,7 +411,7 @@ def _timing(
     if timing and timing.serves(plan.width * plan.height):
         return timing
     rough = _rough_timing(placement)
-    expected = _seconds(plan, left, _sizes(transfer), rough)
+    expected = _seconds(transfer, left, rough)
     if not measure or _within_limit(plan.time_limit, expected) < WORTH_MEASURING:
         return None
     if SETTLED * rough.evaluation(left[0].width * left[0].height) < SOON:
@@ -535,40 +463,38 @@ def _stages_left(plan: Plan, done: Sequence[int]) -> Sequence[Stage]:
     return [stage for stage in (replace(present, evaluations=left), *later) if stage.evaluations]
 
 
-def _seconds(plan: Plan, stages: Sequence[Stage], styles: Sizes, timing: Timing) -> float:
+def _seconds(transfer: Transfer, stages: Sequence[Stage], timing: Timing, in_tiles: Timing | None = None) -> float:
+    """Return the seconds of stages; `in_tiles` are known times of evaluations in tiles, by the unit of `_work`."""
     total = 0.0
     for stage in stages:
-        pixels = _pixels_measured(plan, styles, stage.width, stage.height)
-        total += timing.opening + timing.targets(pixels)
-        total += stage.evaluations * timing.evaluation(stage.width * stage.height)
+        work = _work(transfer, stage)
+        known = in_tiles if in_tiles and work > 1 else timing
+        total += known.opening + _targets(transfer, stage, known)
+        total += stage.evaluations * work * known.evaluation(stage.width * stage.height)
     return total
 
 
-def _pixels_measured(plan: Plan, styles: Sizes, width: int, height: int) -> list[int]:
-    """Return the pixels of every picture whose targets are measured for a stage."""
-    fitted = (fitted_size(style, plan.recipe, width, height, plan.style_scale) for style in styles)
-    return [w * h for w, h in ((width, height), *fitted)]
+def _work(transfer: Transfer, stage: Stage) -> float:
+    """Return the work of an evaluation in a stage, as a multiple of that of a whole picture."""
+    return transfer.need.work(stage, transfer.memory)
 
 
-def _kind(transfer: Transfer, placement: Placement) -> str:
+def _targets(transfer: Transfer, stage: Stage, timing: Timing) -> float:
+    """Return the seconds of measuring the targets of a stage; those of tiles have halos, too."""
+    work, load = _work(transfer, stage), transfer.need.load(stage)
+    pixels = [width * height for width, height in ((stage.width, stage.height), *load.styles)]
+    return max(1.0, work / TILED_WORK) * timing.targets(pixels)
+
+
+def _kind(transfer: Transfer, placement: Placement, *, tiled: bool = False) -> str:
     regions = len(transfer.material.regions.content.colors) if transfer.material.regions else None
-    return kind_of(transfer.plan, transfer.metadata.network, placement, regions)
+    return kind_of(transfer.plan, transfer.metadata.network, placement, regions, tiled=tiled)
 
 
 def _foreseen(transfer: Transfer, device: str | None = None) -> Placement:
     """Return the definite placement of a transfer; on the device that it ran on, if that is known."""
-    placement = replace(transfer.placement, device=device or transfer.placement.device)
+    placement = replace(transfer.placement, device=device or transfer.placement.device, tile=OFF)
     return foreseen(placement)
-
-
-def _keeps(transfer: Transfer, placement: Placement) -> bool:
-    """Whether the transfer's graphs are kept for the next picture."""
-    finest = transfer.plan.finest
-    return (transfer.engine or ENGINE).keeps(placement, finest.width * finest.height)
-
-
-def _sizes(transfer: Transfer) -> Sizes:
-    return [style.size for style in transfer.material.styles]
 
 
 def _gigabytes(size: float) -> str:

@@ -43,6 +43,8 @@ def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
     device = foreseen(transfer.placement).device
     if provider_of(device).name != CUDA:
         yield from ((name, "on a CPU" if is_host(device) else f"on {device}") for name in _OF_CUDA)
+    if not is_host(device):  # which has memory of its own
+        yield "memory", f"on {device}"
     if provider_of(device).plugin:
         yield "low_memory", f"on {device}"
     if not is_host(device) and not transfer.material.regions:  # with regions, the loops of the graphs run on the CPU

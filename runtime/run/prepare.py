@@ -55,6 +55,9 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
     given, placement = as_styles(styles), placement_of(options)
     _check_together(options)
+    if placement.side and options.get("optimizer") == "lbfgs-device":
+        tile, other = option("tile", placement.side), option("optimizer", "lbfgs-device")
+        raise InputError(f"{tile}: its gradients are added up on the host; leave it out with {other}")
     folder = find_model(options.get("model"))
     metadata = _metadata(ModelFolder.open(folder), recipe)
     own = metadata.recipe if metadata else load_recipe(recipe)

@@ -23,7 +23,7 @@ import impasto
 from impasto.runtime.engine import plugins
 from impasto.runtime.engine.library import import_onnxruntime
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.placement import OFF, Placement
 from impasto.runtime.engine.providers import AUTO, PROVIDERS, provider_of
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
@@ -197,7 +197,8 @@ class Origin:
     Attributes
     ----------
     placement
-        The placement that was asked for; in a `Record`, the one that was used.
+        The placement that was asked for; in a `Record`, the one that was used. There its tile is ``off`` if all stages
+        were evaluated whole. If it is ``auto``, the memory is that for which the tiles of each stage were chosen.
     """
 
     inputs: tuple[Input, ...]
@@ -255,7 +256,8 @@ class Origin:
             texts.append(f"graphs by {other.model.exporter} instead of {self.model.exporter}")
         own, given = asdict(self.placement), asdict(other.placement)
         on_cuda = any(one.placement.device.partition(":")[0] in (AUTO, "cuda") for one in (self, other))
-        harmless = {"low_memory", *([] if on_cuda else ["cuda"])}
+        by_memory = AUTO in (own["tile"], given["tile"])
+        harmless = {"low_memory", *([] if on_cuda else ["cuda"]), *([] if by_memory else ["memory"])}
         texts += [
             f"{key} {_in_words(given[key])} instead of {_in_words(own[key])}"
             for key in own
@@ -379,6 +381,11 @@ class Record:
         placement, machine = origin.placement, origin.machine
         if state.device:
             placement = replace(placement, device=state.device, precision=state.precision, lowering=state.lowering)
+            placement = replace(placement, tile=origin.placement.tile if state.tile else OFF)
+            if (
+                placement.tile == AUTO
+            ):  # some stages may be whole, or in another form: the same memory leads to the same
+                placement = replace(placement, memory=transfer.memory, lowering=origin.placement.lowering)
             machine = machine.on(state.device)
         record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome)
         return record if recorded_places else record.named()

@@ -52,6 +52,8 @@ class Result:
         The optimiser's part of it, between evaluations, since the last resumption.
     device, lowering, precision
         The device, such as ``cpu`` or ``cuda:0``, the form of the graphs, and the precision of the evaluations.
+    tile
+        The side of the tiles of the last stage, in pixels; None if its pictures were evaluated whole.
     plan
         The executed plan: the evaluations as they were made. Carrying it out again gives the same picture.
     photograph
@@ -76,6 +78,7 @@ class Result:
     device: str
     lowering: str
     precision: str
+    tile: int | None
     plan: Plan
     photograph: Photograph
     record: Record

@@ -70,6 +70,8 @@ class State:
         Why the last search ended, in words; empty in a state from which the transfer goes on.
     device, lowering, precision
         The device, the form of the graphs, and the precision of the evaluations.
+    tile
+        The side of the tiles of the evaluations, in pixels; None if pictures were evaluated whole.
     share
         The share of the start's loss that is left: see `impasto.runtime.run.share.Share`.
     ending
@@ -89,6 +91,7 @@ class State:
     device: str = ""
     lowering: str = ""
     precision: str = SINGLE
+    tile: int | None = None
     share: float = 1.0
     ending: RunEnding | None = None
     final: Appraisal | None = None

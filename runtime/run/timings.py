@@ -156,7 +156,7 @@ class Timings:
                     file.write(text.encode())
 
 
-def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None = None) -> str:
+def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None = None, *, tiled: bool = False) -> str:
     """Name everything that the seconds of an evaluation depend on, except the picture's size.
 
     Of a recipe these are its deepest layer and its style loss; weights take no time. The optimiser works between
@@ -168,6 +168,9 @@ def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None 
         One with a definite device, precision and lowering.
     regions
         The number of regions in the masks; None without masks.
+    tiled
+        Whether pictures are evaluated in tiles. The known seconds are then those of the same work on whole pictures:
+        see `impasto.runtime.engine.footprints.Load.work`.
     """
     recipe, provider = plan.recipe, provider_of(placement.device)
     parts = {
@@ -185,6 +188,7 @@ def kind_of(plan: Plan, network: str, placement: Placement, regions: int | None 
         "threads": placement.threads or "auto",
         "low_memory": placement.low_memory,
         "regions": regions,
+        **({"tiled": True} if tiled else {}),
         "impasto": impasto.__version__,
         "onnxruntime": import_onnxruntime().__version__,
         **({provider.plugin.distribution: version(provider.plugin)} if provider.plugin else {}),

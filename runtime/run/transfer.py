@@ -7,8 +7,10 @@ import functools
 import math
 import time
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from PIL import Image
 from impasto import figures
 from impasto.runtime.engine.engine import ENGINE, Engine, TermWeights
 from impasto.runtime.engine.evaluator import Evaluator, TileStep, ignore
+from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.tile_graphs import halo_of
 from impasto.runtime.errors import MemoryShortage, TransferError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import SINGLE
@@ -35,6 +39,7 @@ from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run import canvas, notebook
 from impasto.runtime.run.appraisal import appraise
 from impasto.runtime.run.budget import Budget
+from impasto.runtime.run.fitting import Need, told
 from impasto.runtime.run.material import Material
 from impasto.runtime.run.record import Origin, Record
 from impasto.runtime.run.result import Result
@@ -87,6 +92,8 @@ class Transfer:
         Called after every tile of pictures that are evaluated in tiles; may raise `StopOptimization`, as the callback.
     appraises
         Whether the final loss is evaluated once in float32 if the evaluations were less precise.
+    memory
+        The size in bytes that the process may grow to: known once the transfer is `settled`, if the machine tells it.
     """
 
     def __init__(
@@ -104,6 +111,8 @@ class Transfer:
         self.after_stage: Callable[[], None] | None = None
         self.after_tile: Callable[[TileStep], None] = ignore
         self.appraises = True
+        self.memory: int | None = None
+        self._is_settled = False
         self._watchers: list[Callback] = []
         self._begin(State((), np.empty(0, np.float32)))
 
@@ -148,6 +157,43 @@ class Transfer:
         """
         return Origin.of(self)
 
+    @property
+    def need(self) -> Need:
+        """What the transfer needs of memory.
+
+        Raises
+        ------
+        InputError
+            When the model cannot be used.
+        """
+        styles, regions = [style.size for style in self.material.paintings], self.material.regions
+        count = len(regions.content.colors) if regions else 1
+        halos = functools.partial(halo_of, ModelFolder.open(self.model), self.plan.recipe.name)
+        return Need(self.plan, styles, self.placement, count, halos, self.engine or ENGINE)
+
+    def settle(self, plan: Plan | None = None) -> list[str]:
+        """Choose, once, optimisers for which there is memory; return a sentence for each that is not the planned one.
+
+        Parameters
+        ----------
+        plan
+            The plan of an interrupted run of this transfer, whose choices stand.
+
+        Raises
+        ------
+        InputError
+            When the model or the device cannot be used.
+        """
+        if self._is_settled:
+            return []
+        if plan:
+            chosen = zip(self.plan.stages, plan.stages, strict=True)
+            stages = (replace(now, optimizer=then.optimizer, pairs=then.pairs) for now, then in chosen)
+            self.plan = replace(self.plan, stages=tuple(stages))
+        self.memory, planned = budget_of(self.placement), self.plan
+        self.plan, self._is_settled = self.need.fitted(self.memory), True
+        return told(planned, self.plan)
+
     @_shortage_explained()
     def run(self, resume: State | None = None) -> Result:
         """Carry the plan out, from its start or from a state.
@@ -165,8 +211,10 @@ class Transfer:
             self._watchers = [watcher for watcher in (live, self.callback) if watcher]
             self._begin(_resumed(resume) if resume else State((), canvas.begin(self.plan, self.material)))
             _ = self.origin  # refuses an unusable model before the work
+            self.settle()
             if self.state.ending is None:
-                preload(self.plan.optimizer)
+                for optimizer in dict.fromkeys(map(self.plan.optimizer_of, self.plan.stages)):
+                    preload(optimizer)
                 self._run_stages(began)
             if self._is_to_be_appraised():
                 self.state = replace(self.state, final=appraise(self))
@@ -248,11 +296,16 @@ class Transfer:
             self.state = replace(self.state, reason=figures.all_made(stage.evaluations))
             return False
         self._share.begin(self.state.loss if of_stage else None)
-        with contextlib.closing(self._evaluator(stage)) as evaluator:
+        placement = self.need.placed(stage, self.memory)
+        with contextlib.closing(self._evaluator(stage, placement)) as evaluator:
             if of_stage and self.state.precision != evaluator.precision:  # their losses do not compare
                 self.state = replace(self.state, adam=None)
             self.state = replace(
-                self.state, device=evaluator.device, lowering=evaluator.lowering, precision=evaluator.precision
+                self.state,
+                device=evaluator.device,
+                lowering=evaluator.lowering,
+                precision=evaluator.precision,
+                tile=placement.side,
             )
             while True:
                 minimum = self._search(number, stage, evaluator, began)
@@ -269,15 +322,17 @@ class Transfer:
 
     def _restarts(self) -> list[int]:
         """Return after how many evaluations L-BFGS starts again: as planned, and at each resumption."""
-        resumed = self.state.resumed if self.plan.optimizer != "adam" else ()
-        return sorted({*self.plan.restarts, *resumed})
+        ends = list(accumulate(self.state.made))  # Adam goes on as if it had not been interrupted
+        optimizers = {at: self.plan.optimizer_of(self.plan.stages[bisect_left(ends, at)]) for at in self.state.resumed}
+        return sorted({*self.plan.restarts, *(at for at, name in optimizers.items() if name != "adam")})
 
     def _search(self, number: int, stage: Stage, evaluator: Evaluator, began: float) -> Minimum:
         """Search until the stage is over, or L-BFGS must start again."""
         parity, done = self.plan.restart_every is not None, self.state.evaluations
         start = previous = canvas.enlarge(self.state.point, stage.width, stage.height, self.plan, self.material)
         left = stage.evaluations - self.state.made[number]
-        resident = evaluator.resident() if optimizer_named(self.plan.optimizer).on_device else None
+        optimizer = self.plan.optimizer_of(stage)
+        resident = evaluator.resident() if optimizer_named(optimizer).on_device else None
         terms: dict[str, float] = {}
 
         def evaluate(point: Planes) -> tuple[float, Planes]:
@@ -295,10 +350,11 @@ class Transfer:
             evaluate,
             start,
             evaluations=min([left, *(at - done for at in self._restarts() if at > done)]),
-            optimizer=self.plan.optimizer,
+            optimizer=optimizer,
             first_step=1.0 if parity else FIRST_STEP * start.size**0.5,  # for parity, the reference's
             variable=Within(canvas.LEVELS if self.plan.clip else None),
             restart_every=self.plan.restart_every,
+            pairs=stage.pairs,
             min_improvement=self.plan.min_improvement,
             noise=NOISE[evaluator.precision],
             steps=stage.steps,
@@ -352,11 +408,11 @@ class Transfer:
             self._was_shortened = True
             raise SearchOver("the rest of the time is for finer stages")
 
-    def _evaluator(self, stage: Stage) -> Evaluator:
+    def _evaluator(self, stage: Stage, placement: Placement) -> Evaluator:
         recipe, references = self.plan.recipe, self.material.references(self.plan, stage)
         weights = TermWeights(*recipe.weights)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
-        evaluator = engine.evaluator(folder, recipe.name, references, self.placement, weights)
+        evaluator = engine.evaluator(folder, recipe.name, references, placement, weights)
         evaluator.after_tile = self.after_tile
         for warning in evaluator.warnings:
             warnings.warn(warning, RuntimeWarning, stacklevel=2)
@@ -392,6 +448,7 @@ class Transfer:
             device=state.device,
             lowering=state.lowering,
             precision=state.precision,
+            tile=state.tile,
             plan=self.executed_plan(),
             photograph=replace(photograph, picture=image, alpha=alpha),
             record=Record.of(self, self.origin, image, recorded_places=True),

@@ -193,7 +193,7 @@ def _converted(type_: Any, value: Any, key: str) -> Any:
     """Return a value as a field of that type holds it, after a `check`."""
     kind, parts = typing.get_origin(type_), typing.get_args(type_)
     if kind in (types.UnionType, typing.Union):
-        return None if value is None else _converted(parts[0], value, key)
+        return None if value is None else _converted(_alternative(parts, value), value, key)
     if isinstance(type_, type) and is_dataclass(type_):
         return from_data(type_, value, key)
     if kind is tuple and isinstance(value, (list, tuple)):
@@ -223,11 +223,16 @@ def check(instance: object, key: str = "", called: Callable[[str], str] = str) -
         _check(type_, getattr(instance, name), called(prefix + name))
 
 
+def _alternative(parts: tuple[Any, ...], value: Any) -> Any:
+    """Return the part of a union that a value is to be of: text if there is a choice and it is text, else the first."""
+    return str if isinstance(value, str) and str in parts else parts[0]
+
+
 def _check(type_: Any, value: Any, key: str) -> None:
     kind, parts = typing.get_origin(type_) or type_, typing.get_args(type_)
     if kind in (types.UnionType, typing.Union):
-        if value is not None:
-            _check(parts[0], value, key)
+        if value is not None or type(None) not in parts:
+            _check(_alternative(parts, value), value, key)
         return
     is_table = issubclass(kind, Mapping)
     accepted: Any = (int, float) if kind is float else kind

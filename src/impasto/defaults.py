@@ -27,6 +27,7 @@ COLORS = ("style", "keep", "match")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "openvino", "webgpu")  # and more: see impasto.runtime.engine.providers
 LOWERINGS = ("auto", "winograd", "direct")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TILES = ("auto", "off")  # or a side in pixels
 CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
 
 #: The optimisers, and for each the module whose `OPTIMIZER` it is. A recipe names its own.

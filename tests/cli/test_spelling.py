@@ -96,6 +96,11 @@ def test_an_option_is_called_what_was_typed(
             lambda: {"optimizer": "lbfgs-device", "cuda": CudaOptions(graph=True)},
             "{cuda.graph}: needs pictures to stay in their places",
         ),
+        (
+            ("--tile", "64", "--optimizer", "lbfgs-device"),
+            lambda: {"tile": 64, "optimizer": "lbfgs-device"},
+            "{tile}: its gradients are added up on the host",
+        ),
         (("--stages", "2", "--restart-every", "5"), lambda: {"stages": 2, "restart_every": 5}, "is 2: with {restart}"),
         (
             ("--optimizer", "adam", "--restart-every", "5"),
@@ -114,6 +119,7 @@ def test_options_that_exclude_each_other_are_both_called_so(
     names = {
         "{cuda.graph}": ("--cuda-graph", "cuda.graph=True"),
         "{low_memory}": ("--low-memory", "low_memory=True"),
+        "{tile}": ("--tile 64", "tile=64"),
         "{restart}": ("--restart-every", "restart_every"),
         "{mask}": ("--content-mask", "content_mask"),
         "{masks}": ("--style-mask", "style_masks"),

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from impasto.cli.app import app
 from impasto.runtime import InputError
 from impasto.runtime.machine.memory import Room
+from impasto.runtime.optimize import footprints as optimizers
+from impasto.runtime.optimize.footprints import OPTIMIZER_FOOTPRINTS, OptimizerFootprint
 from impasto.runtime.run import estimate
 
 QUICK = ("photo.png", "painting.jpg", "-o", "out.png", "--size", "64", "--evaluations", "4", "--device", "cpu")
@@ -30,7 +32,7 @@ def test_memory_and_time_are_told_before_a_run_and_to_programs(model: Path, desk
     first = done.stderr.splitlines()[0]
     assert re.fullmatch(r"53x64, 4 evaluations: about 0\.\d GB of \d.* GB of memory, (very roughly|about) \d+ s", first)
     told = json.loads(done.stdout)["estimate"]
-    assert set(told) == {"memory", "at_most", "available", "seconds", "measured"}
+    assert set(told) == {"memory", "at_most", "available", "tiles", "tile", "seconds", "measured"}
     assert 100e6 < told["memory"] < told["available"]
     assert 0 < told["seconds"] < 300
 
@@ -59,6 +61,35 @@ def test_a_picture_that_does_not_fit_is_refused_before_any_work(model: Path, des
     assert 32 <= int(found[1]) < int(found[2]) < 60000
     assert done.stderr.endswith("try it all the same with --oversize\n")
     assert contents(desk) == before
+
+
+def test_memory_that_is_allowed_is_not_exceeded(model: Path, desk: Path) -> None:
+    done = impasto_("stylize", *QUICK, "--model", model, "--memory", "100MB")
+    assert_refused(done, "0.1 GB are available within --memory; raise --memory to ")
+    assert re.search(r"--memory to (0\.\d|1)GB, or try it all the same with --oversize\n$", done.stderr)
+
+
+def test_tiles_are_announced_and_made_again_by_a_rerun(model: Path, desk: Path) -> None:
+    tiled = (*QUICK, "--model", model, "--size", "192", "--stages", "1", "--tile", "64", "--json")
+    done = impasto_("stylize", *tiled)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"160x192 in \d+ tiles of 64 pixels, 4 evaluations: about ", done.stderr.splitlines()[0])
+    told = json.loads(done.stdout)
+    assert told["tile"] == told["estimate"]["tile"] == 64
+    assert told["estimate"]["tiles"] > 1
+    again = impasto_("rerun", "out.png", "-o", "again.png", "--model", model, "--json")
+    assert json.loads(again.stdout)["identical"]
+    whole = impasto_("rerun", "out.png", "-o", "whole.png", "--model", model, "--json", "--tile", "off")
+    assert "tile off instead of 64" in whole.stderr
+    assert json.loads(whole.stdout)["tile"] is None
+
+
+def test_fewer_pairs_are_said_in_a_line(model: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {**OPTIMIZER_FOOTPRINTS, "lbfgs": OptimizerFootprint(0, 0, 1e8 / (53 * 64), 0, 0)}
+    monkeypatch.setattr(optimizers, "OPTIMIZER_FOOTPRINTS", few)
+    done = CliRunner().invoke(app, ["stylize", *QUICK, "--model", str(model), "--memory", "1GB"])
+    assert done.exit_code == 0
+    assert "memory for 5 pairs of L-BFGS, not 10, at 53x64" in done.stderr
 
 
 def test_oversize_tries_all_the_same(model: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from impasto.export.networks import CAFFE, NETWORKS, Network
 from impasto.export.weights.weights import LayerWeights, Provenance, Weights
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import TileStep, Value
-from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.placement import LEAST_SIDE, Placement
 from impasto.runtime.engine.references import References
 from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.errors import InputError, ModelError
@@ -123,7 +123,7 @@ def test_loss_and_gradient_are_those_of_the_whole_picture(
         st.sampled_from(sorted(RECIPES)),
         st.integers(33, 170),
         st.integers(33, 170),
-        st.integers(1, 60),
+        st.integers(LEAST_SIDE, 60),
         st.integers(1, 3),
     )
     def check(name: str, height: int, width: int, side: int, regions: int) -> None:

@@ -29,15 +29,14 @@ def test_a_window_sees_the_halo_or_ends_with_the_picture(height: int, width: int
             assert span.start == 0 or span.core_start - span.start >= halo.width
             assert span.stop == length or span.stop - span.core_stop >= halo.width
             assert span.start % halo.stride == 0
-            assert span.stop == length or (span.stop - 2 * halo.width) % halo.stride == 0
 
 
 @given(LENGTHS, LENGTHS, SIDES, HALOS)
-def test_windows_are_of_four_sizes_at_most_and_no_larger_than_said(
+def test_windows_are_of_one_size_or_of_four_at_most_and_no_larger_than_said(
     height: int, width: int, side: int, halo: Halo
 ) -> None:
     shapes = {tile.shape for tile in tiles_of(height, width, side, halo)}
-    assert len(shapes) <= 4
+    assert len(shapes) <= (1 if halo.stride <= 32 else 4)
     assert max(max(shape) for shape in shapes) <= window_side(side, halo)
 
 

@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.memory import Setting, measure
-from impasto.defaults import OPTIMIZERS
 from impasto.runtime import InputError
+from impasto.runtime.engine import footprints
 from impasto.runtime.engine import placement as placement_module
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.placement import Placement, foreseen
-from impasto.runtime.engine.providers import PROVIDERS, is_host
 from impasto.runtime.engine.references import References
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import DIRECT, GRAPHS, LAYOUTS
 from impasto.runtime.optimize.ending import StopOptimization
-from impasto.runtime.plan.plan import Plan, schedule
-from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run import estimate as estimates
-from impasto.runtime.run.estimate import (
-    AT_MOST,
-    FOOTPRINTS,
-    Estimate,
-    estimate,
-    fastest,
-    largest_size,
-    learn,
-    peak_memory,
-)
+from impasto.runtime.run.estimate import Estimate, estimate, fastest, learn
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Step
@@ -50,20 +32,6 @@ from impasto.runtime.run.timings import Timing, Timings, kind_of
 from impasto.runtime.run.transfer import Transfer
 
 Noise = Callable[..., NDArray[np.float32]]
-
-STYLES = [(600, 400)]
-
-
-def plan(width: int = 512, height: int = 384, recipe: str = "gatys", **options: Any) -> Plan:
-    return Plan(load_recipe(recipe), schedule(width, height, 100), "content", **options)
-
-
-def placed(lowering: str = "winograd", low_memory: bool = False) -> Placement:
-    return Placement("cpu", lowering, low_memory=low_memory).on("cpu")
-
-
-def memory(plan: Plan, lowering: str = "winograd", low_memory: bool = False) -> int:
-    return peak_memory(plan, STYLES, placed(lowering, low_memory))
 
 
 @pytest.fixture
@@ -73,118 +41,6 @@ def transfer(model: Path, noise: Noise) -> Callable[..., Transfer]:
         return prepare(noise(), [noise(seed=1)], model=model, **{**defaults, **options})
 
     return make
-
-
-# --- memory ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("low_memory", [False, True])
-@pytest.mark.parametrize("lowering", LAYOUTS)
-def test_memory_grows_in_proportion_to_the_pixels(lowering: str, low_memory: bool) -> None:
-    small, middle, large = (memory(plan(side, side), lowering, low_memory) for side in (512, 1024, 2048))
-    assert 200e6 < small < middle < large
-    assert large - middle == pytest.approx(4 * (middle - small), rel=1e-6)
-
-
-def test_what_spares_memory_takes_less() -> None:
-    usual = memory(plan(1024, 1024))
-    assert memory(plan(1024, 1024), DIRECT, True) < memory(plan(1024, 1024), DIRECT, False)
-    assert memory(plan(1024, 1024, optimizer="adam")) < memory(plan(1024, 1024, optimizer="lbfgs-sobolev")) < usual
-    assert memory(plan(1024, 1024, clip=True)) > usual
-    assert memory(plan(1024, 1024, restart_every=20)) > usual
-
-
-def test_adam_has_no_use_for_bounds_of_its_own() -> None:
-    assert memory(plan(optimizer="adam", clip=True)) == memory(plan(optimizer="adam"))
-
-
-def test_a_deeper_recipe_takes_more() -> None:
-    assert memory(plan(recipe="seed")) > memory(plan(recipe="keras")) > memory(plan(recipe="gatys"))
-
-
-def test_a_style_that_is_much_larger_than_the_result_counts() -> None:
-    assert memory(plan(style_scale=0.5)) == memory(plan())
-    assert memory(plan(style_scale=4)) > 2 * memory(plan())
-
-
-@settings(max_examples=40)
-@given(st.integers(64, 4096), st.integers(64, 4096), st.integers(300_000_000, 40_000_000_000))
-def test_the_largest_size_fits_and_a_larger_one_does_not(width: int, height: int, available: int) -> None:
-    wanted = plan(width, height)
-
-    def fits(long: int) -> bool:
-        size = (round(width * long / max(width, height)), round(height * long / max(width, height)))
-        return AT_MOST * peak_memory(wanted, STYLES, placed(), size) <= available
-
-    found = largest_size(wanted, STYLES, placed(), available)
-    if found is None:
-        assert not fits(math.ceil(33 * max(width, height) / min(width, height)))
-        return
-    assert fits(max(found))
-    assert found == (width, height) or not fits(max(found) + 1)
-    assert found[0] / found[1] == pytest.approx(width / height, rel=1 / min(found))
-
-
-def assert_right(
-    model: Path, recipe: str, size: int, style: int, optimizer: str, lowering: str, low_memory: bool
-) -> None:
-    """Compare with the peak size of a process that carries out a transfer."""
-    setting = Setting(recipe, lowering, low_memory, size, style, optimizer)
-    wanted = replace(
-        plan(size, size, recipe),
-        style_scale=style / size,
-        optimizer=optimizer if optimizer in OPTIMIZERS else "lbfgs",
-        restart_every=14 if optimizer == "lbfgs, restarted" else None,
-        clip=optimizer in ("bounds", "lbfgs-sobolev"),
-    )
-    peak = measure(setting, str(model)).peak
-    assert peak_memory(wanted, [(style, style)], placed(lowering, low_memory)) == pytest.approx(peak, rel=0.15)
-
-
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
-
-
-@linux
-def test_memory_is_what_a_small_transfer_takes(real_model: Path) -> None:
-    assert_right(real_model, "gatys", 96, 96, "lbfgs", "winograd", False)
-
-
-@linux
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("recipe", "size", "style", "optimizer", "lowering", "low_memory"),
-    [  # not the sizes that the figures were measured at
-        ("gatys", 448, 448, "lbfgs", "winograd", False),
-        ("seed", 448, 448, "lbfgs, restarted", "winograd", True),
-        ("crowson", 448, 448, "adam", "winograd", False),
-        ("gatys", 448, 448, "bounds", "direct", False),
-        ("seed", 448, 448, "lbfgs", "direct", True),
-        ("gatys", 448, 448, "lbfgs-sobolev", "winograd", False),
-        ("gatys", 96, 640, "lbfgs", "winograd", False),
-        ("gatys", 720, 720, "lbfgs", "winograd", False),
-    ],
-)
-def test_memory_is_what_a_transfer_takes(
-    real_model: Path, recipe: str, size: int, style: int, optimizer: str, lowering: str, low_memory: bool
-) -> None:
-    assert_right(real_model, recipe, size, style, optimizer, lowering, low_memory)
-
-
-def test_every_way_to_run_graphs_has_its_figures() -> None:
-    plugins = [
-        (f"{provider.kind} {precision}", False, False)
-        for provider in PROVIDERS.values()
-        for part in provider.parts
-        if is_host(f"{provider.kind}:{part}")
-        for precision in provider.precisions(part)
-    ]
-    assert set(FOOTPRINTS) == {
-        *((key.layout, key.small, low) for key in GRAPHS for low in (False, True)),
-        *plugins,
-    }
-    for (_, _, low_memory), footprint in FOOTPRINTS.items():
-        assert all(value > 0 for name, value in asdict(footprint).items() if name != "kept" or not low_memory)
-        assert footprint.statistics < footprint.objective
 
 
 # --- an estimate ----------------------------------------------------------------------------------------------
@@ -376,12 +232,35 @@ def test_a_limit_is_named_and_raising_it_is_advised() -> None:
 
 def test_only_what_a_command_can_change_is_advised() -> None:
     with pytest.raises(InputError, match=r"12 GB are available; try it all the same with oversize=True$"):
-        replace(TOO_LARGE, low_memory_fits=True).check(())
+        replace(TOO_LARGE, ways={"low_memory": True, "tile": "auto"}, lacks_tiles=True).check(())
 
 
-def test_low_memory_is_named_where_it_helps() -> None:
-    with pytest.raises(InputError, match=r"; add low_memory=True, or choose size='1920x1440'"):
-        replace(TOO_LARGE, low_memory_fits=True).check()
+def test_the_options_that_help_are_named() -> None:
+    with pytest.raises(InputError, match=r"; choose tile='auto', or add low_memory=True, or choose size='1920x1440'"):
+        replace(TOO_LARGE, ways={"tile": "auto", "low_memory": True}).check()
+
+
+def test_of_the_memory_that_the_user_allows_more_is_advised() -> None:
+    with pytest.raises(InputError, match=r"12 GB are available within memory; .*, or raise memory to 61GB, or try"):
+        replace(TOO_LARGE, is_asked=True).check()
+
+
+def test_what_no_tiles_make_fit_is_told_with_the_least_that_it_takes() -> None:
+    with pytest.raises(InputError) as refused:
+        replace(TOO_LARGE, is_asked=True, least=20_040_000_000).check()
+    said = "size 4096x3072: takes 20 GB of memory at least, with the smallest tiles and Adam, and 12 GB are available"
+    assert str(refused.value).startswith(said)
+    assert "or raise memory to 20.1GB" in str(refused.value)
+
+
+def test_a_model_without_graphs_for_tiles_is_to_be_exported_again() -> None:
+    with pytest.raises(InputError, match=r"; export the model again, for graphs that compute in tiles .*, or choose"):
+        replace(TOO_LARGE, lacks_tiles=True).check()
+
+
+def test_tiles_are_told() -> None:
+    found = str(replace(FITS, tiles=24, tile=1024))
+    assert found.startswith("1024x768 in 24 tiles of 1024 pixels, 210 evaluations in 3 stages: about 3.4 GB")
 
 
 def test_where_no_size_fits_none_is_named() -> None:
@@ -398,17 +277,25 @@ def test_an_estimate_for_programs_is_in_bytes_and_seconds() -> None:
         "memory": 3_400_000_000,
         "at_most": 4_000_000_000,
         "available": 11_800_000_000,
+        "tiles": 1,
+        "tile": None,
         "seconds": 700.0,
         "measured": True,
     }
 
 
+def with_room(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    """Let the machine have so many bytes of memory."""
+    for module in (estimates, footprints):
+        monkeypatch.setattr(module, "room", lambda threads: Room(round(size)))
+
+
+@pytest.mark.parametrize("options", [{"tile": "off", "optimizer": "adam"}, {}])
 def test_a_transfer_that_does_not_fit_is_told_what_would(
-    transfer: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch
+    transfer: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    wanted = transfer(size=(9000, 6000))
-    monkeypatch.setattr(estimates, "room", lambda threads: Room(6_000_000_000))
-    found = estimate(wanted)
+    with_room(monkeypatch, 3e9)
+    found = estimate(transfer(size=(9000, 6000), **options))
     assert not found.fits
     assert not found.measured  # what is refused is not worth measuring
     assert found.largest is not None
@@ -417,7 +304,53 @@ def test_a_transfer_that_does_not_fit_is_told_what_would(
     assert width / height == pytest.approx(1.5, rel=0.01)
     with pytest.raises(InputError, match=f"size='{width}x{height}'"):
         found.check()
-    assert estimate(transfer(size=found.largest)).fits
+    assert estimate(transfer(size=found.largest, **options)).fits
+
+
+def test_what_is_too_large_for_one_piece_is_in_tiles(
+    transfer: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_room(monkeypatch, 3e9)
+    path = tmp_path / "timings.json"
+    known = transfer(size=(100, 100), stages=1)
+    learn(known, with_times(known.run(), 256, began=3.0, each=0.1), path)
+    whole, tiled = (estimate(transfer(size=(2000, 1500), tile=tile), path) for tile in ("off", "auto"))
+    assert not whole.fits
+    assert whole.ways == {"tile": "auto"}
+    assert tiled.fits
+    assert tiled.tiles > 1
+    assert f"2000x1500 in {tiled.tiles} tiles of {tiled.tile} pixels" in str(tiled)
+    assert whole.seconds and tiled.seconds
+    assert 1.3 * whole.seconds < tiled.seconds < 4 * whole.seconds
+
+
+def test_the_memory_that_is_asked_for_counts_and_not_that_of_the_machine(transfer: Callable[..., Transfer]) -> None:
+    found = estimate(transfer(size=(3000, 2000), memory="3GB"))
+    assert found.fits
+    assert (found.available, found.is_asked) == (3_000_000_000, True)
+    assert found.tiles > 1
+
+
+def test_more_memory_than_the_machine_has_is_refused_with_what_it_has(
+    transfer: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_room(monkeypatch, 3.06e9)
+    found = estimate(transfer(size=(3000, 2000), memory="60GB"))
+    assert not found.fits
+    assert found.ways == {"memory": "3GB"}
+    assert estimate(transfer(size=(3000, 2000), memory="3GB")).fits
+
+
+def test_times_of_tiles_are_learnt_apart_and_for_the_same_work(
+    transfer: Callable[..., Transfer], tmp_path: Path
+) -> None:
+    path = tmp_path / "timings.json"
+    wanted = transfer(size=(256, 256), tile=64, stages=1)
+    learn(wanted, with_times(wanted.run(), 256, began=3.0, each=0.6), path)
+    assert not estimate(transfer(size=(256, 256), stages=1), path).measured
+    same: dict[str, Any] = {"size": (256, 256), "tile": 64, "stages": 1}
+    seconds = [estimate(transfer(**same, evaluations=n), path).seconds or 0 for n in (10, 20)]
+    assert seconds[1] - seconds[0] == pytest.approx(10 * 0.6)
 
 
 # --- the fastest device ---------------------------------------------------------------------------------------
