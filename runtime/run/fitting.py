@@ -19,7 +19,7 @@ from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.sizes import fitted_size
 
 #: The numbers of steps that L-BFGS remembers, where it can remember no more. With fewer than three it is hardly better
-#: than Adam: see docs/scale-budget.md.
+#: than Adam: see docs/scale.md#the-budget-of-memory.
 FEWER_PAIRS = (5, 3)
 
 #: Smaller tiles than these, which take four times the work, are worse than fewer pairs. Adam, which takes several times
