@@ -25,6 +25,7 @@ from benchmarks.protocol import peak_mib
 from impasto.runtime.engine.footprints import (
     FOOTPRINTS,
     Footprint,
+    Held,
     content_bytes,
     convolutions,
 )
@@ -187,10 +188,20 @@ def _footprint(measurements: Sequence[Measurement]) -> Footprint:
     opening, opening_convolution = _opening([m for m in measurements if m.setting.style <= _LARGER])
     fixed, convolution, objective = _least_squares(
         [[1, _depth(m), m.setting.size**2] for m in large],
-        [replace(m, peak=m.peak - 2 * content_bytes(load_recipe(m.setting.recipe)) * m.setting.size**2) for m in large],
+        [replace(m, peak=m.peak - _beside_graphs(m.setting)) for m in large],
     )
     statistics = np.mean([(m.peak - fixed) / m.setting.style**2 for m in styled])
     return Footprint(opening, opening_convolution, fixed, convolution, objective, float(statistics))
+
+
+def _beside_graphs(setting: Setting) -> float:
+    """Return what content targets and the optimiser take."""
+    return 2 * content_bytes(load_recipe(setting.recipe)) * setting.size**2 + _optimizer(setting).between
+
+
+def _optimizer(setting: Setting) -> Held:
+    optimizer, bounded, restarted = setting.choices
+    return held(optimizer, setting.size**2, pairs=None, bounded=bounded, restarted=restarted)
 
 
 def _opening(measurements: Sequence[Measurement]) -> list[float]:
@@ -212,9 +223,7 @@ def _least_squares(rows: Sequence[Sequence[float]], measurements: Sequence[Measu
 def estimated(setting: Setting, footprints: dict[Group, Footprint]) -> float:
     """Return the peak of a setting by the figures."""
     pixels, largest = setting.size**2, max(setting.size, setting.style) ** 2
-    optimizer, bounded, restarted = setting.choices
-    memory = held(optimizer, pixels, pairs=None, bounded=bounded, restarted=restarted)
-    return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, memory).size
+    return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, _optimizer(setting)).size
 
 
 def _ways(forms: Iterable[str]) -> list[tuple[str, bool]]:

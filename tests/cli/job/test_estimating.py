@@ -85,7 +85,7 @@ def test_tiles_are_announced_and_made_again_by_a_rerun(model: Path, desk: Path) 
 
 
 def test_fewer_pairs_are_said_in_a_line(model: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {**OPTIMIZER_FOOTPRINTS, "lbfgs": OptimizerFootprint(0, 0, 1e8 / (53 * 64), 0, 0)}
+    few = {**OPTIMIZER_FOOTPRINTS, "lbfgs-sobolev": OptimizerFootprint(0, 0, 1e8 / (53 * 64), 0, 0)}
     monkeypatch.setattr(optimizers, "OPTIMIZER_FOOTPRINTS", few)
     done = CliRunner().invoke(app, ["stylize", *QUICK, "--model", str(model), "--memory", "1GB"])
     assert done.exit_code == 0
