@@ -220,7 +220,10 @@ class _FedGraph:
 
 @dataclass(frozen=True)
 class _Halves(Tiling):
-    """Two tiles, which see all of a picture; the core of one is its upper part, and of the other its lower one."""
+    """Two tiles, which see all of a picture; the core of one is its upper part, and of the other its lower one.
+
+    So the graphs are tried out, and not how far a halo has to reach.
+    """
 
     def cut(self, planes: Planes) -> tuple[Tile, ...]:
         height, width = planes.shape[2:]

@@ -123,7 +123,7 @@ class Job:
         expected = self._estimate.seconds if self._estimate else None
         if expected is not None and state:
             expected += state.seconds
-        progress = Progress(self.transfer.plan, expected)
+        progress = Progress(self.transfer.plan, expected, sum(state.made) if state else 0)
 
         def watched(check: Check) -> Result:
             def report(step: Step) -> None:

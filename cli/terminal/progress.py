@@ -38,16 +38,18 @@ class Progress:
         The plan of the transfer.
     expected
         The estimated seconds of the whole transfer; None without an estimate.
+    done
+        The number of evaluations that a resumed transfer has made before.
     """
 
-    def __init__(self, plan: Plan, expected: float | None = None) -> None:
+    def __init__(self, plan: Plan, expected: float | None = None, done: int = 0) -> None:
         from impasto.runtime.run.budget import Countdown
 
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
         self._evaluations, self._text, self._spoke = plan.evaluations, "", time.monotonic()
-        self._evaluation = 0
+        self._evaluation = done
         self._next_line, self._expected = 1, expected
         self._clock = Countdown(plan)
 
@@ -83,7 +85,8 @@ class Progress:
     def show_tile(self, number: int, tiles: int) -> None:
         """Show that a tile of the present evaluation is done; as a plain line, only where nothing was said for long."""
         if self._live:
-            self._update(self._evaluation, _line(self._text, f"tile {number}/{tiles}"))
+            tile = f"tile {number}/{tiles}"
+            self._update(self._evaluation, _line(self._text, tile) if self._live.console.width >= _MIDDLE else tile)
         elif number < tiles and time.monotonic() - self._spoke > _SILENCE:
             self._say(f"evaluation {self._evaluation + 1}/{self._evaluations}: tile {number} of {tiles}")
 

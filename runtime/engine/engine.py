@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from impasto.runtime.engine.evaluator import SessionEvaluator
+from impasto.runtime.engine.evaluator import SessionEvaluator, TileStep, ignore
 from impasto.runtime.engine.opening import open_session, read_metadata, tell_unrecorded
 from impasto.runtime.engine.placement import OFF, Placement, on_device
 from impasto.runtime.engine.providers import is_host, provider_of
@@ -29,7 +29,16 @@ from impasto.runtime.errors import ModelError, TransferError
 from impasto.runtime.machine import processors
 from impasto.runtime.model.default import export_again
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import BFLOAT16, HALF, OBJECTIVE, WINOGRAD, GraphKey, extents, is_small
+from impasto.runtime.model.graphs import (
+    BFLOAT16,
+    HALF,
+    OBJECTIVE,
+    TILE_STATISTICS,
+    WINOGRAD,
+    GraphKey,
+    extents,
+    is_small,
+)
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
@@ -111,6 +120,7 @@ class Engine:
         references: References,
         placement: Placement,
         weights: TermWeights = TermWeights(),  # noqa: B008  # immutable
+        after_tile: Callable[[TileStep], None] = ignore,
     ) -> SessionEvaluator | TiledEvaluator:
         """Return the loss of pictures of the content's size, with its targets measured.
 
@@ -120,6 +130,8 @@ class Engine:
             The name of a recipe in the folder.
         weights
             Weights in place of the recipe's own.
+        after_tile
+            Called after every tile whose targets are measured, and for the evaluator's: see `Evaluator`.
 
         Raises
         ------
@@ -135,7 +147,7 @@ class Engine:
             """Use one graph after the other: with a large picture, the first gives its memory back before."""
             if resolved.side:
                 self.clear_graphs()
-                return _tiled(folder, recipe, references, resolved, weights, warn=placement)
+                return _tiled(folder, recipe, references, resolved, weights, after_tile, warn=placement)
             keeps = self.keeps(resolved, height * width)
             if not keeps:
                 self.clear_graphs()
@@ -325,6 +337,7 @@ def _tiled(
     references: References,
     placement: Placement,
     weights: TermWeights,
+    after_tile: Callable[[TileStep], None],
     *,
     warn: Placement,
 ) -> TiledEvaluator:
@@ -341,13 +354,14 @@ def _tiled(
     assert placement.side is not None
     metadata = read_metadata(folder, recipe)
     tiling, graphs = Tiling(placement.side, halo), TileGraphs(folder, recipe, placement)
-    styles = [measure_style(graphs, feeds, tiling) for feeds in references.style_feeds]
-    contents = measure_content(graphs, references.content, tiling)
-    graphs.close()
+    styles = [measure_style(graphs, feeds, tiling, after_tile) for feeds in references.style_feeds]
+    contents = measure_content(graphs, references.content, tiling, after_tile)
+    graphs.close(TILE_STATISTICS)
     chosen, (height, width) = metadata.recipe.with_weights(*weights), references.shape
     fixed = {**average(references, metadata, styles), **_effective(metadata, chosen, height, width)}
     guides = references.regions.content_guides(width, height) if references.regions else None
     evaluator = TiledEvaluator(graphs, chosen, tiling, references.content, guides, contents, fixed)
+    evaluator.after_tile = after_tile
     evaluator.warnings = warnings_about(folder, evaluator.metadata, evaluator.device, warn)
     return evaluator
 

@@ -28,17 +28,18 @@ def halo_of(folder: ModelFolder, recipe: str, layout: str) -> Halo | None:
 class TileGraphs:
     """The graphs for tiles of one recipe: see `impasto.runtime.engine.tiled.Opener`.
 
-    On the CPU a graph serves windows of all sizes. Elsewhere it is opened for each size, of which a picture has four at
-    most.
+    On the CPU a graph serves windows of all sizes. Elsewhere it is opened for one size, most often that of all
+    windows of a picture. Of graphs that measure targets, only the last one stays open there.
 
     Parameters
     ----------
     placement
-        The device, definite, and how it is used. What is of all tiles together runs on the CPU.
+        The device, definite, and how it is used. What is of all tiles together runs on the CPU. Nothing is recorded:
+        every tile is another picture, in another place.
     """
 
     def __init__(self, folder: ModelFolder, recipe: str, placement: Placement) -> None:
-        self._folder, self._recipe, self._placement = folder, recipe, placement
+        self._folder, self._recipe, self._placement = folder, recipe, placement.unrecorded()
         self._sessions: dict[tuple[GraphKey, tuple[int, int] | None, int | None], Session] = {}
 
     def __call__(self, role: str, shape: tuple[int, int] | None, regions: int | None) -> Session:
@@ -47,13 +48,15 @@ class TileGraphs:
         on_cpu = placement.device == "cpu"
         place = key, None if on_cpu else shape, None if on_cpu else regions
         if place not in self._sessions:
+            if role == TILE_STATISTICS:
+                self.close(TILE_STATISTICS)
             sides = extents(*shape, regions) if shape else None
             self._sessions[place] = open_session(self._folder, self._recipe, key, placement, sides)
         return self._sessions[place]
 
-    def close(self) -> None:
-        """Close all graphs; they are opened again when they are used."""
-        self._sessions.clear()
+    def close(self, role: str) -> None:
+        """Close the graphs of a role; they are opened again when they are used."""
+        self._sessions = {place: session for place, session in self._sessions.items() if place[0].role != role}
 
     def _placed(self, role: str, *, by_region: bool) -> tuple[GraphKey, Placement]:
         if role not in TILE_ROLES:

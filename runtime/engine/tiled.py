@@ -38,13 +38,13 @@ class Sums:
 
     Attributes
     ----------
-    kinds
+    sums
         What is summed.
     shape
         (H, W) of the picture.
     """
 
-    kinds: tuple[Sum, ...]
+    sums: tuple[Sum, ...]
     shape: tuple[int, int]
 
     def of_all(self, parts: Iterator[tuple[Tile, Targets]]) -> Targets:
@@ -55,37 +55,37 @@ class Sums:
         """
         totals: dict[str, NDArray[np.float64]] = {}
         for tile, values in parts:
-            for kind in self.kinds:
-                part = self._share(kind, tile) * values[kind.name].astype(np.float64)
-                totals[kind.name] = totals[kind.name] + part if kind.name in totals else part
+            for sum_ in self.sums:
+                part = self._share(sum_, tile) * values[sum_.name].astype(np.float64)
+                totals[sum_.name] = totals[sum_.name] + part if sum_.name in totals else part
         weights = self._weights(totals)
         return {
-            kind.name: _each(totals[kind.name], 1 / weights[kind.level] if kind.kind == GUIDED else None)
-            for kind in self.kinds
+            sum_.name: _each(totals[sum_.name], 1 / weights[sum_.level] if sum_.kind == GUIDED else None)
+            for sum_ in self.sums
         }
 
     def of_tile(self, tile: Tile, gradients: Targets, sums: Targets) -> Targets:
         """Return the gradients with respect to the sums of one tile, from those with respect to the whole picture's."""
         weights = self._weights(sums)
         return {
-            kind.gradient: _each(
-                gradients[kind.gradient] * np.float64(self._share(kind, tile)),
-                1 / weights[kind.level] if kind.kind == GUIDED else None,
+            sum_.gradient: _each(
+                gradients[sum_.gradient] * np.float64(self._share(sum_, tile)),
+                1 / weights[sum_.level] if sum_.kind == GUIDED else None,
             )
-            for kind in self.kinds
-            if kind.kind != SHARE
+            for sum_ in self.sums
+            if sum_.kind != SHARE
         }
 
-    def _share(self, kind: Sum, tile: Tile) -> float:
+    def _share(self, sum_: Sum, tile: Tile) -> float:
         """Return what a tile's value counts with."""
-        return 1.0 if kind.kind == GUIDED else kind.positions(*tile.shape) / kind.positions(*self.shape)
+        return 1.0 if sum_.kind == GUIDED else sum_.positions(*tile.shape) / sum_.positions(*self.shape)
 
     def _weights(self, totals: Mapping[str, NDArray[np.floating]]) -> dict[int, NDArray[np.float64]]:
         """Return the sum of each guide, by level, [R]."""
         return {
-            kind.level: np.maximum(totals[kind.name].astype(np.float64) * kind.positions(*self.shape), _TINY)
-            for kind in self.kinds
-            if kind.kind == SHARE
+            sum_.level: np.maximum(totals[sum_.name].astype(np.float64) * sum_.positions(*self.shape), _TINY)
+            for sum_ in self.sums
+            if sum_.kind == SHARE
         }
 
 
@@ -146,30 +146,36 @@ class Tiling:
         return tiles_of(height, width, self.side, self.halo)
 
 
-def measure_style(open_graph: Opener, feeds: Targets, tiling: Tiling) -> Targets:
+def measure_style(
+    open_graph: Opener, feeds: Targets, tiling: Tiling, after_tile: Callable[[TileStep], None] = ignore
+) -> Targets:
     """Return the targets of a style's picture, by its inputs as `References.style_feeds` has them."""
     planes, guides = feeds[IMAGE], feeds.get(GUIDES)
     tiles, regions = tiling.cut(planes), None if guides is None else guides.shape[1]
-    kinds = open_graph(TILE_STATISTICS, tiles[0].shape, regions).metadata.sums
+    sums = open_graph(TILE_STATISTICS, tiles[0].shape, regions).metadata.sums
 
     def parts() -> Iterator[tuple[Tile, Targets]]:
-        for tile in tiles:
+        for number, tile in enumerate(tiles, 1):
             graph = open_graph(TILE_STATISTICS, tile.shape, regions)
-            yield tile, graph.run(_measured_feeds(tile, planes, guides), [kind.name for kind in kinds])
+            yield tile, graph.run(_measured_feeds(tile, planes, guides), [sum_.name for sum_ in sums])
+            after_tile(TileStep(number, len(tiles)))
 
     height, width = planes.shape[2:]
-    sums = Sums(kinds, (height, width)).of_all(parts())
-    moments = {kind.name: sums[kind.name] for kind in kinds if kind.kind != SHARE}
+    values = Sums(sums, (height, width)).of_all(parts())
+    moments = {sum_.name: values[sum_.name] for sum_ in sums if sum_.kind != SHARE}
     return _copied(open_graph(TARGETS_OF_SUMS, None, regions).run(moments))
 
 
-def measure_content(open_graph: Opener, content: Planes, tiling: Tiling) -> list[Targets]:
+def measure_content(
+    open_graph: Opener, content: Planes, tiling: Tiling, after_tile: Callable[[TileStep], None] = ignore
+) -> list[Targets]:
     """Return the targets of the content's picture, for each of its tiles."""
-    targets = []
-    for tile in tiling.cut(content):
+    targets, tiles = [], tiling.cut(content)
+    for number, tile in enumerate(tiles, 1):
         graph = open_graph(TILE_STATISTICS, tile.shape, None)
         names = targets_of(graph.metadata.recipe, "content")
         targets.append(_copied(graph.run(_measured_feeds(tile, content, None), names)))
+        after_tile(TileStep(number, len(tiles)))
     return targets
 
 
@@ -211,7 +217,7 @@ class TiledEvaluator:
     tiles
         The tiles of a picture.
     after_tile
-        Called after every tile of both passes; it may raise an exception, which ends the evaluation.
+        Called after every tile of both passes but the last; it may raise an exception, which ends the evaluation.
     """
 
     def __init__(
@@ -247,7 +253,7 @@ class TiledEvaluator:
         """
         sums = self._sums.of_all(self._pass(TILE_SUMS, planes, lambda tile: {}, 0))
         results = self._loss.run({**sums, **self._fixed})
-        gradients = _copied({kind.gradient: results[kind.gradient] for kind in self._sums.kinds if kind.kind != SHARE})
+        gradients = _copied({sum_.gradient: results[sum_.gradient] for sum_ in self._sums.sums if sum_.kind != SHARE})
         terms = {name: float(value) for name, value in results.items() if name not in gradients}
         total = np.zeros_like(planes)
         pulled = self._pass(
@@ -266,7 +272,8 @@ class TiledEvaluator:
             feeds = {**_measured_feeds(tile, planes, self._guides), CORE: tile.core(), **content, **more(tile)}
             # After the last tile its memory is free for the other pass.
             yield tile, self._graph(role, tile).run(feeds, give_back=number == len(self.tiles))
-            self.after_tile(TileStep(done + number, 2 * len(self.tiles)))
+            if done + number < 2 * len(self.tiles):  # after the last one, nothing would be gained by an end
+                self.after_tile(TileStep(done + number, 2 * len(self.tiles)))
 
     def _graph(self, role: str, tile: Tile) -> TileGraph:
         return self._open(role, tile.shape, self._regions)

@@ -15,6 +15,7 @@ from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.errors import ImpastoError, MemoryShortage
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import SINGLE, WORDS
+from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.run.state import Appraisal
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def appraise(transfer: Transfer) -> Appraisal | None:
     """
     try:
         return _appraise(transfer)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StopOptimization):
         reason = "interrupted"
     except (ImpastoError, MemoryError) as error:
         reason = str(error) or "out of memory"
@@ -60,6 +61,7 @@ def _appraise(transfer: Transfer) -> Appraisal:
     gc.collect()  # a circle of references may still hold the graphs of the evaluations, and their memory
     engine, folder = Engine(graphs=0), ModelFolder.open(transfer.model)
     references, weights = material.references(plan, stage), TermWeights(*plan.recipe.weights)
-    with contextlib.closing(engine.evaluator(folder, plan.recipe.name, references, placement, weights)) as evaluator:
+    evaluator = engine.evaluator(folder, plan.recipe.name, references, placement, weights, transfer.after_tile)
+    with contextlib.closing(evaluator):
         loss, terms, _ = evaluator.evaluate(state.point)
     return Appraisal(loss, terms, SINGLE)

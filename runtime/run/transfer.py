@@ -412,8 +412,7 @@ class Transfer:
         recipe, references = self.plan.recipe, self.material.references(self.plan, stage)
         weights = TermWeights(*recipe.weights)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
-        evaluator = engine.evaluator(folder, recipe.name, references, placement, weights)
-        evaluator.after_tile = self.after_tile
+        evaluator = engine.evaluator(folder, recipe.name, references, placement, weights, self.after_tile)
         for warning in evaluator.warnings:
             warnings.warn(warning, RuntimeWarning, stacklevel=2)
         return evaluator

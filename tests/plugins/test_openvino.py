@@ -67,6 +67,17 @@ def test_the_gradient_is_the_exact_one_for_the_decisions_that_were_made(
     assert gradient < ALIKE
 
 
+@pytest.mark.skipif(not processors.multiplies_bfloat16(), reason="it would take long, and is not for this processor")
+def test_tiles_in_bfloat16_have_the_loss_and_the_gradient_of_the_whole_picture(every_recipe: Path) -> None:
+    extent = 205, 97
+    _, _, image = drawn(*extent)
+    whole, tiled = (
+        opened(every_recipe, "impasto", extent, precision="bf16", tile=tile).evaluate(image) for tile in ("off", 32)
+    )
+    assert tiled[0] == pytest.approx(whole[0], rel=1e-3)
+    assert np.linalg.norm(tiled[1] - whole[1]) < 0.02 * np.linalg.norm(whole[1])
+
+
 def test_crowsons_gradient_is_as_near_as_it_is_determined(every_recipe: Path) -> None:
     """On the CPU provider, the gradients of the picture's neighbours in float32 are as far away as OpenVINO's."""
     extent = (128, 144)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from impasto.cli.terminal import progress as progress_module
 from impasto.cli.terminal.progress import Progress
 from impasto.runtime import Step
 from impasto.runtime.plan.plan import Plan, Stage
@@ -48,6 +49,21 @@ def test_one_stage_is_not_counted_and_long_times_have_hours() -> None:
 def test_long_runs_are_told_in_about_forty_lines() -> None:
     lines = shown(steps([Stage(100, 100, 2000)], rate=1e-6))
     assert 35 <= len(lines) <= 45
+
+
+def test_a_tile_is_told_where_nothing_was_said_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, stream = steps([Stage(100, 80, 6)], rate=1e-3), io.StringIO()
+    with contextlib.redirect_stderr(stream), Progress(plan_of_steps(known), done=2) as progress:
+        progress.show_tile(1, 8)
+        monkeypatch.setattr(progress_module, "_SILENCE", -1.0)
+        progress.show_tile(3, 8)
+        progress.show(known[2])
+        progress.show_tile(5, 8)
+        progress.show_tile(8, 8)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "evaluation 3/6: tile 3 of 8"
+    assert lines[1].startswith("evaluation 3/6  loss")
+    assert lines[2:] == ["evaluation 4/6: tile 5 of 8"]
 
 
 def corrections(known: list[Step], expected: float | None) -> list[str]:

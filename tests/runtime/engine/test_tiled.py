@@ -134,7 +134,20 @@ def test_loss_and_gradient_are_those_of_the_whole_picture(
     check()
 
 
-def test_every_tile_of_both_passes_is_told(folder: ModelFolder) -> None:
+@pytest.mark.parametrize("regions", [1, 2])
+def test_in_half_precision_tiles_give_what_the_whole_picture_gives_but_for_rounding(
+    folder: ModelFolder, regions: int
+) -> None:
+    compared = references(90, 130, regions)
+    whole = Placement("cpu", "direct", threads=1, precision="fp16", tile="off")
+    exact = evaluate(folder, "covariance", compared, replace(whole, precision="fp32"))
+    ours = evaluate(folder, "covariance", compared, replace(whole, tile=32))
+    assert ours.loss == pytest.approx(exact.loss, rel=5e-3)
+    difference = np.linalg.norm(ours.gradient - exact.gradient) / np.linalg.norm(exact.gradient)
+    assert 0 < difference < 0.1
+
+
+def test_every_tile_of_both_passes_but_the_last_is_told(folder: ModelFolder) -> None:
     evaluator = Engine(graphs=0).evaluator(folder, "shallow", references(60, 50, 1), TILED)
     assert isinstance(evaluator, TiledEvaluator)
     steps: list[TileStep] = []
@@ -142,7 +155,7 @@ def test_every_tile_of_both_passes_is_told(folder: ModelFolder) -> None:
     evaluator.evaluate(planes(2, 60, 50))
     count = 2 * len(evaluator.tiles)
     assert len(evaluator.tiles) > 4
-    assert steps == [TileStep(number, count) for number in range(1, count + 1)]
+    assert steps == [TileStep(number, count) for number in range(1, count)]
 
 
 def test_an_exception_after_a_tile_ends_the_evaluation(folder: ModelFolder) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from impasto.runtime import InputError, Result, Step, StopOptimization, TransferError
 from impasto.runtime.engine.engine import Engine
-from impasto.runtime.engine.evaluator import Evaluator, SessionEvaluator
+from impasto.runtime.engine.evaluator import Evaluator, SessionEvaluator, TileStep
 from impasto.runtime.engine.references import References
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures.planes import resize
@@ -149,6 +149,48 @@ def test_a_first_stage_that_fails_is_an_error(model: Path, monkeypatch: pytest.M
 
 
 # --- starts ---------------------------------------------------------------------------------------------------
+
+
+# --- tiles ----------------------------------------------------------------------------------------------------
+
+
+def test_a_transfer_in_tiles_is_that_of_whole_pictures(model: Path) -> None:
+    whole, tiled = run(model, tile="off"), run(model, tile=16)
+    assert tiled.tile == 16
+    assert [step.loss for step in tiled.history] == pytest.approx([step.loss for step in whole.history], rel=1e-4)
+    for one, other in zip(tiled.history, whole.history, strict=True):
+        assert one.terms == pytest.approx(other.terms, rel=1e-3, abs=1e-4 * other.loss)
+    assert abs(levels(tiled.image) - levels(whole.image)).max() <= 2
+
+
+def stopped_within_a_tile(model: Path, evaluations: int, tile: int) -> Result:
+    """Stop after so many evaluations, and so many tiles of the next one."""
+
+    def stop(step: TileStep) -> None:
+        if transfer.state.evaluations == evaluations and step.number == tile:
+            raise StopOptimization("enough")
+
+    transfer = prepared(model, tile=16)
+    transfer.after_tile = stop
+    return transfer.run()
+
+
+@pytest.mark.parametrize("tile", [2, 11])
+def test_a_stop_within_a_tile_keeps_the_best_picture(model: Path, tile: int) -> None:
+    result = stopped_within_a_tile(model, 7, tile)
+    assert (result.evaluations, result.reason, result.stage, result.finished) == (7, "enough", 2, False)
+    assert result.evaluated == (72, 64)
+
+
+def test_a_stop_within_the_first_evaluation_of_a_stage_keeps_the_picture_of_the_one_before(model: Path) -> None:
+    result = stopped_within_a_tile(model, 6, 3)
+    assert (result.evaluations, result.reason, result.stage, result.finished) == (6, "enough", 1, False)
+    assert (result.evaluated, result.image.size) == ((36, 32), (72, 64))
+
+
+def test_a_stop_before_there_is_a_picture_is_raised(model: Path) -> None:
+    with pytest.raises(StopOptimization, match="enough"):
+        stopped_within_a_tile(model, 0, 1)
 
 
 def start_of(model: Path, **options: Any) -> NDArray[np.int64]:
