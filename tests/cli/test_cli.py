@@ -524,7 +524,7 @@ def test_a_new_recipe_joins_those_that_are_there(model: Path, copy: Path, mine: 
     assert done.stdout == f"{copy}\n"
     assert "warning: random weights" in done.stderr
     assert "slope" not in done.stderr
-    assert re.search(r"^mine: 18 graphs, tried out in [\d.]+ s$", done.stderr, re.M)
+    assert re.search(r"^mine: 44 graphs, tried out in [\d.]+ s$", done.stderr, re.M)
     after = contents(copy)
     assert before.items() <= after.items()
     assert (copy / "photo.txt").read_text() == "somebody's notes"
