@@ -54,6 +54,7 @@ from impasto.runtime.model.graphs import (
     SINGLE,
     STATISTICS,
     TILE_GRADIENT,
+    TILE_ROLES,
     TILE_STATISTICS,
     WINOGRAD,
     GraphKey,
@@ -209,8 +210,12 @@ def logical_graphs(
 
 
 def lowering_of(key: GraphKey) -> Lowering:
-    """Return the lowering of a graph; those of `winograd` differ in how they cut maps."""
-    if key.layout == WINOGRAD and (key.small or key.role in (STATISTICS, TILE_STATISTICS)):
+    """Return the lowering of a graph; those of `winograd` differ in how they cut maps.
+
+    Graphs for tiles by region are seldom used, and cut maps into fewer strips, so that they are smaller files.
+    """
+    rare = key.role in (STATISTICS, TILE_STATISTICS) or (key.role in TILE_ROLES and key.by_region)
+    if key.layout == WINOGRAD and (key.small or rare):
         return small if key.small else measuring
     return _LOWERINGS[key.layout, key.precision]
 
