@@ -29,10 +29,13 @@ Noise = Callable[..., NDArray[np.float32]]
 
 CPU = Placement("cpu", "winograd").on("cpu")
 
+#: As models have them.
+HALOS = {"winograd": Halo(80, 192), "direct": Halo(80, 16)}
+
 
 def need(width: int, height: int, *, placement: Placement = CPU, **options: Any) -> Need:
     plan = Plan(load_recipe("gatys"), schedule(width, height, 100), "content", **options)
-    return Need(plan, [(64, 64)], placement, halos=lambda layout: Halo(80, 16))
+    return Need(plan, [(64, 64)], placement, halos=HALOS.get)
 
 
 def with_plan(wanted: Need, plan: Plan) -> Need:
