@@ -115,14 +115,16 @@ class Need:
         return replace(self.plan, stages=tuple(stages))
 
     def _fitted(self, stage: Stage, budget: int) -> Stage:
-        found: Stage | None = None
+        found, largest = stage, 0
         for way in alternatives(self.plan, stage):
-            if self.peak(way, budget).at_most > budget or (found and way.optimizer == "adam"):
+            if self.peak(way, budget).at_most > budget or (largest and way.optimizer == "adam"):
                 continue
-            found, side = way, self.placed(way, budget).side
+            side = self.placed(way, budget).side
             if self.placement.tile != AUTO or side is None or side >= WORTHWHILE:
-                break
-        return found or stage
+                return way
+            if side > largest:
+                found, largest = way, side
+        return found
 
 
 def alternatives(plan: Plan, stage: Stage) -> Iterator[Stage]:

@@ -85,6 +85,14 @@ def test_fewer_pairs_come_before_tiny_tiles_and_these_before_adam() -> None:
     assert wanted.fitted(least - 1).stages[-1] == adam
 
 
+def test_fewer_pairs_are_not_taken_where_they_make_no_tiles_larger() -> None:
+    wanted = need(700, 525, optimizer="lbfgs-sobolev")
+    last = wanted.plan.stages[-1]
+    least = wanted.peak(last, 1).at_most
+    assert wanted.placed(last, least).side == 192
+    assert wanted.fitted(least) == wanted.plan
+
+
 def test_small_tiles_that_are_asked_for_change_no_optimiser() -> None:
     wanted = need(1000, 750, placement=replace(CPU, tile=64))
     assert wanted.fitted(10**12) == wanted.plan
