@@ -221,7 +221,7 @@ def most_memory(transfers: Iterable[Transfer]) -> Transfer:
 
 
 #: Option that can help -> what to do with it.
-_VERBS = {"low_memory": "add", "tile": "choose", "memory": "choose"}
+_VERBS = {"low_memory": "add", "tile": "choose"}
 
 
 def estimate_memory(need: Need, budget: int | None) -> Estimate:
@@ -262,9 +262,6 @@ def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
     """Yield the options, with values, of which each lets a plan fit into so many bytes."""
     placement = need.placement
     tried: list[tuple[str, object, Placement]] = [("tile", AUTO, replace(placement, tile=AUTO))]
-    if placement.memory is not None and placement.memory > available:
-        text = f"{math.floor(available / 1e8) / 10:g}GB"
-        tried.append(("memory", text, replace(placement, memory=available)))
     if not placement.low_memory and not provider_of(need.expected.device).plugin:
         tried.append(("low_memory", True, replace(placement, low_memory=True)))
     for name, value, placed in tried:
@@ -274,7 +271,7 @@ def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
 
 def _fits(need: Need, available: int) -> bool:
     """Whether a plan fits into so many bytes, with an optimiser for which there is memory."""
-    budget = need.placement.memory or available
+    budget = min(available, need.placement.memory or available)
     fitted = replace(need, plan=need.fitted(budget))
     return fitted.highest(budget)[1].at_most <= available
 

@@ -45,6 +45,8 @@ class Need:
         What the recipe's layers ask of tiles, in each layout.
     engine
         The engine that opens the graphs, if it may keep them.
+    kept
+        The number of first stages that keep their optimisers: they have begun, or were carried out before.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class Need:
     regions: int = 1
     halos: Halos = without_tiles
     engine: Engine | None = None
+    kept: int = 0
 
     @cached_property
     def expected(self) -> Placement:
@@ -104,19 +107,25 @@ class Need:
 
     def least(self) -> int:
         """Return the least size in bytes, at worst, that suffices with any tiles and any optimiser."""
-        stages = [stage for stage in self.plan.stages if stage.evaluations]
-        return max(min(self.peak(way, 1).at_most for way in alternatives(self.plan, stage)) for stage in stages)
+        ways = [self._ways(number) for number, stage in enumerate(self.plan.stages) if stage.evaluations]
+        return max(min(self.peak(way, 1).at_most for way in stages) for stages in ways)
 
     def fitted(self, budget: int | None) -> Plan:
         """Return the plan with optimisers for which there is memory; where there is none for any, as it is."""
         if budget is None or not is_host(self.expected.device):
             return self.plan
-        stages = (self._fitted(stage, budget) if stage.evaluations else stage for stage in self.plan.stages)
-        return replace(self.plan, stages=tuple(stages))
+        stages = enumerate(self.plan.stages)
+        fitted = (self._fitted(number, budget) if stage.evaluations else stage for number, stage in stages)
+        return replace(self.plan, stages=tuple(fitted))
 
-    def _fitted(self, stage: Stage, budget: int) -> Stage:
-        found, largest = stage, 0
-        for way in alternatives(self.plan, stage):
+    def _ways(self, number: int) -> Iterator[Stage]:
+        """Yield a stage with every optimiser that it may have, the best first."""
+        stage = self.plan.stages[number]
+        return iter([stage]) if number < self.kept else alternatives(self.plan, stage)
+
+    def _fitted(self, number: int, budget: int) -> Stage:
+        found, largest = self.plan.stages[number], 0
+        for way in self._ways(number):
             if self.peak(way, budget).at_most > budget or (largest and way.optimizer == "adam"):
                 continue
             side = self.placed(way, budget).side
@@ -158,3 +167,14 @@ def told(planned: Plan, fitted: Plan) -> list[str]:
             pairs = f" with {after.pairs} pairs" if after.pairs else ""
             sentences.append(f"memory for {name}{pairs}, not for {planned.optimizer_of(before)}, {size}")
     return sentences
+
+
+def told_of_tiles(need: Need, budget: int | None) -> list[str]:
+    """Return a sentence if a budget is less than what was asked for, and the tiles of some stage are others for it."""
+    asked = need.placement.memory
+    if asked is None or budget is None or budget >= asked:
+        return []
+    if all(need.placed(stage, budget) == need.placed(stage, asked) for stage in need.plan.stages):
+        return []
+    sizes = (f"{size / 1e9:.1f} GB" for size in (budget, asked))
+    return ["memory of {} is free, not {}: the tiles are others, and so may be last bits".format(*sizes)]

@@ -230,13 +230,15 @@ def test_where_winograd_takes_too_much_an_automatic_lowering_becomes_direct() ->
     assert all(placed_within(placed(tile="auto"), picture, budget).lowering == "winograd" for budget in budgets)
 
 
-def test_the_budget_is_what_is_asked_for_or_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_is_what_is_asked_for_and_no_more_than_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprints, "room", lambda threads: Room(7))
-    assert budget_of(Placement("cpu", memory=9)) == 9
+    assert budget_of(Placement("cpu", memory=5)) == 5
+    assert budget_of(Placement("cpu", memory=9)) == 7
     assert budget_of(Placement("cpu")) == 7
     assert budget_of(replace(Placement(), device="cuda:0")) is None
     monkeypatch.setattr(footprints, "room", lambda threads: None)
     assert budget_of(Placement("cpu")) is None
+    assert budget_of(Placement("cpu", memory=9)) == 9
 
 
 def test_an_objective_is_opened_in_tiles_where_a_whole_picture_is_too_large(

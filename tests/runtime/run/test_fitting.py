@@ -15,6 +15,7 @@ from impasto.runtime import stylize
 from impasto.runtime.engine import footprints
 from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.plan import Plan, Stage, schedule
 from impasto.runtime.plan.recipe import load_recipe
@@ -218,10 +219,51 @@ def test_a_transfer_that_goes_on_keeps_what_was_chosen_before(model: Path, noise
     wanted = transfer(model, noise)
     stages = wanted.plan.stages
     earlier = replace(wanted.plan, stages=(stages[0], replace(stages[1], optimizer="lbfgs-sobolev", pairs=3)))
-    assert wanted.settle(earlier) == []
+    assert wanted.settle(earlier, (3,)) == []
     assert wanted.plan == earlier
     checkpoint = Checkpoint(earlier, wanted.origin, State((3,), np.zeros((1, 3, 80, 96), np.float32)))
     checkpoint.check(transfer(model, noise), wanted.origin, "transfer.ckpt")
+
+
+def test_with_less_memory_a_transfer_goes_on_as_it_began_and_only_later_stages_change() -> None:
+    wanted = need(6000, 4000)
+    first, *_, last = wanted.plan.stages
+    least = wanted.least()
+    changed = wanted.fitted(least)
+    assert changed.stages[-1].optimizer == "adam"
+    begun = len(wanted.plan.stages) - 1
+    assert replace(wanted, kept=begun).fitted(least).stages[:begun] == wanted.plan.stages[:begun]
+    assert replace(wanted, kept=begun).fitted(least).stages[-1] == changed.stages[-1]
+    assert replace(wanted, kept=begun + 1).fitted(least) == wanted.plan
+    assert replace(wanted, kept=begun + 1).least() > least
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(("made", "begun"), [((), 0), ((3,), 1), ((3, 0), 1), ((3, 1), 2)])
+def test_stages_that_have_begun_keep_the_optimiser_that_they_had(
+    model: Path, noise: Noise, made: tuple[int, ...], begun: int
+) -> None:
+    asked = transfer(model, noise, optimizer="lbfgs")
+    least = asked.need.least()
+    changed = asked.need.fitted(least).stages
+    assert all(stage.optimizer for stage in changed)
+    wanted = transfer(model, noise, optimizer="lbfgs", memory=least)
+    wanted.settle(asked.plan, made)
+    assert wanted.plan.stages == (*asked.plan.stages[:begun], *changed[begun:])
+
+
+@pytest.mark.usefixtures("narrow")
+def test_it_is_said_if_the_machine_has_less_memory_than_was_asked_for_and_the_tiles_are_others(
+    model: Path, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for free, said in (
+        (40_000_000, ["memory of 0.0 GB is free, not 2.0 GB: the tiles are others, and so may be last bits"]),
+        (1_900_000_000, []),
+    ):
+        monkeypatch.setattr(footprints, "room", lambda threads, free=free: Room(free))
+        wanted = transfer(model, noise, optimizer="adam", memory=2_000_000_000)
+        assert wanted.settle() == said
+        assert wanted.memory == free
 
 
 def test_a_stage_has_its_own_optimiser(model: Path, noise: Noise) -> None:
