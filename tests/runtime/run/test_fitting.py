@@ -178,15 +178,37 @@ def test_a_record_of_tiles_leads_to_the_same_bits(model: Path, noise: Noise) -> 
     wanted = transfer(model, noise, optimizer="adam", memory=50_000_000)
     result = wanted.run()
     record = Record.from_json(result.record.to_json(), "result")
-    pictures = {role: [image for r, image in wanted.material.inputs if r == role] for role in ("content", "style")}
-    again = record.transfer(pictures, model=model, placement=record.origin.placement).run()
-    assert np.array_equal(np.asarray(again.image), np.asarray(result.image))
-    assert again.loss == result.loss
-    assert again.tile == result.tile
+    rerun = again(wanted, record).run()
+    assert np.array_equal(np.asarray(rerun.image), np.asarray(result.image))
+    assert rerun.loss == result.loss
+    assert rerun.tile == result.tile
 
 
-def test_the_record_of_whole_pictures_says_so(model: Path, noise: Noise) -> None:
-    result = transfer(model, noise).run()
+def again(made: Transfer, record: Record, **changes: Any) -> Transfer:
+    pictures = {role: [image for r, image in made.material.inputs if r == role] for role in ("content", "style")}
+    return record.transfer(pictures, model=made.model, placement=replace(record.origin.placement, **changes))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_rerun_keeps_the_optimiser_and_takes_tiles_where_the_whole_no_longer_fits(model: Path, noise: Noise) -> None:
+    wanted = transfer(model, noise, optimizer="lbfgs")
+    result = wanted.run()
+    placement = result.record.origin.placement
+    assert (result.tile, placement.tile, placement.memory, placement.lowering) == (None, "auto", None, "winograd")
+    same, least = again(wanted, result.record), result.plan.finest
+    assert np.array_equal(np.asarray(same.run().image), np.asarray(result.image))
+    size = same.need.peak(least, 1).at_most
+    assert [stage.optimizer for stage in wanted.need.fitted(wanted.need.least()).stages] != [None, None]
+    for memory in (size, wanted.need.least()):
+        smaller = again(wanted, result.record, memory=memory)
+        assert smaller.settle() == []
+        assert smaller.plan == result.plan
+        assert smaller.need.placed(least, smaller.memory).side
+
+
+@pytest.mark.parametrize("tile", ["off", 1024])
+def test_the_record_of_whole_pictures_says_that_they_were_asked_for(model: Path, noise: Noise, tile: Any) -> None:
+    result = transfer(model, noise, tile=tile).run()
     assert result.tile is None
     assert result.record.origin.placement.tile == "off"
     assert result.record.origin.placement.memory is None
