@@ -198,8 +198,8 @@ class Origin:
     ----------
     placement
         The placement that was asked for; in a `Record`, the one that was used. There a tile that was asked for is
-        ``off`` if all stages were evaluated whole. Of stages in tiles that are ``auto``, the memory is that for which
-        they were chosen.
+        ``off`` if all stages were evaluated whole. If it is ``auto``, the memory is that for which the tiles of each
+        stage were chosen; None if all were evaluated whole.
     """
 
     inputs: tuple[Input, ...]
@@ -384,7 +384,9 @@ class Record:
             placement = replace(placement, device=state.device, precision=state.precision, lowering=state.lowering)
             if placement.tile != AUTO and not state.tile:
                 placement = replace(placement, tile=OFF)
-            elif state.tile and placement.tile == AUTO:
+            elif placement.tile == AUTO and not state.tile:
+                placement = replace(placement, memory=None)  # whole again, wherever that fits
+            elif placement.tile == AUTO:
                 # some stages may be whole, or in another form: the same memory leads to the same
                 placement = replace(placement, memory=transfer.memory, lowering=origin.placement.lowering)
             machine = machine.on(state.device)

@@ -191,7 +191,7 @@ def again(made: Transfer, record: Record, **changes: Any) -> Transfer:
 
 @pytest.mark.usefixtures("narrow")
 def test_a_rerun_keeps_the_optimiser_and_takes_tiles_where_the_whole_no_longer_fits(model: Path, noise: Noise) -> None:
-    wanted = transfer(model, noise, optimizer="lbfgs")
+    wanted = transfer(model, noise, optimizer="lbfgs", memory="4GB")
     result = wanted.run()
     placement = result.record.origin.placement
     assert (result.tile, placement.tile, placement.memory, placement.lowering) == (None, "auto", None, "winograd")
@@ -249,7 +249,7 @@ def test_a_transfer_that_goes_on_keeps_what_was_chosen_before(model: Path, noise
 
 def test_with_less_memory_a_transfer_goes_on_as_it_began_and_only_later_stages_change() -> None:
     wanted = need(6000, 4000)
-    first, *_, last = wanted.plan.stages
+    stages = wanted.plan.stages
     least = wanted.least()
     changed = wanted.fitted(least)
     assert changed.stages[-1].optimizer == "adam"
@@ -304,7 +304,11 @@ def test_a_stage_has_its_own_optimiser(model: Path, noise: Noise) -> None:
         ({"tile": 8}, "tile is 8; expected auto, off or a side of 16 to 99999 pixels"),
         ({"tile": "big"}, "tile is 'big'; expected auto, off or a side of 16 to 99999 pixels"),
         ({"memory": "4"}, "memory '4': expected a number with its unit, such as 4GB or 512MiB"),
-        ({"memory": "0GB"}, "memory '0GB': expected a number with its unit"),
+        ({"memory": "4 elephants"}, "memory '4 elephants': expected a number with its unit"),
+        ({"memory": "0 elephants"}, "memory '0 elephants': expected a number with its unit"),
+        ({"memory": f"{9:0400}GB".replace("0", "9")}, "memory '999.*': expected a number with its unit"),
+        ({"memory": "0GB"}, "memory '0GB': expected 1 byte or more"),
+        ({"memory": ".4B"}, "memory '.4B': expected 1 byte or more"),
         ({"memory": 0}, "memory is 0; expected 1 byte or more"),
     ],
 )
