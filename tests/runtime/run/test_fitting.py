@@ -249,7 +249,6 @@ def test_a_transfer_that_goes_on_keeps_what_was_chosen_before(model: Path, noise
 
 def test_with_less_memory_a_transfer_goes_on_as_it_began_and_only_later_stages_change() -> None:
     wanted = need(6000, 4000)
-    stages = wanted.plan.stages
     least = wanted.least()
     changed = wanted.fitted(least)
     assert changed.stages[-1].optimizer == "adam"
