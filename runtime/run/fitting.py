@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.footprints import Halos, Load, Peak, placed_within, without_tiles
@@ -107,8 +108,20 @@ class Need:
 
     def least(self) -> int:
         """Return the least size in bytes, at worst, that suffices with any tiles and any optimiser."""
+        return self._sparest()[0]
+
+    def sparing(self) -> tuple[str, ...]:
+        """Return with what the `least` size suffices, as words: tiles, and an optimiser that is not the planned one."""
+        _, way = self._sparest()
+        tiles = ["the smallest tiles"] if self.placement.tile == AUTO and self.tiles(way, 1) > 1 else []
+        adam = ["Adam"] if way.optimizer == "adam" else []
+        return (*tiles, *adam)
+
+    def _sparest(self) -> tuple[int, Stage]:
+        """Return the least size in bytes that suffices for the largest stage, and that stage, with that optimiser."""
         ways = [self._ways(number) for number, stage in enumerate(self.plan.stages) if stage.evaluations]
-        return max(min(self.peak(way, 1).at_most for way in stages) for stages in ways)
+        sparest = [min(((self.peak(way, 1).at_most, way) for way in stages), key=itemgetter(0)) for stages in ways]
+        return max(sparest, key=itemgetter(0))
 
     def fitted(self, budget: int | None) -> Plan:
         """Return the plan with optimisers for which there is memory; where there is none for any, as it is."""

@@ -247,7 +247,7 @@ def test_of_the_memory_that_the_user_allows_more_is_advised() -> None:
 
 def test_what_no_tiles_make_fit_is_told_with_the_least_that_it_takes() -> None:
     with pytest.raises(InputError) as refused:
-        replace(TOO_LARGE, is_asked=True, least=20_040_000_000).check()
+        replace(TOO_LARGE, is_asked=True, least=20_040_000_000, sparing=("the smallest tiles", "Adam")).check()
     said = "size 4096x3072: takes 20 GB of memory at least, with the smallest tiles and Adam, and 12 GB are available"
     assert str(refused.value).startswith(said)
     assert "or raise memory to 20.1GB" in str(refused.value)

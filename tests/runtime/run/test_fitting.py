@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime import stylize
 from impasto.runtime.engine import footprints
-from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint
+from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint, without_tiles
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.sums import Halo
@@ -108,6 +108,24 @@ def test_where_nothing_fits_the_plan_stays() -> None:
 def test_what_has_no_alternative_keeps_its_optimiser(options: dict[str, Any]) -> None:
     wanted = need(3000, 2000, **options)
     assert list(alternatives(wanted.plan, wanted.plan.stages[-1])) == [wanted.plan.stages[-1]]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ("the smallest tiles", "Adam")),
+        ({"optimizer": "adam"}, ("the smallest tiles",)),
+        ({"restart_every": 20}, ("the smallest tiles",)),
+        ({"placement": replace(CPU, tile="off")}, ("Adam",)),
+        ({"placement": replace(CPU, tile=512)}, ("Adam",)),
+        ({"placement": replace(CPU, tile="off"), "restart_every": 20}, ()),
+    ],
+)
+def test_it_is_known_with_what_the_least_memory_suffices(options: dict[str, Any], words: tuple[str, ...]) -> None:
+    wanted = need(3000, 2000, **options)
+    assert wanted.sparing() == words
+    assert wanted.least() <= wanted.highest(1)[1].at_most
+    assert replace(wanted, halos=without_tiles).sparing() == tuple(word for word in words if word == "Adam")
 
 
 def test_what_was_chosen_before_stands() -> None:
