@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from impasto.runtime import Step
     from impasto.runtime.pictures.places import Place
+    from impasto.runtime.plan.plan import Plan
     from impasto.runtime.run.state import Callback
     from impasto.runtime.run.transfer import Transfer
 
@@ -206,7 +207,7 @@ class _Cell:
         job = Job(self.transfer, wishes, origin, engine=ENGINE)
         self.transfer.appraises = False  # it would close the graphs that the next picture uses
         result = job.run(report)
-        if self.picture() is None:  # else another run has painted the same picture meanwhile
+        if not self.is_done:  # else another run has painted the same picture meanwhile
             job.ledger.keep(result)
             job.ledger.check_names()
 
@@ -221,12 +222,34 @@ class _Cell:
             return None
         return picture if picture.size == (self.transfer.plan.width, self.transfer.plan.height) else None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the result is kept, with the optimisers that are planned, or those for which there is memory."""
+        from impasto.runtime import InputError
+        from impasto.runtime.engine.footprints import budget_of
+        from impasto.runtime.run.record import Record
+
+        if self.picture() is None:
+            return False
+        try:
+            made = Record.read(self.path).plan
+        except InputError:
+            return False
+        if not _is_changed(made):
+            return True
+        return _is_changed(self.transfer.need.fitted(budget_of(self.transfer.placement)))
+
     def describe(self) -> dict[str, str]:
         """Return the cell as ``--json`` prints it."""
         from impasto.runtime.pictures import places
 
         path = places.name(self.path)
         return {"content": self.content.name, "style": self.style.name, "recipe": self.recipe, "path": path}
+
+
+def _is_changed(plan: Plan) -> bool:
+    """Whether a stage of a plan has another optimiser, or fewer pairs, for want of memory."""
+    return any(stage.optimizer or stage.pairs for stage in plan.stages)
 
 
 def _slug(name: str) -> str:
@@ -298,7 +321,7 @@ def _weights(recipes: list[str], model: Path) -> str:
 
 def _missing(table: list[_Cell], folder: Path) -> list[_Cell]:
     """Return a cell for each picture that is missing, and say how many exist already."""
-    missing = list({one.path: one for one in table if one.picture() is None}.values())
+    missing = list({one.path: one for one in table if not one.is_done}.values())
     if len(missing) < len(table):
         say(f"{len(table) - len(missing)} of {len(table)} pictures are in {folder} already")
     return missing

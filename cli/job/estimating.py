@@ -44,7 +44,7 @@ def announce(
         When the picture is too large for the free memory, and `oversize` is false.
     """
     transfer.placement = fastest(transfer, timings_file())
-    choices = transfer.settle(earlier)
+    choices = transfer.settle(earlier, done)
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
         estimated.check(options)

@@ -307,14 +307,16 @@ class Load:
 
 
 def budget_of(placement: Placement) -> int | None:
-    """Return the size in bytes that the process may grow to: as asked for, or what the machine has.
+    """Return the size in bytes that the process may grow to: as asked for, but no more than what the machine has.
 
     None if it is not known, and on a GPU.
     """
     if not is_host(foreseen(placement).device):
         return None
-    free = None if placement.memory else room(threads=placement.threads)
-    return free.size if free else placement.memory
+    free, asked = room(threads=placement.threads), placement.memory
+    if free is None or (asked is not None and asked < free.size):
+        return asked
+    return free.size
 
 
 def placed_within(placement: Placement, load: Load, budget: int | None, expected: Placement | None = None) -> Placement:

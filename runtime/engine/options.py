@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -113,12 +114,15 @@ def bytes_in(text: str) -> int:
     Raises
     ------
     InputError
-        When it is no number with a unit.
+        When it is no number with a unit, or less than a byte.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]+)\s*", text, re.IGNORECASE | re.ASCII)
-    if not match or match[2].upper() not in _UNITS or not (size := round(float(match[1]) * _UNITS[match[2].upper()])):
+    size = float(match[1]) * _UNITS.get(match[2].upper(), math.inf) if match else math.inf
+    if not math.isfinite(size):
         raise InputError(f"{option('memory')} {shown(text)}: expected a number with its unit, such as 4GB or 512MiB")
-    return size
+    if size < 1:
+        raise InputError(f"{option('memory')} {shown(text)}: expected 1 byte or more")
+    return round(size)
 
 
 def weights_of(options: ObjectiveOptions) -> TermWeights:

@@ -118,14 +118,10 @@ def sides_of(height: int, width: int, halo: Halo) -> tuple[int, ...]:
     Each is the least of those that make the same tiles.
     """
     inner = [max(0, length - 2 * halo.width) for length in (height, width)]
-    sides = {halo.stride * math.ceil(x / k / halo.stride) for x in inner for k in range(1, x // halo.stride + 1)}
+    sides = {
+        halo.stride * math.ceil(x / k / halo.stride) for x in inner for k in range(1, math.ceil(x / halo.stride) + 1)
+    }
     return tuple(side for side in sorted(sides, reverse=True) if windows_of(height, width, side, halo).number > 1)
-
-
-def window_side(side: int, halo: Halo) -> int:
-    """Return the most rows and columns of a window, for cores of a side."""
-    more = halo.stride - 1 if halo.stride <= _EQUAL else 0
-    return _strides(side, halo) + 2 * halo.width + more
 
 
 def _spans(length: int, side: int | None, halo: Halo) -> list[Span]:
@@ -144,7 +140,7 @@ def _cores(length: int, side: int | None, halo: Halo) -> tuple[int, int]:
     if count == 1:
         return 1, length
     each = halo.stride * math.ceil(inner / count / halo.stride)
-    return min(count, math.ceil((length - halo.width) / each)), each
+    return count, each
 
 
 def _equal(spans: list[Span], length: int, stride: int) -> list[Span]:

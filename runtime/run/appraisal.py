@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from impasto.runtime.engine.engine import Engine, TermWeights
 from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.placement import foreseen
-from impasto.runtime.engine.providers import provider_of
+from impasto.runtime.engine.providers import AUTO, provider_of
 from impasto.runtime.errors import ImpastoError, MemoryShortage
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import SINGLE, WORDS
@@ -49,7 +49,7 @@ def _appraise(transfer: Transfer) -> Appraisal:
     state, plan, material = transfer.state, transfer.plan, transfer.material
     stage = plan.stages[state.stage - 1]
     device = "cpu" if provider_of(state.device).on_host else state.device
-    placement = foreseen(replace(transfer.placement, device=device, lowering="auto", precision=SINGLE))
+    placement = replace(foreseen(replace(transfer.placement, device=device, precision=SINGLE)), lowering=AUTO)
     # No optimiser runs any more: Adam's share of memory is the least.
     alone = replace(
         plan, stages=(replace(stage, optimizer=None, pairs=None),), optimizer="adam", restarts=(), restart_every=None

@@ -69,6 +69,8 @@ class Estimate:
         Whether the time is from measurements on this machine, rather than from a figure that may be off severalfold.
     least
         The least `at_most` that there is with any tiles and any optimiser, of a transfer that does not fit.
+    sparing
+        With what it takes so little, as words.
     largest
         (width, height), in the same proportions, of the largest picture that fits; None if this one or none does.
     ways
@@ -93,6 +95,7 @@ class Estimate:
     seconds: float | None = None
     measured: bool = False
     least: int | None = None
+    sparing: tuple[str, ...] = ()
     largest: tuple[int, int] | None = None
     tiles: int = 1
     tile: int | None = None
@@ -136,8 +139,8 @@ class Estimate:
         limit = option("memory") if self.is_asked else self.limit
         within = f" within {limit}" if limit else ""
         takes = f"takes {_gigabytes(self.memory)} to {_gigabytes(self.at_most)} of memory"
-        if self.least is not None and self.least < self.at_most:
-            takes = f"takes {_gigabytes(self.least)} of memory at least, with the smallest tiles and Adam"
+        if self.sparing and self.least is not None and self.least < self.at_most:
+            takes = f"takes {_gigabytes(self.least)} of memory at least, with {' and '.join(self.sparing)}"
         raise InputError(
             f"size {self.width}x{self.height}: {takes}, and {_gigabytes(self.available)} are available{within}; "
             f"{', or '.join(ways)}"
@@ -221,7 +224,7 @@ def most_memory(transfers: Iterable[Transfer]) -> Transfer:
 
 
 #: Option that can help -> what to do with it.
-_VERBS = {"low_memory": "add", "tile": "choose", "memory": "choose"}
+_VERBS = {"low_memory": "add", "tile": "choose"}
 
 
 def estimate_memory(need: Need, budget: int | None) -> Estimate:
@@ -252,6 +255,7 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
     return replace(
         forecast,
         least=need.least(),
+        sparing=need.sparing(),
         largest=largest_size(need, forecast.available),
         ways=dict(_ways(need, forecast.available)),
         lacks_tiles=need.halos(placement.layout) is None,
@@ -262,9 +266,6 @@ def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
     """Yield the options, with values, of which each lets a plan fit into so many bytes."""
     placement = need.placement
     tried: list[tuple[str, object, Placement]] = [("tile", AUTO, replace(placement, tile=AUTO))]
-    if placement.memory is not None and placement.memory > available:
-        text = f"{math.floor(available / 1e8) / 10:g}GB"
-        tried.append(("memory", text, replace(placement, memory=available)))
     if not placement.low_memory and not provider_of(need.expected.device).plugin:
         tried.append(("low_memory", True, replace(placement, low_memory=True)))
     for name, value, placed in tried:
@@ -274,7 +275,7 @@ def _ways(need: Need, available: int) -> Iterator[tuple[str, object]]:
 
 def _fits(need: Need, available: int) -> bool:
     """Whether a plan fits into so many bytes, with an optimiser for which there is memory."""
-    budget = need.placement.memory or available
+    budget = min(available, need.placement.memory or available)
     fitted = replace(need, plan=need.fitted(budget))
     return fitted.highest(budget)[1].at_most <= available
 

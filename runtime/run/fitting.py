@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.footprints import Halos, Load, Peak, placed_within, without_tiles
@@ -45,6 +46,8 @@ class Need:
         What the recipe's layers ask of tiles, in each layout.
     engine
         The engine that opens the graphs, if it may keep them.
+    kept
+        The number of first stages that keep their optimisers: they have begun, or were carried out before.
     """
 
     plan: Plan
@@ -53,6 +56,7 @@ class Need:
     regions: int = 1
     halos: Halos = without_tiles
     engine: Engine | None = None
+    kept: int = 0
 
     @cached_property
     def expected(self) -> Placement:
@@ -104,25 +108,45 @@ class Need:
 
     def least(self) -> int:
         """Return the least size in bytes, at worst, that suffices with any tiles and any optimiser."""
-        stages = [stage for stage in self.plan.stages if stage.evaluations]
-        return max(min(self.peak(way, 1).at_most for way in alternatives(self.plan, stage)) for stage in stages)
+        return self._sparest()[0]
+
+    def sparing(self) -> tuple[str, ...]:
+        """Return with what the `least` size suffices, as words: tiles, and an optimiser that is not the planned one."""
+        _, way = self._sparest()
+        tiles = ["the smallest tiles"] if self.placement.tile == AUTO and self.tiles(way, 1) > 1 else []
+        adam = ["Adam"] if way.optimizer == "adam" else []
+        return (*tiles, *adam)
+
+    def _sparest(self) -> tuple[int, Stage]:
+        """Return the least size in bytes that suffices for the largest stage, and that stage, with that optimiser."""
+        ways = [self._ways(number) for number, stage in enumerate(self.plan.stages) if stage.evaluations]
+        sparest = [min(((self.peak(way, 1).at_most, way) for way in stages), key=itemgetter(0)) for stages in ways]
+        return max(sparest, key=itemgetter(0))
 
     def fitted(self, budget: int | None) -> Plan:
         """Return the plan with optimisers for which there is memory; where there is none for any, as it is."""
         if budget is None or not is_host(self.expected.device):
             return self.plan
-        stages = (self._fitted(stage, budget) if stage.evaluations else stage for stage in self.plan.stages)
-        return replace(self.plan, stages=tuple(stages))
+        stages = enumerate(self.plan.stages)
+        fitted = (self._fitted(number, budget) if stage.evaluations else stage for number, stage in stages)
+        return replace(self.plan, stages=tuple(fitted))
 
-    def _fitted(self, stage: Stage, budget: int) -> Stage:
-        found: Stage | None = None
-        for way in alternatives(self.plan, stage):
-            if self.peak(way, budget).at_most > budget or (found and way.optimizer == "adam"):
+    def _ways(self, number: int) -> Iterator[Stage]:
+        """Yield a stage with every optimiser that it may have, the best first."""
+        stage = self.plan.stages[number]
+        return iter([stage]) if number < self.kept else alternatives(self.plan, stage)
+
+    def _fitted(self, number: int, budget: int) -> Stage:
+        found, largest = self.plan.stages[number], 0
+        for way in self._ways(number):
+            if self.peak(way, budget).at_most > budget or (largest and way.optimizer == "adam"):
                 continue
-            found, side = way, self.placed(way, budget).side
+            side = self.placed(way, budget).side
             if self.placement.tile != AUTO or side is None or side >= WORTHWHILE:
-                break
-        return found or stage
+                return way
+            if side > largest:
+                found, largest = way, side
+        return found
 
 
 def alternatives(plan: Plan, stage: Stage) -> Iterator[Stage]:
@@ -156,3 +180,14 @@ def told(planned: Plan, fitted: Plan) -> list[str]:
             pairs = f" with {after.pairs} pairs" if after.pairs else ""
             sentences.append(f"memory for {name}{pairs}, not for {planned.optimizer_of(before)}, {size}")
     return sentences
+
+
+def told_of_tiles(need: Need, budget: int | None) -> list[str]:
+    """Return a sentence if a budget is less than what was asked for, and the tiles of some stage are others for it."""
+    asked = need.placement.memory
+    if asked is None or budget is None or budget >= asked:
+        return []
+    if all(need.placed(stage, budget) == need.placed(stage, asked) for stage in need.plan.stages):
+        return []
+    sizes = (f"{size / 1e9:.1f} GB" for size in (budget, asked))
+    return ["memory of {} is free, not {}: the tiles are others, and so may be last bits".format(*sizes)]

@@ -197,8 +197,9 @@ class Origin:
     Attributes
     ----------
     placement
-        The placement that was asked for; in a `Record`, the one that was used. There its tile is ``off`` if all stages
-        were evaluated whole. If it is ``auto``, the memory is that for which the tiles of each stage were chosen.
+        The placement that was asked for; in a `Record`, the one that was used. There a tile that was asked for is
+        ``off`` if all stages were evaluated whole. If it is ``auto``, the memory is that for which the tiles of each
+        stage were chosen; None if all were evaluated whole.
     """
 
     inputs: tuple[Input, ...]
@@ -381,10 +382,12 @@ class Record:
         placement, machine = origin.placement, origin.machine
         if state.device:
             placement = replace(placement, device=state.device, precision=state.precision, lowering=state.lowering)
-            placement = replace(placement, tile=origin.placement.tile if state.tile else OFF)
-            if (
-                placement.tile == AUTO
-            ):  # some stages may be whole, or in another form: the same memory leads to the same
+            if placement.tile != AUTO and not state.tile:
+                placement = replace(placement, tile=OFF)
+            elif placement.tile == AUTO and not state.tile:
+                placement = replace(placement, memory=None)  # whole again, wherever that fits
+            elif placement.tile == AUTO:
+                # some stages may be whole, or in another form: the same memory leads to the same
                 placement = replace(placement, memory=transfer.memory, lowering=origin.placement.lowering)
             machine = machine.on(state.device)
         record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome)
@@ -484,7 +487,9 @@ class Record:
             style_masks=pictures.get(STYLE_MASK),
             matched=self.plan.colors == "match",
         )
-        return Transfer(self.plan, material, model, placement)
+        transfer = Transfer(self.plan, material, model, placement)
+        transfer.kept = len(self.plan.stages)  # it was carried out so
+        return transfer
 
     def _check_recipe(self, model: str | Path) -> None:
         """Refuse a model whose graphs compute another loss; the weights of terms may differ, as they are inputs."""

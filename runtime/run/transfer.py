@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -39,7 +39,7 @@ from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run import canvas, notebook
 from impasto.runtime.run.appraisal import appraise
 from impasto.runtime.run.budget import Budget
-from impasto.runtime.run.fitting import Need, told
+from impasto.runtime.run.fitting import Need, told, told_of_tiles
 from impasto.runtime.run.material import Material
 from impasto.runtime.run.record import Origin, Record
 from impasto.runtime.run.result import Result
@@ -94,6 +94,9 @@ class Transfer:
         Whether the final loss is evaluated once in float32 if the evaluations were less precise.
     memory
         The size in bytes that the process may grow to: known once the transfer is `settled`, if the machine tells it.
+    kept
+        The number of first stages that keep their optimisers, however little memory there is: those that have begun,
+        or all, of a plan that was carried out before.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Transfer:
         self.after_tile: Callable[[TileStep], None] = ignore
         self.appraises = True
         self.memory: int | None = None
+        self.kept = 0
         self._is_settled = False
         self._watchers: list[Callback] = []
         self._begin(State((), np.empty(0, np.float32)))
@@ -169,15 +173,20 @@ class Transfer:
         styles, regions = [style.size for style in self.material.paintings], self.material.regions
         count = len(regions.content.colors) if regions else 1
         halos = functools.partial(halo_of, ModelFolder.open(self.model), self.plan.recipe.name)
-        return Need(self.plan, styles, self.placement, count, halos, self.engine or ENGINE)
+        return Need(self.plan, styles, self.placement, count, halos, self.engine or ENGINE, self.kept)
 
-    def settle(self, plan: Plan | None = None) -> list[str]:
+    def settle(self, plan: Plan | None = None, made: Sequence[int] | None = None) -> list[str]:
         """Choose, once, optimisers for which there is memory; return a sentence for each that is not the planned one.
+
+        One more says so where the machine has not the memory that was asked for, and the tiles are others for it.
 
         Parameters
         ----------
         plan
             The plan of an interrupted run of this transfer, whose choices stand.
+        made
+            The `State.made` of a transfer that goes on: its stages that have begun keep their optimisers. By default
+            those of the present state.
 
         Raises
         ------
@@ -190,9 +199,10 @@ class Transfer:
             chosen = zip(self.plan.stages, plan.stages, strict=True)
             stages = (replace(now, optimizer=then.optimizer, pairs=then.pairs) for now, then in chosen)
             self.plan = replace(self.plan, stages=tuple(stages))
-        self.memory, planned = budget_of(self.placement), self.plan
-        self.plan, self._is_settled = self.need.fitted(self.memory), True
-        return told(planned, self.plan)
+        self.kept = max(self.kept, sum(map(bool, self.state.made if made is None else made)))
+        self.memory, planned, need = budget_of(self.placement), self.plan, self.need
+        self.plan, self._is_settled = need.fitted(self.memory), True
+        return [*told(planned, self.plan), *told_of_tiles(replace(need, plan=self.plan), self.memory)]
 
     @_shortage_explained()
     def run(self, resume: State | None = None) -> Result:

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from processes import Running, assert_refused, impasto_, lay_out
+from typer.testing import CliRunner
 
+from impasto.cli.app import app
+from impasto.runtime.optimize import footprints
+from impasto.runtime.optimize.footprints import OPTIMIZER_FOOTPRINTS, OptimizerFootprint
 from impasto.runtime.run.record import Record
 
 QUICK = ("--size", "40", "--evaluations", "2", "--cell", "64", "--device", "cpu", "--lowering", "direct")
@@ -76,6 +80,29 @@ def test_other_wishes_and_damaged_cells_are_made_anew(model: Path) -> None:
     Path("one.png").write_bytes(Path("two.png").read_bytes())
     assert sheet(model, *wish).returncode == 0
     assert len(cells()) == 3
+
+
+def test_a_cell_with_fewer_pairs_is_made_anew_when_there_is_memory_for_all(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pairs(memory: str) -> int | None:
+        wish = ("sheet", "one.png", "--style", "painting.jpg", "-o", "sheet.png", "--force", "--model", str(model))
+        done = CliRunner().invoke(app, [*wish, *QUICK, "--memory", memory])
+        assert done.exit_code == 0, done.output
+        (own,) = cells()
+        return Record.read(Path("sheet.cells", own)).plan.stages[-1].pairs
+
+    heavy = {**OPTIMIZER_FOOTPRINTS, "lbfgs-sobolev": OptimizerFootprint(0, 0, 2e8 / (33 * 40), 0, 0)}
+    monkeypatch.setattr(footprints, "OPTIMIZER_FOOTPRINTS", heavy)
+    assert pairs("1GB") == 5
+    few = cells()
+    assert pairs("1GB") == 5
+    assert cells() == few
+    assert pairs("4GB") is None
+    all_ = cells()
+    assert all_ != few
+    assert pairs("1GB") is None
+    assert cells() == all_
 
 
 def test_ctrl_c_keeps_the_pictures_that_are_done(model: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from impasto.runtime.engine.tiles import tiles_of, window_side
+from impasto.runtime.engine.tiles import Tile, sides_of, tiles_of
 from impasto.runtime.model.sums import Halo
 
 GRIDS, TIMES = st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 7)
@@ -32,12 +32,21 @@ def test_a_window_sees_the_halo_or_ends_with_the_picture(height: int, width: int
 
 
 @given(LENGTHS, LENGTHS, SIDES, HALOS)
-def test_windows_are_of_one_size_or_of_four_at_most_and_no_larger_than_said(
-    height: int, width: int, side: int, halo: Halo
-) -> None:
+def test_windows_are_of_one_size_or_of_four_at_most(height: int, width: int, side: int, halo: Halo) -> None:
     shapes = {tile.shape for tile in tiles_of(height, width, side, halo)}
     assert len(shapes) <= (1 if halo.stride <= 32 else 4)
-    assert max(max(shape) for shape in shapes) <= window_side(side, halo)
+
+
+@given(LENGTHS, LENGTHS, st.sampled_from([Halo(80, 16), Halo(80, 192)]))
+@example(700, 700, Halo(80, 192))
+def test_the_sides_are_all_that_make_different_tiles_and_no_larger_than_they_need_to_be(
+    height: int, width: int, halo: Halo
+) -> None:
+    least: dict[tuple[Tile, ...], int] = {}
+    for side in range(halo.stride, max(height, width) + halo.stride, halo.stride):
+        least.setdefault(tiles_of(height, width, side, halo), side)
+    several = {side for tiles, side in least.items() if len(tiles) > 1}
+    assert sides_of(height, width, halo) == tuple(sorted(several, reverse=True))
 
 
 def test_without_a_side_there_is_one_tile_of_all() -> None:

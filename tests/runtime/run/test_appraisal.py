@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import numpy as np
 import pytest
 
 from impasto.runtime import InputError, Result, Step, StopOptimization, TransferError
+from impasto.runtime.engine import footprints
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import SessionEvaluator
+from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS
+from impasto.runtime.engine.placement import Placement
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import DIRECT
 from impasto.runtime.run import estimate as estimates
 from impasto.runtime.run.record import Record
 from impasto.runtime.run.state import RunEnding
@@ -135,6 +140,29 @@ def test_with_too_little_memory_one_warning_says_so(model: Path, monkeypatch: py
         result = prepared(model, **HALF).run()
     assert result.finished
     assert (result.loss_precision, result.loss) == ("fp16", min(s.loss for s in result.history if s.stage == 2))
+
+
+def test_where_the_kernels_of_winograd_take_too_much_it_is_evaluated_in_direct_tiles(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {key: replace(figures, fixed=0 if key[0] == DIRECT else 1e15) for key, figures in FOOTPRINTS.items()}
+    tiles = {key: replace(figures, fixed=0 if key == DIRECT else 1e15) for key, figures in TILE_FOOTPRINTS.items()}
+    monkeypatch.setattr(footprints, "FOOTPRINTS", whole)
+    monkeypatch.setattr(footprints, "TILE_FOOTPRINTS", tiles)
+    monkeypatch.setattr(footprints, "LEAST_AUTO", 16)
+    placements: list[Placement] = []
+    original = Engine.evaluator
+
+    def noted(engine: Engine, folder: Any, recipe: Any, references: Any, placement: Placement, *more: Any) -> Any:
+        placements.append(placement)
+        return original(engine, folder, recipe, references, placement, *more)
+
+    monkeypatch.setattr(Engine, "evaluator", noted)
+    result = prepared(model, **HALF, size=(192, 160), stages=1, evaluations=2).run()
+    assert result.loss_precision == "fp32"
+    first, last = placements
+    assert (first.side, last.layout) == (None, DIRECT)
+    assert last.side
 
 
 @pytest.mark.parametrize("error", [MemoryError(), TransferError("out of memory"), KeyboardInterrupt()])

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from impasto.runtime import stylize
 from impasto.runtime.engine import footprints
-from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint
+from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint, without_tiles
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.plan import Plan, Stage, schedule
 from impasto.runtime.plan.recipe import load_recipe
@@ -29,10 +30,13 @@ Noise = Callable[..., NDArray[np.float32]]
 
 CPU = Placement("cpu", "winograd").on("cpu")
 
+#: As models have them.
+HALOS = {"winograd": Halo(80, 192), "direct": Halo(80, 16)}
+
 
 def need(width: int, height: int, *, placement: Placement = CPU, **options: Any) -> Need:
     plan = Plan(load_recipe("gatys"), schedule(width, height, 100), "content", **options)
-    return Need(plan, [(64, 64)], placement, halos=lambda layout: Halo(80, 16))
+    return Need(plan, [(64, 64)], placement, halos=HALOS.get)
 
 
 def with_plan(wanted: Need, plan: Plan) -> Need:
@@ -82,6 +86,14 @@ def test_fewer_pairs_come_before_tiny_tiles_and_these_before_adam() -> None:
     assert wanted.fitted(least - 1).stages[-1] == adam
 
 
+def test_fewer_pairs_are_not_taken_where_they_make_no_tiles_larger() -> None:
+    wanted = need(700, 525, optimizer="lbfgs-sobolev")
+    last = wanted.plan.stages[-1]
+    least = wanted.peak(last, 1).at_most
+    assert wanted.placed(last, least).side == 192
+    assert wanted.fitted(least) == wanted.plan
+
+
 def test_small_tiles_that_are_asked_for_change_no_optimiser() -> None:
     wanted = need(1000, 750, placement=replace(CPU, tile=64))
     assert wanted.fitted(10**12) == wanted.plan
@@ -96,6 +108,24 @@ def test_where_nothing_fits_the_plan_stays() -> None:
 def test_what_has_no_alternative_keeps_its_optimiser(options: dict[str, Any]) -> None:
     wanted = need(3000, 2000, **options)
     assert list(alternatives(wanted.plan, wanted.plan.stages[-1])) == [wanted.plan.stages[-1]]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ("the smallest tiles", "Adam")),
+        ({"optimizer": "adam"}, ("the smallest tiles",)),
+        ({"restart_every": 20}, ("the smallest tiles",)),
+        ({"placement": replace(CPU, tile="off")}, ("Adam",)),
+        ({"placement": replace(CPU, tile=512)}, ("Adam",)),
+        ({"placement": replace(CPU, tile="off"), "restart_every": 20}, ()),
+    ],
+)
+def test_it_is_known_with_what_the_least_memory_suffices(options: dict[str, Any], words: tuple[str, ...]) -> None:
+    wanted = need(3000, 2000, **options)
+    assert wanted.sparing() == words
+    assert wanted.least() <= wanted.highest(1)[1].at_most
+    assert replace(wanted, halos=without_tiles).sparing() == tuple(word for word in words if word == "Adam")
 
 
 def test_what_was_chosen_before_stands() -> None:
@@ -166,15 +196,37 @@ def test_a_record_of_tiles_leads_to_the_same_bits(model: Path, noise: Noise) -> 
     wanted = transfer(model, noise, optimizer="adam", memory=50_000_000)
     result = wanted.run()
     record = Record.from_json(result.record.to_json(), "result")
-    pictures = {role: [image for r, image in wanted.material.inputs if r == role] for role in ("content", "style")}
-    again = record.transfer(pictures, model=model, placement=record.origin.placement).run()
-    assert np.array_equal(np.asarray(again.image), np.asarray(result.image))
-    assert again.loss == result.loss
-    assert again.tile == result.tile
+    rerun = again(wanted, record).run()
+    assert np.array_equal(np.asarray(rerun.image), np.asarray(result.image))
+    assert rerun.loss == result.loss
+    assert rerun.tile == result.tile
 
 
-def test_the_record_of_whole_pictures_says_so(model: Path, noise: Noise) -> None:
-    result = transfer(model, noise).run()
+def again(made: Transfer, record: Record, **changes: Any) -> Transfer:
+    pictures = {role: [image for r, image in made.material.inputs if r == role] for role in ("content", "style")}
+    return record.transfer(pictures, model=made.model, placement=replace(record.origin.placement, **changes))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_rerun_keeps_the_optimiser_and_takes_tiles_where_the_whole_no_longer_fits(model: Path, noise: Noise) -> None:
+    wanted = transfer(model, noise, optimizer="lbfgs", memory="4GB")
+    result = wanted.run()
+    placement = result.record.origin.placement
+    assert (result.tile, placement.tile, placement.memory, placement.lowering) == (None, "auto", None, "winograd")
+    same, least = again(wanted, result.record), result.plan.finest
+    assert np.array_equal(np.asarray(same.run().image), np.asarray(result.image))
+    size = same.need.peak(least, 1).at_most
+    assert [stage.optimizer for stage in wanted.need.fitted(wanted.need.least()).stages] != [None, None]
+    for memory in (size, wanted.need.least()):
+        smaller = again(wanted, result.record, memory=memory)
+        assert smaller.settle() == []
+        assert smaller.plan == result.plan
+        assert smaller.need.placed(least, smaller.memory).side
+
+
+@pytest.mark.parametrize("tile", ["off", 1024])
+def test_the_record_of_whole_pictures_says_that_they_were_asked_for(model: Path, noise: Noise, tile: Any) -> None:
+    result = transfer(model, noise, tile=tile).run()
     assert result.tile is None
     assert result.record.origin.placement.tile == "off"
     assert result.record.origin.placement.memory is None
@@ -207,10 +259,50 @@ def test_a_transfer_that_goes_on_keeps_what_was_chosen_before(model: Path, noise
     wanted = transfer(model, noise)
     stages = wanted.plan.stages
     earlier = replace(wanted.plan, stages=(stages[0], replace(stages[1], optimizer="lbfgs-sobolev", pairs=3)))
-    assert wanted.settle(earlier) == []
+    assert wanted.settle(earlier, (3,)) == []
     assert wanted.plan == earlier
     checkpoint = Checkpoint(earlier, wanted.origin, State((3,), np.zeros((1, 3, 80, 96), np.float32)))
     checkpoint.check(transfer(model, noise), wanted.origin, "transfer.ckpt")
+
+
+def test_with_less_memory_a_transfer_goes_on_as_it_began_and_only_later_stages_change() -> None:
+    wanted = need(6000, 4000)
+    least = wanted.least()
+    changed = wanted.fitted(least)
+    assert changed.stages[-1].optimizer == "adam"
+    begun = len(wanted.plan.stages) - 1
+    assert replace(wanted, kept=begun).fitted(least).stages[:begun] == wanted.plan.stages[:begun]
+    assert replace(wanted, kept=begun).fitted(least).stages[-1] == changed.stages[-1]
+    assert replace(wanted, kept=begun + 1).fitted(least) == wanted.plan
+    assert replace(wanted, kept=begun + 1).least() > least
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(("made", "begun"), [((), 0), ((3,), 1), ((3, 0), 1), ((3, 1), 2)])
+def test_stages_that_have_begun_keep_the_optimiser_that_they_had(
+    model: Path, noise: Noise, made: tuple[int, ...], begun: int
+) -> None:
+    asked = transfer(model, noise, optimizer="lbfgs")
+    least = asked.need.least()
+    changed = asked.need.fitted(least).stages
+    assert all(stage.optimizer for stage in changed)
+    wanted = transfer(model, noise, optimizer="lbfgs", memory=least)
+    wanted.settle(asked.plan, made)
+    assert wanted.plan.stages == (*asked.plan.stages[:begun], *changed[begun:])
+
+
+@pytest.mark.usefixtures("narrow")
+def test_it_is_said_if_the_machine_has_less_memory_than_was_asked_for_and_the_tiles_are_others(
+    model: Path, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for free, said in (
+        (40_000_000, ["memory of 0.0 GB is free, not 2.0 GB: the tiles are others, and so may be last bits"]),
+        (1_900_000_000, []),
+    ):
+        monkeypatch.setattr(footprints, "room", lambda threads, free=free: Room(free))
+        wanted = transfer(model, noise, optimizer="adam", memory=2_000_000_000)
+        assert wanted.settle() == said
+        assert wanted.memory == free
 
 
 def test_a_stage_has_its_own_optimiser(model: Path, noise: Noise) -> None:
@@ -229,7 +321,11 @@ def test_a_stage_has_its_own_optimiser(model: Path, noise: Noise) -> None:
         ({"tile": 8}, "tile is 8; expected auto, off or a side of 16 to 99999 pixels"),
         ({"tile": "big"}, "tile is 'big'; expected auto, off or a side of 16 to 99999 pixels"),
         ({"memory": "4"}, "memory '4': expected a number with its unit, such as 4GB or 512MiB"),
-        ({"memory": "0GB"}, "memory '0GB': expected a number with its unit"),
+        ({"memory": "4 elephants"}, "memory '4 elephants': expected a number with its unit"),
+        ({"memory": "0 elephants"}, "memory '0 elephants': expected a number with its unit"),
+        ({"memory": f"{9:0400}GB".replace("0", "9")}, "memory '999.*': expected a number with its unit"),
+        ({"memory": "0GB"}, "memory '0GB': expected 1 byte or more"),
+        ({"memory": ".4B"}, "memory '.4B': expected 1 byte or more"),
         ({"memory": 0}, "memory is 0; expected 1 byte or more"),
     ],
 )

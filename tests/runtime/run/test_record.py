@@ -126,7 +126,7 @@ def test_a_record_says_what_was_made_and_where(record: Record) -> None:
     assert 0 < record.outcome.share <= 1
     assert record.origin.model.random_weights
     assert len(record.origin.model.weights_sha256) == 64
-    assert record.origin.placement == Placement("cpu", "direct", 1, precision="fp32", tile="off")
+    assert record.origin.placement == Placement("cpu", "direct", 1, precision="fp32")
     assert {"impasto", "python", "onnxruntime", "numpy", "scipy", "pillow"} == set(record.origin.machine.versions)
     assert record.outcome.date.endswith("+00:00")
 
