@@ -192,7 +192,7 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
     InputError
         When the model cannot be used.
     """
-    transfer.settle()
+    transfer.untold += transfer.settle()
     plan, placement = transfer.plan, _foreseen(transfer)
     left = _stages_left(plan, done)
     memory = estimate_memory(transfer.need, transfer.memory)

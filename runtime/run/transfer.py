@@ -94,6 +94,8 @@ class Transfer:
         Whether the final loss is evaluated once in float32 if the evaluations were less precise.
     memory
         The size in bytes that the process may grow to: known once the transfer is `settled`, if the machine tells it.
+    untold
+        The sentences of `settle` that are still to be told: `run` warns of them.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Transfer:
         self.after_tile: Callable[[TileStep], None] = ignore
         self.appraises = True
         self.memory: int | None = None
+        self.untold: list[str] = []
         self._is_settled = False
         self._watchers: list[Callback] = []
         self._begin(State((), np.empty(0, np.float32)))
@@ -196,7 +199,7 @@ class Transfer:
 
     @_shortage_explained()
     def run(self, resume: State | None = None) -> Result:
-        """Carry the plan out, from its start or from a state.
+        """Carry the plan out, from its start or from a state. Other optimisers than the planned ones are warned of.
 
         Raises
         ------
@@ -211,7 +214,9 @@ class Transfer:
             self._watchers = [watcher for watcher in (live, self.callback) if watcher]
             self._begin(_resumed(resume) if resume else State((), canvas.begin(self.plan, self.material)))
             _ = self.origin  # refuses an unusable model before the work
-            self.settle()
+            untold, self.untold = [*self.untold, *self.settle()], []
+            for choice in untold:
+                warnings.warn(choice, RuntimeWarning, stacklevel=3)
             if self.state.ending is None:
                 for optimizer in dict.fromkeys(map(self.plan.optimizer_of, self.plan.stages)):
                     preload(optimizer)

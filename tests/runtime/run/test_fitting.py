@@ -19,6 +19,7 @@ from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.plan import Plan, Stage, schedule
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run.checkpoint import Checkpoint
+from impasto.runtime.run.estimate import estimate
 from impasto.runtime.run.fitting import FEWER_PAIRS, WORTHWHILE, Need, alternatives, told
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.record import Record
@@ -159,6 +160,18 @@ def test_only_the_stages_that_are_too_large_are_in_tiles(model: Path, noise: Noi
     assert result.tile
     placement = result.record.origin.placement
     assert (placement.tile, placement.memory) == ("auto", 50_000_000)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_an_optimiser_that_is_changed_is_warned_of_once(model: Path, noise: Noise) -> None:
+    words = "memory for .* at 192x160"
+    first, second = (transfer(model, noise, memory=16_000_000, stages=1) for _ in range(2))
+    with pytest.warns(RuntimeWarning, match=words):
+        first.run()
+    first.run()
+    estimate(second)
+    with pytest.warns(RuntimeWarning, match=words):
+        second.run()
 
 
 @pytest.mark.usefixtures("narrow")
