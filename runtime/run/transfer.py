@@ -122,7 +122,6 @@ class Transfer:
     def _begin(self, state: State) -> None:
         """Take a state to run from; nothing of an earlier run remains."""
         self.state, self._share = state, Share(state.share)
-        self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.material.paintings))
         self._time_is_over = self._was_shortened = False
         self._history: list[Step] = []
         self._optimizer_seconds = 0.0
@@ -197,6 +196,17 @@ class Transfer:
         self.plan, self._is_settled = self.need.fitted(self.memory), True
         return told(planned, self.plan)
 
+    def work(self) -> list[float]:
+        """Return the work of an evaluation in each stage, as a multiple of that of whole pictures, once it is settled.
+
+        Raises
+        ------
+        InputError
+            When the model or the device cannot be used.
+        """
+        need = self.need
+        return [need.work(stage, self.memory) for stage in self.plan.stages]
+
     @_shortage_explained()
     def run(self, resume: State | None = None) -> Result:
         """Carry the plan out, from its start or from a state. Other optimisers than the planned ones are warned of.
@@ -217,6 +227,8 @@ class Transfer:
             untold, self.untold = [*self.untold, *self.settle()], []
             for choice in untold:
                 warnings.warn(choice, RuntimeWarning, stacklevel=3)
+            if live:
+                live.weigh(self.work())
             if self.state.ending is None:
                 for optimizer in dict.fromkeys(map(self.plan.optimizer_of, self.plan.stages)):
                     preload(optimizer)
@@ -242,6 +254,8 @@ class Transfer:
 
     def _run_stages(self, began: float) -> None:
         """Run every stage, or the rest of it; note why the last one ended."""
+        pictures = 1 + len(self.material.paintings)
+        self._budget = Budget(self.plan.stages, self.plan.time_limit, pictures, self.work())
         for number, stage in enumerate(self.plan.stages):
             begun = len(self.state.made)
             if begun > number + 1:
