@@ -62,7 +62,8 @@ class Estimate:
     available
         The size that the process can have, in bytes; None if it is not known.
     tiles, tile
-        The number of tiles of a picture of the last stage, and their side in pixels; 1 and None if it is whole.
+        The number of tiles of a picture of the last stage, and their side in pixels, as the network's grid rounds it; 1
+        and None if it is whole.
     seconds
         The time; None if nothing is known, as on CUDA before a first run.
     measured
@@ -239,7 +240,7 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
     if not is_host(placement.device):
         return forecast
     _, peak = need.highest(budget)
-    tiles, side = need.tiles(plan.finest, budget), need.placed(plan.finest, budget).side
+    tiles, side = need.tiles(plan.finest, budget), need.side(plan.finest, budget)
     forecast = replace(forecast, memory=peak.size, at_most=peak.at_most, tiles=tiles, tile=side)
     free, asked = room(threads=placement.threads), placement.memory
     if free is None or (asked is not None and asked <= free.size):

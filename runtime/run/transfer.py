@@ -324,7 +324,7 @@ class Transfer:
                 device=evaluator.device,
                 lowering=evaluator.lowering,
                 precision=evaluator.precision,
-                tile=placement.side,
+                tile=self.need.side(stage, self.memory) or self.state.tile,
             )
             while True:
                 minimum = self._search(number, stage, evaluator, began)

@@ -15,6 +15,7 @@ from impasto.runtime import stylize
 from impasto.runtime.engine import footprints
 from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint
 from impasto.runtime.engine.placement import Placement
+from impasto.runtime.engine.tiles import tiles_of
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.plan import Plan, Stage, schedule
 from impasto.runtime.plan.recipe import load_recipe
@@ -162,6 +163,19 @@ def test_only_the_stages_that_are_too_large_are_in_tiles(model: Path, noise: Noi
     assert (placement.tile, placement.memory) == ("auto", 50_000_000)
 
 
+def test_the_side_in_force_is_told() -> None:
+    def side(asked: int, layout: str) -> int | None:
+        wanted = need(3000, 2250, placement=replace(CPU, tile=asked, lowering=layout))
+        wanted = replace(wanted, halos=lambda layout: Halo(80, 192 if layout == "winograd" else 16))
+        last = wanted.plan.stages[-1]
+        told = wanted.side(last, None)
+        assert wanted.tiles(last, None) == len(tiles_of(2250, 3000, asked, wanted.halos(layout)))
+        return told
+
+    assert [side(asked, "winograd") for asked in (16, 320, 500, 9000)] == [192, 192, 384, None]
+    assert [side(asked, "direct") for asked in (16, 512, 9000)] == [16, 480, None]
+
+
 @pytest.mark.usefixtures("narrow")
 def test_an_optimiser_that_is_changed_is_warned_of_once(model: Path, noise: Noise) -> None:
     words = "memory for .* at 192x160"
@@ -197,7 +211,7 @@ def test_the_record_of_whole_pictures_says_so(model: Path, noise: Noise) -> None
 def test_tiles_change_nothing_but_last_bits(model: Path, noise: Noise) -> None:
     given: dict[str, Any] = {"evaluations": 2, "stages": 1, "lowering": "direct"}
     whole, tiled = (transfer(model, noise, tile=tile, **given).run() for tile in ("off", 64))
-    assert tiled.tile == 64
+    assert tiled.tile == 62  # on the network's grid
     assert [step.loss for step in tiled.history] == pytest.approx([step.loss for step in whole.history], rel=1e-3)
 
 
