@@ -107,7 +107,10 @@ LowMemory = Annotated[
         "--low-memory", help="Give memory back after every evaluation, which takes a little more time.", panel=MACHINE
     ),
 ]
-TILE_HELP = "Compute a large picture in tiles: auto (where it would not fit into memory), off, or a side in pixels."
+TILE_HELP = (
+    "Compute a large picture in tiles: auto (where it would not fit into memory), off, or a side in pixels, rounded "
+    "to the network's grid."
+)
 MEMORY_HELP = "How much memory to take at most, such as 4GB or 512MiB."
 Tile = Annotated[
     str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from impasto.cli import options
 from impasto.cli.command import examples
 from impasto.cli.options import FILE, SIZE, WHOLE_NUMBER, option
 from impasto.cli.terminal.messages import say
-from impasto.defaults import DEFAULT_RECIPE, DEVICES
+from impasto.defaults import DEFAULT_NETWORK, DEFAULT_RECIPE, DEVICES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,8 +80,11 @@ def _check_wishes(
     device: str, threads: int | None, size: str, pictures: tuple[Image.Image, Image.Image], *, oversize: bool
 ) -> None:
     """Refuse options that the transfer would refuse, before a model is exported for it."""
+    from impasto.export.networks import NETWORKS
     from impasto.runtime.engine.footprints import budget_of
     from impasto.runtime.engine.placement import Placement, check_placement
+    from impasto.runtime.model.graphs import DIRECT
+    from impasto.runtime.model.sums import Halo
     from impasto.runtime.plan import plan, sizes
     from impasto.runtime.plan.recipe import load_recipe, parse_size
     from impasto.runtime.run import estimate
@@ -90,10 +94,16 @@ def _check_wishes(
     placement = Placement(device, threads=threads)
     check_placement(placement)
     stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
-    wanted = plan.Plan(load_recipe(DEFAULT_RECIPE), stages, "content")
+    recipe = load_recipe(DEFAULT_RECIPE)
+    wanted = plan.Plan(recipe, stages, recipe.init, clip=recipe.clip, optimizer=recipe.optimizer)
+
+    def halos(layout: str) -> Halo | None:
+        """Return the halo of the layout whose smallest tiles take the least memory; that of another needs onnx."""
+        return NETWORKS[DEFAULT_NETWORK].halo(set(recipe.layers)) if layout == DIRECT else None
+
     if not oversize:
-        need = Need(wanted, [style.size], placement)
-        estimate.estimate_memory(need, budget_of(placement)).check(_CHOICES)
+        need, budget = Need(wanted, [style.size], placement, halos=halos), budget_of(placement)
+        estimate.estimate_memory(replace(need, plan=need.fitted(budget)), budget).check(_CHOICES)
 
 
 def _check_output(output: Path, force: bool) -> list[Path]:

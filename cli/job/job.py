@@ -123,7 +123,8 @@ class Job:
         expected = self._estimate.seconds if self._estimate else None
         if expected is not None and state:
             expected += state.seconds
-        progress = Progress(self.transfer.plan, expected, sum(state.made) if state else 0)
+        done = sum(state.made) if state else 0
+        progress = Progress(self.transfer.plan, expected, done, self.transfer.work())
 
         def watched(check: Check) -> Result:
             def report(step: Step) -> None:

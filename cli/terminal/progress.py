@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,13 @@ class Progress:
         The estimated seconds of the whole transfer; None without an estimate.
     done
         The number of evaluations that a resumed transfer has made before.
+    work
+        For each stage, the work of an evaluation: see `impasto.runtime.run.budget.Budget`.
     """
 
-    def __init__(self, plan: Plan, expected: float | None = None, done: int = 0) -> None:
+    def __init__(
+        self, plan: Plan, expected: float | None = None, done: int = 0, work: Sequence[float] | None = None
+    ) -> None:
         from impasto.runtime.run.budget import Countdown
 
         self._live: Any = None
@@ -51,7 +56,7 @@ class Progress:
         self._evaluations, self._text, self._spoke = plan.evaluations, "", time.monotonic()
         self._evaluation = done
         self._next_line, self._expected = 1, expected
-        self._clock = Countdown(plan)
+        self._clock = Countdown(plan, work)
 
     def __enter__(self) -> Progress:
         if is_live():

@@ -45,7 +45,8 @@ class ObjectiveOptions(TypedDict, total=False):
         multiplies it faster and the device has it, else ``"fp32"``.
     tile
         ``"auto"``: a picture that is too large for the memory is evaluated in tiles, the largest that fit. ``"off"``:
-        never; or the side of the tiles in pixels. Tiles change nothing but last bits of the result.
+        never; or the side of the tiles in pixels, rounded to the network's grid. Tiles change nothing but last
+        bits of the result.
     memory
         The most memory that the process may take: bytes, or text such as ``"4GB"`` or ``"512 MiB"``; by default what
         the machine has. On a GPU it does nothing.

@@ -151,6 +151,15 @@ def _equal(spans: list[Span], length: int, stride: int) -> list[Span]:
     return [replace(span, start=start, stop=start + window) for start, span in zip(starts, spans, strict=True)]
 
 
+def side_of(height: int, width: int, side: int, halo: Halo) -> int | None:
+    """Return the side in force of a picture's cores, where one is asked for; None if there is one tile.
+
+    It is a multiple of the stride. Where rows and columns differ, it is the larger of the two.
+    """
+    cores = (_cores(length, side, halo) for length in (height, width))
+    return max((each for count, each in cores if count > 1), default=None)
+
+
 def _strides(side: int, halo: Halo) -> int:
     """Return a core's side as a multiple of the stride: the next smaller one, and one at least."""
     return max(halo.stride, side // halo.stride * halo.stride)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from impasto.runtime.engine.footprints import TILED_WORK
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run.timings import FORWARD
 
@@ -28,10 +29,11 @@ _RECENT = 30
 
 
 class Rate:
-    """The seconds of an evaluation for each pixel, measured on the last evaluations.
+    """The seconds of an evaluation for each pixel of its work, measured on the last evaluations.
 
-    The time of an evaluation is proportional to its pixels. Only the last evaluations of the present stage count, since
-    a machine may get other work to do. Until the stage has two, the rate is that of the stage before.
+    The time of an evaluation is proportional to its work: the pixels, and in tiles a multiple of them. Only the last
+    evaluations of the present stage count, since a machine may get other work to do. Until the stage has two, the rate
+    is that of the stage before.
 
     Attributes
     ----------
@@ -44,15 +46,15 @@ class Rate:
         self._stage = 0
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
 
-    def note(self, stage: int, evaluation: int, pixels: int, seconds: float) -> None:
-        """Note that an evaluation has ended, so many seconds after the transfer began."""
+    def note(self, stage: int, evaluation: int, work: float, seconds: float) -> None:
+        """Note that an evaluation of so much work has ended, so many seconds after the transfer began."""
         if stage != self._stage:
             self._recent.clear()
         self._stage = stage
         self._recent.append((evaluation, seconds))
         first, began = self._recent[0]
         if evaluation > first:
-            self.value = (seconds - began) / ((evaluation - first) * pixels)
+            self.value = (seconds - began) / ((evaluation - first) * work)
 
 
 class Budget:
@@ -66,10 +68,16 @@ class Budget:
         The time limit of the whole transfer, in seconds; None when there is no limit.
     pictures
         The number of pictures whose targets are measured when a stage is opened.
+    work
+        For each stage, the work of an evaluation as a multiple of that of whole pictures, which it is by default: see
+        `impasto.runtime.run.fitting.Need.work`.
     """
 
-    def __init__(self, stages: Sequence[Stage], limit: float | None, pictures: int) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], limit: float | None, pictures: int, work: Sequence[float] | None = None
+    ) -> None:
         self._stages, self._limit, self._pictures = stages, limit, pictures
+        self._work = work or [1.0] * len(stages)
         self._rate = Rate()
         self._began = self._fixed = 0.0
 
@@ -89,12 +97,12 @@ class Budget:
         seconds
             The time since the transfer began.
         """
-        stage = self._stages[number]
-        self._rate.note(number, evaluation, stage.width * stage.height, seconds)
+        work = self._pixels(number) * self._work[number]
+        self._rate.note(number, evaluation, work, seconds)
         if of_stage == 1:
             self._fixed = seconds - self._began
         elif of_stage == 2 and (rate := self._rate.value):  # now the work for pixels can be separated from the rest
-            self._fixed = max(0.0, self._fixed - rate * self._work(stage))
+            self._fixed = max(0.0, self._fixed - rate * (work + self._targets(number)))
 
     def spent(self, number: int, seconds: float) -> bool:
         """Whether the time is over, to the nearest evaluation once their time is known."""
@@ -133,26 +141,35 @@ class Budget:
 
     def _evaluation(self, number: int) -> float:
         """Return the seconds of one evaluation, as far as they are known."""
-        stage = self._stages[number]
-        return (self._rate.value or 0.0) * stage.width * stage.height
+        return (self._rate.value or 0.0) * self._pixels(number) * self._work[number]
 
     def _opening(self, number: int) -> float:
         """Return the seconds until a stage's first evaluation begins."""
-        return self._fixed + FORWARD * self._pictures * self._evaluation(number)
+        return self._fixed + (self._rate.value or 0.0) * self._targets(number)
 
-    def _work(self, stage: Stage) -> float:
-        """Return the work, in pixels, until the end of a stage's first evaluation; opening the graphs is no part."""
-        return (1 + FORWARD * self._pictures) * stage.width * stage.height
+    def _pixels(self, number: int) -> int:
+        stage = self._stages[number]
+        return stage.width * stage.height
+
+    def _targets(self, number: int) -> float:
+        """Return the work of measuring a stage's targets, in pixels; those of tiles have halos, too."""
+        return FORWARD * self._pictures * self._pixels(number) * max(1.0, self._work[number] / TILED_WORK)
 
 
 class Countdown:
     """Predicts how long a transfer will still take, if it makes all of its planned evaluations.
 
     Later stages are slower: see `Rate`. The prediction never exceeds the time limit.
+
+    Attributes
+    ----------
+    work
+        As in `Budget`. It can be set until the first evaluation.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, work: Sequence[float] | None = None) -> None:
         self._plan, self._rate = plan, Rate()
+        self.work = work or [1.0] * len(plan.stages)
 
     @staticmethod
     def is_sure(step: Step) -> bool:
@@ -161,11 +178,12 @@ class Countdown:
 
     def left(self, step: Step) -> float | None:
         """Return the seconds that are left after an evaluation; None while the speed is unknown."""
-        plan, pixels = self._plan, step.width * step.height
-        self._rate.note(step.stage, step.evaluation, pixels, step.seconds)
+        plan, each = self._plan, step.width * step.height * self.work[step.stage - 1]
+        self._rate.note(step.stage, step.evaluation, each, step.seconds)
         if self._rate.value is None:
             return None
-        work = (plan.stages[step.stage - 1].evaluations - step.of_stage) * pixels
-        work += sum(stage.evaluations * stage.width * stage.height for stage in plan.stages[step.stage :])
-        seconds = self._rate.value * work
+        left = (plan.stages[step.stage - 1].evaluations - step.of_stage) * each
+        later = zip(plan.stages[step.stage :], self.work[step.stage :], strict=True)
+        left += sum(stage.evaluations * stage.width * stage.height * work for stage, work in later)
+        seconds = self._rate.value * left
         return seconds if plan.time_limit is None else max(0.0, min(seconds, plan.time_limit - step.seconds))

@@ -62,7 +62,8 @@ class Estimate:
     available
         The size that the process can have, in bytes; None if it is not known.
     tiles, tile
-        The number of tiles of a picture of the last stage, and their side in pixels; 1 and None if it is whole.
+        The number of tiles of a picture of the last stage, and their side in pixels, as the network's grid rounds it; 1
+        and None if it is whole.
     seconds
         The time; None if nothing is known, as on CUDA before a first run.
     measured
@@ -195,7 +196,7 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
     InputError
         When the model cannot be used.
     """
-    transfer.settle()
+    transfer.untold += transfer.settle()
     plan, placement = transfer.plan, _foreseen(transfer)
     left = _stages_left(plan, done)
     memory = estimate_memory(transfer.need, transfer.memory)
@@ -203,8 +204,7 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
     timing = _timing(transfer, left, placement, timings, measure=forecast.fits)
     if timing is None and not is_host(placement.device):
         return forecast
-    in_tiles = Timings(timings)[_kind(transfer, placement, tiled=True)]
-    seconds = _seconds(transfer, left, timing or _rough_timing(placement), in_tiles)
+    seconds = _seconds(transfer, left, timing or _rough_timing(placement), Timings(timings))
     return replace(forecast, seconds=_within_limit(plan.time_limit, seconds, spent), measured=timing is not None)
 
 
@@ -243,7 +243,7 @@ def estimate_memory(need: Need, budget: int | None) -> Estimate:
     if not is_host(placement.device):
         return forecast
     _, peak = need.highest(budget)
-    tiles, side = need.tiles(plan.finest, budget), need.placed(plan.finest, budget).side
+    tiles, side = need.tiles(plan.finest, budget), need.side(plan.finest, budget)
     forecast = replace(forecast, memory=peak.size, at_most=peak.at_most, tiles=tiles, tile=side)
     free, asked = room(threads=placement.threads), placement.memory
     if free is None or (asked is not None and asked <= free.size):
@@ -344,14 +344,14 @@ def learn(transfer: Transfer, result: Result, timings: Path) -> None:
     """
     if not result.history:
         return
-    placement, known = _foreseen(transfer, result.device), Timings(timings)
+    known = Timings(timings)
     began = 0.0 if result.history[0].evaluation == 1 else None  # of a resumed stage the beginning is unknown
     learnt: dict[str, tuple[Timing, list[_Seen]]] = {}
     for steps in map(list, _steps_by_stage(result.history)):
         first = steps[0]
         stage = replace(transfer.plan.stages[first.stage - 1], width=first.width, height=first.height)
         work = _work(transfer, stage)
-        kind = _kind(transfer, placement, tiled=work > 1)
+        kind = _kind(transfer, _placed(transfer, stage, result.device), tiled=work > 1)
         timing, seen = learnt.setdefault(kind, (known[kind] or Timing(), []))
         if seconds := [later.seconds - earlier.seconds for earlier, later in pairwise(steps)]:
             timing.learn(first.width * first.height, max(median(seconds), 1e-6) / work)
@@ -412,7 +412,7 @@ def _timing(
     if timing and timing.serves(plan.width * plan.height):
         return timing
     rough = _rough_timing(placement)
-    expected = _seconds(transfer, left, rough)
+    expected = _seconds(transfer, left, rough, known)
     if not measure or _within_limit(plan.time_limit, expected) < WORTH_MEASURING:
         return None
     if SETTLED * rough.evaluation(left[0].width * left[0].height) < SOON:
@@ -450,9 +450,12 @@ def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
 def _rough_timing(placement: Placement) -> Timing:
     """Return a rough timing of any machine."""
     timing = Timing(opening=1.0)
-    form = BFLOAT16 if placement.precision == BFLOAT16 else placement.lowering
-    timing.learn(1, ROUGH_SECONDS[form] / (placement.threads or processors.usable()))
+    timing.learn(1, _rough_seconds(placement) / (placement.threads or processors.usable()))
     return timing
+
+
+def _rough_seconds(placement: Placement) -> float:
+    return ROUGH_SECONDS[BFLOAT16 if placement.precision == BFLOAT16 else placement.layout]
 
 
 def _stages_left(plan: Plan, done: Sequence[int]) -> Sequence[Stage]:
@@ -464,15 +467,27 @@ def _stages_left(plan: Plan, done: Sequence[int]) -> Sequence[Stage]:
     return [stage for stage in (replace(present, evaluations=left), *later) if stage.evaluations]
 
 
-def _seconds(transfer: Transfer, stages: Sequence[Stage], timing: Timing, in_tiles: Timing | None = None) -> float:
-    """Return the seconds of stages; `in_tiles` are known times of evaluations in tiles, by the unit of `_work`."""
+def _seconds(transfer: Transfer, stages: Sequence[Stage], timing: Timing, known: Timings) -> float:
+    """Return the seconds of stages; `timing` is that of whole pictures, `known` may have those of tiles, too."""
     total = 0.0
     for stage in stages:
-        work = _work(transfer, stage)
-        known = in_tiles if in_tiles and work > 1 else timing
-        total += known.opening + _targets(transfer, stage, known)
-        total += stage.evaluations * work * known.evaluation(stage.width * stage.height)
+        own, factor = _timing_of_stage(transfer, stage, timing, known)
+        evaluating = stage.evaluations * _work(transfer, stage) * own.evaluation(stage.width * stage.height)
+        total += own.opening + factor * (evaluating + _targets(transfer, stage, own))
     return total
+
+
+def _timing_of_stage(transfer: Transfer, stage: Stage, timing: Timing, known: Timings) -> tuple[Timing, float]:
+    """Return the timing that serves a stage, and a factor on its seconds.
+
+    A stage whose tiles are of an unknown timing has that of whole pictures. If its lowering is another, the factor is
+    from `ROUGH_SECONDS`.
+    """
+    whole, placed, tiled = _foreseen(transfer), _placed(transfer, stage), _work(transfer, stage) > 1
+    if not tiled and placed.layout == whole.layout:
+        return timing, 1.0
+    own = known[_kind(transfer, placed, tiled=tiled)]
+    return (own, 1.0) if own else (timing, _rough_seconds(placed) / _rough_seconds(whole))
 
 
 def _work(transfer: Transfer, stage: Stage) -> float:
@@ -493,9 +508,15 @@ def _kind(transfer: Transfer, placement: Placement, *, tiled: bool = False) -> s
 
 
 def _foreseen(transfer: Transfer, device: str | None = None) -> Placement:
-    """Return the definite placement of a transfer; on the device that it ran on, if that is known."""
+    """Return the definite placement of a transfer's whole pictures; on the device that it ran on, if it is known."""
     placement = replace(transfer.placement, device=device or transfer.placement.device, tile=OFF)
     return foreseen(placement)
+
+
+def _placed(transfer: Transfer, stage: Stage, device: str | None = None) -> Placement:
+    """Return the definite placement of a stage, on that device: its tiles may have another lowering."""
+    placed = transfer.need.placed(stage, transfer.memory)
+    return foreseen(replace(placed, device=device or placed.device))
 
 
 def _gigabytes(size: float) -> str:

@@ -15,6 +15,7 @@ from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.footprints import Halos, Load, Peak, placed_within, without_tiles
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.providers import AUTO, is_host
+from impasto.runtime.engine.tiles import side_of
 from impasto.runtime.optimize.footprints import held, pairs_of
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.sizes import fitted_size
@@ -90,6 +91,12 @@ class Need:
     def tiles(self, stage: Stage, budget: int | None) -> int:
         """Return the number of tiles of a stage's pictures."""
         return self.load(stage).tiles(self._definite(stage, budget))
+
+    def side(self, stage: Stage, budget: int | None) -> int | None:
+        """Return the side of the tiles of a stage as they are made, in pixels; None if its pictures are whole."""
+        placed = self._definite(stage, budget)
+        halo = self.halos(placed.layout) if placed.side else None
+        return side_of(stage.height, stage.width, placed.side, halo) if placed.side and halo else placed.side
 
     def work(self, stage: Stage, budget: int | None) -> float:
         """Return the work of an evaluation in a stage, as a multiple of that of a whole picture."""

@@ -12,7 +12,7 @@ import io
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -94,6 +94,10 @@ class Live:
             self._picture.show(_as_jpeg(small, self._size))
             self._picture_pace.done(began)
             self._better = False
+
+    def weigh(self, work: Sequence[float]) -> None:
+        """Take the work of each stage's evaluations: see `impasto.runtime.run.budget.Budget`."""
+        self._countdown.work = work
 
     def begin(self) -> None:
         """Show that a transfer begins: its first evaluation may take seconds."""

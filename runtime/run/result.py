@@ -53,7 +53,8 @@ class Result:
     device, lowering, precision
         The device, such as ``cpu`` or ``cuda:0``, the form of the graphs, and the precision of the evaluations.
     tile
-        The side of the tiles of the last stage, in pixels; None if its pictures were evaluated whole.
+        The side of the tiles of the last stage that was evaluated in tiles, in pixels, as the network's grid rounds it;
+        None if all stages were evaluated whole.
     plan
         The executed plan: the evaluations as they were made. Carrying it out again gives the same picture.
     photograph

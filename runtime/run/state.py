@@ -71,7 +71,8 @@ class State:
     device, lowering, precision
         The device, the form of the graphs, and the precision of the evaluations.
     tile
-        The side of the tiles of the evaluations, in pixels; None if pictures were evaluated whole.
+        The side of the tiles of the last stage that was evaluated in tiles, in pixels, as the network's grid rounds it;
+        None if all stages were evaluated whole.
     share
         The share of the start's loss that is left: see `impasto.runtime.run.share.Share`.
     ending

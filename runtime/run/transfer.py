@@ -97,6 +97,8 @@ class Transfer:
     kept
         The number of first stages that keep their optimisers, however little memory there is: those that have begun,
         or all, of a plan that was carried out before.
+    untold
+        The sentences of `settle` that are still to be told: `run` warns of them.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Transfer:
         self.appraises = True
         self.memory: int | None = None
         self.kept = 0
+        self.untold: list[str] = []
         self._is_settled = False
         self._watchers: list[Callback] = []
         self._begin(State((), np.empty(0, np.float32)))
@@ -123,7 +126,6 @@ class Transfer:
     def _begin(self, state: State) -> None:
         """Take a state to run from; nothing of an earlier run remains."""
         self.state, self._share = state, Share(state.share)
-        self._budget = Budget(self.plan.stages, self.plan.time_limit, 1 + len(self.material.paintings))
         self._time_is_over = self._was_shortened = False
         self._history: list[Step] = []
         self._optimizer_seconds = 0.0
@@ -204,9 +206,20 @@ class Transfer:
         self.plan, self._is_settled = need.fitted(self.memory), True
         return [*told(planned, self.plan), *told_of_tiles(replace(need, plan=self.plan), self.memory)]
 
+    def work(self) -> list[float]:
+        """Return the work of an evaluation in each stage, as a multiple of that of whole pictures, once it is settled.
+
+        Raises
+        ------
+        InputError
+            When the model or the device cannot be used.
+        """
+        need = self.need
+        return [need.work(stage, self.memory) for stage in self.plan.stages]
+
     @_shortage_explained()
     def run(self, resume: State | None = None) -> Result:
-        """Carry the plan out, from its start or from a state.
+        """Carry the plan out, from its start or from a state. Other optimisers than the planned ones are warned of.
 
         Raises
         ------
@@ -221,7 +234,11 @@ class Transfer:
             self._watchers = [watcher for watcher in (live, self.callback) if watcher]
             self._begin(_resumed(resume) if resume else State((), canvas.begin(self.plan, self.material)))
             _ = self.origin  # refuses an unusable model before the work
-            self.settle()
+            untold, self.untold = [*self.untold, *self.settle()], []
+            for choice in untold:
+                warnings.warn(choice, RuntimeWarning, stacklevel=3)
+            if live:
+                live.weigh(self.work())
             if self.state.ending is None:
                 for optimizer in dict.fromkeys(map(self.plan.optimizer_of, self.plan.stages)):
                     preload(optimizer)
@@ -247,6 +264,8 @@ class Transfer:
 
     def _run_stages(self, began: float) -> None:
         """Run every stage, or the rest of it; note why the last one ended."""
+        pictures = 1 + len(self.material.paintings)
+        self._budget = Budget(self.plan.stages, self.plan.time_limit, pictures, self.work())
         for number, stage in enumerate(self.plan.stages):
             begun = len(self.state.made)
             if begun > number + 1:
@@ -315,7 +334,7 @@ class Transfer:
                 device=evaluator.device,
                 lowering=evaluator.lowering,
                 precision=evaluator.precision,
-                tile=placement.side,
+                tile=self.need.side(stage, self.memory) or self.state.tile,
             )
             while True:
                 minimum = self._search(number, stage, evaluator, began)

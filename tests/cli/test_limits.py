@@ -14,8 +14,10 @@ from PIL import Image
 from processes import assert_refused, command, contents, environment, impasto_, lay_out
 from typer.testing import CliRunner
 
+from impasto import export
 from impasto.cli.app import app
 from impasto.runtime import InputError, Objective, stylize
+from impasto.runtime.engine import footprints
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.photographs import read_text
@@ -162,6 +164,23 @@ def test_every_command_that_runs_makes_the_check_before_any_work(small_model: Pa
         assert "try it all the same with --oversize" in done.stderr
     assert contents(desk) == before
     assert not Path("sheet.cells").exists()
+
+
+def test_the_demo_accepts_what_fits_in_tiles(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
+    for module in (estimate, footprints):
+        monkeypatch.setattr(module, "room", lambda threads: Room(3_000_000_000))
+    begun: list[str] = []
+
+    def ensure(*_: object, **__: object) -> Path:
+        begun.append("export")
+        raise InputError("no weights")
+
+    monkeypatch.setattr(export, "ensure", ensure)
+    for size, reason in (("3000", "no weights"), ("60000", "are available; ")):
+        refused = CliRunner().invoke(app, ["demo", "-o", str(desk / "demo.png"), "--size", size, "--device", "cpu"])
+        assert isinstance(refused.exception, InputError)
+        assert reason in str(refused.exception)
+    assert begun == ["export"]
 
 
 def test_a_rerun_makes_the_check_too(

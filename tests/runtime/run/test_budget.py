@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +125,33 @@ def test_the_time_left_is_never_more_than_a_limit_leaves(limit: float) -> None:
     for step in steps(stages, rate=1e-4):  # 25 s in all
         left = clock.left(step)
         assert left is None or 0 <= left <= max(0.0, limit - step.seconds)
+
+
+def test_the_work_of_tiles_counts_for_the_time_left() -> None:
+    stages = [Stage(100, 100, 5), Stage(200, 200, 5)]
+    clock, known = Countdown(plan_of(stages), [1.0, 2.5]), steps(stages, rate=1e-4)
+    *_, last = (clock.left(step) for step in known[:5])
+    assert last == pytest.approx(5 * 4 * 2.5)
+    known = [replace(step, seconds=5 + 10 * step.of_stage) for step in known[5:]]  # the tiles take 10 s
+    assert [clock.left(step) for step in known[:2]] == pytest.approx([4 * 10, 3 * 10])
+
+
+def test_the_work_of_tiles_counts_for_a_time_limit() -> None:
+    stages = (Stage(100, 100, 20), Stage(200, 200, 20))  # at 1 s and 4 s, and in tiles 12 s
+    made = {}
+    for work in (1.0, 3.0):
+        budget = Budget(stages, 77.0, 0, [1.0, work])
+        budget.begin(0.0)
+        seen = (k for k in range(1, 21) if budget.note(0, k, k, float(k)) or budget.is_enough(0, k, k))
+        made[work] = next(seen)
+    assert made == {1.0: 16, 3.0: 6}  # of 20, 77 of 100 s and of 260 s
+    whole, tiled = (Budget(stages, 60.0, 0, [1.0, work]) for work in (1.0, 3.0))
+    for budget in (whole, tiled):
+        budget.begin(0.0)
+        budget.note(0, 1, 1, 1.0)
+        budget.note(0, 2, 2, 2.0)
+    assert whole.pays(1, 30.0)
+    assert not tiled.pays(1, 30.0)
 
 
 def test_opening_a_stage_is_not_taken_for_an_evaluation() -> None:

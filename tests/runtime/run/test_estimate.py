@@ -25,6 +25,7 @@ from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.run import estimate as estimates
 from impasto.runtime.run.estimate import Estimate, estimate, fastest, learn
+from impasto.runtime.run.fitting import Need
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import Step
@@ -351,6 +352,22 @@ def test_times_of_tiles_are_learnt_apart_and_for_the_same_work(
     same: dict[str, Any] = {"size": (256, 256), "tile": 64, "stages": 1}
     seconds = [estimate(transfer(**same, evaluations=n), path).seconds or 0 for n in (10, 20)]
     assert seconds[1] - seconds[0] == pytest.approx(10 * 0.6)
+
+
+def test_times_of_tiles_in_another_lowering_are_learnt_as_its_own(
+    transfer: Callable[..., Transfer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "timings.json"
+    chosen: dict[str, Any] = {"size": (256, 256), "stages": 1, "optimizer": "adam"}
+    asked = transfer(**chosen, tile=64, lowering="direct")
+    result = asked.run()
+    monkeypatch.setattr(Need, "placed", lambda *_: replace(asked.placement, device="cpu"))  # as if memory were scarce
+    wanted = transfer(**chosen)
+    learn(wanted, with_times(result, 256, began=3.0, each=0.6), path)
+    kinds = [json.loads(kind) for kind in json.loads(path.read_text())["kinds"]]
+    assert [(kind["lowering"], kind.get("tiled")) for kind in kinds] == [("direct", True)]
+    assert estimate(transfer(**chosen, evaluations=1000), path).seconds == pytest.approx(1000 * 0.6, rel=0.1)
+    assert wanted.placement.lowering == "auto"
 
 
 # --- the fastest device ---------------------------------------------------------------------------------------
