@@ -35,8 +35,8 @@ def announce(
     """Say on standard error how much memory and time a transfer, or the rest of it, will take.
 
     With `oversize` a picture is accepted that is too large for the free memory. `earlier` is the plan of an interrupted
-    run that goes on. `done` and `spent` are the evaluations
-    of each stage so far, and their seconds; for `options` see `impasto.runtime.run.estimate.Estimate.check`.
+    run that goes on. `done` and `spent` are the evaluations of each stage so far, and their seconds; for `options` see
+    `impasto.runtime.run.estimate.Estimate.check`.
 
     Raises
     ------

@@ -40,6 +40,7 @@ from impasto.runtime.model.graphs import (
     is_small,
 )
 from impasto.runtime.model.metadata import Metadata
+from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
 from impasto.wording import option
@@ -140,6 +141,8 @@ class Engine:
         TransferError
             When measuring the targets fails; or, on CUDA, a first evaluation.
         """
+        if placement.side:  # on no device an older folder has graphs for tiles
+            _halo(folder, recipe, placement.layout)
         height, width = references.shape
         sides = extents(height, width, len(references.regions.content.colors) if references.regions else None)
 
@@ -331,6 +334,14 @@ def _effective(metadata: Metadata, recipe: Recipe, height: int, width: int) -> T
         return {weight_of(term): np.array(value, np.float32) for term, value in effective.items()}
 
 
+def _halo(folder: ModelFolder, recipe: str, layout: str) -> Halo:
+    """Return what a recipe asks of tiles; refuse a model folder that has no graphs for them."""
+    if (halo := halo_of(folder, recipe, layout)) is None:
+        older = "has no graphs for tiles, it is of an older version"
+        raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
+    return halo
+
+
 def _tiled(
     folder: ModelFolder,
     recipe: str,
@@ -348,10 +359,8 @@ def _tiled(
     ModelError
         When the model folder has no graphs for tiles.
     """
-    if (halo := halo_of(folder, recipe, placement.layout)) is None:
-        older = "has no graphs for tiles, it is of an older version"
-        raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
     assert placement.side is not None
+    halo = _halo(folder, recipe, placement.layout)
     metadata = read_metadata(folder, recipe)
     tiling, graphs = Tiling(placement.side, halo), TileGraphs(folder, recipe, placement)
     styles = [measure_style(graphs, feeds, tiling, after_tile) for feeds in references.style_feeds]

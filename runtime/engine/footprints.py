@@ -22,7 +22,8 @@ from impasto.runtime.plan.recipe import Recipe
 #: size of the last, so that at some sizes there is one more, half used.
 AT_MOST = 4 / 3
 
-#: ``auto`` makes no smaller tiles: they would spare little memory, and each doubles the work.
+#: The least side of the tiles that ``auto`` makes. Half of it would save little memory, because the halo is as wide as
+#: before, and would more than double the work.
 LEAST_AUTO = 128
 
 

@@ -18,12 +18,14 @@ from PIL import Image
 from impasto.export import build
 from impasto.export.networks import CAFFE, NETWORKS, Network
 from impasto.export.weights.weights import LayerWeights, Provenance, Weights
+from impasto.runtime.engine import placement
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import TileStep, Value
 from impasto.runtime.engine.placement import LEAST_SIDE, Placement
 from impasto.runtime.engine.references import References
 from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.errors import InputError, ModelError
+from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.pictures.masks import Regions
@@ -178,9 +180,16 @@ def test_an_optimiser_on_the_device_is_refused(folder: ModelFolder) -> None:
         evaluator.resident()
 
 
-def test_a_folder_of_a_version_without_tiles_is_refused(folder: ModelFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_a_folder_of_a_version_without_tiles_is_refused_at_once(
+    folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    # as where OpenVINO is expected to be the fastest: nothing warns that the CPU takes its place
+    monkeypatch.setattr(processors, "instructions", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(placement, "is_installed", lambda provider: provider.kind == "openvino")
     older = Path(shutil.copytree(folder.path, tmp_path / "older"))
     for path in older.glob("*tile-*.onnx"):
         path.unlink()
+    placed = Placement(device, tile=TILED.tile)
     with pytest.raises(ModelError, match=r"older: has no graphs for tiles, it is of an older version; export it again"):
-        Engine(graphs=0).evaluator(ModelFolder.open(older), "shallow", references(60, 50, 1), TILED)
+        Engine(graphs=0).evaluator(ModelFolder.open(older), "shallow", references(60, 50, 1), placed)
