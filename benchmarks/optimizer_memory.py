@@ -39,7 +39,7 @@ class Setting:
     optimizer
         ``adam``, ``lbfgs`` or ``lbfgs-sobolev``.
     pairs
-        The number of steps that L-BFGS remembers; Adam remembers none, whatever it is.
+        The number of pairs that L-BFGS remembers; Adam remembers none, whatever it is.
     side
         The side of the picture, in pixels.
     bounded

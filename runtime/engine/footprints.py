@@ -325,7 +325,7 @@ def placed_within(placement: Placement, load: Load, budget: int | None, expected
 
     ``auto`` is ``off`` where whole pictures keep the budget, and on a GPU. Else it is the largest side that keeps it;
     if none does, what takes the least. A side so large that there is one tile is ``off``, too. If ``winograd`` keeps
-    the budget with no tiles, an ``auto`` lowering becomes ``direct``, whose kernels are smaller.
+    the budget with tiles of no side, an ``auto`` lowering becomes ``direct``, whose kernels are smaller.
 
     Parameters
     ----------

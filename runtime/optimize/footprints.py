@@ -21,7 +21,7 @@ class OptimizerFootprint:
     fixed
         For its libraries.
     pixel, pair
-        For each pixel of the picture; and for each pixel and each step that it remembers.
+        For each pixel of the picture; and for each pixel and each pair that it remembers.
     bounds
         For each pixel, if levels are held within bounds.
     passing
@@ -52,7 +52,7 @@ def held(optimizer: str, pixels: int, *, pairs: int | None, bounded: bool, resta
     Parameters
     ----------
     pairs
-        The number of steps that L-BFGS remembers; None for as many as it remembers by itself.
+        The number of pairs that L-BFGS remembers; None for as many as it remembers by itself.
     bounded
         Whether levels are held within bounds.
     restarted
@@ -66,5 +66,5 @@ def held(optimizer: str, pixels: int, *, pairs: int | None, bounded: bool, resta
 
 
 def pairs_of(optimizer: str, pixels: int, restarted: bool = False) -> int:
-    """Return how many steps an optimiser remembers by itself, of pictures of so many pixels."""
+    """Return how many pairs an optimiser remembers by itself, of pictures of so many pixels."""
     return HISTORY if restarted or optimizer == "lbfgs-sobolev" else remembered(3 * pixels)

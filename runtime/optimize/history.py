@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: The number of steps that L-BFGS remembers, here and in SciPy: SciPy's own 10. For more elements than those of a
+#: The number of pairs that L-BFGS remembers, here and in SciPy: SciPy's own 10. For more elements than those of a
 #: picture of 400 x 400 it is five. The loss then falls a few percent less in as many evaluations, but work and memory
 #: are half.
 HISTORY, LARGE_HISTORY = 10, 5
@@ -17,7 +17,7 @@ LARGE = 3 * 400 * 400
 
 
 def remembered(size: int) -> int:
-    """Return how many steps to remember of a point with so many elements."""
+    """Return how many pairs to remember of a point with so many elements."""
     return HISTORY if size <= LARGE else LARGE_HISTORY
 
 

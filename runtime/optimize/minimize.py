@@ -111,7 +111,7 @@ def minimize(
         Restart SciPy (`maxfun`, which lets an iteration finish) after this many evaluations, as the reference
         algorithm does with 20. This discards the curvature that has been learnt: for parity only.
     pairs
-        The number of steps that ``lbfgs`` or ``lbfgs-sobolev`` remembers; by default as many as the optimiser chooses.
+        The number of pairs that ``lbfgs`` or ``lbfgs-sobolev`` remembers; by default as many as the optimiser chooses.
         With few the loss falls more slowly: see docs/scale.md#the-budget-of-memory.
     min_improvement
         End when the last `PATIENCE` evaluations have lowered the loss by less than this fraction of it.

@@ -33,7 +33,8 @@ STYLE_SCALES: tuple[float, float] = (0.05, 20)
 #: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
 
-#: L-BFGS never remembers more steps: each takes two arrays of the picture's size.
+#: L-BFGS never remembers more pairs of a step and the change of the gradient along it. Each takes two arrays of the
+#: picture's size.
 MOST_PAIRS = 100
 
 #: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
@@ -49,7 +50,7 @@ class Stage:
     planned
         The planned number of evaluations, if there were fewer in the end: the fall of Adam's steps depends on it.
     optimizer, pairs
-        Where memory is short, another optimiser than the plan's, and the number of steps that L-BFGS remembers; None
+        Where memory is short, another optimiser than the plan's, and the number of pairs that L-BFGS remembers; None
         for the plan's, and for as many as it remembers by itself.
     """
 

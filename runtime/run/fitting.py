@@ -1,7 +1,7 @@
 """What a transfer does to fit into memory: the tiles, and the optimiser, of each stage.
 
 Tiles come first: they change nothing but last bits. Only where small tiles do not suffice, L-BFGS remembers fewer
-steps, or another optimiser takes its place: in the stages that are too large, and no others.
+pairs, or another optimiser takes its place: in the stages that are too large, and no others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from impasto.runtime.optimize.footprints import held, pairs_of
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.sizes import fitted_size
 
-#: The numbers of steps that L-BFGS remembers, where it can remember no more. With fewer than three it is hardly better
+#: The numbers of pairs that L-BFGS remembers, where it can remember no more. With fewer than three it is hardly better
 #: than Adam: see docs/scale.md#the-budget-of-memory.
 FEWER_PAIRS = (5, 3)
 
