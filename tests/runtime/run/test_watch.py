@@ -189,7 +189,7 @@ def test_before_there_is_a_finite_loss_nothing_but_the_log_is_written(model: Pat
     log = Log(tmp_path / "run.jsonl")
     checkpoints = Checkpoints(tmp_path / "run.impasto", transfer, Origin.of(transfer), seconds=0)
     transfer.callback = together(log, saves, checkpoints, Preview(tmp_path / "preview.png", 0))
-    transfer._evaluator = lambda stage: Broken()  # type: ignore[assignment,method-assign,return-value]
+    transfer._evaluator = lambda stage, placement: Broken()  # type: ignore[assignment,method-assign,return-value]
     with log, pytest.raises(TransferError, match="the start has no finite loss"):
         transfer.run()
     assert [path.name for path in tmp_path.iterdir()] == ["run.jsonl"]
