@@ -23,6 +23,10 @@ def main() -> NoReturn:
         code = interrupt.run_answering_signals(_run)
     except KeyboardInterrupt:  # before signals are answered otherwise
         sys.exit("error: interrupted; nothing was left half-written")
+    except MemoryError:  # while the program itself is imported: it answers later ones by itself
+        from impasto.shortage import advice
+
+        sys.exit(f"error: too little memory to begin; {advice()}")
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
