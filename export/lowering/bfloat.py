@@ -72,7 +72,7 @@ class Rounded(Builder):
         for inner in step.node:
             inner.input[:] = [own.get(name, name) for name in inner.input]
         kept = [name for name in outside if name not in self.initializers]
-        for name in set(outside).difference(kept):
+        for name in sorted(set(outside).difference(kept)):
             constant = step.initializer.add()
             constant.CopyFrom(self.initializers[name])
             constant.name = own[name]
