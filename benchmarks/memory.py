@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.files import ROOT
-from benchmarks.protocol import peak_mib
+from benchmarks.protocol import answer_alone, peak_mib
 from impasto.runtime.engine.footprints import (
     FOOTPRINTS,
     Footprint,
@@ -154,9 +152,7 @@ def measure(setting: Setting, model: str) -> Measurement:
     CalledProcessError
         When it fails.
     """
-    command = [sys.executable, "-m", "benchmarks.memory", "--model", model, "--one", json.dumps(asdict(setting))]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return Measurement(setting, float(done.stdout))
+    return Measurement(setting, answer_alone("memory", "--model", model, "--one", json.dumps(asdict(setting))))
 
 
 # --- the figures ----------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from benchmarks import machine
-from benchmarks.files import ROOT
-from benchmarks.protocol import peak_mib
+from benchmarks.protocol import answer_alone, peak_mib
 from impasto.runtime.optimize.footprints import OptimizerFootprint
 
 #: So many evaluations fill every history.
@@ -113,9 +111,7 @@ def measure(setting: Setting) -> Rise:
     CalledProcessError
         When it fails.
     """
-    command = [sys.executable, "-m", "benchmarks.optimizer_memory", "--one", json.dumps(asdict(setting))]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return Rise(**json.loads(done.stdout))
+    return Rise(**answer_alone("optimizer_memory", "--one", json.dumps(asdict(setting))))
 
 
 def fit(rises: Mapping[Setting, Rise]) -> dict[str, OptimizerFootprint]:

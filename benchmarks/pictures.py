@@ -14,7 +14,6 @@ import ctypes
 import gc
 import io
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,8 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import machine
-from benchmarks.files import ROOT
-from benchmarks.protocol import peak_mib
+from benchmarks.protocol import answer_alone, peak_mib
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.optimize.adam import Adam
 from impasto.runtime.pictures import colors, planes
@@ -325,10 +323,7 @@ def measure(step: str, scene: Scene) -> Taken:
         When it fails.
     """
     size = f"{scene.width}x{scene.height}"
-    command = [sys.executable, "-m", "benchmarks.pictures", "--size", size, f"--one={step}"]
-    command += ["--folder", str(scene.folder)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return Taken(**json.loads(done.stdout))
+    return Taken(**answer_alone("pictures", "--size", size, f"--one={step}", "--folder", str(scene.folder)))
 
 
 def table(taken: list[Taken], scene: Scene) -> str:

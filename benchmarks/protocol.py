@@ -183,6 +183,19 @@ def peak_mib() -> float:
     raise OSError("/proc/self/status has no VmHWM")
 
 
+def answer_alone(module: str, *arguments: str) -> Any:
+    """Run a module of the benchmarks in a process of its own; return what it prints, which is JSON.
+
+    Raises
+    ------
+    CalledProcessError
+        When it fails.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def device_mib(device: str) -> float | None:
     """Return how much of a CUDA device's memory all processes have taken; None for the CPU, or without nvidia-smi."""
     kind, _, number = device.partition(":")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import machine
-from benchmarks.files import ROOT
 from benchmarks.memory import placed
-from benchmarks.protocol import peak_mib
+from benchmarks.protocol import answer_alone, peak_mib
 from impasto.runtime.engine.footprints import TILE_FOOTPRINTS, Load, TileFootprint, convolutions, kept_bytes
 from impasto.runtime.engine.tiles import windows_of
 from impasto.runtime.model.graphs import WINOGRAD
@@ -139,9 +137,7 @@ def measure(setting: Setting, model: str) -> float:
     CalledProcessError
         When it fails.
     """
-    command = [sys.executable, "-m", "benchmarks.tile_memory", "--model", model, "--one", json.dumps(asdict(setting))]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout)
+    return float(answer_alone("tile_memory", "--model", model, "--one", json.dumps(asdict(setting))))
 
 
 def fit(peaks: Mapping[Setting, float]) -> dict[str, TileFootprint]:

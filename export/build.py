@@ -20,7 +20,6 @@ from onnx import helper
 import impasto
 from impasto import unfinished
 from impasto.export import losses
-from impasto.export.graph import Var
 from impasto.export.lbfgs import algebra
 from impasto.export.lowering.base import Lowering
 from impasto.export.lowering.bfloat import bfloat
@@ -31,7 +30,7 @@ from impasto.export.lowering.tiles import LARGE_TILING
 from impasto.export.lowering.winograd import measuring, small, winograd
 from impasto.export.networks import NETWORKS, Network, Preprocessing
 from impasto.export.selfcheck import SelfCheck, self_check
-from impasto.export.tiled import tile_graphs
+from impasto.export.tiled import LogicalGraph, tile_graphs
 from impasto.export.weights.weights import Provenance, Weights
 from impasto.export.weights_file import WeightsFile, read_graph, write_weights
 from impasto.runtime.engine.footprints import FOOTPRINTS, NOTHING
@@ -61,6 +60,7 @@ from impasto.runtime.model.graphs import (
     algebra_file,
 )
 from impasto.runtime.model.metadata import METADATA_KEY, Layer, Metadata
+from impasto.runtime.model.sums import Sum
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.storage.names import free_name
@@ -197,15 +197,15 @@ def notice(provenance: Provenance) -> str:
 
 def logical_graphs(
     recipe: Recipe, network: Network, preprocessing: Preprocessing
-) -> dict[tuple[str, bool], Mapping[str, Var]]:
-    """Return a recipe's logical graphs: for each role, by region or not, the results by name."""
+) -> dict[tuple[str, bool], LogicalGraph]:
+    """Return a recipe's logical graphs, for each role, by region or not."""
     roles = {OBJECTIVE: losses.objective, STATISTICS: losses.statistics}
-    logical: dict[tuple[str, bool], Mapping[str, Var]] = {}
+    logical: dict[tuple[str, bool], LogicalGraph] = {}
     for by_region in (False, True):
         tiled = tile_graphs(recipe, network, preprocessing, guided=by_region)
-        logical |= {(role, by_region): outputs for role, outputs in tiled.outputs.items()}
+        logical |= {(role, by_region): graph for role, graph in tiled.items()}
         for role, make in roles.items():
-            logical[role, by_region] = make(recipe, network, preprocessing, guided=by_region)
+            logical[role, by_region] = LogicalGraph(make(recipe, network, preprocessing, guided=by_region))
     return logical
 
 
@@ -226,13 +226,12 @@ def _write_graphs(
     """Write a recipe's graphs; return a hash of each one's computation, without its name."""
     digests: dict[GraphKey, bytes] = {}
     logical = logical_graphs(recipe, network, weights.preprocessing)
-    sums = [tile_graphs(recipe, network, weights.preprocessing, guided=by_region).sums for by_region in (False, True)]
     for key in GRAPHS:
-        model = lowering_of(key).lower("", logical[key.role, key.by_region], file.tensors)
+        graph = logical[key.role, key.by_region]
+        model = lowering_of(key).lower("", graph.outputs, file.tensors)
         digests[key] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
         model.graph.name = f"{network.name} {recipe.name} {key.kind}"
-        metadata = _metadata(recipe, network, weights.provenance, file, key)
-        metadata = replace(metadata, sums=sums[key.by_region].get(key.role, ()))
+        metadata = _metadata(recipe, network, weights.provenance, file, key, graph.sums)
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
         _save(model, staging / key.file(recipe.name))
     return digests
@@ -301,7 +300,14 @@ def _check_room(recipes: Sequence[Recipe]) -> None:
         raise MemoryShortage(f"self-check: too little memory to try the graphs out ({sizes}); {advice()}")
 
 
-def _metadata(recipe: Recipe, network: Network, provenance: Provenance, file: WeightsFile, key: GraphKey) -> Metadata:
+def _metadata(
+    recipe: Recipe,
+    network: Network,
+    provenance: Provenance,
+    file: WeightsFile,
+    key: GraphKey,
+    sums: tuple[Sum, ...],
+) -> Metadata:
     return Metadata(
         network=network.name,
         lowering=key.layout,
@@ -311,6 +317,7 @@ def _metadata(recipe: Recipe, network: Network, provenance: Provenance, file: We
         weights=asdict(provenance),
         weights_size=file.size,
         weights_sha256=file.sha256,
+        sums=sums,
         halo=network.halo(set(recipe.layers), LARGE_TILING.sides if key.layout == WINOGRAD else ()),
         exporter=f"impasto {impasto.__version__}",
     )

@@ -105,23 +105,25 @@ def cut(outputs: Mapping[str, Var], core: Core) -> Cut:
 
 
 @dataclass(frozen=True)
-class TileGraphs:
-    """The logical graphs for pictures in tiles.
+class LogicalGraph:
+    """A logical graph.
 
     Attributes
     ----------
     outputs
-        Role -> the results by name.
+        The results by name.
     sums
-        Role -> the sums among these.
+        The sums of a tile among them.
     """
 
-    outputs: Mapping[str, Mapping[str, Var]]
-    sums: Mapping[str, tuple[Sum, ...]]
+    outputs: Mapping[str, Var]
+    sums: tuple[Sum, ...] = ()
 
 
-def tile_graphs(recipe: Recipe, network: Network, preprocessing: Preprocessing, *, guided: bool) -> TileGraphs:
-    """Return a recipe's graphs for tiles; those for guides if it is `guided`.
+def tile_graphs(
+    recipe: Recipe, network: Network, preprocessing: Preprocessing, *, guided: bool
+) -> dict[str, LogicalGraph]:
+    """Return a recipe's graphs for tiles, by role; those for guides if it is `guided`.
 
     ``tile-sums``: tile, core, guides, content's targets -> sums. ``loss-of-sums``: sums of all tiles, targets, weights
     -> loss, terms, gradient of the loss with respect to each sum. ``tile-gradient``: tile, core, guides, content's
@@ -137,14 +139,14 @@ def tile_graphs(recipe: Recipe, network: Network, preprocessing: Preprocessing, 
     targets = cut({name: var for name, var in measured.items() if name not in maps}, core)
     # Targets do not depend on the size of a region, but its sums are divided by it.
     measured_sums = {**targets.sums, **{sum_: var for sum_, var in terms.sums.items() if sum_.kind == SHARE}}
-    outputs = {
-        TILE_SUMS: {sum_.name: var for sum_, var in terms.sums.items()},
-        LOSS_OF_SUMS: _loss(terms),
-        TILE_GRADIENT: {GRADIENT: _gradient(terms, scene)},
-        TILE_STATISTICS: {**maps, **{sum_.name: var for sum_, var in measured_sums.items()}},
-        TARGETS_OF_SUMS: dict(targets.behind),
+    measured_outputs = {**maps, **{sum_.name: var for sum_, var in measured_sums.items()}}
+    return {
+        TILE_SUMS: LogicalGraph({sum_.name: var for sum_, var in terms.sums.items()}, tuple(terms.sums)),
+        LOSS_OF_SUMS: LogicalGraph(_loss(terms)),
+        TILE_GRADIENT: LogicalGraph({GRADIENT: _gradient(terms, scene)}),
+        TILE_STATISTICS: LogicalGraph(measured_outputs, tuple(measured_sums)),
+        TARGETS_OF_SUMS: LogicalGraph(targets.behind),
     }
-    return TileGraphs(outputs, {TILE_SUMS: tuple(terms.sums), TILE_STATISTICS: tuple(measured_sums)})
 
 
 def _loss(terms: Cut) -> dict[str, Var]:

@@ -23,9 +23,10 @@ from impasto.export.build import export_model
 from impasto.export.lowering import tiles
 from impasto.export.lowering.base import Lowering
 from impasto.export.lowering.winograd import tiled
+from impasto.export.networks import CAFFE, Network
 from impasto.export.weights import sources
 from impasto.export.weights.sources import WHEEL, load_weights
-from impasto.export.weights.weights import Weights
+from impasto.export.weights.weights import LayerWeights, Provenance, Weights
 from impasto.runtime.errors import WeightsError
 from impasto.runtime.model.graphs import WINOGRAD, GraphKey
 from impasto.runtime.plan.recipe import Recipe, load_recipe
@@ -126,6 +127,19 @@ def _own_folder() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def random_weights() -> Weights:
     return load_weights("random", "vgg19", seed=1)
+
+
+def narrow_weights(network: Network) -> Weights:
+    """Return random weights of a network, most often one of few channels, that keep the size of activations."""
+    rng = np.random.default_rng(0)
+    layers = {
+        x.name: LayerWeights(
+            rng.normal(0, (2 / 9 / x.inputs) ** 0.5, (x.outputs, x.inputs, 3, 3)).astype(np.float32),
+            rng.normal(0, 1, x.outputs).astype(np.float32),
+        )
+        for x in network.layers
+    }
+    return Weights(network.name, layers, CAFFE, Provenance("random", "narrow", "", "", "", CAFFE.name))
 
 
 def export_unchecked(folder: Path, recipes: Sequence[Recipe], weights: Weights) -> None:

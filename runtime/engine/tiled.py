@@ -157,7 +157,10 @@ def measure_style(
     def parts() -> Iterator[tuple[Tile, Targets]]:
         for number, tile in enumerate(tiles, 1):
             graph = open_graph(TILE_STATISTICS, tile.shape, regions)
-            yield tile, graph.run(_measured_feeds(tile, planes, guides), [sum_.name for sum_ in sums])
+            feeds = _inputs(tile, planes, guides)
+            if guides is not None:  # these are 0 outside the core already
+                del feeds[CORE]
+            yield tile, graph.run(feeds, [sum_.name for sum_ in sums])
             after_tile(TileStep(number, len(tiles)))
 
     height, width = planes.shape[2:]
@@ -174,15 +177,16 @@ def measure_content(
     for number, tile in enumerate(tiles, 1):
         graph = open_graph(TILE_STATISTICS, tile.shape, None)
         names = targets_of(graph.metadata.recipe, "content")
-        targets.append(_copied(graph.run(_measured_feeds(tile, content, None), names)))
+        targets.append(_copied(graph.run(_inputs(tile, content, None), names)))
         after_tile(TileStep(number, len(tiles)))
     return targets
 
 
-def _measured_feeds(tile: Tile, planes: Planes, guides: NDArray[np.float32] | None) -> Targets:
-    """Return a tile's window, and its core; or with guides, [1, R, H, W], these, which count in the core alone."""
-    core = {CORE: tile.core()} if guides is None else {GUIDES: tile.of(guides) * tile.core()}
-    return {IMAGE: np.ascontiguousarray(tile.of(planes)), **core}
+def _inputs(tile: Tile, planes: Planes, guides: NDArray[np.float32] | None) -> Targets:
+    """Return a tile's window, its core, and any guides, [1, R, H, W], which count in the core alone."""
+    core = tile.core()
+    inputs = {IMAGE: np.ascontiguousarray(tile.of(planes)), CORE: core}
+    return inputs if guides is None else {**inputs, GUIDES: tile.of(guides) * core}
 
 
 def _copied(values: Targets) -> Targets:
@@ -269,7 +273,7 @@ class TiledEvaluator:
     ) -> Iterator[tuple[Tile, Targets]]:
         """Evaluate a graph on each tile; `done` tiles were done before, in the other pass."""
         for number, (tile, content) in enumerate(zip(self.tiles, self._contents, strict=True), 1):
-            feeds = {**_measured_feeds(tile, planes, self._guides), CORE: tile.core(), **content, **more(tile)}
+            feeds = {**_inputs(tile, planes, self._guides), **content, **more(tile)}
             # After the last tile its memory is free for the other pass.
             yield tile, self._graph(role, tile).run(feeds, give_back=number == len(self.tiles))
             if done + number < 2 * len(self.tiles):  # after the last one, nothing would be gained by an end

@@ -325,7 +325,8 @@ class Transfer:
             self.state = replace(self.state, reason=figures.all_made(stage.evaluations))
             return False
         self._share.begin(self.state.loss if of_stage else None)
-        placement = self.need.placed(stage, self.memory)
+        need = self.need
+        placement = need.placed(stage, self.memory)
         with contextlib.closing(self._evaluator(stage, placement)) as evaluator:
             if of_stage and self.state.precision != evaluator.precision:  # their losses do not compare
                 self.state = replace(self.state, adam=None)
@@ -334,7 +335,7 @@ class Transfer:
                 device=evaluator.device,
                 lowering=evaluator.lowering,
                 precision=evaluator.precision,
-                tile=self.need.side(stage, self.memory) or self.state.tile,
+                tile=need.side(stage, self.memory) or self.state.tile,
             )
             while True:
                 minimum = self._search(number, stage, evaluator, began)

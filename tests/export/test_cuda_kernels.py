@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for recipe in builtin_recipes():
         logical = build.logical_graphs(load_recipe(recipe), NARROW, CAFFE)
         for key in ON_CUDA:
-            model = build.lowering_of(key).lower(recipe, logical[key.role, key.by_region], parameters)
+            model = build.lowering_of(key).lower(recipe, logical[key.role, key.by_region].outputs, parameters)
             onnx.save(model, path / key.file(recipe))
     for name in ALGEBRA:
         onnx.save(algebra(name), path / algebra_file(name))

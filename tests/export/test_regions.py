@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from conftest import narrow_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from impasto.export.lowering.base import Lowering
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.winograd import winograd
 from impasto.export.networks import CAFFE, NETWORKS, Network
-from impasto.export.weights.weights import LayerWeights, Provenance, Weights
+from impasto.export.weights.weights import Weights
 from impasto.export.weights_file import WeightsFile, write_weights
 from impasto.runtime.plan.recipe import Recipe, StyleTerm, load_recipe
 from impasto.runtime.plan.terms import CONTENT, GRADIENT, GUIDES, IMAGE, LOSS, STYLE, target_of, weight_of
@@ -151,16 +152,7 @@ NARROW = Network("vgg19", NETWORKS["vgg19"].depths, (8, 8, 8, 8, 8))
 
 @pytest.fixture(scope="module")
 def narrow() -> Weights:
-    """Weights of a narrow network that keep the size of activations."""
-    rng = np.random.default_rng(0)
-    layers = {
-        x.name: LayerWeights(
-            rng.normal(0, (2 / 9 / x.inputs) ** 0.5, (x.outputs, x.inputs, 3, 3)).astype(np.float32),
-            rng.normal(0, 1, x.outputs).astype(np.float32),
-        )
-        for x in NARROW.layers
-    }
-    return Weights("vgg19", layers, CAFFE, Provenance("random", "narrow", "", "", "", CAFFE.name))
+    return narrow_weights(NARROW)
 
 
 @pytest.fixture(scope="module")

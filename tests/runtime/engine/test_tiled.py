@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import export_unchecked
+from conftest import export_unchecked, narrow_weights
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.export import build
-from impasto.export.networks import CAFFE, NETWORKS, Network
-from impasto.export.weights.weights import LayerWeights, Provenance, Weights
+from impasto.export.networks import NETWORKS, Network
 from impasto.runtime.engine import placement
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import TileStep, Value
@@ -63,19 +62,10 @@ def recipe(name: str) -> Recipe:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelFolder]:
     """Return recipes over a narrow network whose weights keep the size of activations."""
-    rng = np.random.default_rng(0)
-    layers = {
-        x.name: LayerWeights(
-            rng.normal(0, (2 / 9 / x.inputs) ** 0.5, (x.outputs, x.inputs, 3, 3)).astype(np.float32),
-            rng.normal(0, 1, x.outputs).astype(np.float32),
-        )
-        for x in NARROW.layers
-    }
-    weights = Weights("vgg19", layers, CAFFE, Provenance("random", "narrow", "", "", "", CAFFE.name))
     path = tmp_path_factory.mktemp("models") / "narrow"
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(build.NETWORKS, "vgg19", NARROW)
-        export_unchecked(path, [recipe(name) for name in RECIPES], weights)
+        export_unchecked(path, [recipe(name) for name in RECIPES], narrow_weights(NARROW))
     return ModelFolder.open(path)
 
 
