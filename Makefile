@@ -21,9 +21,10 @@ PLUGINS := onnxruntime-ep-openvino==1.8.1 onnxruntime-ep-webgpu==0.4.0
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
 
-# Plug-ins of onnxruntime are tested by themselves: everything else is tested without them.
+# Plug-ins of onnxruntime are tested by themselves: everything else is tested without them. Most tests compute in one
+# thread, so two processes share the files; each takes a gigabyte and a half.
 test: $(TEST_VENV)/ready $(TEST_VENV)/plugins/ready check
-	$(TEST_VENV)/bin/python -m pytest -q
+	$(TEST_VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile
 	PYTHONPATH="$(CURDIR)/$(TEST_VENV)/plugins" $(TEST_VENV)/bin/python -m pytest -q tests/plugins
 
 # By hand: it takes nearly as long as `make test`. PYTHON has to be the lowest, too.

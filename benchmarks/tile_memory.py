@@ -97,7 +97,7 @@ def transfer(setting: Setting, model: str) -> None:
     rng, (device, lowering, precision) = np.random.default_rng(0), placed(setting.form)
     content = rng.integers(0, 256, (setting.height, setting.width, 3), np.uint8)
     style = rng.integers(0, 256, (STYLE, STYLE, 3), np.uint8)
-    masks = [_mask(picture, setting.regions) for picture in (content, style)]
+    masks = [bands(picture.shape, setting.regions) for picture in (content, style)]
     wanted = prepare(
         content,
         [style],
@@ -122,11 +122,11 @@ def transfer(setting: Setting, model: str) -> None:
     wanted.run()
 
 
-def _mask(picture: NDArray[np.uint8], regions: int) -> NDArray[np.uint8]:
-    """Return a label picture of as many bands."""
-    rows = np.arange(len(picture)) * regions // len(picture)
-    colors = np.array(_COLORS, np.uint8)[rows]
-    return np.repeat(colors[:, None], picture.shape[1], axis=1)
+def bands(shape: tuple[int, ...], regions: int) -> NDArray[np.uint8]:
+    """Return a label picture of a shape (height, width, ...) that has as many bands, one below the other."""
+    height, width = shape[:2]
+    colors = np.array(_COLORS, np.uint8)[np.arange(height) * regions // height]
+    return np.repeat(colors[:, None], width, axis=1)
 
 
 def measure(setting: Setting, model: str) -> float:

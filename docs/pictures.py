@@ -32,6 +32,12 @@ SIZE, EVALUATIONS = 480, 120
 RECIPE_SIZE, RECIPE_EVALUATIONS = 384, 80
 _QUALITY = 85
 
+#: The sizes of the picture of large pictures, what is shown of it (left, upper, right, lower, from 0 to 1), and its
+#: width in each cell.
+SIDES = (512, 1024, 2048, 4096)
+_WHOLE, _PART = (0.0, 0.0, 1.0, 1.0), (0.3, 0.45, 0.5, 0.65)
+_SHOWN = 320
+
 _SAMPLES: dict[str, Callable[[int, int], Image.Image]] = {
     "town": draw_content,
     "sunset": draw_style,
@@ -98,6 +104,24 @@ def clip(model: Path) -> None:
     _write(contact_sheet([Label(())], columns, [[make(False), make(True)]], 320), "clip.jpg")
 
 
+def scale(model: Path) -> None:
+    """Make the town in sizes up to 4096 pixels: the whole, and a fifth of it, all shown equally large."""
+
+    def make(side: int) -> Image.Image:
+        content, style = draw_content(side, side * 3 // 4), draw_style(side, side * 3 // 4)
+        return _kept(f"scale-{side}", lambda: stylize(content, [style], model=model, recipe="impasto", size=side))
+
+    def shown(picture: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+        (width, height), (left, upper, right, lower) = picture.size, box
+        pixels = left * width, upper * height, right * width, lower * height
+        return picture.resize((_SHOWN, _SHOWN * 3 // 4), Image.Resampling.LANCZOS, box=pixels)
+
+    pictures = [make(side) for side in SIDES]
+    columns = [Label((f"--size {side}",)) for side in SIDES]
+    rows = [[shown(picture, box) for picture in pictures] for box in (_WHOLE, _PART)]
+    _write(contact_sheet([Label(("the whole",)), Label(("a part",))], columns, rows, _SHOWN), "scale.jpg")
+
+
 def _sheet(
     name: str,
     model: Path,
@@ -152,20 +176,24 @@ def _write(image: Image.Image, name: str) -> None:
 
 ALL = (demo, gallery, controls, recipes, clip)
 
+#: By name only: it takes more than half an hour.
+BY_NAME = (scale,)
+
 
 def main() -> None:
     """Make the pictures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [make.__name__ for make in ALL]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(names)}; all by default")
+    names = [make.__name__ for make in (*ALL, *BY_NAME)]
+    usual = ", ".join(make.__name__ for make in ALL)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(names)}; {usual} by default")
     parser.add_argument("--model", type=Path, help="the model folder [the one that impasto uses]")
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):
         parser.error(f"no picture {', '.join(sorted(unknown))}; expected some of {', '.join(names)}")
     model = find_model(options.model)
     (WORK / "cells").mkdir(parents=True, exist_ok=True)
-    for make in ALL:
-        if not options.names or make.__name__ in options.names:
+    for make in (*ALL, *BY_NAME):
+        if make.__name__ in options.names or (not options.names and make in ALL):
             make(model)
 
 

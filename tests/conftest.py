@@ -85,7 +85,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Nothing that the user has, set or kept decides how a test ends, and nothing of it is written. Signals that are
     ignored, as in the background of a script, would be in processes that tests start, too.
+
+    Where pytest-xdist divides the tests among processes, each of these does so itself: the one that starts them leaves
+    them the user's environment.
     """
+    if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        return
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

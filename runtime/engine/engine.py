@@ -144,7 +144,7 @@ class Engine:
         if placement.side:  # on no device an older folder has graphs for tiles
             _halo(folder, recipe, placement.layout)
         height, width = references.shape
-        sides = extents(height, width, len(references.regions.content.colors) if references.regions else None)
+        sides = extents(height, width, references.regions.number if references.regions else None)
 
         def work(resolved: Placement) -> SessionEvaluator | TiledEvaluator:
             """Use one graph after the other: with a large picture, the first gives its memory back before."""

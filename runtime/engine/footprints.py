@@ -352,12 +352,13 @@ def placed_within(placement: Placement, load: Load, budget: int | None, expected
     if placement.lowering == AUTO and expected.lowering == WINOGRAD:
         ways.append((DIRECT, DIRECT))
     for lowering, layout in ways:
-        halo = load.halos(layout)
-        sides = sides_of(load.height, load.width, halo) if halo else ()
-        for side in takewhile(lambda side: side >= LEAST_AUTO, sides):
+        if (halo := load.halos(layout)) is None:
+            continue
+        footprint = TILE_FOOTPRINTS[_form(replace(expected, lowering=layout))]
+        for side in takewhile(lambda side: side >= LEAST_AUTO, sides_of(load.height, load.width, halo)):
             if least <= budget:
                 return chosen
-            size = load.peak(replace(expected, tile=side, lowering=layout)).at_most
+            size = footprint.peak(load, side, halo).at_most
             if size < least:
                 least, chosen = size, replace(placement, tile=side, lowering=lowering)
     return chosen

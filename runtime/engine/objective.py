@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -19,7 +18,7 @@ from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.references import References
-from impasto.runtime.engine.tile_graphs import halo_of
+from impasto.runtime.engine.tile_graphs import halos_of
 from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.errors import PictureError
 from impasto.runtime.model.default import find_model
@@ -147,7 +146,7 @@ def _load(folder: ModelFolder, recipe: str, references: References, placement: P
         width,
         height,
         tuple((style.shape[3], style.shape[2]) for style in references.styles),
-        len(references.regions.content.colors) if references.regions else 1,
-        partial(halo_of, folder, recipe),
+        references.regions.number if references.regions else 1,
+        halos_of(folder, recipe),
         keeps=ENGINE.keeps(foreseen(placement), height * width),
     )

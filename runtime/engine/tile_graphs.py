@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, partial
+
 from impasto.runtime.engine.opening import open_session, read_metadata
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.providers import provider_of
@@ -23,6 +26,11 @@ def halo_of(folder: ModelFolder, recipe: str, layout: str) -> Halo | None:
     if recipe in folder.recipes() and not (folder.path / key.file(recipe)).exists():
         return None
     return read_metadata(folder, recipe, key).halo
+
+
+def halos_of(folder: ModelFolder, recipe: str) -> Callable[[str], Halo | None]:
+    """Return `halo_of` of one recipe, which looks into the folder once for each layout: plans ask for it often."""
+    return lru_cache(partial(halo_of, folder, recipe))
 
 
 class TileGraphs:

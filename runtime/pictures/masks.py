@@ -351,6 +351,11 @@ class Regions:
         return cls(content, read, of_styles)
 
     @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self.content.colors)
+
+    @property
     def places(self) -> dict[str, list[Place | None]]:
         """The places of the masks, by role."""
         return {CONTENT_MASK: [self.content.place], STYLE_MASK: [style.place for style in self.styles]}
@@ -384,7 +389,7 @@ class Regions:
 
     def content_guides(self, width: int, height: int) -> Guides:
         """Return the guides of a content picture of width x height."""
-        return self.content.guides(width, height, range(len(self.content.colors)))
+        return self.content.guides(width, height, range(self.number))
 
     def style_guides(self, style: int, width: int, height: int) -> Guides:
         """Return the guides of a style picture, by its number from 0, of width x height."""
@@ -421,9 +426,9 @@ class Regions:
 
     def __str__(self) -> str:
         each = zip(self.content.colors, self.content.shares, strict=True)
-        plural = "s" if len(self.content.colors) > 1 else ""
+        plural = "s" if self.number > 1 else ""
         described = ", ".join(f"{hex_color(color)} {share:.1%}" for color, share in each)
-        return f"{len(self.content.colors)} region{plural}: {described}"
+        return f"{self.number} region{plural}: {described}"
 
 
 def _as_masks(masks: Mask | Sequence[Mask] | None) -> list[Mask]:

@@ -503,7 +503,7 @@ def _targets(transfer: Transfer, stage: Stage, timing: Timing) -> float:
 
 
 def _kind(transfer: Transfer, placement: Placement, *, tiled: bool = False) -> str:
-    regions = len(transfer.material.regions.content.colors) if transfer.material.regions else None
+    regions = transfer.material.regions.number if transfer.material.regions else None
     return kind_of(transfer.plan, transfer.metadata.network, placement, regions, tiled=tiled)
 
 

@@ -23,7 +23,7 @@ from impasto.runtime.engine.evaluator import Evaluator, TileStep, ignore
 from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.placement import Placement
-from impasto.runtime.engine.tile_graphs import halo_of
+from impasto.runtime.engine.tile_graphs import halos_of
 from impasto.runtime.errors import MemoryShortage, TransferError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import SINGLE
@@ -173,8 +173,8 @@ class Transfer:
             When the model cannot be used.
         """
         styles, regions = [style.size for style in self.material.paintings], self.material.regions
-        count = len(regions.content.colors) if regions else 1
-        halos = functools.partial(halo_of, ModelFolder.open(self.model), self.plan.recipe.name)
+        count = regions.number if regions else 1
+        halos = halos_of(ModelFolder.open(self.model), self.plan.recipe.name)
         return Need(self.plan, styles, self.placement, count, halos, self.engine or ENGINE, self.kept)
 
     def settle(self, plan: Plan | None = None, made: Sequence[int] | None = None) -> list[str]:

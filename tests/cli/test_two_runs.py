@@ -9,6 +9,7 @@ import stat
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 from processes import Running, assert_refused, contents, impasto_, lay_out
@@ -78,12 +79,14 @@ def test_of_two_runs_with_one_checkpoint_and_log_each_keeps_its_own(desk: Path) 
     shared = ("--checkpoint", "run.impasto", "--log", "run.jsonl", "--preview", "now.png", "--save-every", "2")
     one = start("-o", "one.png", *shared, "--size", "40", "-e", "3000")
     one.wait_for("evaluation 1/")
+    psutil.Process(one.process.pid).suspend()  # it would write another one
     Path("run.impasto").rename("kept.impasto")  # as if the other had begun before there was one
     Path("run.jsonl").rename("one.jsonl")
     two = start("-o", "two.png", *shared, *QUICK)
     code, _, err = two.finish()
     assert code == 0, err
     shutil.copy("kept.impasto", "run.impasto")  # another run's, by now
+    psutil.Process(one.process.pid).resume()
     one.wait_for("run-2.impasto")
     one.interrupt()
     code, _, told = one.finish()

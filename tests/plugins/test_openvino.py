@@ -274,6 +274,8 @@ def test_too_little_memory_is_one_line(every_recipe: Path, tmp_path: Path) -> No
         every_recipe,
         480,
         "--oversize",
+        "--tile",
+        "off",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
     assert done.returncode == 1
