@@ -60,6 +60,7 @@ class Sobolev:
         share = np.where(square < CUTOFF**2, 1 / (1 + square / HALF_AT**2), 0)
         self._gain = (RISE[:colours, None, None] * share).astype(np.float32)
 
+    @np.errstate(all="ignore")  # kernels of OpenBLAS (AVX-512) compute beyond small matrices, and flag what is there
     def apply(self, array: Array) -> Array:
         """Return a filtered array, as a new one."""
         planes = array.reshape(self._planes)
