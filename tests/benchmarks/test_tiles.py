@@ -7,15 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.tiles import Case, Difference, compare, measure
+from benchmarks.tiles import RECIPES, Case, Difference, compare, measure
 from docs.samples import draw_content, draw_style
 
 
 @pytest.fixture
-def case(model: Path, tmp_path: Path) -> Case:
-    draw_content(160, 120).save(tmp_path / "town.png")
-    draw_style(120, 100).save(tmp_path / "sunset.png")
-    return Case(str(model), tmp_path / "town.png", tmp_path / "sunset.png", "gatys", "direct", (140, 112), 2)
+def pictures(tmp_path: Path) -> tuple[Path, Path]:
+    """Return the paths of a photograph and a painting."""
+    draw_content(640, 480).save(tmp_path / "town.png")
+    draw_style(640, 480).save(tmp_path / "sunset.png")
+    return tmp_path / "town.png", tmp_path / "sunset.png"
+
+
+@pytest.fixture
+def case(model: Path, pictures: tuple[Path, Path]) -> Case:
+    return Case(str(model), *pictures, "gatys", "direct", (140, 112), 2)
 
 
 def test_tiles_differ_from_the_whole_by_rounding_alone(case: Case) -> None:
@@ -40,3 +46,18 @@ def test_the_whole_comes_first_and_every_tiling_is_timed_in_every_round(case: Ca
 
 def test_sides_that_are_too_large_for_the_picture_are_not_compared(case: Case) -> None:
     assert case.sides() == [96]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["direct", "winograd"])
+@pytest.mark.parametrize(("recipe", "regions"), RECIPES)
+def test_with_real_weights_loss_and_gradient_are_those_of_the_whole_picture(
+    real_model: Path, pictures: tuple[Path, Path], recipe: str, regions: int, layout: str
+) -> None:
+    case = Case(str(real_model), *pictures, recipe, layout, (500, 333), regions)
+    compared = list(compare(case, case.sides()))
+    assert compared
+    for side, tiles, difference in compared:
+        assert tiles > 1, side
+        assert difference.loss < 1e-5, side
+        assert difference.gradient < 1e-4, side
