@@ -38,7 +38,7 @@ RECIPES = (("impasto", 1), ("seed", 1), ("crowson", 1), ("impasto", 2))
 SIZES = ((500, 333), (640, 512), (1000, 750), (1023, 767))
 
 #: Sides of cores that are asked for in `direct`. The stride of `winograd` leaves no more than a few: all are taken.
-SIDES = (96, 192, 368)
+SIDES = (64, 112, 176, 368)
 
 
 @dataclass(frozen=True)
