@@ -8,7 +8,7 @@ evaluation of the whole picture and one with each tiling, every round begins wit
 from __future__ import annotations
 
 import argparse
-import re
+import contextlib
 import statistics
 import sys
 import time
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmarks import machine
 from benchmarks.tile_memory import bands
@@ -28,8 +28,10 @@ from impasto.runtime.engine.objective import Objective
 from impasto.runtime.engine.tile_graphs import halo_of
 from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.engine.tiles import sides_of
+from impasto.runtime.errors import RecipeError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import DIRECT, LAYOUTS, WINOGRAD
+from impasto.runtime.plan.recipe import parse_size
 
 #: Recipes that are compared, and the numbers of their regions.
 RECIPES = (("impasto", 1), ("seed", 1), ("crowson", 1), ("impasto", 2))
@@ -102,17 +104,13 @@ class Case:
             raise SystemExit(f"error: {self.model}: has no graphs for tiles; run impasto export --force")
         width, height = self.size
         sides = sides_of(height, width, halo)
-        return list(sides) if self.layout == WINOGRAD else sorted(set(SIDES) & set(range(max(sides) + 1)))
+        return list(sides) if self.layout == WINOGRAD else [side for side in SIDES if side <= max(sides)]
 
 
 def _resized(path: Path, size: tuple[int, int]) -> Image.Image:
     """Return the middle of a picture, in the proportions of a size, resized to it."""
     with Image.open(path) as image:
-        scale = min(image.width / size[0], image.height / size[1])
-        width, height = min(image.width, scale * size[0]), min(image.height, scale * size[1])  # rounded, not beyond it
-        left, top = (image.width - width) / 2, (image.height - height) / 2
-        box = left, top, left + width, top + height
-        return image.convert("RGB").resize(size, Image.Resampling.LANCZOS, box=box)
+        return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)
@@ -174,9 +172,11 @@ def measure(case: Case, sides: Sequence[int], rounds: int) -> list[Times]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    if not (found := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)):
-        raise argparse.ArgumentTypeError(f"{text}: expected WIDTHxHEIGHT")
-    return int(found[1]), int(found[2])
+    """Return width and height; a long side alone, which `parse_size` takes, too, says too little here."""
+    with contextlib.suppress(RecipeError):
+        if isinstance(size := parse_size(text), tuple):
+            return size
+    raise argparse.ArgumentTypeError(f"{text}: expected WIDTHxHEIGHT")
 
 
 def main() -> None:
