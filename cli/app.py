@@ -16,6 +16,7 @@ import typer
 from impasto import __version__
 from impasto.cli import completion
 from impasto.cli.command import Commands, GroupedCommand
+from impasto.cli.commands.batch import batch
 from impasto.cli.commands.demo import demo
 from impasto.cli.commands.doctor import doctor
 from impasto.cli.commands.export import export
@@ -26,13 +27,11 @@ from impasto.cli.commands.recipes import recipes
 from impasto.cli.commands.rerun import rerun
 from impasto.cli.commands.sheet import sheet
 from impasto.cli.commands.stylize import stylize
+from impasto.cli.terminal.errors import explain
 from impasto.cli.terminal.messages import say, warn
-from impasto.shortage import in_one_line, is_shortage
 
 #: The program's name in its help, and in the variable by which shells ask for completions.
 PROGRAM = "impasto"
-
-FAILED, REFUSED = 1, 2
 
 app = typer.Typer(
     cls=Commands,
@@ -61,7 +60,7 @@ def _common(
     """Declare the options of every command."""
 
 
-for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, mix, doctor):
+for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, batch, mix, doctor):
     app.command(cls=GroupedCommand)(command)
 
 
@@ -82,7 +81,7 @@ def run() -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        message, code = _explain(error)
+        message, code = explain(error)
         for line in _hint(error):
             say(line)
         say(f"error: {' '.join(message.split())}")
@@ -101,19 +100,6 @@ def _hint(error: Any) -> list[str]:
     if type(error).__name__ == "MissingParameter" and isinstance(command := error.ctx.command, GroupedCommand):
         return command.get_hint(error.ctx).splitlines()
     return []
-
-
-def _explain(error: Exception) -> tuple[str, int]:
-    """Return an error's message, and the exit code."""
-    if isinstance(error, (MemoryError, ImportError, OSError, RuntimeError)) and is_shortage(error):
-        return in_one_line(error), FAILED  # first: there may be no memory for the imports below
-    from impasto.runtime.errors import ImpastoError, InputError
-
-    if isinstance(error, ImpastoError):
-        return str(error), REFUSED if isinstance(error, InputError) else FAILED
-    if hasattr(error, "format_message"):  # typer's own errors: wrong usage
-        return error.format_message(), getattr(error, "exit_code", REFUSED)
-    return f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints", FAILED
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

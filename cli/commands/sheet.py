@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json as json_
 import re
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +16,7 @@ from impasto import figures
 from impasto.cli import completion, options
 from impasto.cli.command import MEANWHILE, OPTIMISATION, PICTURE, STYLE, examples
 from impasto.cli.given import warn_of_idle
-from impasto.cli.job.writing import write
+from impasto.cli.job.writing import folder_for, write
 from impasto.cli.options import FILE, FOLDER, NAME, SIZE, WHOLE_NUMBER, argument, option
 from impasto.cli.terminal.interrupt import Phase, enter, within
 from impasto.cli.terminal.messages import is_live, say
@@ -121,7 +118,7 @@ def sheet(
     _check_output(output, [*contents, *style], force)
     folder = cells or Path(output).with_suffix(".cells")
     progress = _Progress()
-    with _prepared(folder):
+    with folder_for(folder, "cells", "--cells"):
         photographs, paintings = _read(contents), _read(style)
         model_folder = find_model(model)
         names = _recipes(recipe or [DEFAULT_RECIPE], model_folder)
@@ -266,29 +263,6 @@ def _check_output(output: str, inputs: list[Place], force: bool) -> None:
     if not places.is_file(output):
         raise InputError(f"output {places.name(output)}: expected a file name for the sheet, such as sheet.png")
     encoding.check_output(output, force=force, inputs=inputs)
-
-
-@contextlib.contextmanager
-def _prepared(path: Path) -> Iterator[None]:
-    """Make, before any work, a folder that pictures can be written to. If inputs are refused, remove it again."""
-    from impasto.runtime import InputError, OutputError
-
-    try:
-        fresh = not path.exists()
-        path.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"cells {path}: no folder to write to ({error.strerror}); name another with --cells"
-        ) from None
-    try:
-        yield
-    except InputError:
-        with contextlib.suppress(OSError):  # another run may use it by now
-            if fresh:
-                path.rmdir()
-        raise
 
 
 def _read(given: list[str]) -> list[_Picture]:

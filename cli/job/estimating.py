@@ -31,8 +31,9 @@ def announce(
     spent: float = 0.0,
     options: Collection[str] = CHOICES,
     earlier: Plan | None = None,
+    quiet: bool = False,
 ) -> Estimate:
-    """Say on standard error how much memory and time a transfer, or the rest of it, will take.
+    """Say on standard error, unless `quiet`, how much memory and time a transfer, or the rest of it, will take.
 
     With `oversize` a picture is accepted that is too large for the free memory. `earlier` is the plan of an interrupted
     run that goes on. `done` and `spent` are the evaluations of each stage so far, and their seconds; for `options` see
@@ -48,9 +49,8 @@ def announce(
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
         estimated.check(options)
-    for choice in choices:
-        say(choice)
-    say(str(estimated))
+    for line in () if quiet else (*choices, str(estimated)):
+        say(line)
     return estimated
 
 

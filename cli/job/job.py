@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import typer
@@ -16,8 +16,7 @@ from impasto import figures
 from impasto.cli.given import warn_of_idle
 from impasto.cli.job.estimating import announce, remember_timings
 from impasto.cli.job.outputs import Ledger, Wishes
-from impasto.cli.terminal.interrupt import Check, run_interruptibly
-from impasto.cli.terminal.messages import say
+from impasto.cli.terminal.interrupt import NOT_BEGUN, Check, run_interruptibly
 from impasto.cli.terminal.progress import Progress
 from impasto.figures import clock
 from impasto.runtime.engine.engine import Engine
@@ -101,30 +100,54 @@ class Job:
         InputError
             When the picture is too large for the free memory.
         """
+        self.estimate(oversize=oversize, choices=choices)
+        evaluations = self.transfer.plan.evaluations
+        warn_of_idle(idle_options(self.transfer, stages) | self._wishes.idle_options(evaluations) | {**(idle or {})})
+
+    def estimate(self, *, oversize: bool, choices: Collection[str] = CHOICES, quiet: bool = False) -> Estimate:
+        """Estimate what the transfer, or the rest of it, will take, and say so unless `quiet`.
+
+        Raises
+        ------
+        InputError
+            When the picture is too large for the free memory, and `oversize` is false.
+        """
         state = self.ledger.state
         done, spent = (state.made, state.seconds) if state else ((), 0.0)
         self._estimate = announce(
-            self.transfer, oversize=oversize, done=done, spent=spent, options=choices, earlier=self._earlier
+            self.transfer,
+            oversize=oversize,
+            done=done,
+            spent=spent,
+            options=choices,
+            earlier=self._earlier,
+            quiet=quiet,
         )
-        evaluations = self.transfer.plan.evaluations
-        warn_of_idle(idle_options(self.transfer, stages) | self._wishes.idle_options(evaluations) | {**(idle or {})})
+        return self._estimate
 
     def run(self, report: Callback) -> Result:
         """Run the transfer, write the outputs that are due meanwhile, and report every evaluation."""
         self.transfer.callback = self.ledger.watch(report)
         return self.transfer.run(self.ledger.state)
 
-    def carry_out(self) -> Result:
+    def carry_out(self, progress_of: Callable[..., Progress] = Progress, farewell: str = NOT_BEGUN) -> Result:
         """Run the transfer with progress on standard error, and keep its result, even after a first signal.
 
         Its timings are remembered for later estimates.
+
+        Parameters
+        ----------
+        progress_of
+            Makes what shows the progress, as `Progress` does.
+        farewell
+            See `impasto.cli.terminal.interrupt.run_interruptibly`.
         """
         state = self.ledger.state
         expected = self._estimate.seconds if self._estimate else None
         if expected is not None and state:
             expected += state.seconds
         done = sum(state.made) if state else 0
-        progress = Progress(self.transfer.plan, expected, done, self.transfer.work())
+        progress = progress_of(self.transfer.plan, expected, done, self.transfer.work())
 
         def watched(check: Check) -> Result:
             def report(step: Step) -> None:
@@ -142,10 +165,10 @@ class Job:
                 return self.run(report)
 
         def finish(result: Result) -> None:
-            say(_summary(result))
+            progress.finish(_summary(result))
             self.ledger.keep(result)
 
-        result, signalled = run_interruptibly(watched, finish, progress.stop)
+        result, signalled = run_interruptibly(watched, finish, progress.leave, farewell)
         self.interrupted = signalled and not result.finished
         remember_timings(self.transfer, result)
         return result

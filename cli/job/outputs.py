@@ -290,7 +290,7 @@ class Ledger:
             self._log.close()
         if checkpoints and result.finished:
             checkpoints.remove()
-        elif checkpoints and checkpoints.save():
+        elif checkpoints and checkpoints.save() and not wishes.quiet:
             timed_out = result.ending is RunEnding.TIME_OVER  # all parts count: the same limit would end it at once
             how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
             say(f"go on from {places.name(checkpoints.path)} with the same command{how}")

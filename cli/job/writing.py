@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.cli.terminal.messages import say
@@ -27,6 +31,35 @@ def check_json(output: Place, json: bool) -> None:
     if json and places.is_standard_output(output):
         name = places.name(output)
         raise InputError(f"output {name}: --json prints to standard output, too; name a file for the picture")
+
+
+@contextlib.contextmanager
+def folder_for(path: Path, subject: str, option: str) -> Iterator[None]:
+    """Make, before any work, a folder that pictures can be written to. If inputs are refused, remove it again.
+
+    Raises
+    ------
+    OutputError
+        When there is no such folder: the text names it by `subject`, and the `option` that names another.
+    """
+    from impasto.runtime import InputError, OutputError
+
+    try:
+        fresh = not path.exists()
+        path.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{subject} {path}: no folder to write to ({error.strerror}); name another with {option}"
+        ) from None
+    try:
+        yield
+    except InputError:
+        with contextlib.suppress(OSError):  # another run may use it by now
+            if fresh:
+                path.rmdir()
+        raise
 
 
 def write(

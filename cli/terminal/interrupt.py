@@ -53,6 +53,9 @@ class Phase:
         self.signalled = False
 
 
+#: The farewell of a run that has no picture yet.
+NOT_BEGUN = "interrupted before the first evaluation; no picture was written"
+
 _ordinary = Phase("interrupted; nothing was left half-written")  # every file is renamed into its place
 _phase = _ordinary
 
@@ -81,7 +84,10 @@ class Check(Protocol):
 
 
 def run_interruptibly(
-    work: Callable[[Check], T], keep: Callable[[T], None], before_leaving: Callable[[], None]
+    work: Callable[[Check], T],
+    keep: Callable[[T], None],
+    before_leaving: Callable[[], None],
+    farewell: str = NOT_BEGUN,
 ) -> tuple[T, bool]:
     """Run `work` and `keep` its result. Return the result, and whether a signal came during `work`.
 
@@ -93,10 +99,12 @@ def run_interruptibly(
         Saves the result; a first signal does not stop it.
     before_leaving
         See `Phase`.
+    farewell
+        That of a signal before the first evaluation.
     """
     from impasto.runtime import StopOptimization
 
-    starting = Phase("interrupted before the first evaluation; no picture was written", "", before_leaving)
+    starting = Phase(farewell, "", before_leaving)
     evaluating = Phase(
         "left at once; no picture was written",
         "stopping after this evaluation, to keep the best picture",

@@ -12,6 +12,7 @@ from impasto import figures
 from impasto.cli.terminal.messages import is_live, is_terminal, say
 from impasto.cli.terminal.width import width
 from impasto.figures import clock, roughly
+from impasto.text import printable
 
 if TYPE_CHECKING:
     from impasto.runtime import Step
@@ -43,13 +44,22 @@ class Progress:
         The number of evaluations that a resumed transfer has made before.
     work
         For each stage, the work of an evaluation: see `impasto.runtime.run.budget.Budget`.
+    batch
+        The batch that the transfer is one of: it is shown in the lines of that, and plain lines are few.
     """
 
     def __init__(
-        self, plan: Plan, expected: float | None = None, done: int = 0, work: Sequence[float] | None = None
+        self,
+        plan: Plan,
+        expected: float | None = None,
+        done: int = 0,
+        work: Sequence[float] | None = None,
+        *,
+        batch: BatchProgress | None = None,
     ) -> None:
         from impasto.runtime.run.budget import Countdown
 
+        self._batch = batch
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
@@ -59,7 +69,9 @@ class Progress:
         self._clock = Countdown(plan, work)
 
     def __enter__(self) -> Progress:
-        if is_live():
+        if self._batch:
+            self._live = self._batch.live
+        elif is_live():
             self._live = _bar()
             self._live.start()
         return self
@@ -67,12 +79,20 @@ class Progress:
     def __exit__(
         self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        if self._batch and self._live and self._task is not None:
+            self._live.remove_task(self._task)
+        elif not self._batch:
+            self.leave()
 
-    def stop(self) -> None:
+    def leave(self) -> None:
         """Reset the terminal."""
         if self._live:
             self._live.stop()
+
+    def finish(self, summary: str) -> None:
+        """Say what has come of the transfer; of one in a batch, the batch says it."""
+        if not self._batch:
+            say(summary)
 
     def show(self, step: Step) -> None:
         """Show an evaluation. Only those that lower the loss are reported; a line search may try others."""
@@ -83,6 +103,9 @@ class Progress:
         self._correct(step, left)
         if self._live:
             self._show_live(step, self._best, left)
+        elif self._batch:
+            if step.improved and time.monotonic() - self._spoke > _SILENCE:
+                self._say(f"{self._batch.name}: {_plain(step, left)}")
         elif step.improved and step.evaluation >= self._next_line:
             self._say(_plain(step, left))
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
@@ -124,6 +147,74 @@ class Progress:
         if self._task is None:
             self._task = self._live.add_task("", total=self._evaluations, text="")
         self._live.update(self._task, completed=evaluation, text=text)
+
+
+class BatchProgress:
+    """Shows the pictures of a batch, one after the other, and how long all will take; use it in a `with` block.
+
+    Parameters
+    ----------
+    work
+        The work of each picture, in any unit.
+    expected
+        The estimated seconds of all of them; None without an estimate.
+
+    Attributes
+    ----------
+    live
+        The live bar of rich, on a terminal.
+    name
+        The name of the present picture.
+    """
+
+    def __init__(self, work: Sequence[float], expected: float | None = None) -> None:
+        self.live: Any = None
+        self.name = ""
+        self._task: Any = None
+        self._work, self._rate = list(work), expected and expected / (sum(work) or 1)
+        self._done, self._seconds, self._painted = 0, 0.0, 0.0
+
+    def __enter__(self) -> BatchProgress:
+        if is_live():
+            self.live = _bar()
+            self.live.start()
+            self._task = self.live.add_task("", total=len(self._work), text=_time(self.left))
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Reset the terminal."""
+        if self.live:
+            self.live.stop()
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that the pictures that are left will take; None while nothing is known."""
+        return None if self._rate is None else self._rate * sum(self._work[self._done :])
+
+    def begin(self, name: str) -> None:
+        """Show which picture comes next."""
+        self.name = name
+        if self.live:
+            self.live.update(self._task, completed=self._done, text=_line(printable(name), _time(self.left)))
+
+    def end(self, seconds: float | None) -> None:
+        """Note that a picture has taken so many seconds; None for one that was not painted."""
+        if seconds is not None:
+            self._seconds += seconds
+            self._painted += self._work[self._done]
+            self._rate = self._seconds / (self._painted or 1)
+        self._done += 1
+        if self.live:
+            self.live.update(self._task, completed=self._done, text=_time(self.left))
+
+    def picture(self, *of_transfer: Any) -> Progress:
+        """Return what shows the transfer of the present picture; the parameters are those of `Progress`."""
+        return Progress(*of_transfer, batch=self)
 
 
 def _plain(step: Step, left: float | None) -> str:

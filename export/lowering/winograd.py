@@ -83,7 +83,7 @@ def tiled(tiling: Tiling) -> RuleTable[Tiled]:
 winograd = tiled(LARGE_TILING)
 lowers = winograd.lowers
 
-#: For small pictures; and for graphs that are evaluated once or twice.
+#: For small pictures; and, in smaller files, for graphs that are evaluated once or twice and for those of tiles.
 small, measuring = tiled(SMALL_TILING), tiled(replace(LARGE_TILING, strips=SMALL_TILING.strips))
 
 

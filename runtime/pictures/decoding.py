@@ -78,6 +78,19 @@ def decode(file: IO[bytes], subject: str, name: str = "") -> Image.Image:
         return _decode_png(file, subject) if reader == "PNG" else _decode_by(reader, file, kind.name)
 
 
+def look(file: IO[bytes], name: str = "") -> Image.Image:
+    """Return a picture of any mode whose levels are not read yet: of its file, only the head is looked at.
+
+    Parameters are those of `decode`, and so are the errors of what the head tells.
+    """
+    with settled():
+        file.seek(0)
+        reader, _ = magic.reader_of(file.read(magic.HEAD), name)
+        file.seek(0)
+        image: Image.Image = Image.OPEN[reader][0](file, "")
+        return image
+
+
 def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
     """Decode a file by one of Pillow's readers, and no other."""
     try:

@@ -29,6 +29,14 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+#: The turns that exchange width and height.
+_ON_ITS_SIDE = (
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90
+)  # fmt: skip
+
+#: Orientation's tag in EXIF.
+_ORIENTATION = 0x0112
+
 
 @dataclass(frozen=True)
 class Photograph:
@@ -145,6 +153,22 @@ def read_photograph(place: Place) -> Photograph:
         photograph = Photograph.of(decoding.decode(file, subject, str(place)), subject)
     check_sides(subject, *photograph.picture.size)
     return replace(photograph, place=place)
+
+
+def read_size(place: Place) -> tuple[int, int]:
+    """Return the width and height of a picture, upright by its EXIF, without reading its levels.
+
+    Raises
+    ------
+    PictureError
+        When it is missing, a folder, or of a format that is not supported.
+    """
+    subject = _name(place)
+    with decoding.refusing(subject), places.opened(place) as file:
+        image = decoding.look(file, str(place))
+        width, height = image.size
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+        return (height, width) if turn in _ON_ITS_SIDE else (width, height)
 
 
 def read_picture(place: Place) -> Image.Image:

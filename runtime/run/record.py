@@ -8,6 +8,7 @@ opened here.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -36,6 +37,7 @@ from impasto.runtime.pictures.photographs import read_text
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.plan.plan import PICTURE, Plan
 from impasto.runtime.plan.terms import TERMS
+from impasto.runtime.run.state import RunEnding
 from impasto.runtime.storage import codec
 from impasto.text import shown
 from impasto.wording import option
@@ -56,6 +58,10 @@ _PACKAGES = ("numpy", "scipy", "pillow")
 _ROLES: Mapping[str, tuple[int, int]] = {
     "content": (1, 1), "style": (1, 1000), "init": (0, 1), CONTENT_MASK: (0, 1), STYLE_MASK: (0, 1000)
 }  # fmt: skip
+
+
+#: The endings of transfers that have done what they were asked to, within the time that they were given.
+_AS_ASKED = (RunEnding.FINISHED, RunEnding.TIME_OVER)
 
 
 def digest(image: Image.Image) -> str:
@@ -324,6 +330,19 @@ class Outcome:
             raise codec.Misfit(f"outcome.loss_precision is {shown(self.loss_precision)}; expected {known}")
 
 
+def fingerprint(transfer: Transfer, origin: Origin) -> str:
+    """Return a hash, a SHA-256, of what a transfer is asked to do: of its plan, pictures and weights.
+
+    What it chooses for want of memory is no part of it, nor are the machine, and the places of pictures.
+    """
+    plan = transfer.plan
+    stages = tuple(replace(stage, optimizer=None, pairs=None) for stage in plan.stages)
+    asked = replace(plan, recipe=replace(plan.recipe, description=""), stages=stages)
+    pictures = [(picture.role, picture.width, picture.height, picture.sha256) for picture in origin.inputs]
+    inputs = [codec.to_data(asked), pictures, origin.model.weights_sha256]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Record:
     """The history of a picture: carrying out the plan on the same inputs makes it again.
@@ -336,6 +355,9 @@ class Record:
         The inputs, the model and the machine.
     outcome
         The outcome of the transfer.
+    fulfils
+        The `fingerprint` of the transfer whose result this is; None of a picture in between, or of a transfer that a
+        signal, a callback or a failure has ended early. Older records lack it.
     mixed
         A text, in JSON, if `impasto mix` has changed the picture since. Carrying out the plan does not do this.
     """
@@ -343,9 +365,12 @@ class Record:
     plan: Plan
     origin: Origin
     outcome: Outcome
+    fulfils: str | None = None
     mixed: str | None = field(default=None, metadata=codec.BESIDE)
 
     def __post_init__(self) -> None:
+        if self.fulfils is not None:
+            codec.check_sha256(self.fulfils, "fulfils")
         styles, start = len(self.inputs("style")), self.inputs("init")
         if len(self.plan.blend) != styles:
             raise codec.Misfit(f"plan.blend has {len(self.plan.blend)} shares for {styles} styles")
@@ -390,7 +415,8 @@ class Record:
                 # some stages may be whole, or in another form: the same memory leads to the same
                 placement = replace(placement, memory=transfer.memory, lowering=origin.placement.lowering)
             machine = machine.on(state.device)
-        record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome)
+        fulfils = fingerprint(transfer, origin) if state.ending in _AS_ASKED else None
+        record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome, fulfils)
         return record if recorded_places else record.named()
 
     def named(self) -> Record:

@@ -1,0 +1,271 @@
+"""The options of a transfer, which `impasto stylize` and `impasto batch` share, and how Python takes them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+from impasto.cli import completion, options
+from impasto.cli.command import OPTIMISATION, PICTURE, REGIONS, STYLE
+from impasto.cli.completion import names
+from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, option
+from impasto.cli.recipe_defaults import recipe_default
+from impasto.defaults import (
+    COLORS,
+    CONV_SEARCHES,
+    DEFAULT_RECIPE,
+    DEVICES,
+    INITS,
+    LOWERINGS,
+    OPTIMIZERS,
+    PRECISIONS,
+    TILES,
+)
+
+_IN_ITS_CONVENTION = "the recipe's, in its convention"
+
+
+def transfer_options(
+    size: options.Size = None,
+    init: Annotated[
+        str | None,
+        option(
+            value=NAME_OR_FILE,
+            help="Start from content, random, style, statistics (noise in the style's colours) or a picture.",
+            default=recipe_default("init"),
+            complete=names(*INITS),
+            panel=PICTURE,
+        ),
+    ] = None,
+    noise: Annotated[
+        float, option(value=NUMBER, min=0, max=1, help="Share of noise in a start from a picture.", panel=PICTURE)
+    ] = 0,
+    seed: options.Seed = 0,
+    colors: Annotated[
+        str,
+        option(
+            value=NAME,
+            help="style; keep: the photograph's, only lightness is painted; match: the style's are matched to them.",
+            complete=names(*COLORS),
+            panel=PICTURE,
+        ),
+    ] = COLORS[0],
+    strength: Annotated[
+        float,
+        option(value=NUMBER, min=0, max=1, help="Mix the result with the photograph; 1 is all paint.", panel=PICTURE),
+    ] = 1,
+    clip: Annotated[
+        bool | None,
+        option(
+            "--clip/--no-clip",
+            help="Hold levels in 0..255 throughout, not only at the end.",
+            default=recipe_default("clip"),
+            panel=PICTURE,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str,
+        option(
+            "--recipe",
+            "-r",
+            value=NAME,
+            help="One of the model's; see impasto recipes.",
+            complete=completion.recipes,
+            panel=STYLE,
+        ),
+    ] = DEFAULT_RECIPE,
+    style_blend: Annotated[
+        str | None,
+        option(value="NUMBERS", help="A weight for each style, such as 3,1.", default="equal ones", panel=STYLE),
+    ] = None,
+    style_scale: Annotated[
+        float,
+        option(
+            value=NUMBER,
+            help="Enlarge the styles, and with them their strokes, so many times: 0.05..20.",
+            panel=STYLE,
+        ),
+    ] = 1,
+    content_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much content counts.",
+            default=recipe_default("content", "weight", lead=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
+    style_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much style counts.",
+            default=recipe_default("style", "weight", lead=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
+    tv_weight: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="How much smoothness (total variation) counts.",
+            default=recipe_default("tv", "weight", lead=_IN_ITS_CONVENTION),
+            panel=STYLE,
+        ),
+    ] = None,
+    content_mask: Annotated[
+        str | None,
+        option(
+            value=FILE,
+            help="A label picture of the photograph: areas of one colour are regions with a style of their own.",
+            panel=REGIONS,
+        ),
+    ] = None,
+    style_mask: Annotated[
+        list[str] | None,
+        option(
+            value=FILE,
+            help="A label picture of a style in the same colours, or '#rrggbb' for all of it; once for each, in order.",
+            panel=REGIONS,
+        ),
+    ] = None,
+    evaluations: options.Evaluations = None,
+    stages: Annotated[
+        int | None,
+        option(
+            value=WHOLE_NUMBER,
+            min=1,
+            help="Sizes from coarse to fine, each twice the one before.",
+            default="as many as bring the first to 400 pixels; some recipes 1",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        option(
+            value=NAME,
+            help="lbfgs (SciPy's), lbfgs-sobolev (faster), lbfgs-device (SciPy's on a GPU), or adam (least memory).",
+            default=recipe_default("optimizer"),
+            complete=names(*OPTIMIZERS),
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    min_improvement: Annotated[
+        float | None,
+        option(
+            value=NUMBER,
+            help="End a stage when 10 evaluations lower the loss by less than this fraction, 0..1.",
+            default="never",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        option(value=SECONDS, help="End after this time, with what there is.", default="none", panel=OPTIMISATION),
+    ] = None,
+    restart_every: Annotated[
+        int | None,
+        option(
+            value=WHOLE_NUMBER,
+            min=1,
+            help="Restart L-BFGS after so many evaluations, as the reference algorithm does with 20; in one stage.",
+            default="never",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
+    model: options.Model = None,
+    device: options.Device = DEVICES[0],
+    lowering: options.Lowering = LOWERINGS[0],
+    threads: options.Threads = None,
+    low_memory: options.LowMemory = False,
+    tile: options.Tile = TILES[0],
+    memory: options.Memory = None,
+    precision: options.Precision = PRECISIONS[0],
+    gpu_memory: options.GpuMemory = None,
+    tf32: options.Tf32 = True,
+    conv_search: options.ConvSearch = CONV_SEARCHES[0],
+    conv_workspace: options.ConvWorkspace = True,
+    cuda_graph: options.CudaGraph = None,
+) -> dict[str, Any]:
+    """Return the options as `impasto.runtime.run.prepare.draft` takes them.
+
+    Raises
+    ------
+    InputError
+        When the blend is no list of numbers.
+    """
+    from impasto.runtime.engine.cuda import CudaOptions
+
+    return {
+        "size": size,
+        "init": init,
+        "noise": noise,
+        "seed": seed,
+        "colors": colors,
+        "strength": strength,
+        "clip": clip,
+        "recipe": recipe,
+        "style_blend": _numbers("--style-blend", style_blend),
+        "style_scale": style_scale,
+        "content_weight": content_weight,
+        "style_weight": style_weight,
+        "tv_weight": tv_weight,
+        "content_mask": content_mask,
+        "style_masks": style_mask,
+        "evaluations": evaluations,
+        "stages": stages,
+        "optimizer": optimizer,
+        "min_improvement": min_improvement,
+        "time_limit": time_limit,
+        "restart_every": restart_every,
+        "model": model,
+        "device": device,
+        "lowering": lowering,
+        "threads": threads,
+        "low_memory": low_memory,
+        "tile": tile,
+        "memory": memory,
+        "precision": precision,
+        "cuda": CudaOptions(gpu_memory, tf32, conv_search, conv_workspace, cuda_graph),
+    }
+
+
+def _numbers(name: str, text: str | None) -> list[float] | None:
+    """Read numbers that commas separate."""
+    from impasto.runtime import InputError
+
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{name} {text!r}: expected numbers with commas between them, such as 3,1") from None
+
+
+def takes_transfer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `transfer_options`, before its own. What that returns it gets as `choices`.
+
+    An option that the command declares, too, is as it says.
+    """
+    own, shared = ({p.name: p for p in _parameters(function)} for function in (command, transfer_options))
+    del own["choices"]
+    parameters = {**shared, **own}
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        choices = transfer_options(**{name: given[name] for name in shared})
+        command(**{name: given[name] for name in own}, choices=choices)
+
+    del called.__dict__["__wrapped__"]  # typer would look at that function's hints
+    called.__dict__["__signature__"] = inspect.Signature(list(parameters.values()))
+    called.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    return called
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function, as keywords, with annotations that are no text."""
+    hints = get_type_hints(function, include_extras=True)
+    return [
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+    ]
