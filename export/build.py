@@ -27,7 +27,7 @@ from impasto.export.lowering.constants import Constants
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.half import half
 from impasto.export.lowering.tiles import LARGE_TILING
-from impasto.export.lowering.winograd import measuring, small, winograd
+from impasto.export.lowering.winograd import measuring, seldom, small, winograd
 from impasto.export.networks import NETWORKS, Network, Preprocessing
 from impasto.export.selfcheck import SelfCheck, self_check
 from impasto.export.tiled import LogicalGraph, tile_graphs
@@ -212,10 +212,15 @@ def logical_graphs(
 def lowering_of(key: GraphKey) -> Lowering:
     """Return the lowering of a graph; those of `winograd` differ in how they cut maps.
 
-    Graphs for tiles cut maps into fewer strips: their files are a third as large, and no slower for it.
+    Graphs for tiles cut maps into fewer strips, the more seldom they are evaluated the fewer: so their files are small.
     """
-    if key.layout == WINOGRAD and (key.small or key.role in (STATISTICS, *TILE_ROLES)):
-        return small if key.small else measuring
+    if key.layout == WINOGRAD:
+        if key.small:
+            return small
+        if key.role == TILE_STATISTICS or (key.role in TILE_ROLES and key.by_region):
+            return seldom
+        if key.role in (STATISTICS, *TILE_ROLES):
+            return measuring
     return _LOWERINGS[key.layout, key.precision]
 
 

@@ -83,8 +83,12 @@ def tiled(tiling: Tiling) -> RuleTable[Tiled]:
 winograd = tiled(LARGE_TILING)
 lowers = winograd.lowers
 
-#: For small pictures; and, in smaller files, for graphs that are evaluated once or twice and for those of tiles.
-small, measuring = tiled(SMALL_TILING), tiled(replace(LARGE_TILING, strips=SMALL_TILING.strips))
+#: For small pictures.
+small = tiled(SMALL_TILING)
+
+#: In smaller files: for graphs that are evaluated once or twice, and those of tiles; and for the ones that are seldom
+#: used among these.
+measuring, seldom = (tiled(replace(LARGE_TILING, strips=strips)) for strips in (SMALL_TILING.strips, (3, 1, 1, 1, 1)))
 
 
 def _method(b: Tiled, level: int) -> Filtering:

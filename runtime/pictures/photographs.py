@@ -34,8 +34,8 @@ _ON_ITS_SIDE = (
     Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90
 )  # fmt: skip
 
-#: Orientation's tag in EXIF.
-_ORIENTATION = 0x0112
+#: The tags of EXIF, and of TIFF 6.0, for the size of a picture as it is stored, and its orientation.
+_IMAGE_WIDTH, _IMAGE_LENGTH, _ORIENTATION = 0x0100, 0x0101, 0x0112
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,10 @@ def read_size(place: Place) -> tuple[int, int]:
     subject = _name(place)
     with decoding.refusing(subject), places.opened(place) as file:
         image = decoding.look(file, str(place))
-        width, height = image.size
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+        stored = getattr(image, "tag_v2", {})  # Pillow turns a TIFF while it opens it
+        width, height = stored.get(_IMAGE_WIDTH, image.width), stored.get(_IMAGE_LENGTH, image.height)
+        exif = Image.Image.getexif(image)  # a PNG's own would read the levels
+        turn = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
         return (height, width) if turn in _ON_ITS_SIDE else (width, height)
 
 

@@ -21,7 +21,7 @@ from impasto.runtime.plan.recipe import load_recipe
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
-NEEDING = ["stylize", "rerun", "plot", "sheet", "mix"]
+NEEDING = ["stylize", "rerun", "plot", "sheet", "batch", "mix"]
 
 
 def shown(*arguments: str, columns: int = 80) -> str:

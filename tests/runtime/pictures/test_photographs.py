@@ -20,7 +20,7 @@ from PIL import Image
 
 from impasto.runtime.errors import OutputError, PictureError
 from impasto.runtime.pictures.encoding import check_output, write_picture
-from impasto.runtime.pictures.photographs import Photograph, read_photograph, read_picture, read_text
+from impasto.runtime.pictures.photographs import Photograph, read_photograph, read_picture, read_size, read_text
 from impasto.runtime.plan.sizes import result_size
 from tests.runtime import files, icc
 from tests.runtime.files import FORMATS, SIZE, array, encoded, saved, to_rgb, written
@@ -286,6 +286,17 @@ def standard_input(data: bytes) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(data))
 
 
+def test_a_size_is_read_without_the_levels(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(encoded(Image.new("RGB", (3000, 2000)))[:60])
+    assert read_size(cut) == (3000, 2000)
+    with pytest.raises(PictureError, match="no such file"):
+        read_size(tmp_path / "gone.png")
+    (tmp_path / "text.png").write_text("text")
+    with pytest.raises(PictureError, match=r"text\.png: not a picture"):
+        read_size(tmp_path / "text.png")
+
+
 def test_pictures_come_from_the_web_and_from_standard_input(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(Image.new("RGB", SIZE, "teal"), icc_profile=ADOBE, exif=files.exif())
     monkeypatch.setattr(Page, "body", data)
@@ -375,5 +386,6 @@ def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, extensio
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **options)
     found = np.asarray(read_picture(path), int)
     assert found.shape == upright.shape
+    assert read_size(path) == (56, 40)
     corners = (slice(4, None, 28), slice(4, None, 44))
     assert np.abs(found[corners] - upright[corners]).max() < 30

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from impasto.runtime import InputError
+from impasto.runtime import InputError, Step, StopOptimization
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.pictures import photographs
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.run.prepare import prepare
-from impasto.runtime.run.record import KEYWORD, Input, Machine, Origin, Record, digest
+from impasto.runtime.run.record import KEYWORD, Input, Machine, Origin, Record, digest, fingerprint
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.storage import codec
 from impasto.runtime.storage.codec import Misfit
@@ -143,6 +143,33 @@ def test_automatic_choices_are_recorded_as_they_were_made(model: Path) -> None:
     transfer.run()
     placement = Record.of(transfer, origin).origin.placement
     assert (placement.device, placement.lowering, placement.precision) == ("cpu", "winograd", "fp32")
+
+
+def test_a_record_says_which_request_it_fulfils(made: tuple[Transfer, Origin, Image.Image], model: Path) -> None:
+    transfer, origin, _ = made
+    asked = prepared(model, init=picture(3))
+    assert Record.of(*made).fulfils == fingerprint(asked, asked.origin)
+    others: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"evaluations": 3},
+        {"time_limit": 9},
+        {"style_blend": [1, 2]},
+        {"size": 48},
+    ]
+    for other in ({"init": picture(4)}, *({"init": picture(3), **more} for more in others)):
+        changed = prepared(model, **other)
+        assert fingerprint(changed, changed.origin) != Record.of(*made).fulfils, other
+    fewer = tuple(replace(stage, optimizer="adam", pairs=3) for stage in asked.plan.stages)
+    asked.plan = replace(asked.plan, stages=fewer)  # for want of memory
+    assert fingerprint(asked, asked.origin) == fingerprint(transfer, origin)
+
+
+def test_a_transfer_that_was_stopped_fulfils_nothing_and_one_whose_time_was_over_does(model: Path) -> None:
+    def stop(step: Step) -> None:
+        raise StopOptimization
+
+    assert prepared(model, callback=stop).run().record.fulfils is None
+    assert prepared(model, evaluations=100_000, time_limit=0.2).run().record.fulfils is not None
 
 
 def test_the_record_of_a_run_under_way_says_so(model: Path) -> None:
