@@ -1,36 +1,43 @@
-"""A batch: many pictures, made one after the other in one process. One picture's failure stops no other.
+"""The pictures of a batch: how each is prepared, looked for, made, and told of.
 
 Commands import it only when they run, because it imports the runtime.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from impasto.cli.job.job import Job
 from impasto.cli.job.outputs import Wishes
 from impasto.cli.job.tasks import Task
+from impasto.cli.job.writing import write
 from impasto.cli.terminal.messages import warn
 from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.errors import InputError, OutputError
-from impasto.runtime.pictures import photographs, places
+from impasto.runtime.pictures import photographs, places, planes
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.run.checkpoint import Checkpoint
 from impasto.runtime.run.prepare import draft
-from impasto.runtime.run.record import Record, fingerprint
+from impasto.runtime.run.record import Record, digest, fingerprint
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.transfer import Transfer
+from impasto.runtime.storage.names import is_stream
 from impasto.runtime.storage.own import remove
+from impasto.runtime.storage.streams import lock, open_stream
 
 #: The folder, among the results, for the checkpoints of pictures that are not finished.
 UNFINISHED = ".unfinished"
@@ -45,15 +52,12 @@ class Status(StrEnum):
     MADE = "made"
     THERE = "there already"
     STOPPED = "ended early"
+    ELSEWHERE = "left to another run"
     FAILED = "failed"
 
 
-class Standing(StrEnum):
-    """What is in the place of a picture: nothing, or a file that may be replaced; the picture itself; another file."""
-
-    FREE = "free"
-    THERE = "there"
-    TAKEN = "taken"
+class Busy(Exception):
+    """Another run is making the picture."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Outcome:
     error
         Why it failed, in a line.
     facts
-        Its result, as plain data; nothing is known of one that was there already.
+        Its result, as plain data.
     """
 
     task: Task
@@ -74,20 +78,21 @@ class Outcome:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, task: Task, result: Result) -> Outcome:
-        """Describe a result, without keeping its picture."""
+    def of(cls, task: Task, status: Status, record: Record) -> Outcome:
+        """Describe a picture by its record."""
+        made, plan = record.outcome, record.plan
         facts = {
-            "width": result.image.width,
-            "height": result.image.height,
-            "loss": result.loss,
-            "loss_precision": result.loss_precision,
-            "share": result.share,
-            "evaluations": result.evaluations,
-            "reason": result.reason,
-            "seconds": round(result.seconds, 3),
-            "device": result.device,
+            "width": plan.width,
+            "height": plan.height,
+            "loss": made.loss,
+            "loss_precision": record.loss_precision,
+            "share": made.share,
+            "evaluations": made.evaluations,
+            "reason": made.reason,
+            "seconds": made.seconds,
+            "device": record.origin.placement.device,
         }
-        return cls(task, Status.MADE if result.record.fulfils else Status.STOPPED, facts=facts)
+        return cls(task, status, facts=facts)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -123,9 +128,22 @@ class Shelf:
             self._kept.popitem(last=False)
         return picture
 
+    def size(self, place: Place) -> tuple[int, int] | None:
+        """Return the size of a picture, without reading its levels; None if that would fetch it, or use it up.
+
+        Raises
+        ------
+        PictureError
+            When it cannot be read.
+        """
+        if place in self._kept:
+            return self._kept[place].picture.size
+        return None if places.is_url(place) or places.is_stream(place) else photographs.read_size(place)
+
 
 def _bytes(photograph: Photograph) -> int:
-    return photograph.picture.width * photograph.picture.height * 3
+    """Return the bytes that a photograph takes."""
+    return photograph.picture.width * photograph.picture.height * (4 if photograph.alpha else 3)
 
 
 @dataclass(frozen=True)
@@ -136,6 +154,8 @@ class Batch:
     ----------
     tasks
         The tasks, in their order.
+    folder
+        The folder for all results.
     choices
         The options, as `impasto.runtime.run.prepare.draft` takes them.
     oversize
@@ -145,91 +165,158 @@ class Batch:
     """
 
     tasks: Sequence[Task]
+    folder: Path
     choices: Mapping[str, Any]
     oversize: bool
     shelf: Shelf
 
-    def transfer(self, task: Task) -> Transfer:
-        """Return the transfer of a task.
+    def prepared(self, task: Task) -> Prepared:
+        """Read the pictures of a task, and plan its transfer.
 
         Raises
         ------
         InputError
             When a picture cannot be read, or an option cannot be used with it.
         """
-        return self._draft(task, *map(self.shelf.get, task.inputs))
+        transfer = self._draft(task.masks, *map(self.shelf.get, task.pictures))
+        request = fingerprint(transfer, transfer.origin)
+        checkpoint = self.folder / UNFINISHED / f"{task.output.stem[:40]}.{request[:12]}"
+        return Prepared(task, transfer, request, checkpoint)
 
-    def sizes(self, task: Task) -> tuple[tuple[int, int], ...]:
-        """Return the sizes of a task's pictures, without reading them; none if one has to be fetched for that.
-
-        Raises
-        ------
-        PictureError
-            When one cannot be read.
-        """
-        if any(places.is_url(place) for place in task.inputs):
-            return ()
-        return tuple(map(photographs.read_size, task.inputs))
-
-    def sketch(self, task: Task, sizes: Sequence[tuple[int, int]]) -> Transfer:
-        """Return the transfer of a task over blank pictures of its sizes: what it takes depends on no more.
+    def sketch(self, masks: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) -> Transfer:
+        """Return the transfer over blank pictures of some sizes: what it takes depends on no more.
 
         Raises
         ------
         InputError
             When an option cannot be used.
         """
-        return self._draft(task, *(Photograph(Image.new("L", size)) for size in sizes))
+        return self._draft(masks, *map(_blank, sizes))
 
-    def _draft(self, task: Task, content: Photograph, *paintings: Photograph) -> Transfer:
-        return draft(content, paintings, **{**self.choices, **task.masks})
+    def _draft(self, masks: Mapping[str, Any], content: Photograph, *paintings: Photograph) -> Transfer:
+        return draft(content, paintings, **{**self.choices, "content_mask": None, "style_masks": None, **masks})
 
-    def standing(self, task: Task) -> Standing:
-        """Return whether the result of a task is there, or another file that may not be replaced.
+
+def _blank(size: tuple[int, int]) -> Photograph:
+    """Return a picture of a size that takes no memory as long as nobody looks at its levels."""
+    width, height = size
+    return Photograph(Image.frombuffer("L", size, np.zeros((height, width), np.uint8), "raw", "L", 0, 1))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task whose pictures were read.
+
+    Attributes
+    ----------
+    transfer
+        Its transfer.
+    request
+        What the transfer is asked to do: see `impasto.runtime.run.record.fingerprint`.
+    checkpoint
+        The checkpoint; its name says of which request it is, so that no other one is replaced.
+    """
+
+    task: Task
+    transfer: Transfer
+    request: str
+    checkpoint: Path
+
+    @cached_property
+    def record(self) -> Record | None:
+        """The record of the file that has the result's name; None if there is none, or it cannot be read."""
+        try:
+            return Record.read(self.task.output)
+        except InputError:
+            return None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the result is there, whole: made from the same pictures, over the same weights, by the same plan."""
+        record = self.record
+        if record is None or record.request != self.request or not record.is_fulfilled or record.mixed is not None:
+            return False
+        try:
+            found = photographs.read_photograph(self.task.output)
+        except InputError:
+            return False
+        changed = found.alpha or found.profile or self.task.output.suffix.lower() != ".png"  # they change levels
+        return bool(changed) or digest(found.picture) == record.outcome.sha256
+
+    def check(self) -> None:
+        """Refuse outputs that could not be written, or would replace other files; the checkpoint is not looked at.
 
         Raises
         ------
         InputError
-            When a picture cannot be read, or an option cannot be used with it.
+            One line that names the file.
         """
-        if not task.output.exists():
-            return Standing.FREE
-        transfer = self.transfer(task)
-        if _is_whole(task.output, fingerprint(transfer, transfer.origin)):
-            return Standing.THERE
-        wishes = self._with_checkpoint(task, transfer)
-        return Standing.FREE if wishes.may_replace(task.output, _earlier(wishes)) else Standing.TAKEN
+        replace(self._wishes(), checkpoint=None).check(self.task.inputs, self._earlier())
 
-    def paint(self, task: Task, run: Callable[[Job], Result]) -> Result:
-        """Make the picture of a task, or go on with it. `run` carries its job out.
+    def complete(self) -> None:
+        """Write the triptych of a result that is there, if it is wished for and missing; remove a checkpoint of it."""
+        triptych, material = self.task.wishes.triptych, self.transfer.material
+        if triptych and not triptych.exists():
+            painted = photographs.read_picture(self.task.output)
+            picture = planes.triptych(material.photograph.over_white(), material.paintings, painted)
+            write(picture, triptych, replace=False, quiet=True)
+        remove(self.checkpoint)
+
+    def paint(self, run: Callable[[Job], Result], *, oversize: bool) -> Result:
+        """Make the picture, or go on with it. `run` carries its job out.
 
         Raises
         ------
         ImpastoError
             When it cannot be made.
+        Busy
+            When another run is making it, or has just made it.
         """
-        transfer = self.transfer(task)
-        wishes = self._with_checkpoint(task, transfer)
-        checkpoint = Path(wishes.checkpoint or "")
-        _make(checkpoint.parent)
-        try:
-            earlier = _earlier(wishes)
-            wishes.check(task.inputs, earlier)
-            job = Job(transfer, wishes, earlier=earlier, engine=ENGINE)
-            job.estimate(oversize=self.oversize, quiet=True)
+        _make(self.task.output.parent)
+        _make(self.checkpoint.parent)
+        with _alone(self.checkpoint):
+            if replace(self).is_there:  # since a moment ago
+                raise Busy
+            earlier = self._earlier()
+            wishes = self._wishes()
+            wishes.check(self.task.inputs, earlier)
+            job = Job(self.transfer, wishes, earlier=earlier, engine=ENGINE)
+            job.estimate(oversize=oversize, quiet=True)
             result = run(job)
-            if result.record.fulfils:  # a time limit is not to be longer with the next command
-                remove(checkpoint)
+            if result.record.is_fulfilled:  # the next command will not have a longer time limit
+                remove(self.checkpoint)
             job.ledger.check_names()
-        finally:
-            with contextlib.suppress(OSError):  # it has others
-                checkpoint.parent.rmdir()
         return result
 
-    def _with_checkpoint(self, task: Task, transfer: Transfer) -> Wishes:
-        """Return the wishes of a task with a checkpoint, whose name says of what it is: no other one is replaced."""
-        name = f"{task.output.stem[:40]}.{fingerprint(transfer, transfer.origin)[:12]}"
-        return replace(task.wishes, checkpoint=task.output.parent / UNFINISHED / name, resume=True)
+    def _wishes(self) -> Wishes:
+        """Return the outputs, with a checkpoint. A result that a run of this request has left early is replaced."""
+        own = self.record is not None and self.record.request == self.request and self.record.mixed is None
+        replaceable = (self.task.output,) if own else ()
+        return replace(self.task.wishes, checkpoint=self.checkpoint, resume=True, replaceable=replaceable)
+
+    def _earlier(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from; one that is damaged is removed, with a warning."""
+        if not self.checkpoint.exists():
+            return None
+        try:
+            return Checkpoint.read(self.checkpoint)
+        except InputError:
+            warn(f"checkpoint {self.checkpoint}: is damaged; the picture is begun anew")
+            remove(self.checkpoint)
+            return None
+
+
+@contextmanager
+def _alone(checkpoint: Path) -> Iterator[None]:
+    """Hold the lock on a picture, which another process may have; the system lets go of it when a process ends."""
+    path = checkpoint.with_name(f"{checkpoint.name}.lock")
+    with FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
+        if not lock(file):
+            raise Busy
+        try:
+            yield
+        finally:
+            remove(path)
 
 
 def _make(folder: Path) -> None:
@@ -240,40 +327,31 @@ def _make(folder: Path) -> None:
         raise OutputError(f"output {folder}: no folder to write to ({error.strerror}); choose another place") from None
 
 
-def _is_whole(path: Path, asked: str) -> bool:
-    """Whether a file is the whole result of what was asked, and nothing was done with it since."""
-    try:
-        record = Record.read(path)
-        photographs.read_picture(path)
-    except InputError:
-        return False
-    return record.fulfils == asked and record.mixed is None
-
-
-def _earlier(wishes: Wishes) -> Checkpoint | None:
-    """Return the checkpoint to go on from; one that is damaged is left behind, with a warning."""
-    if wishes.checkpoint is None or not wishes.checkpoint.exists():
-        return None
-    try:
-        return Checkpoint.read(wishes.checkpoint)
-    except InputError as error:
-        warn(f"{error}; the picture is begun anew")
-        return None
-
-
 class Report:
-    """A file with a line of JSON for each picture, written at once; a failure to write it is one warning."""
+    """A file with a line of JSON for each picture, written at once; a failure to write it is one warning.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._failed = path, False
-        self._file = path.open("w", encoding="utf-8")
+        try:
+            self._file: FileIO = open_stream(path) if is_stream(path) else path.open("wb", buffering=0)
+        except OSError as error:
+            raise OutputError(f"report {places.name(path)}: cannot be opened ({error.strerror})") from None
 
     @staticmethod
     def is_one(path: Path) -> bool:
-        """Whether a file is the report of a batch."""
+        """Whether a file is the report of a batch, or empty: the next batch may replace it."""
         try:
+            if not path.is_file():
+                return False
             with path.open(encoding="utf-8") as file:
-                return {"content", "styles", "output", "status"} <= set(json.loads(file.readline(1 << 20)))
+                first = file.readline(1 << 20)
+            return not first or {"content", "styles", "output", "status"} <= set(json.loads(first))
         except (OSError, ValueError, TypeError):
             return False
 
@@ -281,8 +359,7 @@ class Report:
         """Write a line."""
         try:
             if not self._failed:
-                self._file.write(json.dumps(outcome.to_mapping()) + "\n")
-                self._file.flush()
+                self._file.write((json.dumps(outcome.to_mapping()) + "\n").encode())
         except OSError as error:
             self._failed = True
             warn(f"report {places.name(self._path)}: {error.strerror or error}; the batch goes on without it")

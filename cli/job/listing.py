@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +36,19 @@ class Listed:
         Its file or address.
     folder
         The folder of its file below the one that the user names, with ``/`` between parts; empty otherwise.
+    root
+        The folder that the user names; None if it was named otherwise.
     """
 
     place: Place
     folder: str = ""
+    root: Path | None = None
 
 
-def photographs(given: Sequence[str], *, recursive: bool = False, lines: Sequence[str] | None = None) -> list[Listed]:
-    """Return the photographs that words of the user name, each once, in the order of the words.
+def photographs(
+    given: Sequence[str], *, recursive: bool = False, repeated: bool = False, lines: Sequence[str] | None = None
+) -> list[Listed]:
+    """Return the photographs that words of the user name, in the order of the words.
 
     Parameters
     ----------
@@ -53,59 +58,70 @@ def photographs(given: Sequence[str], *, recursive: bool = False, lines: Sequenc
         with no ending of `ENDINGS`, are left out.
     recursive
         Whether folders of folders are searched, too.
+    repeated
+        Whether a photograph that is named twice is listed twice.
     lines
         The places that `LIST` stands for; by default the lines of standard input.
 
     Raises
     ------
     InputError
-        When a pattern or a folder has no pictures, a folder cannot be read, or there is no list.
+        When a pattern or a folder has no pictures, a folder cannot be read, a word is empty, or there is no list.
     """
-    found: dict[str, Listed] = {}
-    for word in _words(given, lines):
-        for listed in _named(word, recursive=recursive):
-            key = str(listed.place) if places.is_url(listed.place) else os.path.realpath(listed.place)
-            found.setdefault(key, listed)
-    if not found:
+    named = [listed for word in _words(given, lines) for listed in _named(word, recursive=recursive)]
+    if not named:
         raise InputError("photographs: none were named; expected files, folders or patterns such as photos/*.jpg")
+    if repeated:
+        return named
+    found: dict[str, Listed] = {}
+    for listed in named:
+        found.setdefault(_identity(listed.place), listed)
     return list(found.values())
 
 
-def folders_of(given: Sequence[str]) -> list[Path]:
-    """Return the words of the user that are folders."""
-    return [Path(word) for word in given if word != LIST and not places.is_url(word) and Path(word).is_dir()]
+def _identity(place: Place) -> str:
+    """Return what is the same for every name of a photograph."""
+    if places.is_url(place):
+        return str(place)
+    try:
+        return os.path.realpath(place)
+    except (OSError, ValueError):  # it is no name of a file
+        return str(place)
 
 
 def _words(given: Sequence[str], lines: Sequence[str] | None) -> Iterator[str]:
     for word in given:
         if word == LIST:
-            yield from (
-                line for text in (_standard_input() if lines is None else lines) if (line := text.strip("\r\n"))
-            )
+            yield from (line for line in (_standard_input() if lines is None else lines) if line)
+        elif not word:
+            raise InputError("photographs '': an empty word; expected a file, a folder or a pattern")
         else:
             yield word
 
 
 def _standard_input() -> list[str]:
+    """Return the places on standard input: a line each, or with a NUL behind each, as ``find -print0`` writes them."""
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("photographs -: standard input is closed; expected names of files, a line each")
     if sys.stdin.isatty():
         raise InputError("photographs -: standard input is a terminal; pipe names of files in, a line each")
     try:
-        return os.fsdecode(sys.stdin.buffer.read()).splitlines()
+        data = sys.stdin.buffer.read()
     except OSError as error:
         raise InputError(f"photographs -: standard input cannot be read ({error.strerror})") from None
+    parts = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(part) for part in parts]
 
 
 def _named(word: str, *, recursive: bool) -> Iterator[Listed]:
     """Yield the photographs that one word names."""
     if places.is_url(word):
         yield Listed(word)
-    elif Path(word).is_dir():
+    elif _is(Path.is_dir, word):
         yield from _in_folder(Path(word), recursive=recursive)
     elif glob.has_magic(word) and not os.path.lexists(word):
         paths = [Path(name) for name in sorted(_matching(word), key=_natural)]
-        files = [Listed(path) for path in paths if path.is_file()]
+        files = [Listed(path) for path in paths if _is(Path.is_file, path)]
         if not files:
             raise InputError(f"photographs {word}: no file has such a name; check the pattern")
         yield from files
@@ -113,29 +129,39 @@ def _named(word: str, *, recursive: bool) -> Iterator[Listed]:
         yield Listed(Path(word))
 
 
+def _is(kind: Callable[[Path], bool], path: str | Path) -> bool:
+    """Whether a path is of a kind; False if the system does not tell, or it is no name of a file."""
+    try:
+        return kind(Path(path))
+    except (OSError, ValueError):
+        return False
+
+
 def _matching(pattern: str) -> list[str]:
     return glob.glob(pattern, recursive=True)  # noqa: PTH207  # a pattern may be absolute
 
 
 def _in_folder(folder: Path, *, recursive: bool) -> Iterator[Listed]:
-    found = [Listed(path, path.parent.relative_to(folder).as_posix()) for path in _files(folder, recursive=recursive)]
-    if not found:
-        within = "" if recursive or not any(path.is_dir() for path in folder.iterdir()) else "; add --recursive"
+    paths = list(_files(folder, recursive=recursive))
+    if not paths:
+        within = "" if recursive else "; add --recursive if they lie in folders of it"
         raise InputError(f"photographs {folder}: has no pictures ({', '.join(ENDINGS)}){within}")
-    yield from (listed if listed.folder != "." else Listed(listed.place) for listed in found)
+    for path in paths:
+        below = path.parent.relative_to(folder).as_posix()
+        yield Listed(path, "" if below == "." else below, folder)
 
 
 def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
     """Yield the pictures in a folder, then those of its folders; hidden ones are left out, and links to folders."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: _natural(entry.name))
+        paths = sorted(folder.iterdir(), key=lambda path: _natural(path.name))
     except OSError as error:
         raise InputError(f"photographs {folder}: cannot be looked into ({error.strerror})") from None
-    shown = [entry for entry in entries if not entry.name.startswith(".")]
-    yield from (Path(entry.path) for entry in shown if entry.is_file() and entry.name.lower().endswith(ENDINGS))
-    for entry in shown if recursive else ():
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), recursive=True)
+    shown = [path for path in paths if not path.name.startswith(".")]
+    yield from (path for path in shown if path.name.lower().endswith(ENDINGS) and _is(Path.is_file, path))
+    for path in shown if recursive else ():
+        if _is(Path.is_dir, path) and not path.is_symlink():
+            yield from _files(path, recursive=True)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

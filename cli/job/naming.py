@@ -17,7 +17,7 @@ from impasto.runtime.pictures import places
 from impasto.runtime.pictures.places import Place
 from impasto.text import shown
 
-#: The fields of a template -> their meaning, for messages and the help.
+#: The fields of a template -> their meaning.
 FIELDS = {
     "content": "the photograph's name",
     "style": "the paintings' names",
@@ -25,8 +25,6 @@ FIELDS = {
     "folder": "the photograph's folder below the one that was named",
     "number": "the number of the picture, from 1",
 }
-
-DEFAULT = "{content}-{style}.png"
 
 #: Characters that some file system has no names with.
 _UNUSABLE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
@@ -37,7 +35,7 @@ _AND = "+"
 
 @dataclass(frozen=True)
 class Named:
-    """What the name of a result is made of."""
+    """What the names of a picture's files are made of."""
 
     content: Place
     styles: tuple[Place, ...]
@@ -51,19 +49,46 @@ class Named:
         return f"{places.name(self.content)} x {_AND.join(map(_stem, self.styles))}"
 
     @property
-    def fields(self) -> dict[str, object]:
-        """The values of the `FIELDS`."""
+    def raw(self) -> dict[str, object]:
+        """The values of the `FIELDS`, as files are called."""
         style = _AND.join(map(_stem, self.styles))
-        folder = "/".join(_usable(part) for part in self.folder.split("/") if part)
         return {
-            "content": _stem(self.content), "style": style, "recipe": self.recipe, "folder": folder,
+            "content": _stem(self.content), "style": style, "recipe": self.recipe, "folder": self.folder,
             "number": self.number,
         }  # fmt: skip
+
+    @property
+    def usable(self) -> dict[str, object]:
+        """The same for new files: in names that every file system has, and shows."""
+        folder = "/".join(_usable(part) for part in self.folder.split("/") if part)
+        content, style = _usable(_stem(self.content)), _AND.join(_usable(_stem(place)) for place in self.styles)
+        return {**self.raw, "content": content, "style": style, "folder": folder}
+
+
+def check_template(text: str, option: str) -> None:
+    """Refuse a text that is no template, or has unknown fields; the `option` has it.
+
+    Raises
+    ------
+    InputError
+        One line that names the option.
+    """
+    try:
+        parts = [part for part in string.Formatter().parse(text) if part[1] is not None]
+    except ValueError as error:
+        raise InputError(
+            f"{option} {shown(text)}: is no template ({error}); expected one such as {{content}}"
+        ) from None
+    for _, name, form, conversion in parts:
+        if name not in FIELDS:
+            raise InputError(f"{option} {shown(text)}: has no field {shown(name)}; expected one of {', '.join(FIELDS)}")
+        if conversion or (form and not (name == "number" and re.fullmatch(r"0?\d", form))):
+            raise InputError(f"{option} {shown(text)}: {{{name}}} takes no form; only {{number:04}} does")
 
 
 @dataclass(frozen=True)
 class Template:
-    """A template for names, such as ``{content}-{style}.png``.
+    """A template for the names of files in the folder of the results, such as ``{content}-{style}.png``.
 
     Attributes
     ----------
@@ -71,44 +96,30 @@ class Template:
         The template.
     option
         The option that has it.
-    anywhere
-        Whether it may lead out of the folder of the results.
 
     Raises
     ------
     InputError
-        When it is no template, has unknown fields, or leads out of the folder of the results.
+        When it is no template, has unknown fields, or leads out of the folder.
     """
 
     text: str
     option: str
-    anywhere: bool = False
 
     def __post_init__(self) -> None:
-        what = f"{self.option} {shown(self.text)}"
-        try:
-            parts = [part for part in string.Formatter().parse(self.text) if part[1] is not None]
-        except ValueError as error:
-            raise InputError(f"{what}: is no template ({error}); expected one such as {DEFAULT}") from None
-        for _, name, form, conversion in parts:
-            if name not in FIELDS:
-                raise InputError(f"{what}: has no field {shown(name)}; expected one of {', '.join(FIELDS)}")
-            if conversion or (form and not (name == "number" and re.fullmatch(r"0?\d", form))):
-                raise InputError(f"{what}: {{{name}}} takes no form; {{number:04}} alone does, for leading zeros")
-        if self.anywhere:
-            return
-        path = self.text.format(**dict.fromkeys(FIELDS, "x") | {"number": 1})
-        parts_ = PurePosixPath(path).parts
-        if not parts_ or parts_[0] == "/" or ".." in parts_ or re.match(r"[A-Za-z]:|.*\\", path):
+        check_template(self.text, self.option)
+        sample = self.text.format(**dict.fromkeys(FIELDS, "x") | {"number": 1})
+        parts = PurePosixPath(sample).parts
+        if not parts or parts[0] == "/" or ".." in parts or re.match(r"[A-Za-z]:|.*\\", sample):
+            what = f"{self.option} {shown(self.text)}"
             raise InputError(f"{what}: leads elsewhere; expected a name within the folder of the results")
 
     def path(self, folder: Path, named: Named) -> Path:
-        """Return the path of a picture's file, in a folder."""
-        text = self.text.format(**named.fields)
-        return folder / (text if self.anywhere else text.lstrip("/"))  # of "{folder}/" the slash is left, without one
+        """Return the path of a picture's file."""
+        return folder / self.text.format(**named.usable).lstrip("/")  # "{folder}/" is "/" where there is no folder
 
     def paths(self, folder: Path, wanted: Sequence[Named]) -> list[Path]:
-        """Return the paths of all results.
+        """Return the paths of all pictures' files.
 
         Raises
         ------
@@ -120,18 +131,17 @@ class Template:
         for path, named in zip(paths, wanted, strict=True):
             other = taken.setdefault(unicodedata.normalize("NFC", str(path)).casefold(), named)
             if other is not named:
-                both = " and ".join(one.title for one in (other, named))
+                both = " and ".join(dict.fromkeys((other.title, named.title)))
                 raise InputError(
-                    f"{self.option} {shown(self.text)}: {both} would both be {path}; add {{folder}} or {{number}}"
+                    f"{self.option} {shown(self.text)}: {both}{'' if ' and ' in both else ', named twice,'} would both "
+                    f"be {path}; add {{number}}{'' if '{folder' in self.text else ' or {folder}'}"
                 )
         return paths
 
 
 def _stem(place: Place) -> str:
     """Return the name of a picture without its ending."""
-    if places.is_url(place):
-        return _usable(PurePosixPath(places.name(place).partition("?")[0]).stem)
-    return _usable(Path(place).stem)
+    return PurePosixPath(places.name(place).partition("?")[0]).stem if places.is_url(place) else Path(place).stem
 
 
 def _usable(name: str) -> str:

@@ -33,7 +33,15 @@ from impasto.runtime.storage.names import are_same, identity, is_stream
 
 @dataclass(frozen=True)
 class Wishes:
-    """The outputs that the user asks for; see the options of these names."""
+    """The outputs that the user asks for; see the options of these names.
+
+    Attributes
+    ----------
+    quiet
+        Whether the command itself says what is written, and how to go on.
+    replaceable
+        Files that may be replaced, because they are the command's own.
+    """
 
     output: Place | None = None
     triptych: Path | None = None
@@ -47,6 +55,7 @@ class Wishes:
     force: bool = False
     json: bool = False
     quiet: bool = False
+    replaceable: tuple[Place, ...] = ()
 
     def read_checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint to resume from, if there is one.
@@ -106,7 +115,7 @@ class Wishes:
 
     def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:
         """Whether a result that exists may be replaced."""
-        return self.force or _is_as_written(place, earlier)
+        return self.force or place in self.replaceable or _is_as_written(place, earlier)
 
     def may_replace_log(self, earlier: Checkpoint | None) -> bool:
         """Whether a log that exists may be replaced, or continued."""

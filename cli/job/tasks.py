@@ -6,18 +6,20 @@ Commands import it only when they run, because it imports the runtime.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from impasto.cli.job.listing import Listed
-from impasto.cli.job.naming import Named, Template
+from impasto.cli.job.naming import Named, Template, check_template
 from impasto.cli.job.outputs import Wishes
+from impasto.defaults import INITS
 from impasto.runtime.errors import InputError, OutputError
 from impasto.runtime.pictures import encoding, masks, places
 from impasto.runtime.pictures.places import Place
+from impasto.runtime.storage import names
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,37 @@ class Task:
     ----------
     named
         Its photograph and paintings.
-    output
-        The file of the result.
+    root
+        The folder that the photograph was found in, if the user has named a folder.
     wishes
-        All outputs.
+        Its outputs; of these, `output` is a path.
     masks
         The masks of its photograph and paintings, as options of a transfer.
+    start
+        The picture that it starts from, if that is one.
     """
 
     named: Named
-    output: Path
+    root: Path | None
     wishes: Wishes
     masks: Mapping[str, Any]
+    start: Place | None = None
+
+    @property
+    def output(self) -> Path:
+        """The file of the result."""
+        return Path(self.wishes.output or "")
+
+    @property
+    def pictures(self) -> list[Place]:
+        """The places of its photograph and its paintings."""
+        return [self.named.content, *self.named.styles]
 
     @property
     def inputs(self) -> list[Place]:
-        """The places of its pictures."""
-        return [self.named.content, *self.named.styles]
+        """The places of all that is read for it."""
+        given = [self.start, self.masks.get("content_mask"), *self.masks.get("style_masks", ())]
+        return [*self.pictures, *(place for place in given if place is not None and not masks.is_color(place))]
 
     @property
     def files(self) -> list[Path]:
@@ -63,7 +79,7 @@ def combined(
         When they do not go together.
     """
     if pairs and blended:
-        raise InputError("--pairs: gives each photograph one painting, and --blended all; leave one of the two out")
+        raise InputError("--pairs: gives each photograph one painting; leave it out to blend several")
     if pairs:
         if len(listed) != len(styles):
             raise InputError(f"--pairs: {len(listed)} photographs and {len(styles)} paintings; expected as many")
@@ -98,60 +114,67 @@ class Naming:
     content_mask: str | None = None
     style_masks: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.content_mask is not None:
+            check_template(self.content_mask, "--content-mask")
+
     def tasks(
         self,
         folder: Path,
         pictures: Sequence[tuple[Listed, tuple[int, ...]]],
         styles: Sequence[str],
-        recipe: str,
         wishes: Wishes,
+        *,
+        recipe: str,
+        init: str | None = None,
     ) -> list[Task]:
         """Return the tasks whose results go into a folder. `wishes` has the outputs that all have in common.
 
         Raises
         ------
         InputError
-            When two files would have one name, or there is not one mask for each painting.
+            When two files would have one name, there is not one mask for each painting, or a picture that is read
+            more than once is a stream.
         """
+        start = None if init is None or init in INITS else init
+        for place in (*styles, start, self.content_mask, *(self.style_masks or ())):
+            if place is not None and places.is_stream(place):
+                raise InputError(
+                    f"picture {places.name(place)}: can be read but once; expected a file, for many pictures"
+                )
         if self.style_masks and len(self.style_masks) != len(styles):
             raise InputError(f"--style-mask: given {len(self.style_masks)} times for {len(styles)} paintings")
         all_named = [
             Named(photograph.place, tuple(styles[k] for k in own), recipe, photograph.folder, number)
             for number, (photograph, own) in enumerate(pictures, 1)
         ]
-        files = {
-            key: Template(text, option).paths(folder, all_named)
-            for key, text, option in (
-                ("output", self.output, "--name"), ("triptych", self.triptych, "--triptych"), ("log", self.log, "--log")
-            )
-            if text is not None
-        }  # fmt: skip
+
+        def paths(text: str | None, option: str) -> list[Path] | list[None]:
+            return [None] * len(all_named) if text is None else Template(text, option).paths(folder, all_named)
+
+        files = zip(
+            paths(self.output, "--name"), paths(self.triptych, "--triptych"), paths(self.log, "--log"), strict=True
+        )
         return [
             Task(
                 named,
-                files["output"][k],
-                replace(
-                    wishes,
-                    output=files["output"][k],
-                    triptych=files["triptych"][k] if self.triptych else None,
-                    log=files["log"][k] if self.log else None,
-                ),
+                photograph.root,
+                replace(wishes, output=output, triptych=triptych, log=log),
                 dict(self._masks(named, own)),
+                start,
             )
-            for k, (named, (_, own)) in enumerate(zip(all_named, pictures, strict=True))
+            for named, (photograph, own), (output, triptych, log) in zip(all_named, pictures, files, strict=True)
         ]
 
     def _masks(self, named: Named, styles: Sequence[int]) -> Iterator[tuple[str, Any]]:
         """Yield the options of a transfer for the masks of a photograph and its paintings."""
-        mask = self.content_mask
-        if mask is not None:
-            template = Template(mask, "--content-mask", anywhere=True)
-            yield "content_mask", mask if masks.is_color(mask) else str(template.path(Path(), named))
+        if self.content_mask is not None:
+            yield "content_mask", self.content_mask.format(**named.raw)
         if self.style_masks:
             yield "style_masks", [self.style_masks[k] for k in styles]
 
 
-def check(tasks: Sequence[Task], others: Mapping[Path, bool]) -> None:
+def check(tasks: Sequence[Task], others: Mapping[Path, bool], *, recursive: bool) -> None:
     """Refuse, before any work, names that no picture has, and files that would replace an input, or each other.
 
     Whether a result may replace a file is not looked at here.
@@ -160,6 +183,8 @@ def check(tasks: Sequence[Task], others: Mapping[Path, bool]) -> None:
     ----------
     others
         Outputs of all tasks together, and whether an existing file may be replaced.
+    recursive
+        Whether folders of folders were searched for photographs.
 
     Raises
     ------
@@ -167,19 +192,44 @@ def check(tasks: Sequence[Task], others: Mapping[Path, bool]) -> None:
         One line that names the file.
     """
     inputs = {os.path.realpath(place): place for task in tasks for place in task.inputs if places.is_file(place)}
-    first = tasks[0]
-    for path in (first.output, first.wishes.triptych, first.wishes.preview):
-        if path and path.suffix.lower() not in encoding.FORMATS:
-            expected = f"expected a name ending in {', '.join(encoding.FORMATS)}"
-            raise OutputError(f"output {places.name(path)}: unknown format {path.suffix!r}; {expected}")
+    common = [path for path in (tasks[0].wishes.preview, *others) if path]
     taken = set[str]()
-    common = [path for path in (first.wishes.preview, *others) if path]
     for path in (*(path for task in tasks for path in task.files), *common):
         real = os.path.realpath(path)
         if real in inputs:
             raise OutputError(f"output {places.name(path)}: is one of the pictures to be read; choose another name")
         if real in taken:
             raise OutputError(f"output {places.name(path)}: is wanted for two files; choose another name for one")
+        if (long := names.length(path.name)) > _LONGEST_NAME:
+            raise OutputError(f"output {places.name(path)}: its name is {long} bytes long; choose a shorter --name")
         taken.add(real)
+    pictures = [path for task in tasks for path in (task.output, task.wishes.triptych) if path]
+    check_formats([*pictures, *([tasks[0].wishes.preview] if tasks[0].wishes.preview else [])])
+    _check_folders({path.parent for path in (*pictures, *common)}, {task.root for task in tasks}, recursive=recursive)
     for path, force in others.items():
         places.check_destination(path, force=force, inputs=[*inputs.values()])
+
+
+#: The longest name of a file, in bytes: a result has one more ending while it is written.
+_LONGEST_NAME = 230
+
+
+def check_formats(paths: Iterable[Path]) -> None:
+    """Refuse names of pictures in no format that is written.
+
+    Raises
+    ------
+    OutputError
+        One line that names the file.
+    """
+    for path in paths:
+        if path.suffix.lower() not in encoding.FORMATS:
+            expected = f"expected a name ending in {', '.join(encoding.FORMATS)}"
+            raise OutputError(f"output {places.name(path)}: unknown format {path.suffix!r}; {expected}")
+
+
+def _check_folders(outputs: Iterable[Path], roots: Iterable[Path | None], *, recursive: bool) -> None:
+    """Refuse pictures in a folder that photographs are taken from: the next run would take them for such."""
+    for root, output in product({root.resolve() for root in roots if root}, {path.resolve() for path in outputs}):
+        if output == root or (recursive and root in output.parents):
+            raise OutputError(f"output {output}: lies among the photographs in {root}; choose another folder")

@@ -60,6 +60,14 @@ _ordinary = Phase("interrupted; nothing was left half-written")  # every file is
 _phase = _ordinary
 
 
+_answered = 0
+
+
+def answered() -> int:
+    """Return how many signals have been answered with a promise to end soon, since the process began."""
+    return _answered
+
+
 def enter(phase: Phase) -> None:
     """Begin a phase."""
     global _phase
@@ -185,10 +193,12 @@ class _Answer:
         self._busy = False
 
     def _answer(self, number: int) -> None:
+        global _answered
         phase = _phase
         if phase.signalled or not phase.answer:
             self._leave(phase)
         phase.signalled = True
+        _answered += 1
         again = "Ctrl-C again" if number == signal.SIGINT else "another signal"
         _say_over_echo(f"{phase.answer}; {again} leaves at once")
 

@@ -88,6 +88,7 @@ def look(file: IO[bytes], name: str = "") -> Image.Image:
         reader, _ = magic.reader_of(file.read(magic.HEAD), name)
         file.seek(0)
         image: Image.Image = Image.OPEN[reader][0](file, "")
+        _check_room(image.size, image.mode, reader)
         return image
 
 

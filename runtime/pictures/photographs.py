@@ -161,7 +161,7 @@ def read_size(place: Place) -> tuple[int, int]:
     Raises
     ------
     PictureError
-        When it is missing, a folder, or of a format that is not supported.
+        When it is missing, a folder, of a format that is not supported, too large for the memory, or too small.
     """
     subject = _name(place)
     with decoding.refusing(subject), places.opened(place) as file:
@@ -170,7 +170,8 @@ def read_size(place: Place) -> tuple[int, int]:
         width, height = stored.get(_IMAGE_WIDTH, image.width), stored.get(_IMAGE_LENGTH, image.height)
         exif = Image.Image.getexif(image)  # a PNG's own would read the levels
         turn = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
-        return (height, width) if turn in _ON_ITS_SIDE else (width, height)
+    check_sides(subject, width, height)
+    return (height, width) if turn in _ON_ITS_SIDE else (width, height)
 
 
 def read_picture(place: Place) -> Image.Image:

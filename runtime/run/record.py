@@ -355,9 +355,11 @@ class Record:
         The inputs, the model and the machine.
     outcome
         The outcome of the transfer.
-    fulfils
-        The `fingerprint` of the transfer whose result this is; None of a picture in between, or of a transfer that a
-        signal, a callback or a failure has ended early. Older records lack it.
+    request
+        The `fingerprint` of the transfer that the picture was made by. Older records lack it.
+    is_fulfilled
+        Whether it is what was asked for: no picture in between, and the transfer was not ended early by a signal, a
+        callback or a failure.
     mixed
         A text, in JSON, if `impasto mix` has changed the picture since. Carrying out the plan does not do this.
     """
@@ -365,12 +367,13 @@ class Record:
     plan: Plan
     origin: Origin
     outcome: Outcome
-    fulfils: str | None = None
+    request: str | None = None
+    is_fulfilled: bool = False
     mixed: str | None = field(default=None, metadata=codec.BESIDE)
 
     def __post_init__(self) -> None:
-        if self.fulfils is not None:
-            codec.check_sha256(self.fulfils, "fulfils")
+        if self.request is not None:
+            codec.check_sha256(self.request, "request")
         styles, start = len(self.inputs("style")), self.inputs("init")
         if len(self.plan.blend) != styles:
             raise codec.Misfit(f"plan.blend has {len(self.plan.blend)} shares for {styles} styles")
@@ -415,8 +418,13 @@ class Record:
                 # some stages may be whole, or in another form: the same memory leads to the same
                 placement = replace(placement, memory=transfer.memory, lowering=origin.placement.lowering)
             machine = machine.on(state.device)
-        fulfils = fingerprint(transfer, origin) if state.ending in _AS_ASKED else None
-        record = cls(transfer.executed_plan(), replace(origin, placement=placement, machine=machine), outcome, fulfils)
+        record = cls(
+            transfer.executed_plan(),
+            replace(origin, placement=placement, machine=machine),
+            outcome,
+            fingerprint(transfer, origin),
+            state.ending in _AS_ASKED,
+        )
         return record if recorded_places else record.named()
 
     def named(self) -> Record:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import struct
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,14 @@ from processes import Running, assert_refused, command, contents, impasto_, lay_
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
+from impasto.cli.job.job import Job
+from impasto.cli.terminal import interrupt
 from impasto.runtime.engine import engine as engine_module
 from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
 from impasto.runtime.run.record import Record
+from impasto.runtime.run.result import Result
 
 QUICK = ("--size", "40", "--evaluations", "3", "--device", "cpu", "--lowering", "direct")
 
@@ -89,7 +95,7 @@ def test_a_picture_of_stylize_is_known_and_one_that_was_mixed_since_is_not(model
     mixed = impasto_("mix", "out/one-painting.png", "photos/one.png", "-o", "mixed.png", "--strength", "0.5")
     assert mixed.returncode == 0, mixed.stderr
     Path("mixed.png").replace("out/one-painting.png")
-    assert_refused(batch(model, *wish), "output out/one-painting.png: exists already, and was made otherwise")
+    assert_refused(batch(model, *wish), "output out/one-painting.png: exists already")
 
 
 @pytest.mark.parametrize("change", ["plan", "photograph", "painting", "damage"])
@@ -109,7 +115,7 @@ def test_pictures_made_otherwise_are_refused_before_any_work_and_replaced_by_for
     before = contents(Path("out"))
     refused = batch(model, *wish)
     assert refused.returncode == 2, refused.stderr
-    assert "exists already, and was made otherwise" in refused.stderr
+    assert "exists already" in refused.stderr
     assert contents(Path("out")) == before
     forced = batch(model, *wish, "--force")
     assert forced.returncode == 0, forced.stderr
@@ -196,7 +202,7 @@ def test_ctrl_c_keeps_the_best_of_the_present_picture_and_the_same_command_goes_
     code, _, err = running.finish()
     assert code == 1, err
     assert "2 pictures: 1 ended early" in err
-    assert "the same command goes on" in err
+    assert "the same command makes the others" in err
     assert Record.read("out/one-painting.png").outcome.reason == "interrupted"
     again = impasto_("batch", *wish)
     assert again.returncode == 0, again.stderr
@@ -247,22 +253,140 @@ def test_a_time_limit_is_of_each_picture_and_its_result_is_done(model: Path) -> 
         (("photos", "--style", "painting.jpg", "-o", "out", "-r", "monet"), "no recipe 'monet'"),
         (("photos", "--style", "painting.jpg", "-o", "out", "--noise", "2"), "--noise"),
         (("photos", "--style", "painting.jpg", "-o", "out", "--pairs"), "2 photographs and 1 paintings"),
-        (("photos", "--style", "painting.jpg", "-o", "out", "--pairs", "--blended"), "leave one of the two out"),
+        (
+            ("photos", "--style", "painting.jpg", "-o", "out", "--pairs", "--style-blend", "1"),
+            "leave --style-blend out",
+        ),
+        (("photos", "--style", "painting.jpg", "-o", "out", "--pairs", "--blended"), "leave it out to blend"),
         (("photos", "--style", "painting.jpg", "-o", "out", "--sheet", "painting.jpg"), "one of the pictures"),
         (("photos", "--style", "painting.jpg", "-o", "out", "--report", "painting.jpg"), "one of the pictures"),
         (("photos", "--style", "painting.jpg", "-o", ".", "--name", "photos/{content}.png"), "one of the pictures"),
         (("photos", "--style", "painting.jpg", "-o", "out", "--memory", "1MB"), "are available within --memory"),
+        (("photos", "--style", "-", "-o", "out"), "picture -: can be read but once"),
+        (("photos", "--style", "painting.jpg", "-o", "out", "--name", "{content}" + 250 * "x" + ".png"), "bytes long"),
+        (("photos", "--style", "painting.jpg", "-o", ".", "--name", "photos/{style}-{content}.png"), "lies among"),
+        (("photos", "--style", "painting.jpg", "-o", "out", "--sheet", "photos/sheet.png"), "lies among"),
+        (
+            ("photos", "--style", "painting.jpg", "-o", "out", "--init", "gone.png"),
+            "--init 'gone.png': expected one of",
+        ),
+        (("photos", "--style", "painting.jpg", "-o", "out", "--content-mask", "{x}.png"), "has no field 'x'"),
+        (
+            ("photos", "--style", "other.png", "-o", ".", "--name", "{content}.png", "--init", "one.png", "--force"),
+            "one of the pictures to be read",
+        ),
     ],
 )
 def test_bad_wishes_are_refused_before_any_work(
     desk: Path, model: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
+    Image.open("other.png").save("one.png")
     before = contents(desk)
     done = CliRunner().invoke(app, ["batch", *arguments, "--model", str(model), *QUICK], standalone_mode=False)
     assert isinstance(done.exception, InputError)
     assert reason in str(done.exception)
     assert contents(desk) == before
     assert not Path("out").exists()
+
+
+def test_what_is_missing_of_a_result_is_made(model: Path) -> None:
+    wish = ("photos/one.png", "--style", "painting.jpg", "-o", "out")
+    assert batch(model, *wish).returncode == 0
+    before = pixels("out/one-painting.png")
+    done = batch(model, *wish, "--triptych", "{content}-three.png")
+    assert done.returncode == 0, done.stderr
+    with Image.open("out/one-three.png") as triptych:
+        assert triptych.width > 100
+    Path("out/one-painting.png").unlink()
+    refused = batch(model, *wish, "--triptych", "{content}-three.png")
+    assert_refused(refused, "output out/one-three.png: exists already")
+    assert pixels("out/one-three.png")
+    assert batch(model, *wish).returncode == 0
+    assert pixels("out/one-painting.png") == before
+
+
+def test_a_signal_in_the_last_evaluation_ends_the_batch_too(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def carry_out(job: Job, *arguments: object) -> Result:
+        result = real(job, *arguments)
+        monkeypatch.setattr(interrupt, "_answered", interrupt._answered + 1)
+        return result
+
+    real = Job.carry_out
+    monkeypatch.setattr(Job, "carry_out", carry_out)
+    wish = ["batch", "photos", "--style", "painting.jpg", "-o", "out", "--model", str(model), *QUICK]
+    done = CliRunner().invoke(app, wish)
+    assert done.exit_code == 1
+    assert "2 pictures: 1 made, in" in done.output
+    assert "the same command makes the others" in done.output
+
+
+def test_a_picture_that_another_run_is_making_is_left_to_it(model: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    wish = ("photos/one.png", "--style", "painting.jpg", "-o", "out", "--model", model, *QUICK)
+    slow = Running.start("batch", *wish, "--evaluations", "100000")
+    slow.wait_for("random weights")
+    while not (locks := list(Path("out/.unfinished").glob("*.lock"))):
+        time.sleep(0.05)
+    with locks[0].open("r+") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    second = impasto_("batch", *wish, "--evaluations", "100000")
+    assert second.returncode == 1
+    assert "1 picture: 1 left to another run" in second.stderr
+    slow.process.kill()
+    slow.finish()
+
+
+def test_a_mask_that_does_not_fit_is_one_pictures_failure(model: Path) -> None:
+    Path("masks").mkdir()
+    for name, color in (("one", "#00ff00"), ("two", "#ff0000")):
+        with Image.open(f"photos/{name}.png") as photograph:
+            Image.new("RGB", photograph.size, color).save(f"masks/{name}.png")
+    wish = ("--style", "painting.jpg", "--style-mask", "#ff0000", "--content-mask", "masks/{content}.png", "-o", "out")
+    done = batch(model, "photos", *wish)
+    assert done.returncode == 1, done.stderr
+    assert "2 pictures: 1 made, 1 failed" in done.stderr
+
+
+def test_a_picture_too_large_for_the_memory_is_named(model: Path) -> None:
+    Image.new("RGB", (4000, 3000)).save("photos/large.png")
+    wish = ("batch", "photos", "--style", "painting.jpg", "-o", "out", "--model", model, "--size", "content", "-e", "2")
+    refused = impasto_(*wish, "--device", "cpu", "--memory", "500MB", "--tile", "off")
+    assert_refused(refused, "photos/large.png: size 4000x3000: takes")
+
+
+def test_heads_that_claim_any_size_are_failures_and_take_no_memory(model: Path) -> None:
+    for k, side in enumerate((6000, 100_000, 2**31 - 1)):
+        head = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+        Path(f"photos/a{k}.png").write_bytes(head + png_chunk(b"IDAT", b""))
+    done = batch(model, "photos", "--style", "painting.jpg", "-o", "out")
+    assert done.returncode == 1, done.stderr
+    assert "5 pictures: 2 made, 3 failed" in done.stderr
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_a_report_on_standard_output_is_printed_there(model: Path) -> None:
+    done = batch(model, "photos", "--style", "painting.jpg", "-o", "out", "--report", "/dev/stdout")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["made", "made"]
+
+
+def test_an_empty_report_of_a_run_that_was_killed_is_no_obstacle(model: Path) -> None:
+    Path("report.jsonl").touch()
+    done = batch(model, "photos", "--style", "painting.jpg", "-o", "out", "--report", "report.jsonl")
+    assert done.returncode == 0, done.stderr
+    Path("report.jsonl").write_text("dear diary\n")
+    refused = batch(model, "photos", "--style", "painting.jpg", "-o", "out", "--report", "report.jsonl")
+    assert_refused(refused, "output report.jsonl: exists already")
+
+
+def test_a_recipe_that_the_model_lacks_is_added(small_model: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(small_model, tmp_path / "copy")
+    done = batch(copy, "photos/one.png", "--style", "painting.jpg", "-o", "out", "-r", "seed", "--seed", "1")
+    assert done.returncode == 0, done.stderr
+    assert Record.read("out/one-painting.png").plan.recipe.name == "seed"
 
 
 def test_a_list_on_standard_input_names_photographs(model: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
-from impasto.cli.job.listing import Listed, folders_of, photographs
+from impasto.cli.job import listing
+from impasto.cli.job.listing import Listed, photographs
 from impasto.runtime.errors import InputError
 
 
@@ -33,7 +35,7 @@ def test_a_folder_gives_its_pictures_by_name_with_numbers_in_order() -> None:
 
 def test_folders_of_folders_are_searched_on_request_and_remembered() -> None:
     listed = photographs(["photos"], recursive=True)
-    assert listed[-1] == Listed(Path("photos/trip/far.png"), "trip")
+    assert listed[-1] == Listed(Path("photos/trip/far.png"), "trip", Path("photos"))
     assert [one.folder for one in listed] == ["", "", "trip"]
 
 
@@ -58,7 +60,7 @@ def test_a_missing_file_and_an_address_are_listed() -> None:
 
 
 def test_a_list_stands_where_its_word_does() -> None:
-    given = photographs(["one.png", "-"], lines=["photos/photo9.JPG\r\n", "\n", " odd name.png\n"])
+    given = photographs(["one.png", "-"], lines=["photos/photo9.JPG", "", " odd name.png"])
     assert [one.place for one in given] == [Path("one.png"), Path("photos/photo9.JPG"), Path(" odd name.png")]
 
 
@@ -68,6 +70,7 @@ def test_a_list_stands_where_its_word_does() -> None:
         (["photos/*.gif"], r"photographs photos/\*.gif: no file has such a name"),
         (["empty"], "photographs empty: has no pictures"),
         ([], "photographs: none were named"),
+        (["one.png", ""], "photographs '': an empty word"),
     ],
 )
 def test_words_that_name_nothing_are_refused(given: list[str], reason: str) -> None:
@@ -89,5 +92,33 @@ def test_links_that_lead_in_a_circle_are_not_followed() -> None:
     assert len(names("photos", recursive=True)) == 3
 
 
-def test_folders_are_told_from_other_words() -> None:
-    assert folders_of(["one.png", "photos", "-", "https://example.org", "gone"]) == [Path("photos")]
+def test_what_is_named_twice_is_listed_twice_where_it_has_two_partners() -> None:
+    assert len(photographs(["one.png", "one.png"], repeated=True)) == 2
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "gone/" * 2000])
+def test_what_is_no_name_of_a_file_is_listed_and_fails_at_its_turn(name: str) -> None:
+    assert photographs(["-"], lines=[name]) == [Listed(Path(name))]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a.png\r\n\nb c.png\n", ["a.png", "", "b c.png", ""]),
+        (b"new\nline.png\0b.png\0", ["new\nline.png", "b.png", ""]),
+        ("one\u2028line.png".encode(), ["one\u2028line.png"]),
+    ],
+)
+def test_standard_input_has_a_line_for_each_or_a_nul_behind_each(
+    data: bytes, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert listing._standard_input() == expected
+
+
+def test_a_link_that_leads_to_itself_is_no_photograph() -> None:
+    try:
+        Path("photos/loop.png").symlink_to("loop.png")
+    except OSError as error:
+        pytest.skip(f"no symbolic links here: {error}")
+    assert names("photos") == ["photos/photo9.JPG", "photos/photo10.jpg"]

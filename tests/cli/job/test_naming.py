@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impasto.cli.job.naming import DEFAULT, Named, Template
+from impasto.cli.job.naming import Named, Template
 from impasto.runtime.errors import InputError
 
-FOLDER = Path("results")
+FOLDER, DEFAULT = Path("results"), "{content}-{style}.png"
 
 
 def named(content: str = "photos/town.jpg", *styles: str, folder: str = "", number: int = 1) -> Named:
@@ -62,6 +62,18 @@ def test_two_pictures_of_one_name_are_refused_even_in_capitals() -> None:
         with pytest.raises(InputError, match=r"a/town.jpg x monet and b/.* would both be"):
             Template(DEFAULT, "--name").paths(FOLDER, pair)
         assert len(Template("{number}-{content}.png", "--name").paths(FOLDER, pair)) == 2
+
+
+def test_what_is_named_twice_is_told_so() -> None:
+    with pytest.raises(
+        InputError, match=r"town.jpg x monet, named twice, would both be .*; add \{number\} or \{folder\}"
+    ):
+        Template(DEFAULT, "--name").paths(FOLDER, [named(), named(number=2)])
+
+
+def test_masks_are_looked_for_under_the_names_that_files_have() -> None:
+    assert named("what?.jpg").raw["content"] == "what?"
+    assert named("what?.jpg").usable["content"] == "what-"
 
 
 @given(st.text(), st.text(), st.lists(st.text(), max_size=3))

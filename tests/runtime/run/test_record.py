@@ -145,10 +145,10 @@ def test_automatic_choices_are_recorded_as_they_were_made(model: Path) -> None:
     assert (placement.device, placement.lowering, placement.precision) == ("cpu", "winograd", "fp32")
 
 
-def test_a_record_says_which_request_it_fulfils(made: tuple[Transfer, Origin, Image.Image], model: Path) -> None:
+def test_a_record_says_which_request_it_is_of(made: tuple[Transfer, Origin, Image.Image], model: Path) -> None:
     transfer, origin, _ = made
     asked = prepared(model, init=picture(3))
-    assert Record.of(*made).fulfils == fingerprint(asked, asked.origin)
+    assert Record.of(*made).request == fingerprint(asked, asked.origin)
     others: list[dict[str, Any]] = [
         {"seed": 1},
         {"evaluations": 3},
@@ -158,7 +158,7 @@ def test_a_record_says_which_request_it_fulfils(made: tuple[Transfer, Origin, Im
     ]
     for other in ({"init": picture(4)}, *({"init": picture(3), **more} for more in others)):
         changed = prepared(model, **other)
-        assert fingerprint(changed, changed.origin) != Record.of(*made).fulfils, other
+        assert fingerprint(changed, changed.origin) != Record.of(*made).request, other
     fewer = tuple(replace(stage, optimizer="adam", pairs=3) for stage in asked.plan.stages)
     asked.plan = replace(asked.plan, stages=fewer)  # for want of memory
     assert fingerprint(asked, asked.origin) == fingerprint(transfer, origin)
@@ -168,8 +168,8 @@ def test_a_transfer_that_was_stopped_fulfils_nothing_and_one_whose_time_was_over
     def stop(step: Step) -> None:
         raise StopOptimization
 
-    assert prepared(model, callback=stop).run().record.fulfils is None
-    assert prepared(model, evaluations=100_000, time_limit=0.2).run().record.fulfils is not None
+    assert prepared(model, callback=stop).run().record.is_fulfilled is False
+    assert prepared(model, evaluations=100_000, time_limit=0.2).run().record.is_fulfilled
 
 
 def test_the_record_of_a_run_under_way_says_so(model: Path) -> None:
