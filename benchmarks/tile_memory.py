@@ -85,7 +85,8 @@ def settings(forms: Sequence[str]) -> list[Setting]:
     for form in forms:
         found += [Setting("impasto", form, *size, side) for side, size in SIDES.items()]
         found += [Setting(recipe, form, *SIDES[256], 256) for recipe in RECIPES if recipe != "impasto"]
-        found += [Setting("impasto", form, 2200, 1600, 256), Setting("impasto", form, *SIDES[512], 512, 3)]
+        found += [Setting("impasto", form, 2200, 1600, 256)]
+        found += [Setting("impasto", form, *SIDES[512], 512, regions) for regions in (2, 3)]
     return found
 
 
@@ -152,14 +153,16 @@ def fit(peaks: Mapping[Setting, float]) -> dict[str, TileFootprint]:
         rows, rest = [], []
         for one, peak in own.items():
             load, windows = one.load, windows_of(one.height, one.width, one.side, one.halo)
-            further = (one.regions - 1) * windows.largest
-            rows.append([1, convolutions(load.recipe), windows.largest, further, load.pixels])
+            masked, further = (one.regions > 1) * windows.largest, (one.regions - 1) * windows.largest
+            rows.append([1, convolutions(load.recipe), windows.largest, masked, further, load.pixels])
             rest.append(peak - kept_bytes(load, windows))
         weights = 1 / np.array([*own.values()])
         columns, *_ = np.linalg.lstsq(np.array(rows, float) * weights[:, None], np.array(rest) * weights, rcond=None)
-        fixed, convolution, window, region, picture = map(float, columns)
+        fixed, convolution, window, guided, region, picture = map(float, columns)
         known = TILE_FOOTPRINTS[form]
-        found[form] = TileFootprint(known.opening, fixed, convolution, window, region, known.statistics, picture)
+        found[form] = TileFootprint(
+            known.opening, fixed, convolution, window, guided, region, known.statistics, picture
+        )
     return found
 
 

@@ -140,8 +140,9 @@ class TileFootprint:
 
     Attributes
     ----------
-    window, region
-        For each pixel of a window, while its sums or its gradient are evaluated; and for each further region.
+    window, guided, region
+        For each pixel of a window, while its sums or its gradient are evaluated; with masks, in addition; and for each
+        region beyond the first.
     statistics
         For each pixel of a window whose targets are measured.
     picture
@@ -152,6 +153,7 @@ class TileFootprint:
     fixed: float
     convolution: float
     window: float
+    guided: float
     region: float
     statistics: float
     picture: float
@@ -163,7 +165,8 @@ class TileFootprint:
         fixed = self.fixed + self.convolution * convolutions(load.recipe)
         kept = kept_bytes(load, windows)
         measured = _PLANES * (load.pixels + sum(width * height for width, height in load.styles))
-        evaluated = (self.window + self.region * (load.regions - 1)) * windows.largest
+        masked = self.guided + self.region * (load.regions - 1) if load.regions > 1 else 0.0
+        evaluated = (self.window + masked) * windows.largest
         moments = (
             Peak.of(0, fixed + self.opening + self.picture * load.pixels + kept),
             Peak.of(self.statistics * max(windows.largest, *styles), fixed + measured + kept),
@@ -216,10 +219,10 @@ FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
 #: Layout, or provider and precision -> the memory of such graphs for tiles. From peaks of whole transfers in tiles, as
 #: above.
 TILE_FOOTPRINTS: Mapping[str, TileFootprint] = {
-    WINOGRAD: TileFootprint(340e6, 840e6, 140e6, 1350, 620, 740, 44),
-    DIRECT: TileFootprint(250e6, 330e6, 140e6, 2000, 300, 700, 44),
-    "openvino fp32": TileFootprint(330e6, 700e6, 93e6, 3500, 100, 460, 44),
-    "openvino bf16": TileFootprint(420e6, 380e6, 60e6, 1350, 3840, 700, 44),
+    WINOGRAD: TileFootprint(340e6, 990e6, 140e6, 1350, 890, 290, 740, 44),
+    DIRECT: TileFootprint(250e6, 330e6, 140e6, 2000, 260, 300, 700, 44),
+    "openvino fp32": TileFootprint(330e6, 700e6, 93e6, 3500, 0, 100, 460, 44),
+    "openvino bf16": TileFootprint(420e6, 380e6, 60e6, 1350, 0, 3840, 700, 44),
 }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from impasto.runtime import stylize
 from impasto.runtime.engine import footprints
-from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, TileFootprint, without_tiles
+from impasto.runtime.engine.footprints import FOOTPRINTS, TILE_FOOTPRINTS, without_tiles
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.tiles import tiles_of
 from impasto.runtime.machine.memory import Room
@@ -89,7 +89,7 @@ def test_fewer_pairs_come_before_tiny_tiles_and_these_before_adam() -> None:
 
 
 def test_fewer_pairs_are_not_taken_where_they_make_no_tiles_larger() -> None:
-    wanted = need(700, 525, optimizer="lbfgs-sobolev")
+    wanted = need(900, 700, optimizer="lbfgs-sobolev")
     last = wanted.plan.stages[-1]
     least = wanted.peak(last, 1).at_most
     assert wanted.placed(last, least).side == 192
@@ -166,10 +166,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         key: replace(value, opening=0, fixed=0, opening_convolution=0, convolution=0, kept=0)
         for key, value in FOOTPRINTS.items()
     }
-    tiles = {
-        key: TileFootprint(0, 0, 0, value.window, value.region, value.statistics, value.picture)
-        for key, value in TILE_FOOTPRINTS.items()
-    }
+    tiles = {key: replace(value, opening=0, fixed=0, convolution=0) for key, value in TILE_FOOTPRINTS.items()}
     monkeypatch.setattr(footprints, "FOOTPRINTS", whole)
     monkeypatch.setattr(footprints, "TILE_FOOTPRINTS", tiles)
     monkeypatch.setattr(footprints, "LEAST_AUTO", 16)
