@@ -310,7 +310,11 @@ class Prepared:
 def _alone(checkpoint: Path) -> Iterator[None]:
     """Hold the lock on a picture, which another process may have; the system lets go of it when a process ends."""
     path = checkpoint.with_name(f"{checkpoint.name}.lock")
-    with FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"output {path}: cannot be written ({error.strerror}); choose another place") from None
+    with FileIO(descriptor, "r+") as file:
         if not lock(file):
             raise Busy
         try:

@@ -5,6 +5,7 @@ Commands import it only when they run, because it imports the runtime.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from pathlib import Path
@@ -212,9 +213,10 @@ class BatchRun:
         """See whether pictures that were left to another run are there by now."""
         for number, outcome in enumerate(self.outcomes):
             if outcome.status is Status.ELSEWHERE:
-                prepared = self._batch.prepared(outcome.task)
-                if prepared.is_there and prepared.record:
-                    self.outcomes[number] = Outcome.of(outcome.task, Status.THERE, prepared.record)
+                with contextlib.suppress(InputError):  # its pictures may be gone by now
+                    prepared = self._batch.prepared(outcome.task)
+                    if prepared.is_there and prepared.record:
+                        self.outcomes[number] = Outcome.of(outcome.task, Status.THERE, prepared.record)
 
     def _end(self, seconds: float) -> None:
         """Say what has come of all, and what is left behind."""
