@@ -215,6 +215,8 @@ def measure_transfer(plan: Plan) -> dict[str, list[Command]]:
 def run_measured(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Command:
     """Run a command and measure it, with all that it starts itself and waits for.
 
+    Linux counts this process as its first memory: no peak is below the size that this process has.
+
     Raises
     ------
     CalledProcessError
