@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
 from impasto.cli import completion, options
@@ -242,6 +242,15 @@ def _numbers(name: str, text: str | None) -> list[float] | None:
         raise InputError(f"{name} {text!r}: expected numbers with commas between them, such as 3,1") from None
 
 
+def further_inputs(choices: Mapping[str, Any]) -> list[str]:
+    """Return the pictures that a transfer reads beside its photograph and paintings: its start, and its masks."""
+    from impasto.runtime.pictures.masks import is_color
+
+    start = None if choices["init"] in INITS else choices["init"]
+    masks = [choices["content_mask"], *(choices["style_masks"] or [])]
+    return [place for place in (start, *masks) if place is not None and not is_color(place)]
+
+
 def takes_transfer_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `transfer_options`, before its own. What that returns it gets as `choices`.
 
@@ -262,6 +271,7 @@ def takes_transfer_options(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+@functools.cache
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return the parameters of a function, as keywords, with annotations that are no text."""
     hints = get_type_hints(function, include_extras=True)

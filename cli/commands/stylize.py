@@ -10,8 +10,7 @@ from impasto.cli import options
 from impasto.cli.command import MEANWHILE, examples
 from impasto.cli.options import FILE, WHOLE_NUMBER, argument, option
 from impasto.cli.terminal.messages import say
-from impasto.cli.transfer_options import takes_transfer_options
-from impasto.defaults import INITS
+from impasto.cli.transfer_options import further_inputs, takes_transfer_options
 
 if TYPE_CHECKING:
     from impasto.runtime import Result
@@ -89,13 +88,11 @@ def stylize(
     from impasto.runtime.run.prepare import draft
 
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
-    start = None if choices["init"] in INITS else choices["init"]
-    places = [content, *styles, start, choices["content_mask"], *(choices["style_masks"] or [])]
     earlier = wishes.read_checkpoint()
     if choices["optimizer"] is None and choices["restart_every"] is None and earlier is not None:
         # the recipe may have had another one when the run began
         choices = {**choices, "optimizer": earlier.plan.recipe.optimizer}
-    wishes.check([place for place in places if place is not None], earlier)
+    wishes.check([content, *styles, *further_inputs(choices)], earlier)
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(choices["model"])
     transfer = draft(photograph, paintings, **{**choices, "model": folder})

@@ -22,7 +22,7 @@ from PIL import Image
 
 from impasto.cli.job.job import Job
 from impasto.cli.job.outputs import Wishes
-from impasto.cli.job.tasks import Task
+from impasto.cli.job.tasks import NO_MASKS, Task
 from impasto.cli.job.writing import write
 from impasto.cli.terminal.messages import warn
 from impasto.runtime.engine.engine import ENGINE
@@ -194,7 +194,7 @@ class Batch:
         return self._draft(masks, *map(_blank, sizes))
 
     def _draft(self, masks: Mapping[str, Any], content: Photograph, *paintings: Photograph) -> Transfer:
-        return draft(content, paintings, **{**self.choices, "content_mask": None, "style_masks": None, **masks})
+        return draft(content, paintings, **{**self.choices, **NO_MASKS, **masks})
 
 
 def _blank(size: tuple[int, int]) -> Photograph:
@@ -230,18 +230,21 @@ class Prepared:
         except InputError:
             return None
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the result is there, whole: made from the same pictures, over the same weights, by the same plan."""
+    def found(self) -> Outcome | None:
+        """Return the outcome if the result is there, whole; None if not.
+
+        It was made from the same pictures, over the same weights, by the same plan.
+        """
         record = self.record
         if record is None or record.request != self.request or not record.is_fulfilled or record.mixed is not None:
-            return False
+            return None
         try:
-            found = photographs.read_photograph(self.task.output)
+            result = photographs.read_photograph(self.task.output)
         except InputError:
-            return False
-        changed = found.alpha or found.profile or self.task.output.suffix.lower() != ".png"  # they change levels
-        return bool(changed) or digest(found.picture) == record.outcome.sha256
+            return None
+        changed = result.alpha or result.profile or self.task.output.suffix.lower() != ".png"  # they change levels
+        whole = changed or digest(result.picture) == record.outcome.sha256
+        return Outcome.of(self.task, Status.THERE, record) if whole else None
 
     def check(self) -> None:
         """Refuse outputs that could not be written, or would replace other files; the checkpoint is not looked at.
@@ -275,7 +278,7 @@ class Prepared:
         _make(self.task.output.parent)
         _make(self.checkpoint.parent)
         with _alone(self.checkpoint):
-            if replace(self).is_there:  # since a moment ago
+            if replace(self).found():  # since a moment ago
                 raise Busy
             earlier = self._earlier()
             wishes = self._wishes()

@@ -85,8 +85,13 @@ class BatchRun:
             try:
                 if not any(path.exists() for path in task.files):
                     left.append(task)
-                elif not self._is_there(task):
-                    self._batch.prepared(task).check()
+                    continue
+                prepared = self._batch.prepared(task)
+                if outcome := prepared.found():
+                    prepared.complete()
+                    self.outcomes.append(outcome)
+                else:
+                    prepared.check()
                     left.append(task)
             except OutputError as error:
                 refused.append(error)
@@ -98,15 +103,6 @@ class BatchRun:
         self._left = left
         if self.outcomes:
             say(f"{len(self.outcomes)} of {self._count} pictures are there already")
-
-    def _is_there(self, task: Task) -> bool:
-        """Whether the result of a task is there; if so, note it."""
-        prepared = self._batch.prepared(task)
-        if not prepared.is_there or prepared.record is None:
-            return False
-        prepared.complete()
-        self.outcomes.append(Outcome.of(task, Status.THERE, prepared.record))
-        return True
 
     def try_out(self) -> None:
         """Refuse options that cannot be used with any photograph.
@@ -198,8 +194,8 @@ class BatchRun:
         progress.begin(f"{len(self.outcomes) + 1}/{self._count} {task.named.title}")
         try:
             prepared = self._batch.prepared(task)
-            if prepared.is_there and prepared.record:  # another run has made it meanwhile
-                return Outcome.of(task, Status.THERE, prepared.record)
+            if outcome := prepared.found():  # another run has made it meanwhile
+                return outcome
             record = prepared.paint(carry_out, oversize=self._batch.oversize).record
             return Outcome.of(task, Status.MADE if record.is_fulfilled else Status.STOPPED, record)
         except Busy:
@@ -214,9 +210,7 @@ class BatchRun:
         for number, outcome in enumerate(self.outcomes):
             if outcome.status is Status.ELSEWHERE:
                 with contextlib.suppress(InputError):  # its pictures may be gone by now
-                    prepared = self._batch.prepared(outcome.task)
-                    if prepared.is_there and prepared.record:
-                        self.outcomes[number] = Outcome.of(outcome.task, Status.THERE, prepared.record)
+                    self.outcomes[number] = self._batch.prepared(outcome.task).found() or outcome
 
     def _end(self, seconds: float) -> None:
         """Say what has come of all, and what is left behind."""

@@ -15,11 +15,14 @@ from typing import Any
 from impasto.cli.job.listing import Listed
 from impasto.cli.job.naming import Named, Template, check_template
 from impasto.cli.job.outputs import Wishes
-from impasto.defaults import INITS
+from impasto.cli.transfer_options import further_inputs
 from impasto.runtime.errors import InputError, OutputError
-from impasto.runtime.pictures import encoding, masks, places
+from impasto.runtime.pictures import encoding, places
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.storage import names
+
+#: The options of a transfer without masks.
+NO_MASKS: Mapping[str, Any] = {"content_mask": None, "style_masks": None}
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,15 @@ class Task:
         Its outputs; of these, `output` is a path.
     masks
         The masks of its photograph and paintings, as options of a transfer.
-    start
-        The picture that it starts from, if that is one.
+    init
+        The start: a name, or a picture.
     """
 
     named: Named
     root: Path | None
     wishes: Wishes
     masks: Mapping[str, Any]
-    start: Place | None = None
+    init: str | None = None
 
     @property
     def output(self) -> Path:
@@ -59,8 +62,7 @@ class Task:
     @property
     def inputs(self) -> list[Place]:
         """The places of all that is read for it."""
-        given = [self.start, self.masks.get("content_mask"), *self.masks.get("style_masks", ())]
-        return [*self.pictures, *(place for place in given if place is not None and not masks.is_color(place))]
+        return [*self.pictures, *further_inputs({"init": self.init, **NO_MASKS, **self.masks})]
 
     @property
     def files(self) -> list[Path]:
@@ -136,9 +138,9 @@ class Naming:
             When two files would have one name, there is not one mask for each painting, or a picture that is read
             more than once is a stream.
         """
-        start = None if init is None or init in INITS else init
-        for place in (*styles, start, self.content_mask, *(self.style_masks or ())):
-            if place is not None and places.is_stream(place):
+        given = {"init": init, "content_mask": self.content_mask, "style_masks": self.style_masks}
+        for place in (*styles, *further_inputs(given)):
+            if places.is_stream(place):
                 raise InputError(
                     f"picture {places.name(place)}: can be read but once; expected a file, for many pictures"
                 )
@@ -161,7 +163,7 @@ class Naming:
                 photograph.root,
                 replace(wishes, output=output, triptych=triptych, log=log),
                 dict(self._masks(named, own)),
-                start,
+                init,
             )
             for named, (photograph, own), (output, triptych, log) in zip(all_named, pictures, files, strict=True)
         ]
@@ -224,8 +226,7 @@ def check_formats(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         if path.suffix.lower() not in encoding.FORMATS:
-            expected = f"expected a name ending in {', '.join(encoding.FORMATS)}"
-            raise OutputError(f"output {places.name(path)}: unknown format {path.suffix!r}; {expected}")
+            raise encoding.unknown_format(path)
 
 
 def _check_folders(outputs: Iterable[Path], roots: Iterable[Path | None], *, recursive: bool) -> None:

@@ -87,17 +87,20 @@ def look(file: IO[bytes], name: str = "") -> Image.Image:
         file.seek(0)
         reader, _ = magic.reader_of(file.read(magic.HEAD), name)
         file.seek(0)
-        image: Image.Image = Image.OPEN[reader][0](file, "")
-        _check_room(image.size, image.mode, reader)
-        return image
+        return _opened(reader, file)
+
+
+def _opened(reader: str, file: IO[bytes]) -> Image.Image:
+    """Return a picture whose levels are not read yet, by one of Pillow's readers, unless there is no room for them."""
+    image: Image.Image = Image.OPEN[reader][0](file, "")
+    _check_room(image.size, image.mode, reader)
+    return image
 
 
 def _decode_by(reader: str, file: IO[bytes], kind: str) -> Image.Image:
     """Decode a file by one of Pillow's readers, and no other."""
     try:
-        image: Image.Image = Image.OPEN[reader][0](file, "")
-        _check_room(image.size, image.mode, reader)
-        return _loaded(image)
+        return _loaded(_opened(reader, file))
     except (SyntaxError, ValueError, OSError) as error:
         unknown_compression = reader == "TIFF" and isinstance(error.__cause__, KeyError)
         if unknown_compression or _NOT_THIS_KIND.search(str(error)):

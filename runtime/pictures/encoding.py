@@ -45,8 +45,7 @@ def check_output(place: Place, *, force: bool = False, inputs: Sequence[Place] =
         output is a terminal.
     """
     if _format(place) is None:
-        expected = f"expected a name ending in {', '.join(FORMATS)}"
-        raise OutputError(f"output {places.name(place)}: unknown format {Path(place).suffix!r}; {expected}")
+        raise unknown_format(place)
     places.check_destination(place, force=force, inputs=inputs, again=again)
     return place
 
@@ -88,6 +87,12 @@ def write_picture(
     with places.replacing(place, replace=replace) as file:
         for part in parts:
             file.write(part)
+
+
+def unknown_format(place: Place) -> OutputError:
+    """Return the error of a name with no extension of `FORMATS`."""
+    expected = f"expected a name ending in {', '.join(FORMATS)}"
+    return OutputError(f"output {places.name(place)}: unknown format {Path(place).suffix!r}; {expected}")
 
 
 def _format(place: Place) -> str | None:
