@@ -30,7 +30,8 @@ MEANWHILE = "While it runs, and after"
 REGIONS = "Regions"
 MACHINE = "The machine"
 GPU = "Only on an NVIDIA GPU"
-GROUPS = (PICTURE, STYLE, OPTIMISATION, MEANWHILE, REGIONS, MACHINE, GPU)
+CLUSTER = "Several workers (Dask)"
+GROUPS = (PICTURE, STYLE, OPTIMISATION, MEANWHILE, REGIONS, MACHINE, GPU, CLUSTER)
 
 
 def examples(*commands: str) -> Callable[[F], F]:

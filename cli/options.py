@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from impasto.cli import completion
-from impasto.cli.command import GPU, MACHINE, MEANWHILE, OPTIMISATION, PICTURE
+from impasto.cli.command import CLUSTER, GPU, MACHINE, MEANWHILE, OPTIMISATION, PICTURE
 from impasto.cli.completion import Completer, names
 from impasto.cli.recipe_defaults import recipe_default
 from impasto.defaults import (
@@ -180,6 +180,43 @@ Threads = Annotated[
         default="the physical cores that may be used",
         panel=MACHINE,
     ),
+]
+Workers = Annotated[
+    int | None,
+    option(
+        value=WHOLE_NUMBER,
+        min=1,
+        help="Start so many workers of Dask on this machine; they share its memory and its cores.",
+        default="none",
+        panel=CLUSTER,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    option(
+        value="ADDRESS|FILE",
+        help="Use the workers of this scheduler of Dask: tcp://HOST:8786, tls://HOST:8786, or the file that it wrote.",
+        default="none",
+        panel=CLUSTER,
+    ),
+]
+TlsCa = Annotated[
+    Path | None,
+    option(
+        "--tls-ca",
+        value=FILE,
+        help="For tls://: the certificate that signed all others, in PEM format.",
+        default="none",
+        panel=CLUSTER,
+    ),
+]
+TlsCert = Annotated[
+    Path | None,
+    option("--tls-cert", value=FILE, help="For tls://: this machine's certificate.", default="none", panel=CLUSTER),
+]
+TlsKey = Annotated[
+    Path | None,
+    option("--tls-key", value=FILE, help="For tls://: the key of this certificate.", default="none", panel=CLUSTER),
 ]
 Oversize = Annotated[bool, option("--oversize", help="Try it even if the memory will hardly do.", panel=MACHINE)]
 Evaluations = Annotated[

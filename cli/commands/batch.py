@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,6 +100,11 @@ def batch(
     json: options.Json = False,
     force: options.Force = False,
     oversize: options.Oversize = False,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
     *,
     choices: dict[str, Any],
 ) -> None:
@@ -108,6 +114,8 @@ def batch(
     inputs by the same plan, are not made again, and one that was interrupted is resumed: after Ctrl-C, or a failure,
     the same command goes on.
     """
+    from impasto.cli.cluster.batch import ClusterRun
+    from impasto.cli.cluster.wanted import Wanted
     from impasto.cli.job.batch import Batch, Report, Shelf
     from impasto.cli.job.batch_run import BatchRun
     from impasto.cli.job.batch_sheet import check_sheet, draw_sheet, is_sheet
@@ -121,6 +129,9 @@ def batch(
 
     if pairs and choices["style_blend"] is not None:
         raise InputError("--pairs: leaves nothing to blend; leave --style-blend out")
+    wanted = Wanted(workers, scheduler, tls_ca, tls_cert, tls_key)
+    if wanted and preview:
+        raise InputError("--preview: shows one picture, and workers make several at a time; leave it out")
     shared = Wishes(
         preview=preview, save_every=save_every, record=record, record_places=record_places, force=force, quiet=True
     )
@@ -135,15 +146,19 @@ def batch(
         check(tasks, {path: force or is_own for path, is_own in own.items()}, recursive=recursive)
         if sheet:
             check_sheet(sheet, tasks, pairs=pairs)
-        whole = Batch(tasks, output, {**choices, "model": model}, oversize, Shelf())
+        whole = Batch(tasks, output, wanted.share({**choices, "model": model}), oversize, Shelf())
         for painting in dict.fromkeys(style):
             whole.shelf.get(painting)  # many pictures would fail for want of it
-        run = BatchRun(whole)
+        run = ClusterRun(whole, wanted) if wanted else BatchRun(whole)
         run.try_out()
         run.survey()
         add_missing(model, [choices["recipe"]], say)
-        run.announce()
-    run.paint(report)
+        with contextlib.ExitStack() as ending:
+            ending.enter_context(run.place())
+            run.announce()
+            left = ending.pop_all()
+    with left:
+        run.paint(report)
     if json:
         print(json_.dumps({"output": str(output), "pictures": [one.to_mapping() for one in run.outcomes]}))
     if sheet and not run.interrupted:

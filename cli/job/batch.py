@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from impasto.cli.job.job import Job
+from impasto.cli.job.job import Job, Runner
 from impasto.cli.job.outputs import Wishes
 from impasto.cli.job.tasks import NO_MASKS, Task
 from impasto.cli.job.writing import write
@@ -113,6 +114,7 @@ class Shelf:
     def __init__(self, most: int = _SHELF) -> None:
         self._most = most
         self._kept: OrderedDict[Place, Photograph] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, place: Place) -> Photograph:
         """Return a picture.
@@ -122,11 +124,12 @@ class Shelf:
         PictureError
             When it cannot be read.
         """
-        picture = self._kept.pop(place, None) or photographs.read_photograph(place)
-        self._kept[place] = picture
-        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > self._most:
-            self._kept.popitem(last=False)
-        return picture
+        with self._lock:
+            picture = self._kept.pop(place, None) or photographs.read_photograph(place)
+            self._kept[place] = picture
+            while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > self._most:
+                self._kept.popitem(last=False)
+            return picture
 
     def size(self, place: Place) -> tuple[int, int] | None:
         """Return the size of a picture, without reading its levels; None if that would fetch it, or use it up.
@@ -265,8 +268,8 @@ class Prepared:
             write(picture, triptych, replace=False, quiet=True)
         remove(self.checkpoint)
 
-    def paint(self, run: Callable[[Job], Result], *, oversize: bool) -> Result:
-        """Make the picture, or go on with it. `run` carries its job out.
+    def paint(self, run: Callable[[Job], Result], runner: Runner | None = None) -> Result:
+        """Make the picture, or go on with it. `run` carries its job out; with a `runner`, it is another process's.
 
         Raises
         ------
@@ -283,8 +286,7 @@ class Prepared:
             earlier = self._earlier()
             wishes = self._wishes()
             wishes.check(self.task.inputs, earlier)
-            job = Job(self.transfer, wishes, earlier=earlier, engine=ENGINE)
-            job.estimate(oversize=oversize, quiet=True)
+            job = Job(self.transfer, wishes, earlier=earlier, engine=ENGINE, runner=runner)
             result = run(job)
             if result.record.is_fulfilled:  # the next command will not have a longer time limit
                 remove(self.checkpoint)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from impasto import figures
 from impasto.cli.given import warn_of_idle
-from impasto.cli.job.batch import UNFINISHED, Batch, Busy, Outcome, Report, Status
+from impasto.cli.job.batch import UNFINISHED, Batch, Busy, Outcome, Prepared, Report, Status
 from impasto.cli.job.estimating import announce
 from impasto.cli.job.job import Job
 from impasto.cli.job.tasks import Task
@@ -24,7 +26,7 @@ from impasto.cli.terminal.progress import BatchProgress
 from impasto.figures import clock, roughly
 from impasto.runtime.errors import InputError, OutputError
 from impasto.runtime.pictures import places
-from impasto.runtime.run.estimate import most_memory
+from impasto.runtime.run.estimate import Estimate, most_memory
 from impasto.runtime.run.idle import idle_options
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.transfer import Transfer
@@ -37,6 +39,10 @@ _SQUARE = (1200, 1200)
 _Kind = tuple[tuple[Any, ...], tuple[tuple[int, int], ...]]
 
 
+#: Writes what has come of a picture into a report.
+Tell = Callable[[Outcome], None]
+
+
 class BatchRun:
     """The run of a batch.
 
@@ -46,13 +52,18 @@ class BatchRun:
         What has come of each picture, in the order in which that was known.
     interrupted
         Whether a signal has ended it early.
+    passed_on
+        Errors that are no picture's.
     """
+
+    passed_on: tuple[type[Exception], ...] = ()
 
     def __init__(self, batch: Batch) -> None:
         self._batch, self._count = batch, len(batch.tasks)
         self._left = list(batch.tasks)
         self._work = [1.0] * self._count
         self._expected: float | None = None
+        self._lanes = 1
         self.outcomes: list[Outcome] = []
         self.interrupted = False
 
@@ -116,6 +127,10 @@ class BatchRun:
         styles = [self._batch.shelf.size(style) or _SQUARE for style in task.named.styles]
         self._batch.sketch({}, [_SQUARE, *styles])
 
+    def place(self) -> AbstractContextManager[None]:
+        """Return where the pictures are made, for a `with` block: by this process."""
+        return contextlib.nullcontext()
+
     def announce(self) -> None:
         """Estimate what the pictures take, the largest and all of them; refuse what does not fit.
 
@@ -153,14 +168,24 @@ class BatchRun:
     def _tell(self, largest: Transfer, task: Task) -> None:
         """Say what the largest picture takes, and how long all will."""
         try:
-            estimated = announce(largest, oversize=self._batch.oversize)
+            estimated = self._foresee(largest)
         except InputError as error:
             raise InputError(f"{places.name(task.named.content)}: {error}") from None
         own = task.wishes.idle_options(largest.plan.evaluations)
         warn_of_idle(idle_options(largest, self._batch.choices["stages"]) | own)
         if estimated.seconds is not None and self._count > 1:
             self._expected = estimated.seconds * sum(self._work) / _work(largest)
-            say(f"{_pictures(len(self._left))}: about {roughly(self._expected)} in all")
+            say(f"{_pictures(len(self._left))}: about {roughly(self._expected / self._lanes)} in all")
+
+    def _foresee(self, largest: Transfer) -> Estimate:
+        """Say what the largest picture takes.
+
+        Raises
+        ------
+        InputError
+            When it is too large for the memory.
+        """
+        return announce(largest, oversize=self._batch.oversize)
 
     # --- the work ---------------------------------------------------------------------------------------------
 
@@ -171,39 +196,52 @@ class BatchRun:
             tell(outcome)
         began = time.perf_counter()
         with BatchProgress(self._work, self._expected) as progress, within(self._phase(progress)):
-            for task in self._left:
-                outcome = self._make(task, progress)
-                self.outcomes.append(outcome)
-                enter(self._phase(progress))
-                progress.end(outcome.facts["seconds"] if outcome.status is Status.MADE else None)
-                left = f"; {roughly(progress.left)} left" if progress.left and not self.interrupted else ""
-                say(f"{len(self.outcomes)}/{self._count} {_told(outcome)}{left}")
-                tell(outcome)
-                if self.interrupted:
-                    break
+            self._paint_left(progress, tell)
         self._look_again()
         self._end(time.perf_counter() - began)
 
+    def _paint_left(self, progress: BatchProgress, tell: Tell) -> None:
+        for number, task in enumerate(self._left):
+            signals = answered()
+            outcome = self._make(task, progress)
+            self.interrupted = answered() > signals
+            enter(self._phase(progress))
+            self._note(number, outcome, progress, tell)
+            if self.interrupted:
+                break
+
+    def _note(self, number: int, outcome: Outcome, progress: BatchProgress, tell: Tell) -> None:
+        """Say what has come of a picture, by its number among those that were left."""
+        self.outcomes.append(outcome)
+        progress.end(number, outcome.facts["seconds"] if outcome.status is Status.MADE else None)
+        left = f"; {roughly(progress.left)} left" if progress.left and not self.interrupted else ""
+        say(f"{len(self.outcomes)}/{self._count} {_told(outcome)}{left}")
+        tell(outcome)
+
     def _make(self, task: Task, progress: BatchProgress) -> Outcome:
         """Make one picture; whatever fails, the batch goes on."""
-        signals = answered()
+        progress_of = progress.begin(f"{len(self.outcomes) + 1}/{self._count} {task.named.title}")
 
         def carry_out(job: Job) -> Result:
-            return job.carry_out(progress.picture, self._farewell)
+            job.estimate(oversize=self._batch.oversize, quiet=True)
+            return job.carry_out(progress_of, self._farewell)
 
-        progress.begin(f"{len(self.outcomes) + 1}/{self._count} {task.named.title}")
+        return self._outcome(task, lambda prepared: prepared.paint(carry_out))
+
+    def _outcome(self, task: Task, paint: Callable[[Prepared], Result]) -> Outcome:
+        """Return what comes of a picture that `paint` makes, unless it is there."""
         try:
             prepared = self._batch.prepared(task)
             if outcome := prepared.found():  # another run has made it meanwhile
                 return outcome
-            record = prepared.paint(carry_out, oversize=self._batch.oversize).record
+            record = paint(prepared).record
             return Outcome.of(task, Status.MADE if record.is_fulfilled else Status.STOPPED, record)
         except Busy:
             return Outcome(task, Status.ELSEWHERE)
+        except self.passed_on:
+            raise
         except Exception as error:
             return Outcome(task, Status.FAILED, explain(error)[0])
-        finally:
-            self.interrupted = answered() > signals
 
     def _look_again(self) -> None:
         """See whether pictures that were left to another run are there by now."""

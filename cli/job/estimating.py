@@ -35,6 +35,25 @@ def announce(
 ) -> Estimate:
     """Say on standard error, unless `quiet`, how much memory and time a transfer, or the rest of it, will take.
 
+    The parameters and the error are those of `foresee`.
+    """
+    lines, estimated = foresee(transfer, oversize=oversize, done=done, spent=spent, options=options, earlier=earlier)
+    for line in () if quiet else lines:
+        say(line)
+    return estimated
+
+
+def foresee(
+    transfer: Transfer,
+    *,
+    oversize: bool,
+    done: Sequence[int] = (),
+    spent: float = 0.0,
+    options: Collection[str] = CHOICES,
+    earlier: Plan | None = None,
+) -> tuple[list[str], Estimate]:
+    """Settle a transfer, and return what is to be said of it, and how much memory and time the rest of it will take.
+
     With `oversize` a picture is accepted that is too large for the free memory. `earlier` is the plan of an interrupted
     run that goes on. `done` and `spent` are the evaluations of each stage so far, and their seconds; for `options` see
     `impasto.runtime.run.estimate.Estimate.check`.
@@ -49,9 +68,7 @@ def announce(
     estimated = estimate(transfer, timings_file(), done, spent)
     if not oversize:
         estimated.check(options)
-    for line in () if quiet else (*choices, str(estimated)):
-        say(line)
-    return estimated
+    return [*choices, str(estimated)], estimated
 
 
 def remember_timings(transfer: Transfer, result: Result) -> None:

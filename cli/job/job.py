@@ -5,8 +5,6 @@ Commands import it only when they run, because it imports the runtime.
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -21,13 +19,23 @@ from impasto.cli.terminal.progress import Progress
 from impasto.figures import clock
 from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import TileStep
+from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.checkpoint import Checkpoint
 from impasto.runtime.run.estimate import CHOICES, Estimate
 from impasto.runtime.run.idle import idle_options
 from impasto.runtime.run.record import Origin
 from impasto.runtime.run.result import Result
-from impasto.runtime.run.state import Callback, Step
+from impasto.runtime.run.state import Callback, State, Step
 from impasto.runtime.run.transfer import Transfer
+
+#: Carries a transfer out, from a state or its start, as `Transfer.run` does. It is also given the plan of the
+#: interrupted run that goes on.
+Runner = Callable[[Transfer, State | None, Plan | None], Result]
+
+#: See `impasto.cli.terminal.interrupt.run_interruptibly`.
+Interruptibly = Callable[
+    [Callable[[Check], Result], Callable[[Result], None], Callable[[], None], str], tuple[Result, bool]
+]
 
 
 class Job:
@@ -45,6 +53,8 @@ class Job:
         The checkpoint to resume from.
     engine
         Opens graphs; by default one that keeps none, as nothing is used again after one picture.
+    runner
+        Carries the transfer out in another place than this process: see `Runner`.
 
     Attributes
     ----------
@@ -66,8 +76,9 @@ class Job:
         origin: Origin | None = None,
         earlier: Checkpoint | None = None,
         engine: Engine | None = None,
+        runner: Runner | None = None,
     ) -> None:
-        self.transfer, self._wishes = transfer, wishes
+        self.transfer, self._wishes, self._runner = transfer, wishes, runner
         self.transfer.engine = engine or Engine(graphs=0)
         self.ledger = Ledger(wishes, transfer, origin or transfer.origin, earlier)
         self.interrupted = False
@@ -127,13 +138,18 @@ class Job:
 
     def run(self, report: Callback) -> Result:
         """Run the transfer, write the outputs that are due meanwhile, and report every evaluation."""
-        self.transfer.callback = self.ledger.watch(report)
-        return self.transfer.run(self.ledger.state)
+        self.transfer.callback, state = self.ledger.watch(report), self.ledger.state
+        return self._runner(self.transfer, state, self._earlier) if self._runner else self.transfer.run(state)
 
-    def carry_out(self, progress_of: Callable[..., Progress] = Progress, farewell: str = NOT_BEGUN) -> Result:
+    def carry_out(
+        self,
+        progress_of: Callable[..., Progress] = Progress,
+        farewell: str = NOT_BEGUN,
+        interruptibly: Interruptibly = run_interruptibly,
+    ) -> Result:
         """Run the transfer with progress on standard error, and keep its result, even after a first signal.
 
-        Its timings are remembered for later estimates.
+        Its timings are remembered for later estimates, if it ran in this process.
 
         Parameters
         ----------
@@ -141,6 +157,8 @@ class Job:
             Makes what shows the progress, as `Progress` does.
         farewell
             See `impasto.cli.terminal.interrupt.run_interruptibly`.
+        interruptibly
+            Does what that function does.
         """
         state = self.ledger.state
         expected = self._estimate.seconds if self._estimate else None
@@ -161,16 +179,17 @@ class Job:
                     check()
 
             self.transfer.after_tile = between_tiles
-            with contextlib.redirect_stdout(sys.stderr), progress:  # libraries may print; our own is for results
+            with progress:
                 return self.run(report)
 
         def finish(result: Result) -> None:
             progress.finish(_summary(result))
             self.ledger.keep(result)
 
-        result, signalled = run_interruptibly(watched, finish, progress.leave, farewell)
+        result, signalled = interruptibly(watched, finish, progress.leave, farewell)
         self.interrupted = signalled and not result.finished
-        remember_timings(self.transfer, result)
+        if not self._runner:
+            remember_timings(self.transfer, result)
         return result
 
     def describe(self, result: Result) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class Progress:
         For each stage, the work of an evaluation: see `impasto.runtime.run.budget.Budget`.
     batch
         The batch that the transfer is one of: it is shown in the lines of that, and plain lines are few.
+    name
+        The name of the picture in the batch.
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class Progress:
         work: Sequence[float] | None = None,
         *,
         batch: BatchProgress | None = None,
+        name: str = "",
     ) -> None:
         from impasto.runtime.run.budget import Countdown
 
-        self._batch = batch
+        self._batch, self._name = batch, name
         self._live: Any = None
         self._task: Any = None
         self._best: Step | None = None
@@ -105,7 +109,7 @@ class Progress:
             self._show_live(step, self._best, left)
         elif self._batch:
             if step.improved and time.monotonic() - self._spoke > _SILENCE:
-                self._say(f"{self._batch.name}: {_plain(step, left)}")
+                self._say(f"{self._name}: {_plain(step, left)}")
         elif step.improved and step.evaluation >= self._next_line:
             self._say(_plain(step, left))
             self._next_line = step.evaluation + max(1, step.evaluations // _LINES)
@@ -146,33 +150,35 @@ class Progress:
     def _update(self, evaluation: int, text: str) -> None:
         if self._task is None:
             self._task = self._live.add_task("", total=self._evaluations, text="")
-        self._live.update(self._task, completed=evaluation, text=text)
+        named = self._batch is not None and self._batch.lanes > 1
+        self._live.update(self._task, completed=evaluation, text=_line(self._name, text) if named else text)
 
 
 class BatchProgress:
-    """Shows the pictures of a batch, one after the other, and how long all will take; use it in a `with` block.
+    """Shows the pictures of a batch, and how long all will take; use it in a `with` block.
 
     Parameters
     ----------
     work
         The work of each picture, in any unit.
     expected
-        The estimated seconds of all of them; None without an estimate.
+        The estimated seconds of all of them, one after the other; None without an estimate.
 
     Attributes
     ----------
     live
         The live bar of rich, on a terminal.
-    name
-        The name of the present picture.
+    lanes
+        How many pictures are made at a time.
     """
 
     def __init__(self, work: Sequence[float], expected: float | None = None) -> None:
         self.live: Any = None
-        self.name = ""
+        self.lanes = 1
         self._task: Any = None
         self._work, self._rate = list(work), expected and expected / (sum(work) or 1)
-        self._done, self._seconds, self._painted = 0, 0.0, 0.0
+        self._open = set(range(len(self._work)))
+        self._seconds, self._painted = 0.0, 0.0
 
     def __enter__(self) -> BatchProgress:
         if is_live():
@@ -194,27 +200,29 @@ class BatchProgress:
     @property
     def left(self) -> float | None:
         """The seconds that the pictures that are left will take; None while nothing is known."""
-        return None if self._rate is None else self._rate * sum(self._work[self._done :])
+        if self._rate is None:
+            return None
+        return self._rate * sum(self._work[number] for number in self._open) / self.lanes
 
-    def begin(self, name: str) -> None:
-        """Show which picture comes next."""
-        self.name = name
+    def begin(self, name: str) -> Callable[..., Progress]:
+        """Show which picture comes next; return what makes the progress of its transfer, as `Progress` does."""
         if self.live:
-            self.live.update(self._task, completed=self._done, text=_line(printable(name), _time(self.left)))
+            self._show(printable(name) if self.lanes == 1 else "")
+        return functools.partial(Progress, batch=self, name=printable(name))
 
-    def end(self, seconds: float | None) -> None:
-        """Note that a picture has taken so many seconds; None for one that was not painted."""
+    def end(self, number: int, seconds: float | None) -> None:
+        """Note that a picture, by its number from 0, took so many seconds; None for one that was not painted."""
         if seconds is not None:
             self._seconds += seconds
-            self._painted += self._work[self._done]
+            self._painted += self._work[number]
             self._rate = self._seconds / (self._painted or 1)
-        self._done += 1
+        self._open.discard(number)
         if self.live:
-            self.live.update(self._task, completed=self._done, text=_time(self.left))
+            self._show()
 
-    def picture(self, *of_transfer: Any) -> Progress:
-        """Return what shows the transfer of the present picture; the parameters are those of `Progress`."""
-        return Progress(*of_transfer, batch=self)
+    def _show(self, name: str = "") -> None:
+        done = len(self._work) - len(self._open)
+        self.live.update(self._task, completed=done, text=_line(name, _time(self.left)))
 
 
 def _plain(step: Step, left: float | None) -> str:

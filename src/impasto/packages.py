@@ -26,3 +26,6 @@ TORCH = install("torch", "torchvision")
 
 #: The package that draws charts.
 PLOT = install("matplotlib")
+
+#: The package that spreads work over workers.
+CLUSTER = install("distributed")

@@ -1,0 +1,347 @@
+"""A cluster of Dask: one that is started on this machine, or one that a scheduler's address names.
+
+Commands import it only when they run, because it imports Dask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any, ParamSpec, TypeVar
+
+from impasto import packages
+from impasto.cli.cluster.models import Manifest, is_here, keep
+from impasto.cli.cluster.wanted import Wanted
+from impasto.cli.terminal.messages import say, warn
+from impasto.runtime.errors import ImpastoError, InputError, ModelError, TransferError
+from impasto.runtime.run.record import Machine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How long a scheduler is waited for, in seconds; and workers, where there are none, or no more.
+_CONNECTING, NO_WORKERS = 10.0, 60.0
+
+#: The seconds between two questions to a worker.
+ASKING = 0.3
+
+#: The schemes of a scheduler's address.
+_SCHEMES = ("tcp://", "tls://", "ws://", "wss://")
+
+#: What can go wrong while a scheduler is looked for: its address, its name, its certificate, its version.
+_REFUSALS = (OSError, ValueError, TypeError, ImportError)
+
+#: Dask's settings. A worker that dies is dealt with here, not by the scheduler; one that hangs is noticed sooner.
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-ttl": "90s",
+    "distributed.worker.daemon": True,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.admin.tick.limit": "1h",  # a warning that a process was busy helps nobody here
+}
+
+
+class WorkerLost(Exception):
+    """A worker has died, or does not answer any more."""
+
+
+class ClusterError(TransferError):
+    """The cluster has failed: its scheduler, or all of its workers."""
+
+
+def _import_distributed() -> Any:
+    """Import Dask's scheduler and workers, and keep them from writing.
+
+    Raises
+    ------
+    InputError
+        When they are not installed.
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; for clusters, {packages.CLUSTER}") from None
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    dask.config.set(_SETTINGS)
+    return distributed
+
+
+@contextlib.contextmanager
+def connected(wanted: Wanted, manifest: Manifest) -> Iterator[Cluster]:
+    """Start a cluster, or connect to one, for a `with` block; its workers have impasto of this version and the model.
+
+    Raises
+    ------
+    InputError
+        When there is none, or a worker is not fit for it: the text names the reason.
+    """
+    distributed = _import_distributed()
+    with contextlib.ExitStack() as stack:
+        if wanted.workers is not None:
+            local = stack.enter_context(_local(distributed, wanted.workers))
+            client = stack.enter_context(distributed.Client(local, direct_to_workers=True, set_as_default=False))
+        else:
+            client = stack.enter_context(_client(distributed, wanted))
+        stack.callback(_silence)
+        cluster = Cluster(client, manifest, wanted.scheduler or "the local cluster")
+        cluster.begin()
+        yield cluster
+
+
+def _silence() -> None:
+    """Keep Dask from telling what its threads still do while it is closed."""
+    logging.disable(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def _local(distributed: Any, workers: int) -> Iterator[Any]:
+    """Start workers on this machine, each a process with one thread of Dask's; nobody elsewhere can reach them."""
+    with _deaf():
+        local = distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            memory_limit=None,
+            silence_logs=logging.CRITICAL + 1,
+        )
+    with local:
+        yield local
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes and threads that are started in a `with` block not hear Ctrl-C: it is the driver that answers."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _client(distributed: Any, wanted: Wanted) -> Any:
+    """Connect to a scheduler: by its address, or by the file that it has written.
+
+    Raises
+    ------
+    InputError
+        When it cannot be reached.
+    """
+    assert wanted.scheduler is not None
+    where = wanted.scheduler
+    named = {"address": where} if where.startswith(_SCHEMES) else {"scheduler_file": where}
+    if "scheduler_file" in named and not Path(where).is_file():
+        raise InputError(f"--scheduler {where}: expected tcp://HOST:8786, tls://HOST:8786 or a scheduler's file")
+    if where.startswith("tls://") and not (wanted.tls_ca and wanted.tls_cert and wanted.tls_key):
+        raise InputError(f"--scheduler {where}: name --tls-ca, --tls-cert and --tls-key, too")
+    try:
+        security = None
+        if wanted.tls_ca or wanted.tls_cert:
+            security = distributed.Security(
+                tls_ca_file=str(wanted.tls_ca),
+                tls_client_cert=str(wanted.tls_cert),
+                tls_client_key=str(wanted.tls_key or wanted.tls_cert),
+                require_encryption=True,
+            )
+        return distributed.Client(
+            **named, security=security, timeout=_CONNECTING, direct_to_workers=True, set_as_default=False
+        )
+    except _REFUSALS as error:
+        raise InputError(f"--scheduler {where}: cannot be reached ({_why(error)}); {_advice(where)}") from None
+
+
+def _why(error: BaseException) -> str:
+    """Return the reason of a failed connection in a few words: the innermost one, for Dask wraps it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def _advice(where: str) -> str:
+    if where.startswith("tls://"):
+        return "check the address, and whether its certificates are signed by the one of --tls-ca"
+    return "start one with: dask scheduler"
+
+
+class Cluster:
+    """The workers of a cluster.
+
+    Parameters
+    ----------
+    client
+        Dask's client.
+    manifest
+        The files of the model that workers use.
+    name
+        Its name in messages.
+    """
+
+    def __init__(self, client: Any, manifest: Manifest, name: str) -> None:
+        self._client, self.manifest, self.name = client, manifest, name
+        self._machines: dict[str, Machine] = {}
+        self._refused = set[str]()
+
+    def begin(self) -> None:
+        """Wait for a worker, and check all that there are.
+
+        Raises
+        ------
+        InputError
+            When none comes, or one is not fit.
+        """
+        waited_until = time.monotonic() + _CONNECTING
+        while not (addresses := self.addresses()):
+            if time.monotonic() > waited_until:
+                raise InputError(f"cluster {self.name}: has no workers; start some with: dask worker {self.name}")
+            time.sleep(ASKING)
+        for address in addresses:
+            self._admit(address)
+
+    def addresses(self) -> list[str]:
+        """Return the addresses of all workers.
+
+        Raises
+        ------
+        ClusterError
+            When the scheduler is gone.
+        """
+        try:
+            return sorted(self._client.nthreads())
+        except Exception as error:
+            raise self._gone(error) from None
+
+    def _gone(self, error: BaseException) -> ClusterError:
+        return ClusterError(f"cluster {self.name}: its scheduler is gone ({_why(error)})")
+
+    def admitted(self) -> list[str]:
+        """Return the addresses of the workers that are fit; of new ones that are not, warn.
+
+        Raises
+        ------
+        ClusterError
+            When the scheduler is gone.
+        """
+        addresses = self.addresses()
+        for address in addresses:
+            if address not in self._machines and address not in self._refused:
+                try:
+                    self._admit(address)
+                except WorkerLost:
+                    continue
+                except ImpastoError as error:
+                    self._refused.add(address)
+                    warn(f"{error}; the others go on")
+        return [address for address in addresses if address in self._machines]
+
+    def machine(self, address: str) -> Machine:
+        """Return the machine of a worker."""
+        return self._machines[address]
+
+    def _admit(self, address: str) -> None:
+        """Check a worker, and bring it the model if it has none.
+
+        Raises
+        ------
+        InputError
+            When it is not fit.
+        """
+        self._check_versions(address)
+        if not self.ask(address, is_here, self.manifest):
+            say(f"worker {address}: gets a copy of the model")
+            self.ask(address, keep, self.manifest, dict(self.manifest.read()))
+        self._machines[address] = self.ask(address, Machine.here)
+
+    def _check_versions(self, address: str) -> None:
+        """Refuse a worker with other versions than here: its pictures would be others, or it would fail midway."""
+
+        def versions() -> dict[str, str]:  # travels as code: the worker may have no impasto, or another one
+            import platform
+            from importlib import metadata
+
+            found = {"python": ".".join(platform.python_version_tuple()[:2])}
+            for name in ("impasto", "onnxruntime", "numpy", "scipy", "pillow", "distributed"):
+                try:
+                    found[name] = metadata.version(name)
+                except metadata.PackageNotFoundError:
+                    found[name] = ""
+            return found
+
+        theirs = self.ask(address, versions)
+        differences = [
+            f"{name} {theirs.get(name) or 'is missing'} instead of {own}"
+            for name, own in versions().items()
+            if theirs.get(name) != own
+        ]
+        if differences:
+            raise InputError(f"worker {address}: has {', '.join(differences)}; install what this machine has")
+
+    def ask(self, address: str, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a function on a worker, beside what it evaluates, and return its result.
+
+        Raises
+        ------
+        WorkerLost
+            When the worker is gone.
+        ClusterError
+            When the scheduler is gone.
+        """
+        try:
+            result: T = self._client.run(function, *arguments, workers=[address], **named)[address]
+            return result
+        except ImpastoError:
+            raise
+        except (OSError, ValueError, KeyError) as error:  # of the connection: Dask has many errors for that
+            if address in self.addresses():
+                raise ModelError(f"worker {address}: does not answer ({_why(error)})") from None
+            raise WorkerLost(address) from None
+
+    def call(self, address: str, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> Iterator[T | None]:
+        """Have a worker call a function that takes long. Yield None while that is under way, and the result at its end.
+
+        Raises
+        ------
+        WorkerLost
+            When the worker is gone.
+        ClusterError
+            When the scheduler is gone.
+        """
+        future, ended = self._client.submit(function, *arguments, workers=[address], pure=False, **named), Event()
+        future.add_done_callback(lambda _: ended.set())
+        try:
+            while not ended.wait(ASKING):
+                if address not in self.addresses():
+                    raise WorkerLost(address)
+                yield None
+            yield self._result(future, address)
+        finally:
+            future.release()
+
+    def _result(self, future: Any, address: str) -> Any:
+        from concurrent.futures import CancelledError
+
+        import distributed
+
+        try:
+            return future.result()
+        except distributed.scheduler.KilledWorker:
+            raise WorkerLost(address) from None
+        except (CancelledError, distributed.client.FutureCancelledError) as error:
+            if address in self.addresses():
+                raise self._gone(error) from None
+            raise WorkerLost(address) from None

@@ -1,0 +1,92 @@
+"""A transfer that a worker carries out: the driver sees its evaluations, and keeps its outputs, as if it ran here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from impasto.cli.cluster import worker
+from impasto.cli.cluster.connection import Cluster
+from impasto.cli.cluster.worker import News, Order, Painted
+from impasto.cli.terminal.messages import warn
+from impasto.runtime.optimize.ending import StopOptimization
+from impasto.runtime.plan.plan import Plan
+from impasto.runtime.run.result import Result
+from impasto.runtime.run.state import State, View
+from impasto.runtime.run.transfer import Transfer
+
+
+@dataclass(frozen=True)
+class Place:
+    """A worker as a place where transfers are carried out.
+
+    Attributes
+    ----------
+    every
+        The state after every so many evaluations is needed.
+    oversize
+        Whether pictures are tried that do not fit into memory.
+    ending
+        Whether the user has asked for an end.
+    """
+
+    cluster: Cluster
+    address: str
+    every: int | None = None
+    oversize: bool = False
+    ending: Callable[[], bool] = lambda: False
+
+    def take(self, transfer: Transfer) -> None:
+        """Note that a transfer will be carried out on the worker's machine."""
+        transfer.origin = replace(transfer.origin, machine=self.cluster.machine(self.address))
+
+    def run(self, transfer: Transfer, state: State | None, earlier: Plan | None) -> Result:
+        """Carry a transfer out as `Transfer.run` does: its callback sees every evaluation, and may end it.
+
+        Raises
+        ------
+        ImpastoError
+            When it fails on the worker, or the cluster does.
+        WorkerLost
+            When the worker is gone.
+        """
+        key = uuid.uuid4().hex
+        order = Order(key, transfer, self.cluster.manifest, state, earlier, self.every, self.oversize)
+        stopped = False
+        painted: Painted | None = None
+        for painted in self.cluster.call(self.address, worker.paint, order):
+            if painted is None:
+                over = _see(transfer, self.cluster.ask(self.address, worker.news, key)) or self.ending()
+                if over and not stopped:
+                    self.cluster.ask(self.address, worker.stop, key)
+                    stopped = True
+        assert painted is not None
+        _see(transfer, painted.news)
+        transfer.plan, transfer.memory, transfer.state = painted.plan, painted.memory, painted.state
+        for text in painted.warnings:
+            warn(text)
+        return painted.result
+
+
+def _see(transfer: Transfer, news: News) -> bool:
+    """Show what a worker has done to those who watch the transfer; return whether they want it to end."""
+    transfer.plan = news.plan or transfer.plan
+    over = False
+    for step, state in news.steps:
+        transfer.state = state or transfer.state
+        view = View(transfer.picture) if transfer.state.has_picture else None
+        try:
+            if transfer.callback:
+                transfer.callback(replace(step, view=view))
+        except StopOptimization:
+            over = True
+        finally:
+            if view:
+                view.close()
+    if news.tile:
+        try:
+            transfer.after_tile(news.tile)
+        except StopOptimization:
+            over = True
+    return over
