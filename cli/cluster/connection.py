@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from impasto import packages
 from impasto.cli.cluster.models import Manifest, is_here, keep
@@ -20,6 +20,9 @@ from impasto.cli.cluster.wanted import Wanted
 from impasto.cli.terminal.messages import say, warn
 from impasto.runtime.errors import ImpastoError, InputError, ModelError, TransferError
 from impasto.runtime.run.record import Machine
+
+#: Any free port that nobody elsewhere can reach.
+_HERE = "127.0.0.1:0"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,8 +115,9 @@ def _local(distributed: Any, workers: int) -> Iterator[Any]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
-            worker_dashboard_address=None,
+            dashboard_address=_HERE,  # Dask has a server for metrics in any case
+            worker_dashboard_address=_HERE,
+            scheduler_kwargs={"dashboard": False},
             memory_limit=None,
             silence_logs=logging.CRITICAL + 1,
         )
@@ -177,6 +181,12 @@ def _advice(where: str) -> str:
     if where.startswith("tls://"):
         return "check the address, and whether its certificates are signed by the one of --tls-ca"
     return "start one with: dask scheduler"
+
+
+def _apply(function: Callable[..., T], shipped: tuple[tuple[Any, ...], dict[str, Any]]) -> T:
+    """Call a function, on a worker, with arguments that were sent there."""
+    arguments, named = shipped
+    return function(*arguments, **named)
 
 
 class Cluster:
@@ -321,7 +331,9 @@ class Cluster:
         ClusterError
             When the scheduler is gone.
         """
-        future, ended = self._client.submit(function, *arguments, workers=[address], pure=False, **named), Event()
+        ended = Event()
+        shipped = self._ship((arguments, named), address)
+        future = self._client.submit(_apply, function, shipped, workers=[address], pure=False)
         future.add_done_callback(lambda _: ended.set())
         try:
             while not ended.wait(ASKING):
@@ -331,6 +343,30 @@ class Cluster:
             yield self._result(future, address)
         finally:
             future.release()
+            shipped.release()
+
+    def result(self, address: str, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Have a worker call a function that takes long, wait for it, and return its result; raises as `call` does."""
+        *_, value = self.call(address, function, *arguments, **named)
+        return cast(T, value)
+
+    def _ship(self, value: Any, address: str) -> Any:
+        """Send a value straight to a worker, past the scheduler.
+
+        Raises
+        ------
+        WorkerLost
+            When the worker is gone.
+        ClusterError
+            When the scheduler is gone.
+        """
+        try:
+            (shipped,) = self._client.scatter([value], workers=[address], direct=True, hash=False)
+            return shipped
+        except Exception as error:  # Dask has many errors for a connection that fails
+            if address in self.addresses():
+                raise ClusterError(f"worker {address}: cannot be reached ({_why(error)})") from None
+            raise WorkerLost(address) from None
 
     def _result(self, future: Any, address: str) -> Any:
         from concurrent.futures import CancelledError

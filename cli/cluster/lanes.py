@@ -28,6 +28,8 @@ class Lanes(Generic[T]):
         Called with an item's number and an address when a worker is gone; returns whether another one is to try.
     is_over
         Whether no further items are to be begun.
+    owner_of
+        Returns the address of the worker that an item is for, by its number; if that worker is gone, it is for any.
     """
 
     def __init__(
@@ -36,8 +38,11 @@ class Lanes(Generic[T]):
         work: Callable[[str, int, T], None],
         lost: Callable[[int, T, str], bool],
         is_over: Callable[[], bool] = lambda: False,
+        owner_of: Callable[[int], str | None] = lambda _: None,
     ) -> None:
-        self._cluster, self._work, self._lost, self._is_over = cluster, work, lost, is_over
+        self._cluster, self._work, self._lost = cluster, work, lost
+        self._is_over, self._owner_of = is_over, owner_of
+        self._addresses = set[str]()
         self._changed = threading.Condition()
         self._waiting: deque[tuple[int, T]] = deque()
         self._at_work: dict[str, threading.Thread] = {}
@@ -55,7 +60,8 @@ class Lanes(Generic[T]):
         self._waiting, self._open = deque(enumerate(items)), len(items)
         seen = time.monotonic()
         while self._open and not self._failure:
-            if addresses := self._cluster.admitted():
+            self._addresses = set(addresses := self._cluster.admitted())
+            if addresses:
                 seen = time.monotonic()
             elif time.monotonic() - seen > NO_WORKERS:
                 raise ClusterError(f"cluster {self._cluster.name}: all workers are gone")
@@ -73,33 +79,38 @@ class Lanes(Generic[T]):
             raise self._failure
 
     def _lane(self, address: str) -> None:
-        """Give one item after the other to a worker."""
-        while (taken := self._take()) is not None:
-            number, item = taken
-            try:
-                self._work(address, number, item)
-            except WorkerLost:
-                again = self._lost(number, item, address)
-                with self._changed:
-                    if again:
-                        self._waiting.appendleft(taken)
-                    self._open -= not again
-                    self._changed.notify_all()
-                return
-            except Exception as error:  # of the cluster: no lane can go on
-                with self._changed:
-                    self._failure = error
-                    self._changed.notify_all()
-                return
+        """Give one item after the other to a worker, as long as it lives."""
+        try:
+            while (taken := self._take(address)) is not None:
+                number, item = taken
+                try:
+                    self._work(address, number, item)
+                except WorkerLost:
+                    self._end(taken if self._lost(number, item, address) else None)
+                    return
+                self._end()
+        except Exception as error:  # of the cluster, or of all items: no lane is to go on
             with self._changed:
-                self._open -= 1
+                self._failure = error
                 self._changed.notify_all()
 
-    def _take(self) -> tuple[int, T] | None:
-        """Return the next item; wait while another lane may still lose its worker; None if there are no more."""
+    def _end(self, again: tuple[int, T] | None = None) -> None:
+        """Note that an item is done, or is to be done again."""
+        with self._changed:
+            if again:
+                self._waiting.appendleft(again)
+            else:
+                self._open -= 1
+            self._changed.notify_all()
+
+    def _take(self, address: str) -> tuple[int, T] | None:
+        """Return the next item for a worker; wait while another may still be lost; None if there are no more."""
         with self._changed:
             while self._open and not self._failure and not self._is_over():
-                if self._waiting:
-                    return self._waiting.popleft()
+                for taken in self._waiting:
+                    owner = self._owner_of(taken[0])
+                    if owner in (None, address) or owner not in self._addresses:
+                        self._waiting.remove(taken)
+                        return taken
                 self._changed.wait(ASKING)
         return None

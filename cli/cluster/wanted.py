@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from impasto.runtime.engine.providers import AUTO
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
 from impasto.runtime.machine.memory import room_left
+
+#: The side of tiles, in pixels, where none is named: large ones have less work in all, small ones spread better.
+SIDE = 768
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,19 @@ class Wanted:
     def __bool__(self) -> bool:
         return self.workers is not None or self.scheduler is not None
 
-    def share(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of a transfer for one of the workers that are started here: they share this machine."""
+    def share(self, choices: Mapping[str, Any], *, in_tiles: bool = False) -> dict[str, Any]:
+        """Return the options of a transfer for workers.
+
+        Those that are started here share this machine's cores and its memory. With `in_tiles`, one picture is spread
+        over the workers, so that it is cut into tiles even if it would fit into memory.
+        """
         choices = dict(choices)
-        if self.workers is None:
+        if not self:
             return choices
-        if choices["threads"] is None:
+        if in_tiles and choices["tile"] == AUTO:
+            choices["tile"] = str(SIDE)
+        if self.workers is not None and choices["threads"] is None:
             choices["threads"] = max(1, (processors.default_threads() or processors.usable()) // self.workers)
-        if choices["memory"] is None and (room := room_left()):
-            choices["memory"] = room.size // self.workers
+        if self.workers is not None and choices["memory"] is None and (room := room_left()):
+            choices["memory"] = room.size // (self.workers + in_tiles)  # the driver has the picture and the optimiser
         return choices

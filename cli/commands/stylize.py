@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,10 @@ from impasto.cli.terminal.messages import say
 from impasto.cli.transfer_options import further_inputs, takes_transfer_options
 
 if TYPE_CHECKING:
+    from impasto.cli.cluster.wanted import Wanted
     from impasto.runtime import Result
+    from impasto.runtime.engine.engine import Engine
+    from impasto.runtime.run.transfer import Transfer
 
 #: The optimisers that have one like them on the device.
 _LBFGS_ON_HOST = ("lbfgs", "lbfgs-sobolev")
@@ -76,10 +81,16 @@ def stylize(
     json: options.Json = False,
     force: options.Force = False,
     oversize: options.Oversize = False,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
     *,
     choices: dict[str, Any],
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
+    from impasto.cli.cluster.wanted import Wanted
     from impasto.cli.job.job import Job
     from impasto.cli.job.outputs import Wishes
     from impasto.export.provision import add_missing
@@ -87,6 +98,7 @@ def stylize(
     from impasto.runtime.pictures.photographs import Photograph
     from impasto.runtime.run.prepare import draft
 
+    wanted = Wanted(workers, scheduler, tls_ca, tls_cert, tls_key)
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
     earlier = wishes.read_checkpoint()
     if choices["optimizer"] is None and choices["restart_every"] is None and earlier is not None:
@@ -95,18 +107,40 @@ def stylize(
     wishes.check([content, *styles, *further_inputs(choices)], earlier)
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(choices["model"])
-    transfer = draft(photograph, paintings, **{**choices, "model": folder})
+    transfer = draft(photograph, paintings, **wanted.share({**choices, "model": folder}, in_tiles=True))
     add_missing(folder, [choices["recipe"]], say)  # last, when everything else is checked
     if transfer.material.regions:
         say(str(transfer.material.regions))
-    job = Job(transfer, wishes, earlier=earlier)
-    job.announce(oversize=oversize, stages=choices["stages"])
-    result = job.carry_out()
+    with spreading(wanted, transfer) as engine:
+        job = Job(transfer, wishes, earlier=earlier, engine=engine)
+        job.announce(oversize=oversize, stages=choices["stages"])
+        result = job.carry_out()
     if advice := speed_advice(result):
         say(advice)
     if json:
         print(json_.dumps(job.describe(result)))
     job.end()
+
+
+@contextlib.contextmanager
+def spreading(wanted: Wanted, transfer: Transfer) -> Iterator[Engine | None]:
+    """Connect to a cluster, if there is to be one; return what has its workers evaluate the transfer's tiles.
+
+    Raises
+    ------
+    InputError
+        When there is no cluster, or a worker is not fit.
+    """
+    if not wanted:
+        yield None
+        return
+    from impasto.cli.cluster.connection import connected
+    from impasto.cli.cluster.models import Manifest
+    from impasto.cli.cluster.tiles import SpreadEngine
+    from impasto.runtime.model.folder import ModelFolder
+
+    with connected(wanted, Manifest.of(ModelFolder.open(transfer.model), transfer.plan.recipe.name)) as cluster:
+        yield SpreadEngine(cluster)
 
 
 def speed_advice(result: Result) -> str | None:

@@ -150,7 +150,7 @@ class Engine:
             """Use one graph after the other: with a large picture, the first gives its memory back before."""
             if resolved.side:
                 self.clear_graphs()
-                return _tiled(folder, recipe, references, resolved, weights, after_tile, warn=placement)
+                return self._tiled(folder, recipe, references, resolved, weights, after_tile, warn=placement)
             keeps = self.keeps(resolved, height * width)
             if not keeps:
                 self.clear_graphs()
@@ -160,8 +160,8 @@ class Engine:
             key = GraphKey(OBJECTIVE, resolved.layout, by_region, small, precision)
             of_targets = _Graph.of(folder, recipe, key.targets, resolved.of_targets)
             targets = self._measure(of_targets, references, keeps=keeps)
-            if references.regions:
-                targets[GUIDES] = references.regions.content_guides(width, height)
+            if (guides := references.content_guides) is not None:
+                targets[GUIDES] = guides
 
             def open_one(placed: Placement) -> SessionEvaluator:
                 graph = _Graph.of(folder, recipe, key, placed, sides)
@@ -179,6 +179,50 @@ class Engine:
             return _tried_out(open_one, resolved, references)
 
         return on_device(placement, work, by_region=references.regions is not None)
+
+    def _tiled(
+        self,
+        folder: ModelFolder,
+        recipe: str,
+        references: References,
+        placement: Placement,
+        weights: TermWeights,
+        after_tile: Callable[[TileStep], None],
+        *,
+        warn: Placement,
+    ) -> TiledEvaluator:
+        """Return the loss of pictures in tiles, with its targets measured in tiles; `warn` is the placement asked for.
+
+        Raises
+        ------
+        ModelError
+            When the model folder has no graphs for tiles.
+        """
+        assert placement.side is not None
+        halo = _halo(folder, recipe, placement.layout)
+        metadata = read_metadata(folder, recipe)
+        tiling, graphs = Tiling(placement.side, halo), TileGraphs(folder, recipe, placement)
+        styles = [measure_style(graphs, feeds, tiling, after_tile) for feeds in references.style_feeds]
+        chosen, (height, width) = metadata.recipe.with_weights(*weights), references.shape
+        fixed = {**average(references, metadata, styles), **_effective(metadata, chosen, height, width)}
+        evaluator = self.tile_by_tile(graphs, chosen, tiling, references, fixed, after_tile)
+        evaluator.after_tile = after_tile
+        evaluator.warnings = warnings_about(folder, evaluator.metadata, evaluator.device, warn)
+        return evaluator
+
+    def tile_by_tile(
+        self,
+        graphs: TileGraphs,
+        recipe: Recipe,
+        tiling: Tiling,
+        references: References,
+        fixed: Targets,
+        after_tile: Callable[[TileStep], None],
+    ) -> TiledEvaluator:
+        """Measure the content's targets in tiles, and return the evaluator; for `fixed` see `TiledEvaluator`."""
+        contents = measure_content(graphs, references.content, tiling, after_tile)
+        graphs.close(TILE_STATISTICS)
+        return TiledEvaluator(graphs, recipe, tiling, references.content, references.content_guides, contents, fixed)
 
     def keeps(self, placement: Placement, pixels: int) -> bool:
         """Whether graphs with this placement, for pictures of so many pixels, are kept."""
@@ -340,39 +384,6 @@ def _halo(folder: ModelFolder, recipe: str, layout: str) -> Halo:
         older = "has no graphs for tiles, it is of an older version"
         raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
     return halo
-
-
-def _tiled(
-    folder: ModelFolder,
-    recipe: str,
-    references: References,
-    placement: Placement,
-    weights: TermWeights,
-    after_tile: Callable[[TileStep], None],
-    *,
-    warn: Placement,
-) -> TiledEvaluator:
-    """Return the loss of pictures in tiles, with its targets measured in tiles; `warn` is the placement asked for.
-
-    Raises
-    ------
-    ModelError
-        When the model folder has no graphs for tiles.
-    """
-    assert placement.side is not None
-    halo = _halo(folder, recipe, placement.layout)
-    metadata = read_metadata(folder, recipe)
-    tiling, graphs = Tiling(placement.side, halo), TileGraphs(folder, recipe, placement)
-    styles = [measure_style(graphs, feeds, tiling, after_tile) for feeds in references.style_feeds]
-    contents = measure_content(graphs, references.content, tiling, after_tile)
-    graphs.close(TILE_STATISTICS)
-    chosen, (height, width) = metadata.recipe.with_weights(*weights), references.shape
-    fixed = {**average(references, metadata, styles), **_effective(metadata, chosen, height, width)}
-    guides = references.regions.content_guides(width, height) if references.regions else None
-    evaluator = TiledEvaluator(graphs, chosen, tiling, references.content, guides, contents, fixed)
-    evaluator.after_tile = after_tile
-    evaluator.warnings = warnings_about(folder, evaluator.metadata, evaluator.device, warn)
-    return evaluator
 
 
 def _tried_out(

@@ -59,6 +59,12 @@ class References:
         return tuple(feeds)
 
     @property
+    def content_guides(self) -> NDArray[np.float32] | None:
+        """The guides of the content, float32 [1, R, H, W], if there are regions."""
+        height, width = self.shape
+        return self.regions.content_guides(width, height) if self.regions else None
+
+    @property
     def content_feeds(self) -> Targets:
         """The inputs of a graph of statistics for the content.
 

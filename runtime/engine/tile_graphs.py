@@ -41,37 +41,40 @@ class TileGraphs:
 
     Parameters
     ----------
+    folder, recipe
+        The model folder, and the name of the recipe.
     placement
         The device, definite, and how it is used. What is of all tiles together runs on the CPU. Nothing is recorded:
         every tile is another picture, in another place.
     """
 
     def __init__(self, folder: ModelFolder, recipe: str, placement: Placement) -> None:
-        self._folder, self._recipe, self._placement = folder, recipe, placement.unrecorded()
+        self.folder, self.recipe, self.placement = folder, recipe, placement.unrecorded()
         self._sessions: dict[tuple[GraphKey, tuple[int, int] | None, int | None], Session] = {}
 
     def __call__(self, role: str, shape: tuple[int, int] | None, regions: int | None) -> Session:
         """Return the graph of a role, open for windows of this shape."""
-        key, placement = self._placed(role, by_region=regions is not None)
+        key, placement = self.placed(role, by_region=regions is not None)
         on_cpu = placement.device == "cpu"
         place = key, None if on_cpu else shape, None if on_cpu else regions
         if place not in self._sessions:
             if role == TILE_STATISTICS:
                 self.close(TILE_STATISTICS)
             sides = extents(*shape, regions) if shape else None
-            self._sessions[place] = open_session(self._folder, self._recipe, key, placement, sides)
+            self._sessions[place] = open_session(self.folder, self.recipe, key, placement, sides)
         return self._sessions[place]
 
     def close(self, role: str) -> None:
         """Close the graphs of a role; they are opened again when they are used."""
         self._sessions = {place: session for place, session in self._sessions.items() if place[0].role != role}
 
-    def _placed(self, role: str, *, by_region: bool) -> tuple[GraphKey, Placement]:
+    def placed(self, role: str, *, by_region: bool) -> tuple[GraphKey, Placement]:
+        """Return which graph of the recipe has a role, and where it runs."""
         if role not in TILE_ROLES:
-            on_host = Placement("cpu", threads=self._placement.threads, precision=SINGLE)
+            on_host = Placement("cpu", threads=self.placement.threads, precision=SINGLE)
             return GraphKey(role, by_region=by_region), on_host
-        placement = self._placement.of_targets if role == TILE_STATISTICS else self._placement
+        placement = self.placement.of_targets if role == TILE_STATISTICS else self.placement
         precision = provider_of(placement.device).graphs_of(placement.precision)
         if role == TILE_STATISTICS and precision != BFLOAT16:
             precision = SINGLE
-        return GraphKey(role, self._placement.layout, by_region, precision=precision), placement
+        return GraphKey(role, self.placement.layout, by_region, precision=precision), placement

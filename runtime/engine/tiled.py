@@ -255,12 +255,12 @@ class TiledEvaluator:
         TransferError
             When onnxruntime fails, for instance for lack of memory.
         """
-        sums = self._sums.of_all(self._pass(TILE_SUMS, planes, lambda tile: {}, 0))
+        sums = self._sums.of_all(self.evaluate_pass(TILE_SUMS, planes, lambda tile: {}, 0))
         results = self._loss.run({**sums, **self._fixed})
         gradients = _copied({sum_.gradient: results[sum_.gradient] for sum_ in self._sums.sums if sum_.kind != SHARE})
         terms = {name: float(value) for name, value in results.items() if name not in gradients}
         total = np.zeros_like(planes)
-        pulled = self._pass(
+        pulled = self.evaluate_pass(
             TILE_GRADIENT, planes, lambda tile: self._sums.of_tile(tile, gradients, sums), len(self.tiles)
         )
         for tile, values in pulled:
@@ -268,10 +268,20 @@ class TiledEvaluator:
             window += values[GRADIENT]
         return Value(terms.pop(LOSS), terms, total)
 
-    def _pass(
+    def evaluate_pass(
         self, role: str, planes: Planes, more: Callable[[Tile], Targets], done: int
     ) -> Iterator[tuple[Tile, Targets]]:
-        """Evaluate a graph on each tile; `done` tiles were done before, in the other pass."""
+        """Evaluate a graph on each tile, and yield its outputs, in the order of the tiles.
+
+        Parameters
+        ----------
+        role
+            That of the graph: of the sums, or of the gradient.
+        more
+            Returns further inputs for a tile.
+        done
+            The number of tiles that were done before, in the other pass.
+        """
         for number, (tile, content) in enumerate(zip(self.tiles, self._contents, strict=True), 1):
             feeds = {**_inputs(tile, planes, self._guides), **content, **more(tile)}
             # After the last tile its memory is free for the other pass.
