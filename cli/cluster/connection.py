@@ -95,15 +95,9 @@ def connected(wanted: Wanted, manifest: Manifest) -> Iterator[Cluster]:
             client = stack.enter_context(distributed.Client(local, direct_to_workers=True, set_as_default=False))
         else:
             client = stack.enter_context(_client(distributed, wanted))
-        stack.callback(_silence)
         cluster = Cluster(client, manifest, wanted.scheduler or "the local cluster")
         cluster.begin()
         yield cluster
-
-
-def _silence() -> None:
-    """Keep Dask from telling what its threads still do while it is closed."""
-    logging.disable(logging.CRITICAL)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from impasto.cli.cluster import tile_worker
 from impasto.cli.cluster.connection import Cluster, ClusterError
@@ -71,7 +72,13 @@ class _Described:
 
 
 class SpreadEvaluator(TiledEvaluator):
-    """The loss of pictures whose tiles are evaluated by the workers of a cluster."""
+    """The loss of pictures whose tiles are evaluated by the workers of a cluster.
+
+    Attributes
+    ----------
+    travelled
+        The bytes of all arrays that have travelled, to the workers and back.
+    """
 
     def __init__(
         self,
@@ -96,6 +103,7 @@ class SpreadEvaluator(TiledEvaluator):
         self._scene = Scene(uuid.uuid4().hex, cluster.manifest, graphs.recipe, graphs.placement, regions)
         self._owners: dict[int, str] = {}
         self._deaths = Counter[int]()
+        self.travelled, self._counting = 0, threading.Lock()
         self.after_tile = after_tile
         self._spread(lambda address, number, tile: self._measure(address, number, tile), 0)
 
@@ -106,8 +114,10 @@ class SpreadEvaluator(TiledEvaluator):
 
         def evaluate(address: str, number: int, tile: Tile) -> Targets:
             def ask(window: Planes | None) -> Targets | None:
-                arguments = self._scene, role, number, window, more(tile)
-                return self._cluster.result(address, tile_worker.evaluate, *arguments)
+                inputs = more(tile)
+                values = self._cluster.result(address, tile_worker.evaluate, self._scene, role, number, window, inputs)
+                self._count(window, *inputs.values(), *(values or {}).values())
+                return values
 
             if self._owners.get(number) != address:  # the worker that has measured it is gone
                 self._measure(address, number, tile)
@@ -125,7 +135,12 @@ class SpreadEvaluator(TiledEvaluator):
         guides = self._content_guides
         cut = Cut(tile, np.ascontiguousarray(tile.of(self._content)), None if guides is None else tile.of(guides))
         self._cluster.result(address, tile_worker.measure, self._scene, number, cut)
+        self._count(cut.planes, cut.guides)
         self._owners[number] = address
+
+    def _count(self, *arrays: NDArray[np.float32] | None) -> None:
+        with self._counting:
+            self.travelled += sum(array.nbytes for array in arrays if array is not None)
 
     def _spread(self, work: Callable[[str, int, Tile], Targets | None], done: int) -> dict[int, Targets]:
         """Have every tile worked on by its own worker; return what came of each, by number.
