@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,9 @@ from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import State, View
 from impasto.runtime.run.transfer import Transfer
+
+#: The seconds between two questions to a worker for its news. A worker of Dask logs each of them.
+NEWS = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,11 @@ class Place:
         """
         key = uuid.uuid4().hex
         order = Order(key, transfer, self.cluster.manifest, state, earlier, self.every, self.oversize)
-        stopped = False
+        stopped, asked = False, time.monotonic()
         painted: Painted | None = None
         for painted in self.cluster.call(self.address, worker.paint, order):
-            if painted is None:
+            if painted is None and time.monotonic() - asked > NEWS:
+                asked = time.monotonic()
                 over = _see(transfer, self.cluster.ask(self.address, worker.news, key)) or self.ending()
                 if over and not stopped:
                     self.cluster.ask(self.address, worker.stop, key)
