@@ -1,1 +1,1 @@
-"""Clusters: pictures, and tiles of one picture, on workers of Dask, on this machine or others."""
+"""Clusters of Dask: pictures of a batch, or tiles of one picture, on workers of this machine or of others."""
