@@ -9,6 +9,7 @@ optimisers.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -17,6 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from benchmarks import machine
 from benchmarks.protocol import answer_alone, peak_mib
@@ -26,7 +29,9 @@ from impasto.runtime.engine.footprints import (
     Held,
     content_bytes,
     convolutions,
+    shared_out,
 )
+from impasto.runtime.engine.providers import provider_of
 from impasto.runtime.model.graphs import LAYOUTS, SMALL_PIXELS, WINOGRAD, is_small
 from impasto.runtime.optimize.footprints import held
 from impasto.runtime.plan.recipe import load_recipe
@@ -37,11 +42,17 @@ RECIPES = ("gatys", "seed")
 #: Optimiser -> evaluations after which it has touched all of its memory: the history of L-BFGS is full.
 EVALUATIONS = {"adam": 2, "lbfgs": 8, "lbfgs, restarted": 14, "bounds": 8, "lbfgs-sobolev": 14}
 
+#: The numbers of regions that are measured at one size; two are measured at each.
+REGIONS = (1, 3, 12)
+
 #: Sides of pictures that take nothing beside the opening of a graph: of any, and of one for larger pictures.
 _TINY, _LARGER = 64, math.isqrt(SMALL_PIXELS) + 4
 
 #: The side of a style so large that measuring it takes the most.
 _LARGE_STYLE = 768
+
+#: The colours of regions in masks.
+_COLORS = tuple(itertools.product((0, 128, 255), repeat=3))
 
 #: A key of `impasto.runtime.engine.footprints.FOOTPRINTS`.
 Group = tuple[str, bool, bool]
@@ -59,6 +70,8 @@ class Setting:
         Sides of the square result and of the style, in pixels.
     optimizer
         ``adam``, ``lbfgs``, ``lbfgs, restarted`` or ``bounds``, which is L-BFGS-B with bounds.
+    regions
+        The number of regions of the masks; 0 for no masks.
     """
 
     recipe: str
@@ -67,6 +80,7 @@ class Setting:
     size: int
     style: int
     optimizer: str
+    regions: int = 0
 
     @property
     def group(self) -> Group:
@@ -89,7 +103,7 @@ class Measurement:
 
 
 def settings(sizes: Sequence[int], ways: Iterable[tuple[str, bool]]) -> list[Setting]:
-    """Return the transfers to measure: each recipe at each size, and one with a large style."""
+    """Return the transfers to measure: each recipe at each size, one with a large style, and one recipe with masks."""
     transfers: list[Setting] = []
     for form, low_memory in ways:
         openings = (_TINY, _LARGER) if form == WINOGRAD else (_TINY,)
@@ -97,6 +111,9 @@ def settings(sizes: Sequence[int], ways: Iterable[tuple[str, bool]]) -> list[Set
             Setting(recipe, form, low_memory, n, n, "adam") for recipe in RECIPES for n in (*openings, *sizes)
         ]
         transfers.append(Setting("gatys", form, low_memory, openings[-1], _LARGE_STYLE, "adam"))
+        if _runs_masks(form):
+            transfers += [Setting("gatys", form, low_memory, n, n, "adam", 2) for n in (*openings, *sizes)]
+            transfers += [Setting("gatys", form, low_memory, sizes[0], sizes[0], "adam", n) for n in REGIONS]
     return transfers
 
 
@@ -111,6 +128,7 @@ def transfer(setting: Setting, model: str) -> None:
     rng, (device, lowering, precision) = np.random.default_rng(0), placed(setting.form)
     optimizer, bounded, restarted = setting.choices
     content, style = (rng.uniform(0, 255, (n, n, 3)).astype(np.float32) for n in (setting.size, setting.style))
+    masks = [bands(picture.shape, setting.regions) for picture in (content, style)] if setting.regions else None
     wanted = prepare(
         content,
         [style],
@@ -131,9 +149,18 @@ def transfer(setting: Setting, model: str) -> None:
         restart_every=EVALUATIONS[setting.optimizer] if restarted else None,
         clip=bounded,
         tile="off",
+        content_mask=masks[0] if masks else None,
+        style_masks=masks[1:] if masks else None,
     )
     wanted.engine = Engine(graphs=0)  # as the command line's, which paints one picture
     wanted.run()
+
+
+def bands(shape: tuple[int, ...], regions: int) -> NDArray[np.uint8]:
+    """Return a label picture of a shape (height, width, ...) that has as many bands, one below the other."""
+    height, width = shape[:2]
+    colors = np.array(_COLORS, np.uint8)[np.arange(height) * regions // height]
+    return np.repeat(colors[:, None], width, axis=1)
 
 
 def placed(form: str) -> tuple[str, str, str]:
@@ -142,6 +169,12 @@ def placed(form: str) -> tuple[str, str, str]:
         return "cpu", form, "fp32"
     kind, precision = form.split()
     return f"{kind}:cpu", "auto", precision
+
+
+def _runs_masks(form: str) -> bool:
+    """Whether graphs with masks run in a form: plug-ins run them in some precisions only."""
+    device, _, precision = placed(form)
+    return precision in provider_of(device).masks
 
 
 def measure(setting: Setting, model: str) -> Measurement:
@@ -172,22 +205,52 @@ def fit(measurements: Sequence[Measurement]) -> dict[Group, Footprint]:
     for low_memory in (False, True):
         if larger := footprints.get((WINOGRAD, False, low_memory)):
             group = WINOGRAD, True, low_memory
-            opening, convolution = _opening([m for m in measurements if m.setting.group == group])
-            footprints[group] = replace(larger, opening=opening, opening_convolution=convolution)
+            own = [m for m in measurements if m.setting.group == group]
+            opening, convolution = _opening([m for m in own if not m.setting.regions])
+            small = replace(larger, opening=opening, opening_convolution=convolution)
+            guided = _guided_opening(small, [m for m in own if m.setting.regions])
+            footprints[group] = replace(small, guided_opening=guided)
     return footprints
 
 
 def _footprint(measurements: Sequence[Measurement]) -> Footprint:
-    """Fit lines: to the peaks of opening, and to those of pictures large enough to take more."""
-    large = [m for m in measurements if m.setting.size > _LARGER]
-    styled = [m for m in measurements if m.setting.style > m.setting.size]
-    opening, opening_convolution = _opening([m for m in measurements if m.setting.style <= _LARGER])
+    """Fit lines: to the peaks of opening, and to those of pictures large enough to take more; then those with masks."""
+    plain, masked = ([m for m in measurements if bool(m.setting.regions) == masks] for masks in (False, True))
+    large = [m for m in plain if m.setting.size > _LARGER]
+    styled = [m for m in plain if m.setting.style > m.setting.size]
+    opening, opening_convolution = _opening([m for m in plain if m.setting.style <= _LARGER])
     fixed, convolution, objective = _least_squares(
         [[1, _depth(m), m.setting.size**2] for m in large],
         [replace(m, peak=m.peak - _beside_graphs(m.setting)) for m in large],
     )
     statistics = np.mean([(m.peak - fixed) / m.setting.style**2 for m in styled])
-    return Footprint(opening, opening_convolution, fixed, convolution, objective, float(statistics))
+    found = Footprint(opening, opening_convolution, fixed, convolution, objective, float(statistics))
+    return _with_masks(found, masked) if masked else found
+
+
+def _with_masks(plain: Footprint, measurements: Sequence[Measurement]) -> Footprint:
+    """Add the figures of masks, none less than 0: they fit what evaluations take beyond the figures without.
+
+    What the measuring of targets takes is not fitted: it is counted as what an evaluation does.
+    """
+    large = [m for m in measurements if m.setting.size > _LARGER]
+    rows, rest = [], []
+    for m in large:
+        pixels = m.setting.size**2
+        without = plain.fixed + plain.convolution * _depth(m) + plain.objective * pixels + _beside_graphs(m.setting)
+        rows.append([1, *(count * pixels for count in shared_out(m.setting.regions))])
+        rest.append(m.peak - without)
+    peaks = np.array([m.peak for m in large])
+    solution, _ = nnls(np.array(rows) / peaks[:, None], np.array(rest) / peaks)
+    fixed, guided, region, further = map(float, solution)
+    opening = _guided_opening(plain, [m for m in measurements if m.setting.size <= _LARGER])
+    return replace(plain, guided_opening=opening, guided_fixed=fixed, guided=guided, region=region, further=further)
+
+
+def _guided_opening(plain: Footprint, measurements: Sequence[Measurement]) -> float:
+    """Return what opening graphs takes more with masks than without."""
+    more = [m.peak - plain.opening - plain.opening_convolution * _depth(m) for m in measurements]
+    return max(float(np.mean(more)), 0.0)
 
 
 def _beside_graphs(setting: Setting) -> float:
@@ -219,7 +282,8 @@ def _least_squares(rows: Sequence[Sequence[float]], measurements: Sequence[Measu
 def estimated(setting: Setting, footprints: dict[Group, Footprint]) -> float:
     """Return the peak of a setting by the figures."""
     pixels, largest = setting.size**2, max(setting.size, setting.style) ** 2
-    return footprints[setting.group].peak(load_recipe(setting.recipe), pixels, largest, _optimizer(setting)).size
+    recipe, footprint = load_recipe(setting.recipe), footprints[setting.group]
+    return footprint.peak(recipe, pixels, largest, _optimizer(setting), regions=setting.regions).size
 
 
 def _ways(forms: Iterable[str]) -> list[tuple[str, bool]]:

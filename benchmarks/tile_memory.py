@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import machine
-from benchmarks.memory import placed
+from benchmarks.memory import bands, placed
 from benchmarks.protocol import answer_alone, peak_mib
 from impasto.runtime.engine.footprints import TILE_FOOTPRINTS, Load, TileFootprint, convolutions, kept_bytes
 from impasto.runtime.engine.tiles import windows_of
@@ -41,8 +40,6 @@ STYLE = 256
 #: After so many evaluations Adam has touched all of its memory.
 EVALUATIONS = 2
 
-_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -57,7 +54,7 @@ class Setting:
     side
         The side of the tiles' cores.
     regions
-        The number of regions of the masks; 1 for no masks.
+        The number of regions of the masks; 0 for no masks.
     """
 
     recipe: str
@@ -65,7 +62,7 @@ class Setting:
     width: int
     height: int
     side: int
-    regions: int = 1
+    regions: int = 0
 
     @property
     def halo(self) -> Halo:
@@ -98,7 +95,7 @@ def transfer(setting: Setting, model: str) -> None:
     rng, (device, lowering, precision) = np.random.default_rng(0), placed(setting.form)
     content = rng.integers(0, 256, (setting.height, setting.width, 3), np.uint8)
     style = rng.integers(0, 256, (STYLE, STYLE, 3), np.uint8)
-    masks = [bands(picture.shape, setting.regions) for picture in (content, style)]
+    masks = [bands(picture.shape, setting.regions) for picture in (content, style)] if setting.regions else None
     wanted = prepare(
         content,
         [style],
@@ -116,18 +113,11 @@ def transfer(setting: Setting, model: str) -> None:
         threads=2,
         optimizer="adam",
         tile=setting.side,
-        content_mask=masks[0] if setting.regions > 1 else None,
-        style_masks=masks[1:] if setting.regions > 1 else None,
+        content_mask=masks[0] if masks else None,
+        style_masks=masks[1:] if masks else None,
     )
     wanted.engine, wanted.appraises = Engine(graphs=0), False
     wanted.run()
-
-
-def bands(shape: tuple[int, ...], regions: int) -> NDArray[np.uint8]:
-    """Return a label picture of a shape (height, width, ...) that has as many bands, one below the other."""
-    height, width = shape[:2]
-    colors = np.array(_COLORS, np.uint8)[np.arange(height) * regions // height]
-    return np.repeat(colors[:, None], width, axis=1)
 
 
 def measure(setting: Setting, model: str) -> float:
@@ -153,7 +143,7 @@ def fit(peaks: Mapping[Setting, float]) -> dict[str, TileFootprint]:
         rows, rest = [], []
         for one, peak in own.items():
             load, windows = one.load, windows_of(one.height, one.width, one.side, one.halo)
-            masked, further = (one.regions > 1) * windows.largest, (one.regions - 1) * windows.largest
+            masked, further = (one.regions > 0) * windows.largest, max(one.regions - 1, 0) * windows.largest
             rows.append([1, convolutions(load.recipe), windows.largest, masked, further, load.pixels])
             rest.append(peak - kept_bytes(load, windows))
         weights = 1 / np.array([*own.values()])

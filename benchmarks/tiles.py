@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmarks import machine
-from benchmarks.tile_memory import bands
+from benchmarks.memory import bands
 from impasto import __version__
 from impasto.runtime.engine.objective import Objective
 from impasto.runtime.engine.tile_graphs import halo_of

@@ -95,6 +95,12 @@ class Footprint:
         For each pixel of a picture whose targets are measured.
     kept
         The memory of the graphs that measure targets, when graphs are kept for the next picture.
+    guided_opening, guided_fixed
+        With masks, in addition: while onnxruntime prepares the weights, and after that.
+    guided, region, further
+        With masks, in addition for each pixel, of the picture and of one whose targets are measured: for the first
+        region; for each of the second and the third, as the loop over regions has room for the sums of the last two;
+        and for each one beyond these, whose guides alone are more.
     """
 
     opening: float
@@ -104,8 +110,15 @@ class Footprint:
     objective: float
     statistics: float
     kept: float = 0.0
+    guided_opening: float = 0.0
+    guided_fixed: float = 0.0
+    guided: float = 0.0
+    region: float = 0.0
+    further: float = 0.0
 
-    def peak(self, recipe: Recipe, pixels: int, largest: int, held: Held, *, keeps: bool = False) -> Peak:
+    def peak(
+        self, recipe: Recipe, pixels: int, largest: int, held: Held, *, regions: int = 0, keeps: bool = False
+    ) -> Peak:
         """Return the peak of a transfer.
 
         Parameters
@@ -114,21 +127,35 @@ class Footprint:
             The pixels of the result, and of the largest picture whose targets are measured.
         held
             What the optimiser takes.
+        regions
+            The number of regions; 0 without masks.
         keeps
             Whether graphs are kept for the next picture.
         """
-        deeper = convolutions(recipe)
-        fixed = self.fixed + self.convolution * deeper
+        deeper, masks, masked = convolutions(recipe), regions > 0, self.masked(regions)
+        opening = self.opening + self.opening_convolution * deeper + self.guided_opening * masks
+        fixed = self.fixed + self.convolution * deeper + self.guided_fixed * masks
+        statistics = (self.statistics + masked) * largest
         # a kept graph of the objective still holds its memory while the next picture's targets are measured
-        more = self.kept + self.statistics * largest if keeps else 0.0
+        more = self.kept + statistics if keeps else 0.0
         # the targets are measured, and their memory is given back, before the objective is opened
         moments = (
-            Peak.of(self.opening + self.opening_convolution * deeper + more, 0),
-            Peak.of(fixed + self.statistics * largest + more, 0),
+            Peak.of(opening + more, 0),
+            Peak.of(fixed + statistics + more, 0),
             # what a graph takes while it runs stays with it
-            Peak.of(fixed + (self.objective + 2 * content_bytes(recipe)) * pixels + more, held.between),
+            Peak.of(fixed + (self.objective + masked + 2 * content_bytes(recipe)) * pixels + more, held.between),
         )
         return Peak(max(peak.size for peak in moments), max(peak.at_most for peak in moments))
+
+    def masked(self, regions: int) -> float:
+        """Return what masks with so many regions take in addition, in bytes for each pixel."""
+        first, next_two, others = shared_out(regions)
+        return self.guided * first + self.region * next_two + self.further * others
+
+
+def shared_out(regions: int) -> tuple[int, int, int]:
+    """Return how many of the regions are the first, the second or third, and others: see `Footprint.region`."""
+    return min(regions, 1), min(max(regions - 1, 0), 2), max(regions - 3, 0)
 
 
 @dataclass(frozen=True)
@@ -165,7 +192,7 @@ class TileFootprint:
         fixed = self.fixed + self.convolution * convolutions(load.recipe)
         kept = kept_bytes(load, windows)
         measured = _PLANES * (load.pixels + sum(width * height for width, height in load.styles))
-        masked = self.guided + self.region * (load.regions - 1) if load.regions > 1 else 0.0
+        masked = self.guided + self.region * (load.regions - 1) if load.regions else 0.0
         evaluated = (self.window + masked) * windows.largest
         moments = (
             Peak.of(0, fixed + self.opening + self.picture * load.pixels + kept),
@@ -185,7 +212,7 @@ def kept_bytes(load: Load, windows: Windows) -> float:
 
     The differences from the targets are those of one window.
     """
-    guides = _GUIDE * load.regions * load.pixels if load.regions > 1 else 0
+    guides = _GUIDE * load.regions * load.pixels
     return content_bytes(load.recipe) * (windows.total + windows.largest) + guides
 
 
@@ -203,17 +230,18 @@ def convolutions(recipe: Recipe) -> int:
 
 #: (layout, or provider and precision; for small pictures; low memory) -> the memory of such graphs. Fitted to peaks
 #: (VmHWM) of whole transfers of noise with Adam, at 512 and 768 pixels, on Linux with glibc, onnxruntime 1.32, 2
-#: threads and weights of 8 bits; with other weights opening takes a quarter less. `python -m benchmarks.memory`
-#: measures and fits them again.
+#: threads and weights of 8 bits; with other weights opening takes a quarter less. The figures of masks are from 512 to
+#: 1200 pixels, for the CPU provider without low memory, and serve with it, too. OpenVINO was measured once with masks,
+#: which it does not run in float32. `python -m benchmarks.memory` measures and fits them again.
 FOOTPRINTS: Mapping[tuple[str, bool, bool], Footprint] = {
-    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1252, 736, 190e6),
-    (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1295, 721),
-    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1252, 736, 190e6),
-    (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1295, 721),
-    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2024, 696, 60e6),
-    (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 1950, 637),
+    (WINOGRAD, False, False): Footprint(779e6, 74e6, 451e6, 71e6, 1252, 736, 190e6, 40e6, 140e6, 310, 130, 24),
+    (WINOGRAD, False, True): Footprint(793e6, 57e6, 456e6, 68e6, 1295, 721, 0, 40e6, 140e6, 310, 130, 24),
+    (WINOGRAD, True, False): Footprint(633e6, 60e6, 451e6, 71e6, 1252, 736, 190e6, 20e6, 140e6, 310, 130, 24),
+    (WINOGRAD, True, True): Footprint(664e6, 39e6, 456e6, 68e6, 1295, 721, 0, 20e6, 140e6, 310, 130, 24),
+    (DIRECT, False, False): Footprint(455e6, 61e6, 80e6, 140e6, 2024, 696, 60e6, 30e6, 50e6, 64, 315, 60),
+    (DIRECT, False, True): Footprint(458e6, 71e6, 102e6, 135e6, 1950, 637, 0, 30e6, 50e6, 64, 315, 60),
     ("openvino fp32", False, False): Footprint(626e6, 74e6, 375e6, 93e6, 3402, 458, 60e6),
-    ("openvino bf16", False, False): Footprint(727e6, 45e6, 508e6, 60e6, 1251, 500, 290e6),
+    ("openvino bf16", False, False): Footprint(727e6, 45e6, 508e6, 60e6, 1251, 500, 290e6, 0, 0, 3200, 640, 60),
 }
 
 #: Layout, or provider and precision -> the memory of such graphs for tiles. From peaks of whole transfers in tiles, as
@@ -254,7 +282,7 @@ class Load:
     styles
         (width, height) of each style, as it is measured.
     regions
-        The number of regions; 1 without masks.
+        The number of regions; 0 without masks.
     halos
         What the recipe's layers ask of tiles, in each layout.
     held
@@ -267,7 +295,7 @@ class Load:
     width: int
     height: int
     styles: tuple[tuple[int, int], ...]
-    regions: int = 1
+    regions: int = 0
     halos: Halos = without_tiles
     held: Held = NOTHING
     keeps: bool = False
@@ -307,7 +335,7 @@ class Load:
         largest = max(width * height for width, height in [(self.width, self.height), *self.styles])
         small = is_small(placement.layout, self.height, self.width)
         footprint = FOOTPRINTS[footprint_key(placement, small=small)]
-        return footprint.peak(self.recipe, self.pixels, largest, self.held, keeps=self.keeps)
+        return footprint.peak(self.recipe, self.pixels, largest, self.held, regions=self.regions, keeps=self.keeps)
 
 
 def budget_of(placement: Placement) -> int | None:

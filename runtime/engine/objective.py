@@ -146,7 +146,7 @@ def _load(folder: ModelFolder, recipe: str, references: References, placement: P
         width,
         height,
         tuple((style.shape[3], style.shape[2]) for style in references.styles),
-        references.regions.number if references.regions else 1,
+        references.regions.number if references.regions else 0,
         halos_of(folder, recipe),
         keeps=ENGINE.keeps(foreseen(placement), height * width),
     )

@@ -42,7 +42,7 @@ class Need:
     placement
         Where it runs; its device may be ``auto``.
     regions
-        The number of regions of the masks; 1 without.
+        The number of regions of the masks; 0 without.
     halos
         What the recipe's layers ask of tiles, in each layout.
     engine
@@ -54,7 +54,7 @@ class Need:
     plan: Plan
     styles: Sequence[tuple[int, int]]
     placement: Placement
-    regions: int = 1
+    regions: int = 0
     halos: Halos = without_tiles
     engine: Engine | None = None
     kept: int = 0

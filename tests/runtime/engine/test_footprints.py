@@ -47,7 +47,7 @@ def placed(lowering: str = "winograd", low_memory: bool = False, tile: int | str
 
 
 def load(
-    width: int, height: int, recipe: str = "gatys", style: int = 64, regions: int = 1, halos: Halos = HALOS.get
+    width: int, height: int, recipe: str = "gatys", style: int = 64, regions: int = 0, halos: Halos = HALOS.get
 ) -> Load:
     return Load(load_recipe(recipe), width, height, ((style, style),), regions, halos)
 
@@ -89,6 +89,22 @@ def test_at_worst_more_is_taken_by_onnxruntime_alone() -> None:
     assert held.at_most - plain.at_most == held.size - plain.size == 1e9
 
 
+@pytest.mark.parametrize("low_memory", [False, True])
+@pytest.mark.parametrize("lowering", LAYOUTS)
+def test_masks_take_more_and_many_regions_little_more(lowering: str, low_memory: bool) -> None:
+    placement = placed(lowering, low_memory)
+    none, *some = (load(1000, 1000, regions=number).peak(placement).size for number in (0, 1, 2, 3, 4, 64))
+    assert none < some[0] < some[1] < some[2] < some[3]
+    assert some[2] - some[1] == some[1] - some[0] > some[3] - some[2]
+    assert some[4] < 2.5 * some[3]
+
+
+def test_masks_take_more_in_small_pictures_and_in_large_styles() -> None:
+    for size, style in ((64, 64), (400, 2000)):
+        none, two = (load(size, size, style=style, regions=number).peak(placed()).size for number in (0, 2))
+        assert none < two
+
+
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
 
 
@@ -106,21 +122,23 @@ def test_memory_is_what_a_small_transfer_takes(real_model: Path) -> None:
 @linux
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("recipe", "size", "style", "optimizer", "lowering", "low_memory"),
+    ("recipe", "size", "style", "optimizer", "lowering", "low_memory", "regions"),
     [  # not the sizes that the figures were measured at
-        ("gatys", 448, 448, "lbfgs", "winograd", False),
-        ("seed", 448, 448, "lbfgs, restarted", "winograd", True),
-        ("crowson", 448, 448, "adam", "winograd", False),
-        ("gatys", 448, 448, "bounds", "direct", False),
-        ("seed", 448, 448, "lbfgs", "direct", True),
-        ("gatys", 96, 640, "lbfgs", "winograd", False),
-        ("gatys", 720, 720, "lbfgs", "winograd", False),
+        ("gatys", 448, 448, "lbfgs", "winograd", False, 0),
+        ("seed", 448, 448, "lbfgs, restarted", "winograd", True, 0),
+        ("crowson", 448, 448, "adam", "winograd", False, 0),
+        ("gatys", 448, 448, "bounds", "direct", False, 0),
+        ("seed", 448, 448, "lbfgs", "direct", True, 0),
+        ("gatys", 96, 640, "lbfgs", "winograd", False, 0),
+        ("gatys", 720, 720, "lbfgs", "winograd", False, 0),
+        ("impasto", 600, 448, "adam", "winograd", False, 2),
+        ("crowson", 448, 448, "adam", "direct", False, 3),
     ],
 )
 def test_memory_is_what_a_transfer_takes(
-    real_model: Path, recipe: str, size: int, style: int, optimizer: str, lowering: str, low_memory: bool
+    real_model: Path, recipe: str, size: int, style: int, optimizer: str, lowering: str, low_memory: bool, regions: int
 ) -> None:
-    assert_right(real_model, memory_of_pictures.Setting(recipe, lowering, low_memory, size, style, optimizer))
+    assert_right(real_model, memory_of_pictures.Setting(recipe, lowering, low_memory, size, style, optimizer, regions))
 
 
 def test_every_way_to_run_graphs_has_its_figures() -> None:
@@ -137,8 +155,12 @@ def test_every_way_to_run_graphs_has_its_figures() -> None:
         *((plugin, False, False) for plugin in plugins),
     }
     assert set(TILE_FOOTPRINTS) == {*LAYOUTS, *plugins}
-    for (_, _, low_memory), footprint in FOOTPRINTS.items():
-        assert all(value > 0 for name, value in asdict(footprint).items() if name != "kept" or not low_memory)
+    for (form, _, low_memory), footprint in FOOTPRINTS.items():
+        figures = asdict(footprint)
+        masks = [figures.pop(name) for name in ("guided_opening", "guided_fixed", "guided", "region", "further")]
+        assert all(value > 0 for name, value in figures.items() if name != "kept" or not low_memory)
+        assert all(value >= 0 for value in masks)
+        assert any(masks) == (form != "openvino fp32")  # which does not run graphs with masks
         assert footprint.statistics < footprint.objective
     for tiles in TILE_FOOTPRINTS.values():
         assert all(value > 0 for name, value in asdict(tiles).items() if name != "guided")
@@ -170,6 +192,12 @@ def test_smaller_tiles_take_less_memory_and_more_work(lowering: str, sides: tupl
     assert sizes[0] > sizes[1] > sizes[2]
     assert TILED_WORK < works[0] < works[1] < works[2]
     assert picture.work(placed()) == 1
+
+
+@pytest.mark.parametrize("lowering", LAYOUTS)
+def test_masks_of_one_region_count_in_tiles(lowering: str) -> None:
+    none, one, two = (load(3000, 2000, regions=number).peak(placed(lowering, tile=512)).size for number in (0, 1, 2))
+    assert none < one < two
 
 
 def test_what_is_kept_grows_with_the_picture_and_not_what_onnxruntime_takes() -> None:
@@ -248,7 +276,7 @@ def test_an_objective_is_opened_in_tiles_where_a_whole_picture_is_too_large(
     whole = Objective.open(model, "gatys", content=picture, styles=[style], device="cpu", tile="off")
     start = picture[::-1].copy()
     loss, gradient = whole(start)
-    picture_load = Load(whole.recipe, 240, 200, ((48, 40),), 1)
+    picture_load = Load(whole.recipe, 240, 200, ((48, 40),))
     least = picture_load.peak(placed()).at_most - 1
     monkeypatch.setattr(footprints, "LEAST_AUTO", 16)
     monkeypatch.setitem(
@@ -266,9 +294,9 @@ def test_an_objective_is_opened_in_tiles_where_a_whole_picture_is_too_large(
 @pytest.mark.parametrize(
     ("recipe", "form", "size", "side", "regions"),
     [  # not what the figures were measured with
-        ("impasto", "winograd", (1300, 900), 384, 1),
-        ("seed", "winograd", (1000, 1000), 320, 1),
-        ("gatys", "direct", (1300, 900), 384, 1),
+        ("impasto", "winograd", (1300, 900), 384, 0),
+        ("seed", "winograd", (1000, 1000), 320, 0),
+        ("gatys", "direct", (1300, 900), 384, 0),
         ("impasto", "winograd", (900, 900), 256, 3),
     ],
 )

@@ -155,6 +155,16 @@ def test_evaluations_are_measured_as_they_will_be_made(
     assert len(json.loads(timings.read_text())["kinds"]) == 4
 
 
+def test_masks_count_in_the_memory_even_those_of_one_region(transfer: Callable[..., Transfer]) -> None:
+    two = Image.fromarray(np.repeat([[[255, 0, 0]], [[0, 0, 255]]], 20, axis=0).astype(np.uint8)).resize((48, 40))
+    masks = (None, "#ff0000", two)
+    options: list[dict[str, Any]] = [{"content_mask": mask, "style_masks": [mask]} if mask else {} for mask in masks]
+    needs = [transfer(**each).need for each in options]
+    assert [need.regions for need in needs] == [0, 1, 2]
+    sizes = [need.peak(need.plan.stages[-1], None).size for need in needs]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
 def test_a_finished_run_makes_the_next_estimate_right(transfer: Callable[..., Transfer], tmp_path: Path) -> None:
     path = tmp_path / "timings.json"
     wanted = transfer(stages=1)
