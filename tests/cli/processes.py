@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import os
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forker import Forker
 from PIL import Image
 
 
@@ -25,10 +28,52 @@ def command(*arguments: object) -> list[str]:
 
 
 def impasto_(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in the current folder."""
+    """Run the command line in the current folder.
+
+    Where it makes no difference, the process is a fork of one that has imported all packages: see `Forker`. ``rerun``
+    always has one that is started by itself: what it repeats must not depend on the seed of Python's hashes, which
+    forks share.
+    """
+    if not variables and "rerun" not in arguments and usual_surroundings():
+        return _forker().run([*map(str, arguments)], timeout=300)
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, env=environment() | variables, timeout=300
     )
+
+
+def _surroundings() -> object:
+    """Return what a process would inherit from this one, but for its folder and its streams."""
+    import resource
+
+    umask = os.umask(0o077)
+    os.umask(umask)
+    kinds = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+    signals = {number: signal.getsignal(number) is signal.SIG_IGN for number in signal.valid_signals()}
+    return (
+        {name: value for name, value in environment().items() if name != "PYTEST_CURRENT_TEST"},
+        [resource.getrlimit(kind) for kind in kinds],
+        umask,
+        os.sched_getaffinity(0),
+        signals,
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+    )
+
+
+#: The surroundings of most tests: those in which this is imported.
+_USUAL = _surroundings() if sys.platform == "linux" else None
+
+
+def usual_surroundings() -> bool:
+    """Whether forks are safe, which they are on Linux, and would have the surroundings of a process started now."""
+    return sys.platform == "linux" and _surroundings() == _USUAL
+
+
+@functools.cache
+def _forker() -> Forker:
+    """Return the one of this process."""
+    forker = Forker()
+    atexit.register(forker.close)
+    return forker
 
 
 def limited(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
