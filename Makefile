@@ -22,8 +22,10 @@ demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
 
 # Plug-ins of onnxruntime are tested by themselves: everything else is tested without them. Most tests compute in one
-# thread, so two processes share the files; each takes a gigabyte and a half.
+# thread, so two processes share the files; each takes a gigabyte and a half. Bytecode is written beforehand: where
+# PYTHONDONTWRITEBYTECODE is set, each of the hundreds of processes that tests start would compile all modules again.
 test: $(TEST_VENV)/ready $(TEST_VENV)/plugins/ready check
+	$(TEST_VENV)/bin/python -m compileall -q src runtime export cli
 	$(TEST_VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile
 	PYTHONPATH="$(CURDIR)/$(TEST_VENV)/plugins" $(TEST_VENV)/bin/python -m pytest -q tests/plugins
 
