@@ -59,13 +59,16 @@ def _surroundings() -> object:
     )
 
 
+#: Whether a process can fork safely that has loaded libraries.
+FORKS = sys.platform == "linux" and hasattr(os, "fork")
+
 #: The surroundings of most tests: those in which this is imported.
-_USUAL = _surroundings() if sys.platform == "linux" else None
+_USUAL = _surroundings() if FORKS else None
 
 
 def usual_surroundings() -> bool:
-    """Whether forks are safe, which they are on Linux, and would have the surroundings of a process started now."""
-    return sys.platform == "linux" and _surroundings() == _USUAL
+    """Whether a fork would have what a process that is started now would inherit."""
+    return FORKS and _surroundings() == _USUAL
 
 
 @functools.cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 import pytest
 from forker import Forker
 from PIL import Image
-from processes import command, contents, environment, lay_out, usual_surroundings
+from processes import FORKS, command, contents, environment, lay_out, usual_surroundings
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux commands are forks")
+pytestmark = pytest.mark.skipif(not FORKS, reason="commands are forks only where that is safe")
 
 QUICK = ("--size", "40", "--evaluations", "2", "--seed", "1", "--device", "cpu")
 
