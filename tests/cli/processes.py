@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl  # noqa: F401, it sets an environment variable: before the surroundings are compared
 from forker import Forker
 from PIL import Image
 
