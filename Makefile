@@ -16,14 +16,16 @@ TORCH := torch==2.13.0
 # Plug-ins of onnxruntime. Not every system has all of them.
 PLUGINS := onnxruntime-ep-openvino==1.8.1 onnxruntime-ep-webgpu==0.4.0
 
-.PHONY: demo test test-lowest check dist examples cuda-provider bench bench-cuda quality pictures clean
+.PHONY: demo test test-lowest check types types-darwin types-win32 dist examples cuda-provider bench bench-cuda quality pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
 
 # Plug-ins of onnxruntime are tested by themselves: everything else is tested without them. Most tests compute in one
-# thread, so two processes share the files; each takes a gigabyte and a half.
+# thread, so two processes share the files; each takes a gigabyte and a half. Bytecode is written beforehand: where
+# PYTHONDONTWRITEBYTECODE is set, each of the hundreds of processes that tests start would compile all modules again.
 test: $(TEST_VENV)/ready $(TEST_VENV)/plugins/ready check
+	$(TEST_VENV)/bin/python -m compileall -q src runtime export cli
 	$(TEST_VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile
 	PYTHONPATH="$(CURDIR)/$(TEST_VENV)/plugins" $(TEST_VENV)/bin/python -m pytest -q tests/plugins
 
@@ -31,16 +33,19 @@ test: $(TEST_VENV)/ready $(TEST_VENV)/plugins/ready check
 test-lowest: $(LOWEST)/ready
 	$(LOWEST)/bin/python -m pytest -q
 
-# The other systems' types are checked, though nothing is run there.
+# Each check of types takes one processor the better part of a minute, so two run at once.
 check: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/python tests/links.py
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/ruff check .
+	$(MAKE) --jobs 2 types types-darwin types-win32
+
+types:
 	$(TEST_VENV)/bin/mypy
-	for system in darwin win32; do \
-		$(TEST_VENV)/bin/mypy --platform $$system --cache-dir .mypy_cache/$$system \
-			-p impasto.runtime -p impasto.export -p impasto.cli || exit; \
-	done
+
+# The other systems' types are checked, though nothing is run there.
+types-darwin types-win32: types-%:
+	$(TEST_VENV)/bin/mypy --platform $* --cache-dir .mypy_cache/$* -p impasto.runtime -p impasto.export -p impasto.cli
 
 # An sdist from this folder, and a wheel from the sdist: what builds the one has to build from the other.
 dist: $(DIST)/ready

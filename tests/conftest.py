@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import site
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -35,6 +36,8 @@ settings.register_profile("impasto", deadline=None, print_blob=True)  # machines
 settings.load_profile("impasto")
 
 Rgb = NDArray[np.float32]
+
+SharedFolder = Callable[[str, Callable[[Path], None]], Path]
 
 #: What the deep model folders of the tests hold: the defaults, and a style loss unlike theirs. Most other recipes
 #: differ in weights only; `tests/export/test_recipes.py` has them all.
@@ -158,22 +161,53 @@ def export_unchecked(folder: Path, recipes: Sequence[Recipe], weights: Weights) 
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+def shared_folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
+    """A maker of folders that pytest-xdist's processes share: (name, function that makes it) -> folder.
+
+    The first process that needs a folder makes it, and others wait. If that fails or is killed, the next one makes it.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if hasattr(pytestconfig, "workerinput") and sys.platform != "win32":
+        place = place.parent
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = place / "shared" / name
+        folder.parent.mkdir(exist_ok=True)
+        with _alone(folder.with_suffix(".lock")):
+            if not folder.exists():
+                with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+                    fill(Path(unfinished, name))
+                    Path(unfinished, name).rename(folder)
+        return folder
+
+    return make
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process at a time into the block. The lock ends with the process."""
+    with lock.open("w") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
     """A model folder over random weights, useless for pictures: recipes that come along, but of few layers.
 
     Its graphs open in a tenth of the time of whole ones.
     """
-    folder = tmp_path_factory.mktemp("models") / "random"
-    export_unchecked(folder, [*map(of_few_layers, GRAM_RECIPES), SHALLOW], random_weights)
-    return folder
+    recipes = [*map(of_few_layers, GRAM_RECIPES), SHALLOW]
+    return shared_folder("random", lambda folder: export_unchecked(folder, recipes, random_weights))
 
 
 @pytest.fixture(scope="session")
-def deep_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+def deep_model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
     """The same with whole recipes, for what depends on their layers."""
-    folder = tmp_path_factory.mktemp("models") / "deep"
-    export_unchecked(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
-    return folder
+    return shared_folder("deep", lambda folder: export_unchecked(folder, [*GRAM_RECIPES, SHALLOW], random_weights))
 
 
 @pytest.fixture
@@ -183,9 +217,8 @@ def copy(model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+def narrow_model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
     """The same graphs, in which even small pictures have several strips at every level, and some that are empty."""
-    folder = tmp_path_factory.mktemp("models") / "narrow"
     lowering_of = build.lowering_of
 
     def narrow(key: GraphKey) -> Lowering:
@@ -196,19 +229,17 @@ def narrow_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weigh
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(build, "lowering_of", narrow)
-        export_unchecked(folder, [*GRAM_RECIPES, SHALLOW], random_weights)
-    return folder
+        recipes = [*GRAM_RECIPES, SHALLOW]
+        return shared_folder("narrow", lambda folder: export_unchecked(folder, recipes, random_weights))
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory: pytest.TempPathFactory, random_weights: Weights) -> Path:
+def small_model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
     """A model folder of the network's first layers only, for tests of what is around the objective: opens at once.
 
     It has the recipes of `SMALL`.
     """
-    folder = tmp_path_factory.mktemp("models") / "small"
-    export_unchecked(folder, SMALL, random_weights)
-    return folder
+    return shared_folder("small", lambda folder: export_unchecked(folder, SMALL, random_weights))
 
 
 @pytest.fixture(scope="session")
@@ -243,11 +274,9 @@ def real_weights(wheel: Path) -> Weights:
 
 
 @pytest.fixture(scope="session")
-def real_model(tmp_path_factory: pytest.TempPathFactory, real_weights: Weights) -> Path:
+def real_model(shared_folder: SharedFolder, real_weights: Weights) -> Path:
     """A model folder over the real weights."""
-    folder = tmp_path_factory.mktemp("models") / "vgg19"
-    export_unchecked(folder, [*GRAM_RECIPES, CROWSON], real_weights)
-    return folder
+    return shared_folder("vgg19", lambda folder: export_unchecked(folder, [*GRAM_RECIPES, CROWSON], real_weights))
 
 
 @pytest.fixture

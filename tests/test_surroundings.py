@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.conftest import SharedFolder
+
 ROOT = Path(__file__).parents[1]
 
 #: A test's own folder and home, and what the environment says.
@@ -44,3 +48,22 @@ def test_a_users_folder_home_and_variables_are_out_of_sight(tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout
     assert [path.name for path in home.iterdir()] == ["mine"]
     assert {path.name for path in here.iterdir()} == {"mine", "tests"}
+
+
+def test_a_shared_folder_is_made_once_and_whole(shared_folder: SharedFolder, tmp_path: Path) -> None:
+    name = f"{tmp_path.name}-{os.getpid()}"  # processes that share folders have tests of one name
+
+    def fail(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "half").touch()
+        raise OSError("no space")
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "whole").touch()
+
+    with pytest.raises(OSError, match="no space"):
+        shared_folder(name, fail)
+    for _ in range(2):
+        assert [path.name for path in shared_folder(name, fill).iterdir()] == ["whole"]  # `mkdir` would fail again
+    assert {path.name for path in shared_folder(name, fill).parent.glob(f"*{name}*")} == {name, f"{name}.lock"}

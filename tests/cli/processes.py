@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import os
 import signal
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl  # noqa: F401, it sets an environment variable: before the surroundings are compared
+from forker import Forker
 from PIL import Image
 
 
@@ -25,10 +29,55 @@ def command(*arguments: object) -> list[str]:
 
 
 def impasto_(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in the current folder."""
+    """Run the command line in the current folder.
+
+    Where it makes no difference, the process is a fork of one that has imported all packages: see `Forker`. ``rerun``
+    always has one that is started by itself: what it repeats must not depend on the seed of Python's hashes, which
+    forks share.
+    """
+    if not variables and "rerun" not in arguments and usual_surroundings():
+        return _forker().run([*map(str, arguments)], timeout=300)
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, env=environment() | variables, timeout=300
     )
+
+
+def _surroundings() -> object:
+    """Return what a process would inherit from this one, but for its folder and its streams."""
+    import resource
+
+    umask = os.umask(0o077)
+    os.umask(umask)
+    kinds = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+    signals = {number: signal.getsignal(number) is signal.SIG_IGN for number in signal.valid_signals()}
+    return (
+        {name: value for name, value in environment().items() if name != "PYTEST_CURRENT_TEST"},
+        [resource.getrlimit(kind) for kind in kinds],
+        umask,
+        os.sched_getaffinity(0),
+        signals,
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+    )
+
+
+#: Whether a process can fork safely that has loaded libraries.
+FORKS = sys.platform == "linux" and hasattr(os, "fork")
+
+#: The surroundings of most tests: those in which this is imported.
+_USUAL = _surroundings() if FORKS else None
+
+
+def usual_surroundings() -> bool:
+    """Whether a fork would have what a process that is started now would inherit."""
+    return FORKS and _surroundings() == _USUAL
+
+
+@functools.cache
+def _forker() -> Forker:
+    """Return the one of this process."""
+    forker = Forker()
+    atexit.register(forker.close)
+    return forker
 
 
 def limited(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
