@@ -245,7 +245,9 @@ def start(name: str, data: Path, recipe: str = "seed") -> Contender:
     return Contender(command, Job(str(data), recipe, SIZE, 1, entry.variant), data / f"{name}.log")
 
 
-@pytest.mark.parametrize("recipe", sorted(PROBLEMS))
+@pytest.mark.parametrize(
+    "recipe", ["gatys", *(pytest.param(x, marks=pytest.mark.slow) for x in sorted(PROBLEMS) if x != "gatys")]
+)
 def test_contenders_agree_and_optimise(data: Path, recipe: str) -> None:
     pytest.importorskip("torch")
     evaluated: dict[str, list[Answer]] = {}

@@ -382,6 +382,7 @@ def test_an_empty_report_of_a_run_that_was_killed_is_no_obstacle(model: Path) ->
     assert_refused(refused, "output report.jsonl: exists already")
 
 
+@pytest.mark.slow  # half a minute; tests/export/test_provision.py has the same over few layers
 def test_a_recipe_that_the_model_lacks_is_added(small_model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(small_model, tmp_path / "copy")
     done = batch(copy, "photos/one.png", "--style", "painting.jpg", "-o", "out", "-r", "seed", "--seed", "1")

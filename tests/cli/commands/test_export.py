@@ -32,6 +32,7 @@ def copy(small_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_model, tmp_path / "copy", copy_function=os.link))
 
 
+@pytest.mark.slow  # half a minute, and `make demo` exports so, too
 def test_by_default_two_recipes_are_written_where_a_transfer_finds_them_and_each_has_a_line(desk: Path) -> None:
     (desk / "models").mkdir()
     done = impasto_("export", "--weights", "random")
@@ -78,6 +79,7 @@ def test_all_and_single_recipes_exclude_each_other() -> None:
     assert_refused(impasto_("export", "--all", "--recipe", "seed"), "--all: has every recipe that comes along")
 
 
+@pytest.mark.slow  # half a minute; tests/export/test_provision.py has the same over few layers
 def test_a_recipe_that_comes_along_is_exported_on_first_use_and_never_again(desk: Path, copy: Path) -> None:
     inputs = ("photo.png", "painting.jpg", "--model", copy, "--recipe", "gatys", *QUICK)
     first = impasto_("stylize", *inputs, "-o", "out.png")
