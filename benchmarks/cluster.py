@@ -12,7 +12,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,8 +30,11 @@ from impasto.cli.cluster.tiles import SpreadEngine, SpreadEvaluator
 from impasto.cli.cluster.wanted import SIDE, Wanted
 from impasto.runtime.engine.engine import Engine, TermWeights
 from impasto.runtime.engine.references import Targets
+from impasto.runtime.engine.tile_graphs import halo_of
 from impasto.runtime.engine.tiled import TiledEvaluator
+from impasto.runtime.engine.tiles import Tile, tiles_of
 from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.model.graphs import WINOGRAD
 from impasto.runtime.plan.recipe import parse_size
 from impasto.runtime.run.prepare import draft
 
@@ -61,6 +64,7 @@ class Problem:
             size=(self.width, self.height),
             device="cpu",
             tile=self.side,
+            lowering=WINOGRAD,
             threads=self.threads,
         )
         stage, folder = transfer.plan.stages[-1], ModelFolder.open(self.model)
@@ -76,6 +80,13 @@ class Problem:
         """The files of the model."""
         return Manifest.of(ModelFolder.open(self.model), RECIPE)
 
+    def tiles(self) -> tuple[Tile, ...]:
+        """Return the tiles of the picture."""
+        folder = ModelFolder.open(self.model)
+        halo = halo_of(folder, RECIPE, WINOGRAD)
+        assert halo is not None
+        return tiles_of(self.height, self.width, self.side, halo)
+
     def picture(self) -> NDArray[np.float32]:
         """Return the picture that is evaluated: another one than the content."""
         rows, columns = np.ogrid[: self.height, : self.width]
@@ -84,8 +95,7 @@ class Problem:
 
 
 def seconds_of(evaluator: TiledEvaluator, picture: NDArray[np.float32], rounds: int) -> float:
-    """Return the median time of an evaluation; the first one, in which graphs are opened, does not count."""
-    evaluator.evaluate(picture)
+    """Return the median time of an evaluation; its graphs are open already."""
     times = []
     for _ in range(rounds):
         began = time.perf_counter()
@@ -106,7 +116,7 @@ def measure(problem: Problem, counts: Sequence[int], rounds: int) -> None:
             assert isinstance(evaluator, SpreadEvaluator)
             value, before = evaluator.evaluate(picture), evaluator.travelled
             seconds = seconds_of(evaluator, picture, rounds)
-            each = (evaluator.travelled - before) / (rounds + 1)
+            each = (evaluator.travelled - before) / rounds
             loss = abs(value.loss / expected.loss - 1)
             gradient = np.linalg.norm(value.gradient - expected.gradient) / np.linalg.norm(expected.gradient)
             print(
@@ -128,7 +138,8 @@ class Rest:
 
     @classmethod
     def of(cls, problem: Problem) -> Rest:
-        """Time both passes over the first tiles of a picture, and note what they return."""
+        """Time both passes over a picture of four tiles, and note what they return."""
+        problem = replace(problem, width=2 * problem.side, height=2 * problem.side)
         evaluator, picture = problem.evaluator(Engine(graphs=0)), problem.picture()
         evaluator.evaluate(picture)
         seconds: dict[str, float] = {}
@@ -182,7 +193,7 @@ def simulate(problem: Problem, counts: Sequence[int], rounds: int) -> None:
     """Print the time of an evaluation on pretended workers."""
     global _rest
     _rest, picture = Rest.of(problem), problem.picture()
-    tiles = len(problem.evaluator(Engine(graphs=0)).tiles)
+    tiles = len(problem.tiles())
     work = tiles * sum(_rest.seconds.values())
     passes = ", ".join(f"{role} {seconds:.2f} s" for role, seconds in _rest.seconds.items())
     print(f"{tiles} tiles; a tile: {passes}; all of them, one after the other: {work:.1f} s", flush=True)
@@ -191,8 +202,13 @@ def simulate(problem: Problem, counts: Sequence[int], rounds: int) -> None:
     try:
         for count in counts:
             with pretended(count, problem.manifest) as cluster:
-                seconds = seconds_of(problem.evaluator(SpreadEngine(cluster)), picture, rounds)
-            print(f"{count} workers: {seconds:.1f} s, {work / seconds:.1f} times as fast as one", flush=True)
+                evaluator = problem.evaluator(SpreadEngine(cluster))
+                assert isinstance(evaluator, SpreadEvaluator)
+                before = evaluator.travelled
+                seconds = seconds_of(evaluator, picture, rounds)
+                each = (evaluator.travelled - before) / rounds
+            told = f"{work / seconds:.1f} times as fast as one; {each / 1e6:.0f} MB travel"
+            print(f"{count} workers: {seconds:.1f} s, {told}", flush=True)
     finally:
         tile_worker.evaluate, tile_worker.measure = real
 
