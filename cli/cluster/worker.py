@@ -219,10 +219,12 @@ def news(key: str) -> News:
     return News() if desk is None or desk.key != key else desk.tell()
 
 
-def stop(key: str) -> None:
-    """End a transfer after its present evaluation, or tile."""
-    if (desk := _desk) is not None and desk.key == key:
-        desk.stopped = True
+def stop(key: str) -> bool:
+    """End a transfer after its present evaluation, or tile; return whether it is on its way here."""
+    if (desk := _desk) is None or desk.key != key:
+        return False
+    desk.stopped = True
+    return True
 
 
 def estimated(transfer: Transfer, manifest: Manifest, oversize: bool) -> tuple[list[str], Estimate]:

@@ -1,0 +1,63 @@
+"""What goes wrong on a worker: it is preloaded there, and variables say what is to happen.
+
+TESTS_PAUSE
+    Each evaluation takes so many seconds more.
+TESTS_DEATH
+    EVALUATION:FILE: the process is killed after that evaluation, once for each time that the file can be removed.
+TESTS_DEADLY
+    A picture of so many columns always kills the process.
+TESTS_WITHOUT_IMPASTO
+    There is no such package here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def dask_setup(_: object) -> None:
+    """Change this worker as the variables say."""
+    if "TESTS_WITHOUT_IMPASTO" in os.environ:
+        _hide()
+        return
+    from impasto.cli.cluster.worker import _Teller
+
+    see = _Teller.see
+
+    def interfere(self: Any, step: Any) -> None:
+        time.sleep(float(os.environ.get("TESTS_PAUSE", "0")))
+        see(self, step)
+        if str(step.width) == os.environ.get("TESTS_DEADLY") or _is_to_die(step.evaluation):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _Teller.see = interfere  # type: ignore[method-assign]
+
+
+def _is_to_die(evaluation: int) -> bool:
+    number, _, file = os.environ.get("TESTS_DEATH", "").partition(":")
+    if number != str(evaluation):
+        return False
+    try:
+        Path(file).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _hide() -> None:
+    """Have neither the package impasto nor its metadata."""
+    version = metadata.version
+
+    def without(name: str) -> str:
+        if name == "impasto":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    metadata.version = without
+    sys.modules["impasto"] = None  # type: ignore[assignment]
