@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,19 +131,10 @@ def workers_of(pid: int) -> list[psutil.Process]:
     """Return the workers that a command has started with --workers."""
     found = []
     for process in descendants(pid):
-        with suppressed_end():
+        with suppress(psutil.NoSuchProcess):
             if "spawn_main" in " ".join(process.cmdline()):
                 found.append(process)
     return found
-
-
-@contextmanager
-def suppressed_end() -> Iterator[None]:
-    """Ignore that a process has ended meanwhile."""
-    try:
-        yield
-    except psutil.NoSuchProcess:
-        pass
 
 
 def assert_all_end(processes: list[psutil.Process]) -> None:

@@ -2,10 +2,12 @@
 
 TESTS_PAUSE
     Each evaluation takes so many seconds more.
+TESTS_TOLD
+    The state after each evaluation is told, however quick they are.
 TESTS_DEATH
     EVALUATION:FILE: the process is killed after that evaluation, once for each time that the file can be removed.
-TESTS_DEADLY
-    A picture of so many columns always kills the process.
+TESTS_DEADLY, TESTS_BROKEN
+    WIDTHxHEIGHT: a picture of that size always kills the process; always fails.
 TESTS_WITHOUT_IMPASTO
     There is no such package here.
 """
@@ -26,17 +28,22 @@ def dask_setup(_: object) -> None:
     if "TESTS_WITHOUT_IMPASTO" in os.environ:
         _hide()
         return
-    from impasto.cli.cluster.worker import _Teller
+    from impasto.cli.cluster import worker
 
-    see = _Teller.see
+    see = worker._Teller.see
 
     def interfere(self: Any, step: Any) -> None:
         time.sleep(float(os.environ.get("TESTS_PAUSE", "0")))
         see(self, step)
-        if str(step.width) == os.environ.get("TESTS_DEADLY") or _is_to_die(step.evaluation):
+        size = f"{step.width}x{step.height}"
+        if size == os.environ.get("TESTS_DEADLY") or _is_to_die(step.evaluation):
             os.kill(os.getpid(), signal.SIGKILL)
+        if size == os.environ.get("TESTS_BROKEN"):
+            raise RuntimeError("broken\nhere")
 
-    _Teller.see = interfere  # type: ignore[method-assign]
+    worker._Teller.see = interfere  # type: ignore[method-assign]
+    if "TESTS_TOLD" in os.environ:
+        worker._PAUSE = 0.0
 
 
 def _is_to_die(evaluation: int) -> bool:
