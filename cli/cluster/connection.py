@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
@@ -33,6 +34,9 @@ _CONNECTING, NO_WORKERS = 10.0, 60.0
 
 #: The seconds between two questions to a worker.
 ASKING = 0.3
+
+#: Loggers that tell what is told here in a line; and those below them.
+_TALKATIVE = ("distributed", "tornado", "asyncio")
 
 #: The advice about a worker with other versions.
 _INSTALL = "install what this machine has"
@@ -79,8 +83,9 @@ def _import_distributed() -> Any:
         import distributed
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; for clusters, {packages.CLUSTER}") from None
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for name in {*_TALKATIVE, *logging.root.manager.loggerDict}:
+        if name.partition(".")[0] in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore", module="distributed")  # a table of versions, for instance: they are checked here
     dask.config.update_defaults({"distributed": _SETTINGS})
     return distributed
@@ -137,6 +142,7 @@ def _deaf() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # now: starting it would end what is blocked below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield

@@ -55,6 +55,11 @@ def pixels(folder: str | Path = "out") -> dict[str, bytes]:
     return found
 
 
+def checkpoints() -> list[Path]:
+    """Return the checkpoints of pictures that are not finished."""
+    return [path for path in Path("out/.unfinished").glob("*") if path.suffix != ".lock" and path.stat().st_size]
+
+
 @pytest.fixture(autouse=True)
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with photographs in another, and two paintings."""
@@ -67,7 +72,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def _undisturbed() -> Iterator[None]:
     """Take back what a driver changes for its whole process."""
-    levels = {name: logging.getLogger(name).level for name in ("distributed", "tornado", "asyncio")}
+    levels = {name: logging.getLogger(name).level for name in ("asyncio", *logging.root.manager.loggerDict)}
     with dask.config.set({}):
         yield
     gc.collect()  # Dask leaves sockets to be collected
@@ -81,7 +86,7 @@ def batch(small_model: Path) -> Batch:
     """Return a function that runs the command in this process; its exit code and its lines are returned."""
 
     def run(*arguments: object) -> Result:
-        given = ("batch", *arguments, "--model", small_model, *QUICK)
+        given = ("batch", *QUICK, *arguments, "--model", small_model)
         return CliRunner().invoke(app, [*map(str, given)])
 
     return run

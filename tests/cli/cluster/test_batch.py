@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from clusters import Farm, farm, variables_of_workers, wait_until, workers_of
 from PIL import Image
@@ -21,7 +25,7 @@ from impasto.cli.terminal.errors import FAILED, explain
 from impasto.runtime.run import checkpoint
 from impasto.runtime.run.record import Record
 
-from .conftest import QUICK, WISH, Batch, pixels
+from .conftest import QUICK, WISH, Batch, checkpoints, pixels
 
 
 def lines_of_logs() -> list[list[int]]:
@@ -42,10 +46,6 @@ def meanwhile(when: Callable[[], object], act: Callable[[], object]) -> Iterator
     thread.start()
     yield
     thread.join()
-
-
-def checkpoints() -> list[Path]:
-    return [path for path in Path("out/.unfinished").glob("*") if path.suffix != ".lock" and path.stat().st_size]
 
 
 def test_pictures_are_equal_bit_for_bit_to_those_of_one_process(
@@ -92,7 +92,7 @@ def test_outputs_beside_the_pictures_are_those_of_one_process(cluster: Farm, bat
         (("--preview", "preview.png"), "--preview: shows one picture, and workers make several at a time"),
         (("--workers", "2"), "--workers: starts a cluster of its own; leave it out with --scheduler"),
         (("--tls-ca", "gone.pem"), "--tls-ca gone.pem: no such file"),
-        (("--memory", "1MB"), "are available within --memory"),
+        (("--memory", "1MB"), "are available within --memory; raise --memory to 0.4GB, or try it all the same with"),
     ],
 )
 def test_bad_wishes_are_refused_before_any_work(
@@ -180,6 +180,29 @@ def test_a_worker_that_is_stopped_is_noticed(
     assert not workers[0].is_running()
 
 
+@pytest.mark.slow
+def test_workers_that_are_killed_anywhere_cost_no_bits(
+    small_model: Path, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables_of_workers(TESTS_PAUSE="0.3").items():
+        monkeypatch.setenv(name, value)
+    chance = random.Random(0)
+    for _ in range(20):
+        running = Running.start("batch", *WISH, "--report", "r.jsonl", "--model", small_model, *QUICK, "--workers", 2)
+        wait_until(lambda: len(workers_of(running.process.pid)) == 2)  # noqa: B023
+        time.sleep(chance.uniform(0, 14))
+        if workers := workers_of(running.process.pid):
+            with suppress(psutil.NoSuchProcess):
+                chance.choice(workers).kill()
+        code, _, err = running.finish()
+        assert code == 0, err
+        assert "distributed" not in err
+        assert pixels() == alone
+        told = [json.loads(line)["output"] for line in Path("r.jsonl").read_text().splitlines()]
+        assert len(told) == len(set(told)) == 6
+        shutil.rmtree("out")
+
+
 # --- clusters that die ----------------------------------------------------------------------------------------
 
 
@@ -188,9 +211,10 @@ def test_a_cluster_that_dies_is_told_in_a_line_and_the_same_command_goes_on(
     cluster: Farm, batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
     monkeypatch.setattr(lanes, "NO_WORKERS", 2.0)
-    long = (*WISH, "--evaluations", "60")
+    monkeypatch.setattr(room, "AFRESH", 0.0)
+    long = (*WISH, "--evaluations", "30")
     with farm(tmp_path / "farm") as started:
-        started.add(TESTS_PAUSE="0.3")
+        started.add(TESTS_PAUSE="0.3", TESTS_TOLD="1")
         victims = [started.scheduler] if victim == "scheduler" else list(started.workers)
         with meanwhile(checkpoints, lambda: [one.kill() for one in victims]):
             failed = batch(*long, "--scheduler", started.address)
@@ -204,10 +228,9 @@ def test_a_cluster_that_dies_is_told_in_a_line_and_the_same_command_goes_on(
     assert checkpoints()
     again = batch(*long, "--scheduler", cluster.address)
     assert again.exit_code == 0, again.output
-    if victim == "scheduler":
-        assert "resuming out/.unfinished/a-painting." in again.output
+    assert "resuming out/.unfinished/a-painting." in again.output
     assert [path.suffix for path in Path("out").iterdir()] == [".png"] * 6
     for path in Path("out").iterdir():
-        assert Record.read(path).outcome.evaluations == 60
+        assert Record.read(path).outcome.evaluations == 30
     with Image.open("out/a-painting.png") as image:
         assert image.size == (40, 33)
