@@ -8,6 +8,8 @@ TESTS_DEATH
     EVALUATION:FILE: the process is killed after that evaluation, once for each time that the file can be removed.
 TESTS_DEADLY, TESTS_BROKEN
     WIDTHxHEIGHT: a picture of that size always kills the process; always fails.
+TESTS_FAR
+    The driver's files cannot be seen, as on another machine.
 TESTS_WITHOUT_IMPASTO
     There is no such package here.
 """
@@ -28,7 +30,7 @@ def dask_setup(_: object) -> None:
     if "TESTS_WITHOUT_IMPASTO" in os.environ:
         _hide()
         return
-    from impasto.cli.cluster import worker
+    from impasto.cli.cluster import models, worker
 
     see = worker._Teller.see
 
@@ -42,6 +44,9 @@ def dask_setup(_: object) -> None:
             raise RuntimeError("broken\nhere")
 
     worker._Teller.see = interfere  # type: ignore[method-assign]
+    if "TESTS_FAR" in os.environ:
+        candidates = models._candidates
+        models._candidates = lambda manifest: [*candidates(manifest)][1:]
     if "TESTS_TOLD" in os.environ:
         worker._PAUSE = 0.0
 
