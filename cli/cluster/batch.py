@@ -74,10 +74,12 @@ class ClusterRun(BatchRun):
     def _foresee(self, largest: Transfer) -> Estimate:
         """Say what the largest picture takes on a worker; it must fit into the memory of each that there is."""
         manifest, oversize = self._cluster.manifest, self._batch.oversize
-        told = [
-            self._cluster.ask(address, worker.estimated, largest, manifest, oversize)
-            for address in self._cluster.admitted()
-        ]
+        told = list[tuple[list[str], Estimate]]()
+        for address in self._cluster.admitted():
+            with suppress(WorkerLost):
+                told.append(self._cluster.ask(address, worker.estimated, largest, manifest, oversize))
+        if not told:
+            raise self._cluster.deserted()
         lines, estimate = told[-1]
         for line in lines:
             say(line)
@@ -102,7 +104,7 @@ class ClusterRun(BatchRun):
         phase = Phase(self._farewell, "stopping after these evaluations, to keep the best pictures", progress.leave)
 
         def work(address: str, number: int, task: Task) -> None:
-            self._record(number, self._paint_on(address, task, progress, phase), progress, tell)
+            self._record(number, self._paint_on(address, task, progress, phase), progress, tell, phase)
 
         def lost(number: int, task: Task, address: str) -> bool:
             self._deaths[number] += 1
@@ -111,7 +113,7 @@ class ClusterRun(BatchRun):
                 self._begin_anew(task)
             else:
                 error = f"{MOST_DEATHS} workers died while they made it; a smaller --size may help, or fewer --workers"
-                self._record(number, Outcome(task, Status.FAILED, error), progress, tell)
+                self._record(number, Outcome(task, Status.FAILED, error), progress, tell, phase)
             return again
 
         with within(phase):
@@ -121,9 +123,10 @@ class ClusterRun(BatchRun):
                 self._failure = error
         self.interrupted = phase.signalled
 
-    def _record(self, number: int, outcome: Outcome, progress: BatchProgress, tell: Tell) -> None:
+    def _record(self, number: int, outcome: Outcome, progress: BatchProgress, tell: Tell, phase: Phase) -> None:
         with self._telling:
             self._note(number, outcome, progress, tell)
+            phase.farewell = self._farewell
 
     def _paint_on(self, address: str, task: Task, progress: BatchProgress, phase: Phase) -> Outcome:
         """Make one picture on a worker; whatever fails but the cluster, the batch goes on.
@@ -149,12 +152,16 @@ class ClusterRun(BatchRun):
         return self._outcome(task, paint)
 
     def _begin_anew(self, task: Task) -> None:
-        """Forget the checkpoint of a picture whose worker has died, if little work is lost with it."""
-        with suppress(InputError):
-            prepared = self._batch.prepared(task)
-            checkpoint, saves = prepared.checkpoint, task.wishes.save_every is not None
-            if not saves and checkpoint.exists() and Checkpoint.read(checkpoint).state.seconds <= AFRESH:
-                remove(checkpoint)
+        """Forget the checkpoint and the log of a picture whose worker has died, if little work is lost with them."""
+        with suppress(InputError, OSError):
+            path = self._batch.prepared(task).checkpoint
+            if task.wishes.save_every is not None or not path.exists():
+                return
+            checkpoint = Checkpoint.read(path)
+            if checkpoint.state.seconds <= AFRESH:
+                remove(path)
+                if checkpoint.log:
+                    remove(Path(checkpoint.log.path))
 
 
 def _beside_others(phase: Phase) -> Interruptibly:

@@ -6,19 +6,24 @@ Commands import it only when they run, because it imports Dask.
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import logging
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, wait
+from multiprocessing import resource_tracker
 from pathlib import Path
-from threading import Event
+from threading import Thread
 from typing import Any, ParamSpec, TypeVar, cast
 
 from impasto import packages
 from impasto.cli.cluster.models import Manifest, is_here, keep
 from impasto.cli.cluster.wanted import Wanted
 from impasto.cli.terminal.messages import say, warn
-from impasto.runtime.errors import ImpastoError, InputError, ModelError, TransferError
+from impasto.runtime.errors import ImpastoError, InputError, TransferError
 from impasto.runtime.run.record import Machine
 
 #: Any free port that nobody elsewhere can reach.
@@ -33,27 +38,39 @@ _CONNECTING, NO_WORKERS = 10.0, 60.0
 #: The seconds between two questions to a worker.
 ASKING = 0.3
 
+#: Loggers that tell what is told here in a line; and those below them.
+_TALKATIVE = ("distributed", "tornado", "asyncio")
+
+#: The advice about a worker with other versions.
+_INSTALL = "install what this machine has"
+
 #: The schemes of a scheduler's address.
-_SCHEMES = ("tcp://", "tls://", "ws://", "wss://")
+_SCHEMES = ("tcp://", "ws://", *(_ENCRYPTED := ("tls://", "wss://")))
 
 #: What can go wrong while a scheduler is looked for: its address, its name, its certificate, its version.
 _REFUSALS = (OSError, ValueError, TypeError, ImportError)
 
-#: Dask's settings. A worker that dies is dealt with here, not by the scheduler; one that hangs is noticed sooner.
+#: How often a worker is asked that does not answer, before it counts as gone.
+_TRIES = 3
+
+#: Settings of Dask, where its user has chosen no others. A worker that dies is dealt with here, not by the scheduler;
+#: one that hangs is noticed sooner.
 _SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-ttl": "90s",
-    "distributed.worker.daemon": True,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    "distributed.admin.tick.limit": "1h",  # a warning that a process was busy helps nobody here
+    "scheduler": {"allowed-failures": 0, "worker-ttl": "90s"},
+    "worker": {
+        "daemon": True,
+        "memory": {"target": False, "spill": False, "pause": False, "terminate": False},
+    },
+    "admin": {"tick": {"limit": "1h"}},  # a warning that a process was busy helps nobody here
 }
 
 
 class WorkerLost(Exception):
     """A worker has died, or does not answer any more."""
+
+
+class _NotSent(Exception):
+    """Nothing could be sent to a worker."""
 
 
 class ClusterError(TransferError):
@@ -73,9 +90,11 @@ def _import_distributed() -> Any:
         import distributed
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; for clusters, {packages.CLUSTER}") from None
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    dask.config.set(_SETTINGS)
+    for name in {*_TALKATIVE, *logging.root.manager.loggerDict}:
+        if name.partition(".")[0] in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module="distributed")  # a table of versions, for instance: they are checked here
+    dask.config.update_defaults({"distributed": _SETTINGS})
     return distributed
 
 
@@ -125,6 +144,7 @@ def _deaf() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # now: starting it would end what is blocked below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -141,26 +161,62 @@ def _client(distributed: Any, wanted: Wanted) -> Any:
         When it cannot be reached.
     """
     assert wanted.scheduler is not None
-    where = wanted.scheduler
-    named = {"address": where} if where.startswith(_SCHEMES) else {"scheduler_file": where}
-    if "scheduler_file" in named and not Path(where).is_file():
-        raise InputError(f"--scheduler {where}: expected tcp://HOST:8786, tls://HOST:8786 or a scheduler's file")
-    if where.startswith("tls://") and not (wanted.tls_ca and wanted.tls_cert and wanted.tls_key):
+    where = wanted.scheduler if wanted.scheduler.startswith(_SCHEMES) else _address_in(wanted.scheduler)
+    tls, encrypted = (wanted.tls_ca, wanted.tls_cert, wanted.tls_key), where.startswith(_ENCRYPTED)
+    if encrypted and not all(tls):
         raise InputError(f"--scheduler {where}: name --tls-ca, --tls-cert and --tls-key, too")
+    if any(tls) and not encrypted:
+        raise InputError(f"--scheduler {where}: is not encrypted; leave out the options of TLS, or expected tls://...")
     try:
         security = None
-        if wanted.tls_ca or wanted.tls_cert:
+        if encrypted:
+            ca, cert, key = map(str, tls)
             security = distributed.Security(
-                tls_ca_file=str(wanted.tls_ca),
-                tls_client_cert=str(wanted.tls_cert),
-                tls_client_key=str(wanted.tls_key or wanted.tls_cert),
-                require_encryption=True,
+                tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True
             )
-        return distributed.Client(
-            **named, security=security, timeout=_CONNECTING, direct_to_workers=True, set_as_default=False
-        )
+        connect = functools.partial(distributed.Client, where, security=security, timeout=_CONNECTING)
+        client = _in_thread(functools.partial(connect, direct_to_workers=True, set_as_default=False))
+        if not wait([client], 2 * _CONNECTING).done:  # Dask waits for ever for one who listens and says nothing
+            raise OSError("what listens there is no scheduler")
+        return client.result()
     except _REFUSALS as error:
         raise InputError(f"--scheduler {where}: cannot be reached ({_why(error)}); {_advice(where)}") from None
+
+
+def _address_in(file: str) -> str:
+    """Return the address in a scheduler's file.
+
+    Raises
+    ------
+    InputError
+        When it is not one.
+    """
+    try:
+        address = json.loads(Path(file).read_text("utf-8"))["address"]
+        if address.startswith(_SCHEMES):
+            return str(address)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        pass
+    raise InputError(f"--scheduler {file}: expected tcp://HOST:8786, tls://HOST:8786 or the file of a scheduler")
+
+
+def _minor(version: str) -> str:
+    """Return the first two numbers of a version."""
+    return ".".join(version.split(".")[:2])
+
+
+def _in_thread(work: Callable[[], T]) -> Future[T]:
+    """Do some work in a thread that no end of the process waits for."""
+    outcome = Future[T]()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return outcome
 
 
 def _why(error: BaseException) -> str:
@@ -172,7 +228,7 @@ def _why(error: BaseException) -> str:
 
 
 def _advice(where: str) -> str:
-    if where.startswith("tls://"):
+    if where.startswith(_ENCRYPTED):
         return "check the address, and whether its certificates are signed by the one of --tls-ca"
     return "start one with: dask scheduler"
 
@@ -200,6 +256,7 @@ class Cluster:
         self._client, self.manifest, self.name = client, manifest, name
         self._machines: dict[str, Machine] = {}
         self._refused = set[str]()
+        self._warnings = set[str]()
 
     def begin(self) -> None:
         """Wait for a worker, and check all that there are.
@@ -215,7 +272,10 @@ class Cluster:
                 raise InputError(f"cluster {self.name}: has no workers; start some with: dask worker {self.name}")
             time.sleep(ASKING)
         for address in addresses:
-            self._admit(address)
+            with contextlib.suppress(WorkerLost):
+                self._admit(address)
+        if not self._machines:
+            raise self.deserted()
 
     def addresses(self) -> list[str]:
         """Return the addresses of all workers.
@@ -229,6 +289,10 @@ class Cluster:
             return sorted(self._client.nthreads())
         except Exception as error:
             raise self._gone(error) from None
+
+    def deserted(self) -> ClusterError:
+        """Return the error that no worker is left."""
+        return ClusterError(f"cluster {self.name}: all workers are gone")
 
     def _gone(self, error: BaseException) -> ClusterError:
         return ClusterError(f"cluster {self.name}: its scheduler is gone ({_why(error)})")
@@ -248,6 +312,8 @@ class Cluster:
                     self._admit(address)
                 except WorkerLost:
                     continue
+                except ClusterError:
+                    raise
                 except ImpastoError as error:
                     self._refused.add(address)
                     warn(f"{error}; the others go on")
@@ -257,6 +323,12 @@ class Cluster:
         """Return the machine of a worker."""
         return self._machines[address]
 
+    def warn(self, text: str) -> None:
+        """Write a warning of a worker, once, however many pictures and workers give it."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            warn(text)
+
     def _admit(self, address: str) -> None:
         """Check a worker, and bring it the model if it has none.
 
@@ -265,20 +337,31 @@ class Cluster:
         InputError
             When it is not fit.
         """
+        self._check_python(address)
         self._check_versions(address)
         if not self.ask(address, is_here, self.manifest):
             say(f"worker {address}: gets a copy of the model")
             self.ask(address, keep, self.manifest, dict(self.manifest.read()))
         self._machines[address] = self.ask(address, Machine.here)
 
+    def _check_python(self, address: str) -> None:
+        """Refuse a worker whose Python would not understand the code that is sent there."""
+        try:
+            versions = self._client.get_versions()
+            theirs, own = (of["packages"]["python"] for of in (versions["workers"][address], versions["client"]))
+        except (OSError, KeyError):
+            self.addresses()
+            raise WorkerLost(address) from None
+        if _minor(theirs) != _minor(own):
+            raise InputError(f"worker {address}: has python {_minor(theirs)} instead of {_minor(own)}; {_INSTALL}")
+
     def _check_versions(self, address: str) -> None:
         """Refuse a worker with other versions than here: its pictures would be others, or it would fail midway."""
 
         def versions() -> dict[str, str]:  # travels as code: the worker may have no impasto, or another one
-            import platform
             from importlib import metadata
 
-            found = {"python": ".".join(platform.python_version_tuple()[:2])}
+            found = {}
             for name in ("impasto", "onnxruntime", "numpy", "scipy", "pillow", "distributed"):
                 try:
                     found[name] = metadata.version(name)
@@ -293,7 +376,7 @@ class Cluster:
             if theirs.get(name) != own
         ]
         if differences:
-            raise InputError(f"worker {address}: has {', '.join(differences)}; install what this machine has")
+            raise InputError(f"worker {address}: has {', '.join(differences)}; {_INSTALL}")
 
     def ask(self, address: str, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call a function on a worker, beside what it evaluates, and return its result.
@@ -305,15 +388,17 @@ class Cluster:
         ClusterError
             When the scheduler is gone.
         """
-        try:
-            result: T = self._client.run(function, *arguments, workers=[address], **named)[address]
-            return result
-        except ImpastoError:
-            raise
-        except (OSError, ValueError, KeyError) as error:  # of the connection: Dask has many errors for that
-            if address in self.addresses():
-                raise ModelError(f"worker {address}: does not answer ({_why(error)})") from None
-            raise WorkerLost(address) from None
+        for _ in range(_TRIES):
+            if address not in self.addresses():
+                break
+            try:
+                result: T = self._client.run(function, *arguments, workers=[address], **named)[address]
+                return result
+            except ImpastoError:
+                raise
+            except (OSError, KeyError):  # of the connection
+                time.sleep(ASKING)  # if the worker has died, the scheduler may learn it a moment later
+        raise WorkerLost(address)
 
     def call(self, address: str, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> Iterator[T | None]:
         """Have a worker call a function that takes long. Yield None while that is under way, and the result at its end.
@@ -325,19 +410,23 @@ class Cluster:
         ClusterError
             When the scheduler is gone.
         """
-        ended = Event()
-        shipped = self._ship((arguments, named), address)
-        future = self._client.submit(_apply, function, shipped, workers=[address], pure=False)
-        future.add_done_callback(lambda _: ended.set())
+        held: list[Any] = []
+
+        def obtain() -> T:
+            held.append(self._ship((arguments, named), address))
+            held.append(self._client.submit(_apply, function, held[0], workers=[address], pure=False))
+            return cast(T, held[1].result())
+
+        outcome = _in_thread(obtain)  # if the worker dies while something travels, Dask would wait for ever
         try:
-            while not ended.wait(ASKING):
+            while not wait([outcome], ASKING).done:
                 if address not in self.addresses():
                     raise WorkerLost(address)
                 yield None
-            yield self._result(future, address)
+            yield self._result(outcome, address)
         finally:
-            future.release()
-            shipped.release()
+            for one in held:
+                one.release()
 
     def result(self, address: str, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Have a worker call a function that takes long, wait for it, and return its result; raises as `call` does."""
@@ -349,27 +438,25 @@ class Cluster:
 
         Raises
         ------
-        WorkerLost
-            When the worker is gone.
-        ClusterError
-            When the scheduler is gone.
+        _NotSent
+            When that fails.
         """
         try:
             (shipped,) = self._client.scatter([value], workers=[address], direct=True, hash=False)
             return shipped
         except Exception as error:  # Dask has many errors for a connection that fails
-            if address in self.addresses():
-                raise ClusterError(f"worker {address}: cannot be reached ({_why(error)})") from None
-            raise WorkerLost(address) from None
+            raise _NotSent(_why(error)) from None
 
-    def _result(self, future: Any, address: str) -> Any:
-        from concurrent.futures import CancelledError
-
+    def _result(self, outcome: Future[T], address: str) -> T:
         import distributed
 
         try:
-            return future.result()
+            return outcome.result()
         except distributed.scheduler.KilledWorker:
+            raise WorkerLost(address) from None
+        except _NotSent as error:
+            if address in self.addresses():
+                raise ClusterError(f"worker {address}: cannot be reached ({error})") from None
             raise WorkerLost(address) from None
         except (CancelledError, distributed.client.FutureCancelledError) as error:
             if address in self.addresses():

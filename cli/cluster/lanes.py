@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from impasto.cli.cluster.connection import ASKING, NO_WORKERS, Cluster, ClusterError, WorkerLost
+from impasto.cli.cluster.connection import ASKING, NO_WORKERS, Cluster, WorkerLost
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Lanes(Generic[T]):
             if addresses:
                 seen = time.monotonic()
             elif time.monotonic() - seen > NO_WORKERS:
-                raise ClusterError(f"cluster {self._cluster.name}: all workers are gone")
+                raise self._cluster.deserted()
             self._at_work = {address: lane for address, lane in self._at_work.items() if lane.is_alive()}
             if self._is_over() and not self._at_work:
                 return

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from impasto.cli.cluster.models import Manifest, find
 from impasto.cli.job.estimating import foresee, remember_timings
+from impasto.cli.spelling import on_command_line
 from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.engine.evaluator import TileStep
 from impasto.runtime.optimize.ending import StopOptimization
@@ -24,6 +25,7 @@ from impasto.runtime.run.pace import Pace
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.state import State, Step
 from impasto.runtime.run.transfer import Transfer
+from impasto.wording import speak
 
 #: A transfer that nobody has asked about for so many seconds has lost its driver: it ends.
 ABANDONED = 300.0
@@ -160,7 +162,7 @@ def paint(order: Order) -> Painted:
     ImpastoError
         When it cannot be carried out; when it does not fit into this machine's memory, for instance.
     """
-    with _at_desk(order) as desk, warnings.catch_warnings(record=True) as caught:
+    with speak(on_command_line), _at_desk(order) as desk, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transfer, state = here(order.transfer, order.manifest), order.state
         foresee(transfer, oversize=order.oversize, done=state.made if state else (), earlier=order.earlier)
@@ -219,10 +221,12 @@ def news(key: str) -> News:
     return News() if desk is None or desk.key != key else desk.tell()
 
 
-def stop(key: str) -> None:
-    """End a transfer after its present evaluation, or tile."""
-    if (desk := _desk) is not None and desk.key == key:
-        desk.stopped = True
+def stop(key: str) -> bool:
+    """End a transfer after its present evaluation, or tile; return whether it is on its way here."""
+    if (desk := _desk) is None or desk.key != key:
+        return False
+    desk.stopped = True
+    return True
 
 
 def estimated(transfer: Transfer, manifest: Manifest, oversize: bool) -> tuple[list[str], Estimate]:
@@ -233,4 +237,5 @@ def estimated(transfer: Transfer, manifest: Manifest, oversize: bool) -> tuple[l
     InputError
         When it does not fit into memory.
     """
-    return foresee(here(transfer, manifest), oversize=oversize)
+    with speak(on_command_line):
+        return foresee(here(transfer, manifest), oversize=oversize)

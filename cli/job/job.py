@@ -139,7 +139,11 @@ class Job:
     def run(self, report: Callback) -> Result:
         """Run the transfer, write the outputs that are due meanwhile, and report every evaluation."""
         self.transfer.callback, state = self.ledger.watch(report), self.ledger.state
-        return self._runner(self.transfer, state, self._earlier) if self._runner else self.transfer.run(state)
+        try:
+            return self._runner(self.transfer, state, self._earlier) if self._runner else self.transfer.run(state)
+        except BaseException:
+            self.ledger.close()
+            raise
 
     def carry_out(
         self,

@@ -295,14 +295,18 @@ class Ledger:
             if checkpoints and saved:
                 say(f"nothing is lost: {places.name(checkpoints.path)} has it all for --resume")
             raise
-        if self._log:
-            self._log.close()
+        self.close()
         if checkpoints and result.finished:
             checkpoints.remove()
         elif checkpoints and checkpoints.save() and not wishes.quiet:
             timed_out = result.ending is RunEnding.TIME_OVER  # all parts count: the same limit would end it at once
             how = ", --resume and a longer --time-limit, or none" if timed_out else " and --resume"
             say(f"go on from {places.name(checkpoints.path)} with the same command{how}")
+
+    def close(self) -> None:
+        """Close the log: a transfer that has failed may be tried again, and its log goes on."""
+        if self._log:
+            self._log.close()
 
     def _write(
         self, picture: Image.Image, place: Place, like: Photograph | None = None, text: dict[str, str] | None = None

@@ -137,9 +137,15 @@ class Running:
     lines: list[str]
 
     @classmethod
-    def start(cls, *arguments: object) -> Running:
+    def start(cls, *arguments: object, group: bool = False) -> Running:
+        """Start a process; with `group`, it has a group of processes to itself, as a terminal's command has."""
         process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+            command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            start_new_session=group,
         )
         watchdog = threading.Timer(300, process.kill)
         watchdog.daemon = True
