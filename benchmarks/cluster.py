@@ -9,6 +9,7 @@ share this machine's processors with the driver, so that many of them make the d
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +35,9 @@ from impasto.runtime.engine.tile_graphs import halo_of
 from impasto.runtime.engine.tiled import TiledEvaluator
 from impasto.runtime.engine.tiles import Tile, tiles_of
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.model.graphs import WINOGRAD
+from impasto.runtime.model.graphs import TILE_GRADIENT, WINOGRAD
 from impasto.runtime.plan.recipe import parse_size
+from impasto.runtime.plan.terms import GRADIENT
 from impasto.runtime.run.prepare import draft
 
 RECIPE = "impasto"
@@ -131,7 +133,10 @@ def measure(problem: Problem, counts: Sequence[int], rounds: int) -> None:
 
 @dataclass(frozen=True)
 class Rest:
-    """What a pretended worker does in place of evaluating: it sleeps, and sends zeros of these shapes."""
+    """What a pretended worker does in place of evaluating: it sleeps, and sends zeros of these shapes.
+
+    `seconds` is for each number in a window.
+    """
 
     seconds: dict[str, float]
     shapes: dict[str, dict[str, tuple[int, ...]]]
@@ -151,7 +156,8 @@ class Rest:
             for tile, values in whole(role, *arguments):
                 shapes.setdefault(role, {name: value.shape for name, value in values.items()})
                 yield tile, values
-            seconds[role] = (time.perf_counter() - began) / len(evaluator.tiles)
+            numbers = sum(3 * math.prod(tile.shape) for tile in evaluator.tiles)
+            seconds[role] = (time.perf_counter() - began) / numbers
 
         evaluator.evaluate_pass = timed  # type: ignore[method-assign, assignment]
         evaluator.evaluate(picture)
@@ -160,12 +166,18 @@ class Rest:
 
 _rest: Rest | None = None
 
+#: The shapes of the windows that pretended workers have been sent.
+_windows: dict[int, tuple[int, ...]] = {}
+
 
 def _pretend(scene: Scene, role: str, number: int, window: NDArray[np.float32] | None, more: Targets) -> Targets:
-    """Stand in for `impasto.cli.cluster.tile_worker.evaluate`."""
+    """Stand in for `impasto.cli.cluster.tile_worker.evaluate`; windows at the border are smaller, and take less."""
     assert _rest is not None
-    time.sleep(_rest.seconds[role])
-    return {name: np.zeros(shape, np.float32) for name, shape in _rest.shapes[role].items()}
+    if window is not None:
+        _windows[number] = window.shape
+    shapes = {**_rest.shapes[role], **({GRADIENT: _windows[number]} if role == TILE_GRADIENT else {})}
+    time.sleep(_rest.seconds[role] * math.prod(_windows[number]))
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _pretend_to_measure(scene: Scene, number: int, cut: Cut) -> None:
@@ -193,10 +205,10 @@ def simulate(problem: Problem, counts: Sequence[int], rounds: int) -> None:
     """Print the time of an evaluation on pretended workers."""
     global _rest
     _rest, picture = Rest.of(problem), problem.picture()
-    tiles = len(problem.tiles())
-    work = tiles * sum(_rest.seconds.values())
-    passes = ", ".join(f"{role} {seconds:.2f} s" for role, seconds in _rest.seconds.items())
-    print(f"{tiles} tiles; a tile: {passes}; all of them, one after the other: {work:.1f} s", flush=True)
+    tiles = problem.tiles()
+    work = sum(3 * math.prod(tile.shape) for tile in tiles) * sum(_rest.seconds.values())
+    passes = ", ".join(f"{role} {1e9 * seconds:.0f} ns" for role, seconds in _rest.seconds.items())
+    print(f"{len(tiles)} tiles; a number of a window: {passes}; all, one after the other: {work:.1f} s", flush=True)
     real: tuple[Callable[..., Any], Callable[..., Any]] = tile_worker.evaluate, tile_worker.measure
     tile_worker.evaluate, tile_worker.measure = _pretend, _pretend_to_measure
     try:

@@ -20,7 +20,7 @@ from PIL import Image
 from processes import Running, impasto_
 
 from impasto.cli.cluster import batch as room
-from impasto.cli.cluster import lanes
+from impasto.cli.cluster import lanes, remote
 from impasto.cli.terminal.errors import FAILED, explain
 from impasto.runtime.run import checkpoint
 from impasto.runtime.run.record import Record
@@ -130,6 +130,7 @@ def test_a_picture_that_has_taken_long_goes_on_from_its_checkpoint_and_loses_one
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "AFRESH", 0.0)
+    monkeypatch.setattr(remote, "NEWS", 0.0)
     pace = checkpoint.Pace
     monkeypatch.setattr(checkpoint, "Pace", lambda *_: pace(0.0))
     wish = ("photos/a.png", *WISH[1:3], *WISH[5:], "--log", "a.jsonl", "--evaluations", "7", "--optimizer", "adam")
