@@ -120,18 +120,27 @@ def _silence() -> None:
 
 @contextlib.contextmanager
 def _local(distributed: Any, workers: int) -> Iterator[Any]:
-    """Start workers on this machine, each a process with one thread of Dask's; nobody elsewhere can reach them."""
-    with _deaf():
-        local = distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            worker_dashboard_address=None,
-            memory_limit=None,
-            silence_logs=logging.CRITICAL + 1,
-        )
+    """Start workers on this machine, each a process with one thread of Dask's; nobody elsewhere can reach them.
+
+    Raises
+    ------
+    ClusterError
+        When they do not start.
+    """
+    try:
+        with _deaf():
+            local = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                worker_dashboard_address=None,
+                memory_limit=None,
+                silence_logs=logging.CRITICAL + 1,
+            )
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(f"--workers {workers}: they do not start ({_why(error)}); try fewer") from None
     with local:
         yield local
 
