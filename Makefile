@@ -101,7 +101,7 @@ $(LOWEST)/ready: pyproject.toml tests/lowest.py
 	$(PYTHON) tests/lowest.py >/dev/null
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/lowest.py >$(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cpu,export,plot]' pytest hypothesis
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cpu,export,plot,cluster]' pytest hypothesis
 	touch $@
 
 $(DIST)/ready: Makefile

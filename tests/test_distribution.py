@@ -211,7 +211,9 @@ def test_a_target_machine_gets_nothing_that_only_exporting_or_development_needs(
     brought = closure(PROJECT["project"]["dependencies"] + extras["cpu"])
     assert brought > {"numpy", "scipy", "onnxruntime", "protobuf", "typer", "rich", "pygments"}
     others = {
-        canonicalize_name(Requirement(one).name) for name in ("export", "plot", "torch", "dev") for one in extras[name]
+        canonicalize_name(Requirement(one).name)
+        for name in ("export", "plot", "cluster", "torch", "dev")
+        for one in extras[name]
     }
     assert not brought & (others | {"opencv-python", "scikit-image", "pandas", "ml-dtypes"})
 

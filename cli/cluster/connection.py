@@ -32,8 +32,8 @@ _HERE = "127.0.0.1:0"
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How long a scheduler is waited for, in seconds; and workers, where there are none, or no more.
-_CONNECTING, NO_WORKERS = 10.0, 60.0
+#: How long a scheduler is waited for, in seconds; and workers of this machine; and others, where there are no more.
+_CONNECTING, _STARTING, NO_WORKERS = 10.0, 120.0, 60.0
 
 #: The seconds between two questions to a worker.
 ASKING = 0.3
@@ -121,19 +121,33 @@ def connected(wanted: Wanted, manifest: Manifest) -> Iterator[Cluster]:
 
 @contextlib.contextmanager
 def _local(distributed: Any, workers: int) -> Iterator[Any]:
-    """Start workers on this machine, each a process with one thread of Dask's; nobody elsewhere can reach them."""
-    with _deaf():
-        local = distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=_HERE,  # Dask has a server for metrics in any case
-            worker_dashboard_address=_HERE,
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=None,
-            silence_logs=logging.CRITICAL + 1,
-        )
+    """Start workers on this machine, each a process with one thread of Dask's; nobody elsewhere can reach them.
+
+    Raises
+    ------
+    ClusterError
+        When they do not start.
+    """
+    start = functools.partial(
+        distributed.LocalCluster,
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=_HERE,  # Dask has a server for metrics in any case
+        worker_dashboard_address=_HERE,
+        scheduler_kwargs={"dashboard": False},
+        memory_limit=None,
+        silence_logs=logging.CRITICAL + 1,
+    )
+    try:
+        with _deaf():
+            starting = _in_thread(start)
+            if not wait([starting], _STARTING).done:  # Dask may try again and again
+                raise OSError(f"not within {_STARTING:.0f} seconds")
+        local = starting.result()
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(f"--workers {workers}: they do not start ({_why(error)}); try fewer") from None
     with local:
         yield local
 

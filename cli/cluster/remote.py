@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from impasto.cli.cluster import worker
-from impasto.cli.cluster.connection import Cluster, ClusterError, WorkerLost
+from impasto.cli.cluster.connection import Cluster
 from impasto.cli.cluster.worker import News, Order, Painted
-from impasto.runtime.errors import ImpastoError
 from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.result import Result
@@ -66,22 +64,15 @@ class Place:
         return painted.result
 
     def _painted(self, order: Order, transfer: Transfer) -> Painted:
-        """Have the worker paint, and look on; whatever goes wrong here, it paints no longer than that."""
+        """Have the worker paint, and look on."""
         over, stopped, asked = False, False, time.monotonic()
         painted: Painted | None = None
-        try:
-            for painted in self.cluster.call(self.address, worker.paint, order):
-                if painted is None and time.monotonic() - asked > NEWS:
-                    asked = time.monotonic()
-                    over |= _see(transfer, self.cluster.ask(self.address, worker.news, order.key)) or self.ending()
-                    if over and not stopped:  # it may not have begun yet, and hear nothing
-                        stopped = self.cluster.ask(self.address, worker.stop, order.key)
-        except (WorkerLost, ClusterError):
-            raise
-        except BaseException:
-            with suppress(WorkerLost, ImpastoError):
-                self.cluster.ask(self.address, worker.stop, order.key)
-            raise
+        for painted in self.cluster.call(self.address, worker.paint, order):
+            if painted is None and time.monotonic() - asked > NEWS:
+                asked = time.monotonic()
+                over |= _see(transfer, self.cluster.ask(self.address, worker.news, order.key)) or self.ending()
+                if over and not stopped:  # it may not have begun yet, and hear nothing
+                    stopped = self.cluster.ask(self.address, worker.stop, order.key)
         assert painted is not None
         return painted
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -27,7 +27,7 @@ from impasto.runtime.run.state import State, Step
 from impasto.runtime.run.transfer import Transfer
 from impasto.wording import speak
 
-#: A transfer that nobody has asked about for so many seconds has lost its driver: it ends.
+#: A transfer that nobody has asked about for so many seconds has lost its driver, though Dask may not know: it ends.
 ABANDONED = 300.0
 
 #: The seconds between two states that are kept for the driver; more if copying them takes long.
@@ -105,6 +105,7 @@ class _Desk:
 
     key: str
     every: int | None = None
+    is_wanted: Callable[[], bool] = lambda: True
     asked: float = field(default_factory=time.monotonic)
     stopped: bool = False
     steps: list[tuple[Step, State | None]] = field(default_factory=list)
@@ -130,7 +131,7 @@ class _Desk:
         """End the transfer if its driver has asked for that, or is gone."""
         if self.stopped:
             raise StopOptimization("interrupted")
-        if time.monotonic() - self.asked > ABANDONED:
+        if not self.is_wanted() or time.monotonic() - self.asked > ABANDONED:
             raise StopOptimization("nobody waits for it any more")
 
 
@@ -147,11 +148,28 @@ def _at_desk(order: Order) -> Iterator[_Desk]:
     """Have the worker's one desk for a `with` block."""
     global _desk
     with _ALONE:
-        _desk = desk = _Desk(order.key, order.every)
+        _desk = desk = _Desk(order.key, order.every, _still_wanted())
         try:
             yield desk
         finally:
             _desk = None
+
+
+def _still_wanted() -> Callable[[], bool]:
+    """Return what says whether the task of this thread is still wanted: Dask takes it back if its driver is gone."""
+    import distributed
+
+    try:
+        host = distributed.get_worker()
+    except ValueError:  # this is no worker's thread
+        return lambda: True
+    key = host.get_current_task()
+
+    def is_wanted() -> bool:
+        task = host.state.tasks.get(key)
+        return task is not None and task.state != "cancelled"
+
+    return is_wanted
 
 
 def paint(order: Order) -> Painted:

@@ -8,6 +8,8 @@ TESTS_DEATH
     EVALUATION:FILE: the process is killed after that evaluation, once for each time that the file can be removed.
 TESTS_DEADLY, TESTS_BROKEN
     WIDTHxHEIGHT: a picture of that size always kills the process; always fails.
+TESTS_STILLBORN
+    The process ends before it is a worker.
 TESTS_FAR
     The driver's files cannot be seen, as on another machine.
 TESTS_WITHOUT_IMPASTO
@@ -27,6 +29,8 @@ from typing import Any
 
 def dask_setup(_: object) -> None:
     """Change this worker as the variables say."""
+    if "TESTS_STILLBORN" in os.environ:
+        os._exit(1)
     if "TESTS_WITHOUT_IMPASTO" in os.environ:
         _hide()
         return

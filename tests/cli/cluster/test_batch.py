@@ -190,8 +190,8 @@ def test_workers_that_are_killed_anywhere_cost_no_bits(
     chance = random.Random(0)
     for _ in range(20):
         running = Running.start("batch", *WISH, "--report", "r.jsonl", "--model", small_model, *QUICK, "--workers", 2)
-        wait_until(lambda: len(workers_of(running.process.pid)) == 2)  # noqa: B023
-        time.sleep(chance.uniform(0, 14))
+        running.wait_for("in all")
+        time.sleep(chance.uniform(0, 9))
         if workers := workers_of(running.process.pid):
             with suppress(psutil.NoSuchProcess):
                 chance.choice(workers).kill()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from clusters import Farm, farm
+from clusters import Farm, farm, variables_of_workers
+from processes import assert_refused as told
+from processes import impasto_
 from typer.testing import Result
 
 from impasto.cli.cluster import connection
 
-from .conftest import WISH, Batch, pixels
+from .conftest import QUICK, WISH, Batch, pixels
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,17 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
+
+
+def test_without_dask_its_package_is_named(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert_refused(batch(*WISH, "--workers", 2), "distributed is not installed; for clusters, pip install distributed")
+
+
+def test_workers_that_do_not_start_are_told_in_a_line(small_model: Path) -> None:
+    variables = variables_of_workers(TESTS_STILLBORN="1")
+    done = impasto_("batch", *WISH, "--model", small_model, *QUICK, "--workers", 1, **variables)
+    told(done, "--workers 1: they do not start (", code=1)
 
 
 @pytest.mark.parametrize(

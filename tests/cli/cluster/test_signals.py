@@ -14,6 +14,7 @@ import pytest
 from clusters import Farm, assert_all_end, descendants, variables_of_workers, wait_until
 from processes import Running
 
+from impasto.cli.cluster import worker
 from impasto.runtime.run.record import Record
 
 from .conftest import QUICK, WISH, Batch, checkpoints
@@ -44,7 +45,8 @@ def listening(processes: list[psutil.Process]) -> list[tuple[str, int]]:
     found = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            found += [one.laddr for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+            ask = process.net_connections if hasattr(process, "net_connections") else process.connections
+            found += [one.laddr for one in ask("inet") if one.status == psutil.CONN_LISTEN]
     return found
 
 
@@ -107,3 +109,17 @@ def test_a_driver_that_is_killed_leaves_no_worker(running: Running) -> None:
     running.process.kill()
     running.finish()
     assert_all_end(processes)
+
+
+def test_workers_of_a_driver_that_is_killed_are_free_for_the_next(
+    cluster: Farm, batch: Batch, small_model: Path
+) -> None:
+    wish = (*WISH, *QUICK, "--evaluations", "100000", "--model", small_model, "--scheduler", cluster.address)
+    killed = Running.start("batch", *wish)
+    wait_until(lambda: len(checkpoints()) == 2, "two checkpoints")
+    killed.process.kill()
+    killed.finish()
+    began = time.monotonic()
+    next_ = batch(*WISH, "--scheduler", cluster.address)
+    assert next_.exit_code == 0, next_.output
+    assert time.monotonic() - began < worker.ABANDONED / 4

