@@ -31,7 +31,7 @@ REGIONS = "Regions"
 MACHINE = "The machine"
 GPU = "Only on an NVIDIA GPU"
 CLUSTER = "Several workers (Dask)"
-GROUPS = (PICTURE, STYLE, OPTIMISATION, MEANWHILE, REGIONS, MACHINE, GPU, CLUSTER)
+GROUPS = (PICTURE, STYLE, OPTIMISATION, MEANWHILE, REGIONS, MACHINE, CLUSTER, GPU)
 
 
 def examples(*commands: str) -> Callable[[F], F]:

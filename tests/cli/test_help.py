@@ -15,7 +15,7 @@ from processes import command, impasto_
 
 from impasto.cli import help
 from impasto.cli.app import app
-from impasto.cli.command import CLUSTER, GPU, GROUPS
+from impasto.cli.command import GPU, GROUPS
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.plan.recipe import load_recipe
 
@@ -118,8 +118,7 @@ def test_what_only_a_gpu_has_comes_last_and_by_itself() -> None:
     assert not any(re.search(rf"^ +{option}\b", others, re.M) for option in options)
     assert "\n\n" not in gpus.strip()
     headings = re.findall(r"^(\S.*):$", text, re.M)
-    groups = [group for group in GROUPS if group != CLUSTER]  # of other commands
-    assert headings == ["Examples", "Arguments", "Options", *groups]
+    assert headings == ["Examples", "Arguments", "Options", *GROUPS]
 
 
 # --- examples -------------------------------------------------------------------------------------------------
