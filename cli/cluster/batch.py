@@ -6,12 +6,11 @@ Commands import it only when they run, because it imports the runtime.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from impasto.cli.cluster import worker
+from impasto.cli.cluster import lanes, worker
 from impasto.cli.cluster.connection import Cluster, ClusterError, WorkerLost, connected
 from impasto.cli.cluster.lanes import Lanes
 from impasto.cli.cluster.models import Manifest
@@ -33,9 +32,6 @@ from impasto.runtime.run.result import Result
 from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.storage.own import remove
 
-#: A picture is given up after so many workers have died with it: it may be what kills them.
-MOST_DEATHS = 4
-
 #: If a worker dies, a picture that has taken no more seconds begins anew: then it gets the bits that it would have had.
 #: One that has taken more goes on from its checkpoint.
 AFRESH = 60.0
@@ -50,7 +46,6 @@ class ClusterRun(BatchRun):
         super().__init__(batch)
         self._wanted = wanted
         self._cluster: Cluster
-        self._deaths = Counter[int]()
         self._telling = threading.Lock()
         self._failure: ClusterError | None = None
 
@@ -106,15 +101,14 @@ class ClusterRun(BatchRun):
         def work(address: str, number: int, task: Task) -> None:
             self._record(number, self._paint_on(address, task, progress, phase), progress, tell, phase)
 
-        def lost(number: int, task: Task, address: str) -> bool:
-            self._deaths[number] += 1
-            if again := self._deaths[number] < MOST_DEATHS:
+        def lost(number: int, task: Task, address: str, again: bool) -> None:
+            if again:
                 say(f"worker {address} is gone; {task.named.title} is left to another one")
                 self._begin_anew(task)
             else:
-                error = f"{MOST_DEATHS} workers died while they made it; a smaller --size may help, or fewer --workers"
+                died = f"{lanes.MOST_DEATHS} workers died while they made it"
+                error = f"{died}; a smaller --size may help, or fewer --workers"
                 self._record(number, Outcome(task, Status.FAILED, error), progress, tell, phase)
-            return again
 
         with within(phase):
             try:
@@ -138,8 +132,9 @@ class ClusterRun(BatchRun):
         ClusterError
             When the scheduler is gone.
         """
-        ending = lambda: phase.signalled  # noqa: E731
-        place = Place(self._cluster, address, task.wishes.save_every, self._batch.oversize, ending)
+        place = Place(
+            self._cluster, address, task.wishes.save_every, self._batch.oversize, ending=lambda: phase.signalled
+        )
         progress_of = progress.begin(task.named.title)
 
         def carry_out(job: Job) -> Result:
@@ -160,8 +155,8 @@ class ClusterRun(BatchRun):
             checkpoint = Checkpoint.read(path)
             if checkpoint.state.seconds <= AFRESH:
                 remove(path)
-                if checkpoint.log:
-                    remove(Path(checkpoint.log.path))
+                if checkpoint.log and task.wishes.log:
+                    remove(task.wishes.log)
 
 
 def _beside_others(phase: Phase) -> Interruptibly:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from impasto.cli.cluster.connection import ASKING, NO_WORKERS, Cluster, WorkerLost
 
 T = TypeVar("T")
+
+
+#: An item is given up after so many workers have died with it.
+MOST_DEATHS = 4
 
 
 class Lanes(Generic[T]):
@@ -25,7 +29,8 @@ class Lanes(Generic[T]):
     work
         Has the worker of an address work on an item, by its number from 0; may raise `WorkerLost` or `ClusterError`.
     lost
-        Called with an item's number and an address when a worker is gone; returns whether another one is to try.
+        Called with an item's number, the item and an address when a worker is gone, and whether another one will try:
+        not after `MOST_DEATHS`, for it may be the item that kills them.
     is_over
         Whether no further items are to be begun.
     owner_of
@@ -36,13 +41,14 @@ class Lanes(Generic[T]):
         self,
         cluster: Cluster,
         work: Callable[[str, int, T], None],
-        lost: Callable[[int, T, str], bool],
+        lost: Callable[[int, T, str, bool], None],
         is_over: Callable[[], bool] = lambda: False,
         owner_of: Callable[[int], str | None] = lambda _: None,
     ) -> None:
         self._cluster, self._work, self._lost = cluster, work, lost
         self._is_over, self._owner_of = is_over, owner_of
         self._addresses = set[str]()
+        self._deaths = Counter[int]()
         self._changed = threading.Condition()
         self._waiting: deque[tuple[int, T]] = deque()
         self._at_work: dict[str, threading.Thread] = {}
@@ -86,7 +92,10 @@ class Lanes(Generic[T]):
                 try:
                     self._work(address, number, item)
                 except WorkerLost:
-                    self._end(taken if self._lost(number, item, address) else None)
+                    self._deaths[number] += 1
+                    again = self._deaths[number] < MOST_DEATHS
+                    self._lost(number, item, address, again)
+                    self._end(taken if again else None)
                     return
                 self._end()
         except Exception as error:  # of the cluster, or of all items: no lane is to go on

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from impasto.cli.cluster import tile_worker
 from impasto.cli.cluster.connection import Cluster, ClusterError
-from impasto.cli.cluster.lanes import Lanes
+from impasto.cli.cluster.lanes import MOST_DEATHS, Lanes
 from impasto.cli.cluster.tile_worker import Cut, Scene
 from impasto.cli.terminal.messages import say
 from impasto.runtime.engine.engine import Engine
@@ -34,9 +33,6 @@ from impasto.runtime.model.graphs import TILE_ROLES, TILE_SUMS
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.recipe import Recipe
-
-#: A tile is given up after so many workers have died with it.
-MOST_DEATHS = 4
 
 
 class SpreadEngine(Engine):
@@ -102,7 +98,6 @@ class SpreadEvaluator(TiledEvaluator):
         self._cluster, self._content, self._content_guides = cluster, references.content, guides
         self._scene = Scene(uuid.uuid4().hex, cluster.manifest, graphs.recipe, graphs.placement, regions)
         self._owners: dict[int, str] = {}
-        self._deaths = Counter[int]()
         self.travelled, self._counting = 0, threading.Lock()
         self.after_tile = after_tile
         self._spread(lambda address, number, tile: self._measure(address, number, tile), 0)
@@ -164,13 +159,11 @@ class SpreadEvaluator(TiledEvaluator):
                 if count < total:
                     self.after_tile(TileStep(count, total))
 
-        def lost(number: int, tile: Tile, address: str) -> bool:
-            self._owners = {of: owner for of, owner in self._owners.items() if owner != address}
-            self._deaths[number] += 1
-            if self._deaths[number] >= MOST_DEATHS:
+        def lost(number: int, tile: Tile, address: str, again: bool) -> None:
+            if not again:
                 raise ClusterError(f"cluster {self._cluster.name}: {MOST_DEATHS} workers died with the same tile")
+            self._owners = {of: owner for of, owner in self._owners.items() if owner != address}
             say(f"worker {address} is gone; its tiles are left to others")
-            return True
 
         Lanes(self._cluster, do, lost, owner_of=lambda number: self._owners.get(number)).run(self.tiles)
         return results

@@ -150,7 +150,7 @@ def test_a_picture_that_has_taken_long_goes_on_from_its_checkpoint_and_loses_one
 def test_a_picture_that_kills_its_workers_or_breaks_is_one_failure(
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "MOST_DEATHS", 2)
+    monkeypatch.setattr(lanes, "MOST_DEATHS", 2)
     with farm(tmp_path / "farm") as started:
         started.add(3, TESTS_DEADLY="40x33", TESTS_BROKEN="33x40")
         done = batch(*WISH[:3], *WISH[5:], "--scheduler", started.address)
