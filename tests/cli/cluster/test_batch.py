@@ -162,6 +162,7 @@ def test_a_picture_that_kills_its_workers_or_breaks_is_one_failure(
     assert "Traceback" not in done.output
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_is_noticed(
     small_model: Path, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

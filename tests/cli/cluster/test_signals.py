@@ -91,7 +91,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_no_worker_survives(running: Running)
     assert_all_end(processes)
 
 
-@pytest.mark.parametrize("seconds", [2.0, 5.0])
+@pytest.mark.parametrize("seconds", [2.0, *(pytest.param(float(more), marks=pytest.mark.slow) for more in range(3, 9))])
 def test_ctrl_c_before_the_work_leaves_no_process(running: Running, seconds: float) -> None:
     time.sleep(seconds)
     processes = descendants(running.process.pid)
@@ -103,6 +103,7 @@ def test_ctrl_c_before_the_work_leaves_no_process(running: Running, seconds: flo
     assert_all_end(processes)
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_leaves_no_worker(running: Running) -> None:
     wait_until(checkpoints, "a checkpoint")
     processes = descendants(running.process.pid)
