@@ -47,6 +47,7 @@ class ClusterRun(BatchRun):
         self._wanted = wanted
         self._cluster: Cluster
         self._telling = threading.Lock()
+        self._is_over = False
         self._failure: ClusterError | None = None
 
     @contextmanager
@@ -69,12 +70,20 @@ class ClusterRun(BatchRun):
     def _foresee(self, largest: Transfer) -> Estimate:
         """Say what the largest picture takes on a worker; it must fit into the memory of each that there is."""
         manifest, oversize = self._cluster.manifest, self._batch.oversize
+
+        def estimated(address: str) -> tuple[list[str], Estimate]:
+            try:
+                return self._cluster.ask(address, worker.estimated, largest, manifest, oversize)
+            except InputError as error:
+                raise InputError(f"worker {address}: {error}") from None
+
         told = list[tuple[list[str], Estimate]]()
         for address in self._cluster.admitted():
             with suppress(WorkerLost):
-                told.append(self._cluster.ask(address, worker.estimated, largest, manifest, oversize))
+                told.append(estimated(address))
         if not told:
             raise self._cluster.deserted()
+        self._cluster.trial = estimated
         lines, estimate = told[-1]
         for line in lines:
             say(line)
@@ -115,10 +124,15 @@ class ClusterRun(BatchRun):
                 Lanes(self._cluster, work, lost, lambda: phase.signalled).run(self._left)
             except ClusterError as error:
                 self._failure = error
+        with self._telling:
+            self._is_over = True
         self.interrupted = phase.signalled
 
     def _record(self, number: int, outcome: Outcome, progress: BatchProgress, tell: Tell, phase: Phase) -> None:
         with self._telling:
+            if self._is_over:  # it has been told already that the cluster is gone
+                return
+            self.interrupted = phase.signalled
             self._note(number, outcome, progress, tell)
             phase.farewell = self._farewell
 
@@ -155,8 +169,8 @@ class ClusterRun(BatchRun):
             checkpoint = Checkpoint.read(path)
             if checkpoint.state.seconds <= AFRESH:
                 remove(path)
-                if checkpoint.log and task.wishes.log:
-                    remove(task.wishes.log)
+                if (log := task.wishes.log) and checkpoint.log and checkpoint.log.path == str(log.absolute()):
+                    remove(log)
 
 
 def _beside_others(phase: Phase) -> Interruptibly:

@@ -10,9 +10,10 @@ import functools
 import json
 import logging
 import signal
+import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, wait
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -106,6 +107,8 @@ def connected(wanted: Wanted, manifest: Manifest) -> Iterator[Cluster]:
     ------
     InputError
         When there is none, or a worker is not fit for it: the text names the reason.
+    ClusterError
+        When its workers do not start, or are gone at once.
     """
     distributed = _import_distributed()
     with contextlib.ExitStack() as stack:
@@ -155,15 +158,15 @@ def _local(distributed: Any, workers: int) -> Iterator[Any]:
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
     """Let processes and threads that are started in a `with` block not hear Ctrl-C: it is the driver that answers."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if sys.platform == "win32":  # there, no process can be kept from hearing it
         yield
-        return
-    resource_tracker.ensure_running()  # now: starting it would end what is blocked below
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        resource_tracker.ensure_running()  # now: starting it would end what is blocked below
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _client(distributed: Any, wanted: Wanted) -> Any:
@@ -264,10 +267,16 @@ class Cluster:
         The files of the model that workers use.
     name
         Its name in messages.
+
+    Attributes
+    ----------
+    trial
+        Refuses, by an `InputError`, a worker that comes later and cannot do what is to be done.
     """
 
     def __init__(self, client: Any, manifest: Manifest, name: str) -> None:
         self._client, self.manifest, self.name = client, manifest, name
+        self.trial: Callable[[str], object] | None = None
         self._machines: dict[str, Machine] = {}
         self._refused = set[str]()
         self._warnings = set[str]()
@@ -329,9 +338,14 @@ class Cluster:
                 except ClusterError:
                     raise
                 except ImpastoError as error:
-                    self._refused.add(address)
-                    warn(f"{error}; the others go on")
+                    self._refuse(f"{error}; the others go on", address)
         return [address for address in addresses if address in self._machines]
+
+    def _refuse(self, why: str, address: str) -> None:
+        """Leave a worker out from now on."""
+        self._refused.add(address)
+        self._machines.pop(address, None)
+        warn(why)
 
     def machine(self, address: str) -> Machine:
         """Return the machine of a worker."""
@@ -356,7 +370,11 @@ class Cluster:
         if not self.ask(address, is_here, self.manifest):
             say(f"worker {address}: gets a copy of the model")
             self.ask(address, keep, self.manifest, dict(self.manifest.read()))
-        self._machines[address] = self.ask(address, Machine.here)
+        machine = self.ask(address, Machine.here)
+        self._check_packages(address, machine)
+        if self.trial:
+            self.trial(address)
+        self._machines[address] = machine
 
     def _check_python(self, address: str) -> None:
         """Refuse a worker whose Python would not understand the code that is sent there."""
@@ -370,24 +388,31 @@ class Cluster:
             raise InputError(f"worker {address}: has python {_minor(theirs)} instead of {_minor(own)}; {_INSTALL}")
 
     def _check_versions(self, address: str) -> None:
-        """Refuse a worker with other versions than here: its pictures would be others, or it would fail midway."""
+        """Refuse a worker with another impasto or Dask than here: it might not understand what is sent."""
 
         def versions() -> dict[str, str]:  # travels as code: the worker may have no impasto, or another one
             from importlib import metadata
 
             found = {}
-            for name in ("impasto", "onnxruntime", "numpy", "scipy", "pillow", "distributed"):
+            for name in ("impasto", "distributed"):
                 try:
                     found[name] = metadata.version(name)
                 except metadata.PackageNotFoundError:
                     found[name] = ""
             return found
 
-        theirs = self.ask(address, versions)
+        self._compare(address, self.ask(address, versions), versions())
+
+    def _check_packages(self, address: str, machine: Machine) -> None:
+        """Refuse a worker with other packages to compute with: its pictures would be others."""
+        theirs, own = ({**of.versions, "python": ""} for of in (machine, Machine.here()))
+        self._compare(address, theirs, own)
+
+    def _compare(self, address: str, theirs: Mapping[str, str], own: Mapping[str, str]) -> None:
         differences = [
-            f"{name} {theirs.get(name) or 'is missing'} instead of {own}"
-            for name, own in versions().items()
-            if theirs.get(name) != own
+            f"{name} {theirs.get(name) or 'is missing'} instead of {version}"
+            for name, version in own.items()
+            if theirs.get(name) != version
         ]
         if differences:
             raise InputError(f"worker {address}: has {', '.join(differences)}; {_INSTALL}")
@@ -469,8 +494,8 @@ class Cluster:
         except distributed.scheduler.KilledWorker:
             raise WorkerLost(address) from None
         except _NotSent as error:
-            if address in self.addresses():
-                raise ClusterError(f"worker {address}: cannot be reached ({error})") from None
+            if address in self.addresses():  # this machine has no way to it, or Dask has paused it
+                self._refuse(f"worker {address}: takes nothing from here ({error}); the others go on", address)
             raise WorkerLost(address) from None
         except (CancelledError, distributed.client.FutureCancelledError) as error:
             if address in self.addresses():

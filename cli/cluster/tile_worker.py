@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.cli.cluster.models import Manifest, find
+from impasto.cli.cluster.worker import ALONE
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.references import Targets
 from impasto.runtime.engine.tile_graphs import TileGraphs
@@ -71,9 +71,6 @@ class _Bench:
     kept: dict[int, _Kept] = field(default_factory=dict)
 
 
-#: A worker evaluates one tile at a time, with all its threads.
-_ALONE = threading.Lock()
-
 _bench: _Bench | None = None
 
 
@@ -95,7 +92,7 @@ def measure(scene: Scene, number: int, cut: Cut) -> None:
     ImpastoError
         When the model cannot be used, or onnxruntime fails.
     """
-    with _ALONE:
+    with ALONE:
         bench, core = _at_bench(scene), cut.tile.core()
         graph = bench.graphs(TILE_STATISTICS, cut.tile.shape, None)
         values = graph.run({IMAGE: cut.planes, CORE: core}, targets_of(graph.metadata.recipe, "content"))
@@ -120,7 +117,7 @@ def evaluate(scene: Scene, role: str, number: int, window: NDArray[np.float32] |
     ImpastoError
         When the model cannot be used, or onnxruntime fails.
     """
-    with _ALONE:
+    with ALONE:
         bench = _at_bench(scene)
         bench.graphs.close(TILE_STATISTICS)
         kept = bench.kept.get(number)
@@ -133,3 +130,10 @@ def evaluate(scene: Scene, role: str, number: int, window: NDArray[np.float32] |
         if role != TILE_SUMS:
             kept.window = None
         return {name: value.copy() for name, value in values.items()}
+
+
+def release(key: str) -> None:
+    """Give back what is open and kept for a scene; an evaluation that has not ended keeps it for itself."""
+    global _bench
+    if _bench is not None and _bench.scene.key == key:
+        _bench = None

@@ -11,13 +11,16 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.cli.cluster import tile_worker
-from impasto.cli.cluster.connection import Cluster, ClusterError
+from impasto.cli.cluster.connection import Cluster, ClusterError, WorkerLost
 from impasto.cli.cluster.lanes import MOST_DEATHS, Lanes
 from impasto.cli.cluster.tile_worker import Cut, Scene
 from impasto.cli.terminal.messages import say
@@ -29,18 +32,29 @@ from impasto.runtime.engine.references import References, Targets
 from impasto.runtime.engine.tile_graphs import TileGraphs
 from impasto.runtime.engine.tiled import TiledEvaluator, TileGraph, Tiling
 from impasto.runtime.engine.tiles import Tile
-from impasto.runtime.model.graphs import TILE_ROLES, TILE_SUMS
+from impasto.runtime.errors import ImpastoError
+from impasto.runtime.model.graphs import TILE_ROLES, TILE_STATISTICS, TILE_SUMS
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.recipe import Recipe
 
+T = TypeVar("T")
+
 
 class SpreadEngine(Engine):
-    """Makes evaluators whose tiles are evaluated by the workers of a cluster; pictures in one piece stay here."""
+    """Makes evaluators whose tiles are evaluated by the workers of a cluster; pictures in one piece stay here.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Parameters
+    ----------
+    threads
+        The threads of each worker; by default those of the placement.
+    """
+
+    is_here = False
+
+    def __init__(self, cluster: Cluster, threads: int | None = None) -> None:
         super().__init__(graphs=0)
-        self._cluster = cluster
+        self._cluster, self._threads = cluster, threads
 
     def tile_by_tile(
         self,
@@ -52,7 +66,9 @@ class SpreadEngine(Engine):
         after_tile: Callable[[TileStep], None],
     ) -> TiledEvaluator:
         """Have the workers measure the content's targets, each of some tiles, and return the evaluator."""
-        return SpreadEvaluator(self._cluster, graphs, recipe, tiling, references, fixed, after_tile)
+        graphs.close(TILE_STATISTICS)
+        placement = replace(graphs.placement, threads=self._threads or graphs.placement.threads)
+        return SpreadEvaluator(self._cluster, graphs, placement, recipe, tiling, references, fixed, after_tile)
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,11 @@ class _Described:
 class SpreadEvaluator(TiledEvaluator):
     """The loss of pictures whose tiles are evaluated by the workers of a cluster.
 
+    Parameters
+    ----------
+    placement
+        That of the workers.
+
     Attributes
     ----------
     travelled
@@ -80,6 +101,7 @@ class SpreadEvaluator(TiledEvaluator):
         self,
         cluster: Cluster,
         graphs: TileGraphs,
+        placement: Placement,
         recipe: Recipe,
         tiling: Tiling,
         references: References,
@@ -89,18 +111,19 @@ class SpreadEvaluator(TiledEvaluator):
         def open_graph(role: str, shape: tuple[int, int] | None, regions: int | None) -> TileGraph:
             if role not in TILE_ROLES:
                 return graphs(role, shape, regions)
-            key, placement = graphs.placed(role, by_region=regions is not None)
-            return _Described(read_metadata(graphs.folder, graphs.recipe, key), placement)
+            key, placed = graphs.placed(role, by_region=regions is not None)
+            return _Described(read_metadata(graphs.folder, graphs.recipe, key), placed)
 
         guides = references.content_guides
         super().__init__(open_graph, recipe, tiling, references.content, guides, [], fixed)
         regions = None if guides is None else guides.shape[1]
         self._cluster, self._content, self._content_guides = cluster, references.content, guides
-        self._scene = Scene(uuid.uuid4().hex, cluster.manifest, graphs.recipe, graphs.placement, regions)
+        self._scene = Scene(uuid.uuid4().hex, cluster.manifest, graphs.recipe, placement, regions)
         self._owners: dict[int, str] = {}
         self.travelled, self._counting = 0, threading.Lock()
         self.after_tile = after_tile
-        self._spread(lambda address, number, tile: self._measure(address, number, tile), 0)
+        for _ in self._spread(self._measure, 0, len(self.tiles)):
+            pass
 
     def evaluate_pass(
         self, role: str, planes: Planes, more: Callable[[Tile], Targets], done: int
@@ -117,13 +140,22 @@ class SpreadEvaluator(TiledEvaluator):
             if self._owners.get(number) != address:  # the worker that has measured it is gone
                 self._measure(address, number, tile)
             values = ask(None) if role != TILE_SUMS else None  # it has kept the window
-            values = values or ask(np.ascontiguousarray(tile.of(planes)))
-            assert values is not None
+            window = np.ascontiguousarray(tile.of(planes))
+            values = values or ask(window)
+            if values is None:  # it has started again, or works for another command, too
+                self._measure(address, number, tile)
+                values = ask(window)
+            if values is None:
+                raise ClusterError(f"worker {address}: forgets its tiles; does another command use it?")
             return values
 
-        results = self._spread(evaluate, done)
-        for number, tile in enumerate(self.tiles):
-            yield tile, results.pop(number)
+        waiting: dict[int, Targets] = {}
+        following = 0
+        for number, values in self._spread(evaluate, done, 2 * len(self.tiles)):
+            waiting[number] = values
+            while following in waiting:
+                yield self.tiles[following], waiting.pop(following)
+                following += 1
 
     def _measure(self, address: str, number: int, tile: Tile) -> None:
         """Have a worker measure the targets of the content in a tile; it keeps them."""
@@ -137,33 +169,51 @@ class SpreadEvaluator(TiledEvaluator):
         with self._counting:
             self.travelled += sum(array.nbytes for array in arrays if array is not None)
 
-    def _spread(self, work: Callable[[str, int, Tile], Targets | None], done: int) -> dict[int, Targets]:
-        """Have every tile worked on by its own worker; return what came of each, by number.
+    def _spread(self, work: Callable[[str, int, Tile], T], done: int, total: int) -> Iterator[tuple[int, T]]:
+        """Have every tile worked on by its own worker; yield its number and what came of it, as that comes.
+
+        `done` tiles of a `total` were done before: `after_tile` is told.
 
         Raises
         ------
         ClusterError
             When the scheduler, or all workers, are gone, or workers die again and again with one tile.
         """
-        results: dict[int, Targets] = {}
-        counting, total = threading.Lock(), 2 * len(self.tiles)
-        count = done
+        arrived = SimpleQueue[tuple[int, T] | Exception | None]()
+        is_over = threading.Event()
 
         def do(address: str, number: int, tile: Tile) -> None:
-            nonlocal count
-            values = work(address, number, tile)
-            with counting:
-                if values is not None:
-                    results[number] = values
-                count += 1
-                if count < total:
-                    self.after_tile(TileStep(count, total))
+            arrived.put((number, work(address, number, tile)))
 
         def lost(number: int, tile: Tile, address: str, again: bool) -> None:
             if not again:
                 raise ClusterError(f"cluster {self._cluster.name}: {MOST_DEATHS} workers died with the same tile")
-            self._owners = {of: owner for of, owner in self._owners.items() if owner != address}
+            for of, owner in list(self._owners.items()):
+                if owner == address:
+                    self._owners.pop(of, None)
             say(f"worker {address} is gone; its tiles are left to others")
 
-        Lanes(self._cluster, do, lost, owner_of=lambda number: self._owners.get(number)).run(self.tiles)
-        return results
+        def run() -> None:
+            try:
+                Lanes(self._cluster, do, lost, is_over.is_set, self._owners.get).run(self.tiles)
+                arrived.put(None)
+            except Exception as error:
+                arrived.put(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        try:
+            while (one := arrived.get()) is not None:
+                if isinstance(one, Exception):
+                    raise one
+                yield one
+                done += 1
+                if done < total:  # after the last one, nothing would be gained by an end
+                    self.after_tile(TileStep(done, total))
+        finally:
+            is_over.set()
+
+    def close(self) -> None:
+        """Have the workers give back what they keep for this picture."""
+        for address in set(self._owners.values()):
+            with suppress(WorkerLost, ImpastoError):
+                self._cluster.ask(address, tile_worker.release, self._scene.key)

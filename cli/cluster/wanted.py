@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from impasto.runtime.engine.placement import OFF
 from impasto.runtime.engine.providers import AUTO
 from impasto.runtime.errors import InputError
 from impasto.runtime.machine import processors
@@ -46,19 +47,41 @@ class Wanted:
     def __bool__(self) -> bool:
         return self.workers is not None or self.scheduler is not None
 
-    def share(self, choices: Mapping[str, Any], *, in_tiles: bool = False) -> dict[str, Any]:
-        """Return the options of a transfer for workers.
+    @property
+    def threads(self) -> int | None:
+        """The threads of each worker that is started here, where none are named: they share the machine's cores."""
+        if self.workers is None:
+            return None
+        return max(1, (processors.default_threads() or processors.usable()) // self.workers)
 
-        Those that are started here share this machine's cores and its memory. With `in_tiles`, one picture is spread
-        over the workers, so that it is cut into tiles even if it would fit into memory.
+    def for_pictures(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of transfers, each of which a worker carries out."""
+        shared = self._shared(choices, processes=self.workers or 0)
+        return {**shared, "threads": choices["threads"] or self.threads}
+
+    def for_tiles(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of one transfer whose tiles are spread: it is cut even if it would fit into memory.
+
+        Raises
+        ------
+        InputError
+            When an option leaves nothing to spread.
         """
-        choices = dict(choices)
         if not self:
-            return choices
-        if in_tiles and choices["tile"] == AUTO:
-            choices["tile"] = str(SIDE)
-        if self.workers is not None and choices["threads"] is None:
-            choices["threads"] = max(1, (processors.default_threads() or processors.usable()) // self.workers)
-        if self.workers is not None and choices["memory"] is None and (room := room_left()):
-            choices["memory"] = room.size // (self.workers + in_tiles)  # the driver has the picture and the optimiser
-        return choices
+            return dict(choices)
+        option = "--workers" if self.scheduler is None else "--scheduler"
+        if choices["tile"] == OFF:
+            raise InputError(f"{option}: workers evaluate tiles, and --tile off makes none; leave one of the two out")
+        if choices["optimizer"] == "lbfgs-device":
+            raise InputError(
+                f"{option}: not with --optimizer lbfgs-device, which takes no tiles; leave one of them out"
+            )
+        # the driver has the picture and the optimiser
+        shared = self._shared(choices, processes=self.workers + 1 if self.workers else 0)
+        return {**shared, "tile": str(SIDE) if choices["tile"] == AUTO else choices["tile"]}
+
+    def _shared(self, choices: Mapping[str, Any], processes: int) -> dict[str, Any]:
+        """Return the options with a share of this machine's memory, if so many processes are started here."""
+        if processes and choices["memory"] is None and (room := room_left()):
+            return {**choices, "memory": room.size // processes}
+        return dict(choices)

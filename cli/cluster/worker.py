@@ -30,8 +30,8 @@ from impasto.wording import speak
 #: A transfer that nobody has asked about for so many seconds has lost its driver, though Dask may not know: it ends.
 ABANDONED = 300.0
 
-#: The seconds between two states that are kept for the driver; more if copying them takes long.
-_PAUSE = 2.0
+#: The seconds between two states that are kept for the driver, through whose scheduler they travel.
+_PAUSE = 10.0
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class _Desk:
             raise StopOptimization("nobody waits for it any more")
 
 
-#: However many threads a worker has, it evaluates one picture at a time: an evaluation uses them all.
-_ALONE = threading.Lock()
+#: However many threads a worker has, it evaluates one picture, or one tile, at a time: an evaluation uses them all.
+ALONE = threading.Lock()
 
 _TALKING = threading.Lock()
 
@@ -147,7 +147,7 @@ _desk: _Desk | None = None
 def _at_desk(order: Order) -> Iterator[_Desk]:
     """Have the worker's one desk for a `with` block."""
     global _desk
-    with _ALONE:
+    with ALONE:
         _desk = desk = _Desk(order.key, order.every, _still_wanted())
         try:
             yield desk
@@ -180,7 +180,7 @@ def paint(order: Order) -> Painted:
     ImpastoError
         When it cannot be carried out; when it does not fit into this machine's memory, for instance.
     """
-    with speak(on_command_line), _at_desk(order) as desk, warnings.catch_warnings(record=True) as caught:
+    with _at_desk(order) as desk, speak(on_command_line), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transfer, state = here(order.transfer, order.manifest), order.state
         foresee(transfer, oversize=order.oversize, done=state.made if state else (), earlier=order.earlier)

@@ -146,7 +146,7 @@ def batch(
         check(tasks, {path: force or is_own for path, is_own in own.items()}, recursive=recursive)
         if sheet:
             check_sheet(sheet, tasks, pairs=pairs)
-        whole = Batch(tasks, output, wanted.share({**choices, "model": model}), oversize, Shelf())
+        whole = Batch(tasks, output, wanted.for_pictures({**choices, "model": model}), oversize, Shelf())
         for painting in dict.fromkeys(style):
             whole.shelf.get(painting)  # many pictures would fail for want of it
         run = ClusterRun(whole, wanted) if wanted else BatchRun(whole)

@@ -107,13 +107,15 @@ def stylize(
     wishes.check([content, *styles, *further_inputs(choices)], earlier)
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     folder = find_model(choices["model"])
-    transfer = draft(photograph, paintings, **wanted.share({**choices, "model": folder}, in_tiles=True))
+    transfer = draft(photograph, paintings, **wanted.for_tiles({**choices, "model": folder}))
     add_missing(folder, [choices["recipe"]], say)  # last, when everything else is checked
     if transfer.material.regions:
         say(str(transfer.material.regions))
-    with spreading(wanted, transfer) as engine:
+    with spreading(wanted, transfer, choices["threads"]) as engine:
         job = Job(transfer, wishes, earlier=earlier, engine=engine)
         job.announce(oversize=oversize, stages=choices["stages"])
+        if engine:
+            say("the workers share the tiles: that time is of one process")
         result = job.carry_out()
     if advice := speed_advice(result):
         say(advice)
@@ -123,7 +125,7 @@ def stylize(
 
 
 @contextlib.contextmanager
-def spreading(wanted: Wanted, transfer: Transfer) -> Iterator[Engine | None]:
+def spreading(wanted: Wanted, transfer: Transfer, threads: int | None) -> Iterator[Engine | None]:
     """Connect to a cluster, if there is to be one; return what has its workers evaluate the transfer's tiles.
 
     Raises
@@ -140,7 +142,7 @@ def spreading(wanted: Wanted, transfer: Transfer) -> Iterator[Engine | None]:
     from impasto.runtime.model.folder import ModelFolder
 
     with connected(wanted, Manifest.of(ModelFolder.open(transfer.model), transfer.plan.recipe.name)) as cluster:
-        yield SpreadEngine(cluster)
+        yield SpreadEngine(cluster, threads or wanted.threads)
 
 
 def speed_advice(result: Result) -> str | None:

@@ -192,7 +192,7 @@ class Job:
 
         result, signalled = interruptibly(watched, finish, progress.leave, farewell)
         self.interrupted = signalled and not result.finished
-        if not self._runner:
+        if not self._runner and self.transfer.engine and self.transfer.engine.is_here:
             remember_timings(self.transfer, result)
         return result
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto.cli.cluster import lanes
+from impasto.cli.cluster import lanes, tile_worker
 from impasto.cli.cluster.connection import Cluster, ClusterError, connected
 from impasto.cli.cluster.models import Manifest
 from impasto.cli.cluster.tiles import SpreadEngine, SpreadEvaluator
@@ -21,6 +21,7 @@ from impasto.cli.cluster.wanted import Wanted
 from impasto.runtime.engine.engine import Engine, TermWeights
 from impasto.runtime.engine.evaluator import TileStep
 from impasto.runtime.engine.tiled import TiledEvaluator
+from impasto.runtime.errors import InputError
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.run.prepare import draft
@@ -135,6 +136,58 @@ def test_without_workers_the_picture_fails_with_one_line(small_model: Path, monk
         with pytest.raises(ClusterError, match="cluster the local cluster: all workers are gone"):
             while time.monotonic() < until:
                 spread.evaluate(point())
+
+
+def test_tiles_that_a_worker_has_forgotten_are_measured_again(small_model: Path, cluster: Cluster) -> None:
+    spread = evaluator(small_model, SpreadEngine(cluster))
+    expected = spread.evaluate(point())
+    other = evaluator(small_model, SpreadEngine(cluster))  # of another command, on the same workers
+    other.evaluate(point())
+    assert np.array_equal(spread.evaluate(point()).gradient, expected.gradient)
+
+
+def test_a_closed_evaluator_leaves_nothing_on_the_workers(small_model: Path, cluster: Cluster) -> None:
+    spread = evaluator(small_model, SpreadEngine(cluster))
+    spread.evaluate(point())
+
+    def keeps() -> bool:
+        return tile_worker._bench is not None
+
+    assert all(cluster.ask(address, keeps) for address in cluster.addresses())
+    spread.close()
+    assert not any(cluster.ask(address, keeps) for address in cluster.addresses())
+
+
+def test_a_worker_that_takes_nothing_is_left_out(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that Dask has paused, or that this machine has no way to."""
+    with connected(Wanted(workers=2), Manifest.of(ModelFolder.open(small_model), RECIPE)) as pair:
+        spread, scatter = evaluator(small_model, SpreadEngine(pair)), pair._client.scatter
+        expected = spread.evaluate(point())
+        deaf = pair.addresses()[0]
+
+        def refuse(values: list[object], workers: list[str], **options: object) -> object:
+            if workers == [deaf]:
+                raise TimeoutError("no valid workers found")
+            return scatter(values, workers=workers, **options)
+
+        monkeypatch.setattr(pair._client, "scatter", refuse)
+        assert np.array_equal(spread.evaluate(point()).gradient, expected.gradient)
+        assert pair.admitted() == pair.addresses()[1:]
+
+
+def test_a_worker_that_comes_later_and_is_not_fit_is_left_out(small_model: Path) -> None:
+    def trial(address: str) -> None:
+        raise InputError(f"worker {address}: has too little memory")
+
+    with connected(Wanted(workers=1), Manifest.of(ModelFolder.open(small_model), RECIPE)) as growing:
+        growing.trial = trial
+        (first,) = growing.admitted()
+        growing._client.cluster.scale(2)
+        until = time.monotonic() + 60
+        while len(growing.addresses()) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert len(growing.addresses()) == 2
+        assert growing.admitted() == [first]
 
 
 def test_two_windows_of_one_picture_are_not_mixed_up(small_model: Path, cluster: Cluster) -> None:
