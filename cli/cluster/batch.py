@@ -14,7 +14,7 @@ from impasto.cli.cluster import lanes, worker
 from impasto.cli.cluster.connection import Cluster, ClusterError, WorkerLost, connected
 from impasto.cli.cluster.lanes import Lanes
 from impasto.cli.cluster.models import Manifest
-from impasto.cli.cluster.remote import Place
+from impasto.cli.cluster.remote import RemoteRunner
 from impasto.cli.cluster.wanted import Wanted
 from impasto.cli.job.batch import Batch, Outcome, Prepared, Status
 from impasto.cli.job.batch_run import BatchRun, Tell
@@ -40,7 +40,7 @@ AFRESH = 60.0
 class ClusterRun(BatchRun):
     """The run of a batch over a cluster: see `impasto.cli.cluster.lanes`."""
 
-    passed_on = (WorkerLost, ClusterError)
+    of_all_pictures = (WorkerLost, ClusterError)
 
     def __init__(self, batch: Batch, wanted: Wanted) -> None:
         super().__init__(batch)
@@ -51,7 +51,7 @@ class ClusterRun(BatchRun):
         self._failure: ClusterError | None = None
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def workplace(self) -> Iterator[None]:
         """Connect to the cluster for a `with` block, if there is anything to be made.
 
         Raises
@@ -146,7 +146,7 @@ class ClusterRun(BatchRun):
         ClusterError
             When the scheduler is gone.
         """
-        place = Place(
+        runner = RemoteRunner(
             self._cluster, address, task.wishes.save_every, self._batch.oversize, ending=lambda: phase.signalled
         )
         progress_of = progress.begin(task.named.title)
@@ -155,8 +155,8 @@ class ClusterRun(BatchRun):
             return job.carry_out(progress_of, self._farewell, _beside_others(phase))
 
         def paint(prepared: Prepared) -> Result:
-            place.take(prepared.transfer)
-            return prepared.paint(carry_out, place.run)
+            runner.adopt(prepared.transfer)
+            return prepared.paint(carry_out, runner.run)
 
         return self._outcome(task, paint)
 

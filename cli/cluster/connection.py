@@ -144,7 +144,7 @@ def _local(distributed: Any, workers: int) -> Iterator[Any]:
         silence_logs=logging.CRITICAL + 1,
     )
     try:
-        with _deaf():
+        with _without_interrupts():
             starting = _in_thread(start)
             if not wait([starting], _STARTING).done:  # Dask may try again and again
                 raise OSError(f"not within {_STARTING:.0f} seconds")
@@ -156,7 +156,7 @@ def _local(distributed: Any, workers: int) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
+def _without_interrupts() -> Iterator[None]:
     """Let processes and threads that are started in a `with` block not hear Ctrl-C: it is the driver that answers."""
     if sys.platform == "win32":  # there, no process can be kept from hearing it
         yield

@@ -21,8 +21,8 @@ NEWS = 1.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """A worker as a place where transfers are carried out.
+class RemoteRunner:
+    """Carries transfers out on a worker.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Place:
     oversize: bool = False
     ending: Callable[[], bool] = lambda: False
 
-    def take(self, transfer: Transfer) -> None:
+    def adopt(self, transfer: Transfer) -> None:
         """Note that a transfer will be carried out on the worker's machine."""
         transfer.origin = replace(transfer.origin, machine=self.cluster.machine(self.address))
 

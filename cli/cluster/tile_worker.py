@@ -63,7 +63,7 @@ class _Kept:
 
 
 @dataclass
-class _Bench:
+class _OpenScene:
     """The graphs for a scene, and the tiles that this worker has measured."""
 
     scene: Scene
@@ -71,17 +71,17 @@ class _Bench:
     kept: dict[int, _Kept] = field(default_factory=dict)
 
 
-_bench: _Bench | None = None
+_open: _OpenScene | None = None
 
 
-def _at_bench(scene: Scene) -> _Bench:
+def _opened(scene: Scene) -> _OpenScene:
     """Return what is open for a scene; what was open for another one is closed."""
-    global _bench
-    if _bench is None or _bench.scene.key != scene.key:
-        _bench = None
+    global _open
+    if _open is None or _open.scene.key != scene.key:
+        _open = None
         folder = ModelFolder.open(find(scene.manifest))
-        _bench = _Bench(scene, TileGraphs(folder, scene.recipe, scene.placement))
-    return _bench
+        _open = _OpenScene(scene, TileGraphs(folder, scene.recipe, scene.placement))
+    return _open
 
 
 def measure(scene: Scene, number: int, cut: Cut) -> None:
@@ -93,13 +93,13 @@ def measure(scene: Scene, number: int, cut: Cut) -> None:
         When the model cannot be used, or onnxruntime fails.
     """
     with ALONE:
-        bench, core = _at_bench(scene), cut.tile.core()
-        graph = bench.graphs(TILE_STATISTICS, cut.tile.shape, None)
+        opened, core = _opened(scene), cut.tile.core()
+        graph = opened.graphs(TILE_STATISTICS, cut.tile.shape, None)
         values = graph.run({IMAGE: cut.planes, CORE: core}, targets_of(graph.metadata.recipe, "content"))
         inputs = {CORE: core, **{name: value.copy() for name, value in values.items()}}
         if cut.guides is not None:
             inputs[GUIDES] = cut.guides * core
-        bench.kept[number] = _Kept(cut.tile.shape, inputs)
+        opened.kept[number] = _Kept(cut.tile.shape, inputs)
 
 
 def evaluate(scene: Scene, role: str, number: int, window: NDArray[np.float32] | None, more: Targets) -> Targets | None:
@@ -118,15 +118,15 @@ def evaluate(scene: Scene, role: str, number: int, window: NDArray[np.float32] |
         When the model cannot be used, or onnxruntime fails.
     """
     with ALONE:
-        bench = _at_bench(scene)
-        bench.graphs.close(TILE_STATISTICS)
-        kept = bench.kept.get(number)
+        opened = _opened(scene)
+        opened.graphs.close(TILE_STATISTICS)
+        kept = opened.kept.get(number)
         if kept is None or (window is None and kept.window is None):
             return None
         if window is not None:
             kept.window = window
         assert kept.window is not None
-        values = bench.graphs(role, kept.shape, scene.regions).run({IMAGE: kept.window, **kept.inputs, **more})
+        values = opened.graphs(role, kept.shape, scene.regions).run({IMAGE: kept.window, **kept.inputs, **more})
         if role != TILE_SUMS:
             kept.window = None
         return {name: value.copy() for name, value in values.items()}
@@ -134,6 +134,6 @@ def evaluate(scene: Scene, role: str, number: int, window: NDArray[np.float32] |
 
 def release(key: str) -> None:
     """Give back what is open and kept for a scene; an evaluation that has not ended keeps it for itself."""
-    global _bench
-    if _bench is not None and _bench.scene.key == key:
-        _bench = None
+    global _open
+    if _open is not None and _open.scene.key == key:
+        _open = None

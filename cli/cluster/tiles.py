@@ -72,7 +72,7 @@ class SpreadEngine(Engine):
 
 
 @dataclass(frozen=True)
-class _Described:
+class _GraphElsewhere:
     """A graph that is open elsewhere."""
 
     metadata: Metadata
@@ -112,7 +112,7 @@ class SpreadEvaluator(TiledEvaluator):
             if role not in TILE_ROLES:
                 return graphs(role, shape, regions)
             key, placed = graphs.placed(role, by_region=regions is not None)
-            return _Described(read_metadata(graphs.folder, graphs.recipe, key), placed)
+            return _GraphElsewhere(read_metadata(graphs.folder, graphs.recipe, key), placed)
 
         guides = references.content_guides
         super().__init__(open_graph, recipe, tiling, references.content, guides, [], fixed)

@@ -100,7 +100,7 @@ class Painted:
 
 
 @dataclass
-class _Desk:
+class _Present:
     """The transfer that is on its way here."""
 
     key: str
@@ -140,19 +140,19 @@ ALONE = threading.Lock()
 
 _TALKING = threading.Lock()
 
-_desk: _Desk | None = None
+_present: _Present | None = None
 
 
 @contextmanager
-def _at_desk(order: Order) -> Iterator[_Desk]:
-    """Have the worker's one desk for a `with` block."""
-    global _desk
+def _running(order: Order) -> Iterator[_Present]:
+    """Be the worker's one present run for a `with` block."""
+    global _present
     with ALONE:
-        _desk = desk = _Desk(order.key, order.every, _still_wanted())
+        _present = run = _Present(order.key, order.every, _still_wanted())
         try:
-            yield desk
+            yield run
         finally:
-            _desk = None
+            _present = None
 
 
 def _still_wanted() -> Callable[[], bool]:
@@ -180,46 +180,46 @@ def paint(order: Order) -> Painted:
     ImpastoError
         When it cannot be carried out; when it does not fit into this machine's memory, for instance.
     """
-    with _at_desk(order) as desk, speak(on_command_line), warnings.catch_warnings(record=True) as caught:
+    with _running(order) as run, speak(on_command_line), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        transfer, state = here(order.transfer, order.manifest), order.state
+        transfer, state = on_this_machine(order.transfer, order.manifest), order.state
         foresee(transfer, oversize=order.oversize, done=state.made if state else (), earlier=order.earlier)
-        desk.plan = transfer.plan
-        _Teller(desk, transfer)
+        run.plan = transfer.plan
+        _Teller(run, transfer)
         result = transfer.run(state)
         remember_timings(transfer, result)
     told = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, RuntimeWarning))
-    return Painted(result, transfer.state, transfer.plan, transfer.memory, tuple(told), desk.tell())
+    return Painted(result, transfer.state, transfer.plan, transfer.memory, tuple(told), run.tell())
 
 
 class _Teller:
-    """Keeps the evaluations of a transfer on a desk, and states: every few seconds, and where they are asked for."""
+    """Keeps the evaluations of the present transfer, and states: every few seconds, and where they are asked for."""
 
-    def __init__(self, desk: _Desk, transfer: Transfer) -> None:
-        self._desk, self._transfer, self._pace = desk, transfer, Pace(_PAUSE)
+    def __init__(self, run: _Present, transfer: Transfer) -> None:
+        self._run, self._transfer, self._pace = run, transfer, Pace(_PAUSE)
         transfer.callback, transfer.after_tile = self.see, self.see_tile
 
     def see(self, step: Step) -> None:
         """Keep an evaluation."""
         last_of_stage = step.of_stage == self._transfer.plan.stages[step.stage - 1].evaluations
         state = None
-        if self._transfer.state.has_picture and (self._desk.wants(step) or last_of_stage or self._pace.is_due()):
+        if self._transfer.state.has_picture and (self._run.wants(step) or last_of_stage or self._pace.is_due()):
             began = time.monotonic()
             state = self._transfer.state.snapshot()
             self._pace.done(began)
         with _TALKING:
-            self._desk.steps.append((replace(step, view=None), state))
-            self._desk.tile = None
-        self._desk.check()
+            self._run.steps.append((replace(step, view=None), state))
+            self._run.tile = None
+        self._run.check()
 
     def see_tile(self, step: TileStep) -> None:
         """Keep a tile; an end is not waited for until the evaluation is over, if there is a picture."""
-        self._desk.tile = step
+        self._run.tile = step
         if self._transfer.state.has_picture:
-            self._desk.check()
+            self._run.check()
 
 
-def here(transfer: Transfer, manifest: Manifest) -> Transfer:
+def on_this_machine(transfer: Transfer, manifest: Manifest) -> Transfer:
     """Return a transfer that has come from a driver, with this worker's copy of its model and its open graphs.
 
     Raises
@@ -235,15 +235,15 @@ def here(transfer: Transfer, manifest: Manifest) -> Transfer:
 
 def news(key: str) -> News:
     """Return what has happened since the last question."""
-    desk = _desk
-    return News() if desk is None or desk.key != key else desk.tell()
+    run = _present
+    return News() if run is None or run.key != key else run.tell()
 
 
 def stop(key: str) -> bool:
     """End a transfer after its present evaluation, or tile; return whether it is on its way here."""
-    if (desk := _desk) is None or desk.key != key:
+    if (run := _present) is None or run.key != key:
         return False
-    desk.stopped = True
+    run.stopped = True
     return True
 
 
@@ -256,4 +256,4 @@ def estimated(transfer: Transfer, manifest: Manifest, oversize: bool) -> tuple[l
         When it does not fit into memory.
     """
     with speak(on_command_line):
-        return foresee(here(transfer, manifest), oversize=oversize)
+        return foresee(on_this_machine(transfer, manifest), oversize=oversize)

@@ -154,7 +154,7 @@ def batch(
         run.survey()
         add_missing(model, [choices["recipe"]], say)
         with contextlib.ExitStack() as ending:
-            ending.enter_context(run.place())
+            ending.enter_context(run.workplace())
             run.announce()
             left = ending.pop_all()
     with left:

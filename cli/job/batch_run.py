@@ -52,11 +52,11 @@ class BatchRun:
         What has come of each picture, in the order in which that was known.
     interrupted
         Whether a signal has ended it early.
-    passed_on
+    of_all_pictures
         Errors that are no picture's.
     """
 
-    passed_on: tuple[type[Exception], ...] = ()
+    of_all_pictures: tuple[type[Exception], ...] = ()
 
     def __init__(self, batch: Batch) -> None:
         self._batch, self._count = batch, len(batch.tasks)
@@ -127,7 +127,7 @@ class BatchRun:
         styles = [self._batch.shelf.size(style) or _SQUARE for style in task.named.styles]
         self._batch.sketch({}, [_SQUARE, *styles])
 
-    def place(self) -> AbstractContextManager[None]:
+    def workplace(self) -> AbstractContextManager[None]:
         """Return where the pictures are made, for a `with` block: by this process."""
         return contextlib.nullcontext()
 
@@ -238,7 +238,7 @@ class BatchRun:
             return Outcome.of(task, Status.MADE if record.is_fulfilled else Status.STOPPED, record)
         except Busy:
             return Outcome(task, Status.ELSEWHERE)
-        except self.passed_on:
+        except self.of_all_pictures:
             raise
         except Exception as error:
             return Outcome(task, Status.FAILED, explain(error)[0])

@@ -15,7 +15,7 @@ from clusters import PATIENCE, Farm
 from impasto.cli.cluster import worker
 from impasto.cli.cluster.connection import Cluster, WorkerLost, connected
 from impasto.cli.cluster.models import Manifest
-from impasto.cli.cluster.remote import Place
+from impasto.cli.cluster.remote import RemoteRunner
 from impasto.cli.cluster.wanted import Wanted
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.run.prepare import draft
@@ -36,7 +36,9 @@ def transfer(model: Path, evaluations: int) -> Transfer:
 
 
 def test_an_end_that_is_asked_for_before_the_worker_begins_is_not_forgotten(driver: Cluster, small_model: Path) -> None:
-    result = Place(driver, driver.admitted()[0], ending=lambda: True).run(transfer(small_model, 100_000), None, None)
+    result = RemoteRunner(driver, driver.admitted()[0], ending=lambda: True).run(
+        transfer(small_model, 100_000), None, None
+    )
     assert result.reason == "interrupted"
 
 
@@ -47,9 +49,9 @@ def test_a_driver_that_fails_lets_the_worker_go(driver: Cluster, small_model: Pa
     address, failing = driver.admitted()[0], transfer(small_model, 100_000)
     failing.callback = fail
     with pytest.raises(RuntimeError, match="no room on the disk"):
-        Place(driver, address).run(failing, None, None)
+        RemoteRunner(driver, address).run(failing, None, None)
     began = time.monotonic()
-    result = Place(driver, address).run(transfer(small_model, 2), None, None)
+    result = RemoteRunner(driver, address).run(transfer(small_model, 2), None, None)
     assert result.evaluations == 2
     assert time.monotonic() - began < worker.ABANDONED / 4
 

@@ -151,7 +151,7 @@ def test_a_closed_evaluator_leaves_nothing_on_the_workers(small_model: Path, clu
     spread.evaluate(point())
 
     def keeps() -> bool:
-        return tile_worker._bench is not None
+        return tile_worker._open is not None
 
     assert all(cluster.ask(address, keeps) for address in cluster.addresses())
     spread.close()

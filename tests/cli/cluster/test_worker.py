@@ -1,4 +1,4 @@
-"""What runs on a worker: its desk, and that it leaves the worker's own threads their turn."""
+"""What runs on a worker: what it tells of its run, and that it leaves the worker's own threads their turn."""
 
 from __future__ import annotations
 
