@@ -15,8 +15,9 @@ ELSEWHERE = """
 import asyncio, importlib, importlib.util, os, pkgutil, signal, sys
 import hypothesis.extra.numpy, numpy, onnx, onnxruntime, PIL.Image, pytest, rich.console, scipy.optimize, typer.testing
 import h5py, matplotlib.figure, platformdirs, psutil, safetensors.numpy, threadpoolctl, venv
-if importlib.util.find_spec("torch"):
-    import torch
+for package in ("torch", "distributed"):
+    if importlib.util.find_spec(package):
+        importlib.import_module(package)
 
 for name in ("curses", "fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"):
     sys.modules[name] = None

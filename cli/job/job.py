@@ -5,6 +5,8 @@ Commands import it only when they run, because it imports the runtime.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -36,6 +38,22 @@ Runner = Callable[[Transfer, State | None, Plan | None], Result]
 Interruptibly = Callable[
     [Callable[[Check], Result], Callable[[Result], None], Callable[[], None], str], tuple[Result, bool]
 ]
+
+
+def by_itself(
+    work: Callable[[Check], Result], keep: Callable[[Result], None], before_leaving: Callable[[], None], farewell: str
+) -> tuple[Result, bool]:
+    """Do what `run_interruptibly` does, for a job that has the process to itself.
+
+    Until it keeps its result, what is printed goes to standard error: libraries may print, and our own output is for
+    results.
+    """
+
+    def quietly(check: Check) -> Result:
+        with contextlib.redirect_stdout(sys.stderr):
+            return work(check)
+
+    return run_interruptibly(quietly, keep, before_leaving, farewell)
 
 
 class Job:
@@ -149,7 +167,7 @@ class Job:
         self,
         progress_of: Callable[..., Progress] = Progress,
         farewell: str = NOT_BEGUN,
-        interruptibly: Interruptibly = run_interruptibly,
+        interruptibly: Interruptibly = by_itself,
     ) -> Result:
         """Run the transfer with progress on standard error, and keep its result, even after a first signal.
 
@@ -162,7 +180,7 @@ class Job:
         farewell
             See `impasto.cli.terminal.interrupt.run_interruptibly`.
         interruptibly
-            Does what that function does.
+            Does what that function does: see `by_itself`.
         """
         state = self.ledger.state
         expected = self._estimate.seconds if self._estimate else None

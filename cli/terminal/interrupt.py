@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -100,8 +99,6 @@ def run_interruptibly(
 ) -> tuple[T, bool]:
     """Run `work` and `keep` its result. Return the result, and whether a signal came during `work`.
 
-    What is printed during `work` goes to standard error: libraries may print, and our own output is for results.
-
     Parameters
     ----------
     work
@@ -132,8 +129,7 @@ def run_interruptibly(
         return evaluating.signalled
 
     with within(starting):
-        with contextlib.redirect_stdout(sys.stderr):
-            result = work(check)
+        result = work(check)
         enter(keeping)
         keep(result)
     enter(Phase("left at once; what was to be written is there", "the picture is written; ending"))

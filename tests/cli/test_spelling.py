@@ -45,8 +45,9 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
     "conv_search": ("cuda.search", "luck", "luck", " 'luck': expected exhaustive, "),
 }
 
-#: Options that have no value of a kind that could be wrong by itself: what they name is there, or not.
-OTHERS = {"recipe", "save_every"}
+#: Options that have no value of a kind that could be wrong by itself: what they name is there, or not. And those that
+#: Python does not have.
+OTHERS = {"recipe", "save_every", "workers"}
 
 
 def in_python(name: str, value: Any, model: Path) -> str:

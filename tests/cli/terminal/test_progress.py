@@ -151,31 +151,41 @@ def test_a_line_on_a_dumb_terminal_is_not_wrapped(width: int, expected: str, mon
 def test_the_time_of_a_batch_is_that_of_the_work_that_is_left() -> None:
     with BatchProgress([1.0, 3.0, 0.0, 4.0], expected=16.0) as progress:
         assert progress.left == 16
-        progress.end(6.0)  # slower than was expected
+        progress.end(0, 6.0)  # slower than was expected
         assert progress.left == 42
-        progress.end(18.0)
-        progress.end(None)  # a picture that failed tells nothing
+        progress.end(1, 18.0)
+        progress.end(2, None)  # a picture that failed tells nothing
         assert progress.left == 24
-        progress.end(24.0)
+        progress.end(3, 24.0)
         assert progress.left == 0
+
+
+def test_pictures_that_are_made_at_a_time_share_what_is_left_and_end_in_any_order() -> None:
+    with BatchProgress([1.0, 3.0, 4.0], expected=16.0) as progress:
+        progress.lanes = 2
+        assert progress.left == 8
+        progress.end(2, 8.0)
+        assert progress.left == 4
 
 
 def test_a_batch_of_nothing_that_is_known_tells_no_time() -> None:
     with BatchProgress([0.0], expected=None) as progress:
         assert progress.left is None
-        progress.end(None)
+        progress.end(0, None)
         assert progress.left is None
 
 
 def test_a_picture_of_a_batch_is_told_seldom_and_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     known, stream = steps([Stage(100, 80, 6)], rate=1e-3), io.StringIO()
-    with contextlib.redirect_stderr(stream), BatchProgress([1.0]) as batch:
-        batch.begin("1/1 town x monet")
-        with batch.picture(plan_of_steps(known)) as progress:
-            progress.show(known[0])
-            monkeypatch.setattr(progress_module, "_SILENCE", -1.0)
-            progress.show(known[1])
-            progress.finish("the end")
+    with (
+        contextlib.redirect_stderr(stream),
+        BatchProgress([1.0]) as batch,
+        batch.begin("1/1 town x monet")(plan_of_steps(known)) as progress,
+    ):
+        progress.show(known[0])
+        monkeypatch.setattr(progress_module, "_SILENCE", -1.0)
+        progress.show(known[1])
+        progress.finish("the end")
     assert stream.getvalue().startswith("1/1 town x monet: evaluation 2/6  loss")
     assert stream.getvalue().count("\n") == 1
 
@@ -186,11 +196,10 @@ def test_on_a_terminal_a_batch_has_a_line_and_its_picture_another(monkeypatch: p
     monkeypatch.setattr(progress_module.sys, "stderr", stream)
     known = steps([Stage(100, 80, 6)], rate=1e-3)
     with BatchProgress([1.0, 1.0], expected=120.0) as batch:
-        batch.begin("1/2 town x monet")
-        with batch.picture(plan_of_steps(known)) as progress:
+        with batch.begin("1/2 town x monet")(plan_of_steps(known)) as progress:
             progress.show(known[0])
             assert [(task.completed, task.total) for task in batch.live.tasks] == [(0, 2), (1, 6)]
             assert batch.live.tasks[0].fields["text"] == "1/2 town x monet  2:00 left"
         assert len(batch.live.tasks) == 1
-        batch.end(60.0)
+        batch.end(0, 60.0)
         assert batch.live.tasks[0].fields["text"] == "1:00 left"
