@@ -18,6 +18,7 @@ from impasto.cli.cluster.remote import RemoteRunner
 from impasto.cli.cluster.wanted import Wanted
 from impasto.cli.job.batch import Batch, Outcome, Prepared, Status
 from impasto.cli.job.batch_run import BatchRun, Tell
+from impasto.cli.job.estimating import announce
 from impasto.cli.job.job import Interruptibly, Job
 from impasto.cli.job.tasks import Task
 from impasto.cli.terminal.interrupt import Check, Phase, within
@@ -25,7 +26,6 @@ from impasto.cli.terminal.messages import say
 from impasto.cli.terminal.progress import BatchProgress
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.folder import ModelFolder
-from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.run.checkpoint import Checkpoint
 from impasto.runtime.run.estimate import Estimate
 from impasto.runtime.run.result import Result
@@ -84,10 +84,7 @@ class ClusterRun(BatchRun):
         if not told:
             raise self._cluster.deserted()
         self._cluster.trial = estimated
-        lines, estimate = told[-1]
-        for line in lines:
-            say(line)
-        return estimate
+        return announce(told[-1])
 
     def paint(self, report: Path | None) -> None:
         """Make the pictures that are left, and say what has come of each.
@@ -182,12 +179,7 @@ def _beside_others(phase: Phase) -> Interruptibly:
         before_leaving: Callable[[], None],
         farewell: str,
     ) -> tuple[Result, bool]:
-        def check(*, over: bool = False) -> bool:
-            if phase.signalled and not over:
-                raise StopOptimization("interrupted")
-            return phase.signalled
-
-        result = work(check)
+        result = work(phase.check)
         keep(result)
         return result, phase.signalled
 

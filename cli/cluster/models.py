@@ -95,15 +95,18 @@ def find(manifest: Manifest) -> Path:
     ModelError
         When there is none.
     """
-    for folder in _candidates(manifest):
-        if manifest.describes(folder):
-            return folder
+    if folder := _found(manifest):
+        return folder
     raise ModelError(f"model {manifest.place}: this worker has no copy of it, {_copy(manifest)} is gone; begin again")
 
 
 def is_here(manifest: Manifest) -> bool:
     """Whether this machine has the files of a model."""
-    return any(map(manifest.describes, _candidates(manifest)))
+    return _found(manifest) is not None
+
+
+def _found(manifest: Manifest) -> Path | None:
+    return next(filter(manifest.describes, _candidates(manifest)), None)
 
 
 def _candidates(manifest: Manifest) -> Iterable[Path]:

@@ -19,9 +19,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.cli.cluster import tile_worker
+from impasto.cli.cluster import lanes, tile_worker
 from impasto.cli.cluster.connection import Cluster, ClusterError, WorkerLost
-from impasto.cli.cluster.lanes import MOST_DEATHS, Lanes
+from impasto.cli.cluster.lanes import Lanes
 from impasto.cli.cluster.tile_worker import Cut, Scene
 from impasto.cli.terminal.messages import say
 from impasto.runtime.engine.engine import Engine
@@ -114,11 +114,9 @@ class SpreadEvaluator(TiledEvaluator):
             key, placed = graphs.placed(role, by_region=regions is not None)
             return _GraphElsewhere(read_metadata(graphs.folder, graphs.recipe, key), placed)
 
-        guides = references.content_guides
-        super().__init__(open_graph, recipe, tiling, references.content, guides, [], fixed)
-        regions = None if guides is None else guides.shape[1]
-        self._cluster, self._content, self._content_guides = cluster, references.content, guides
-        self._scene = Scene(uuid.uuid4().hex, cluster.manifest, graphs.recipe, placement, regions)
+        super().__init__(open_graph, recipe, tiling, references.content, references.content_guides, [], fixed)
+        self._cluster, self._content = cluster, references.content
+        self._scene = Scene(uuid.uuid4().hex, cluster.manifest, graphs.recipe, placement, self._regions)
         self._owners: dict[int, str] = {}
         self.travelled, self._counting = 0, threading.Lock()
         self.after_tile = after_tile
@@ -131,17 +129,19 @@ class SpreadEvaluator(TiledEvaluator):
         """Evaluate a graph on each tile, on all workers at once; yield the tiles in their order."""
 
         def evaluate(address: str, number: int, tile: Tile) -> Targets:
+            inputs = more(tile)
+
             def ask(window: Planes | None) -> Targets | None:
-                inputs = more(tile)
                 values = self._cluster.result(address, tile_worker.evaluate, self._scene, role, number, window, inputs)
                 self._count(window, *inputs.values(), *(values or {}).values())
                 return values
 
             if self._owners.get(number) != address:  # the worker that has measured it is gone
                 self._measure(address, number, tile)
-            values = ask(None) if role != TILE_SUMS else None  # it has kept the window
+            if role != TILE_SUMS and (values := ask(None)):  # it has kept the window
+                return values
             window = np.ascontiguousarray(tile.of(planes))
-            values = values or ask(window)
+            values = ask(window)
             if values is None:  # it has started again, or works for another command, too
                 self._measure(address, number, tile)
                 values = ask(window)
@@ -159,8 +159,8 @@ class SpreadEvaluator(TiledEvaluator):
 
     def _measure(self, address: str, number: int, tile: Tile) -> None:
         """Have a worker measure the targets of the content in a tile; it keeps them."""
-        guides = self._content_guides
-        cut = Cut(tile, np.ascontiguousarray(tile.of(self._content)), None if guides is None else tile.of(guides))
+        guides = None if self._guides is None else tile.of(self._guides)
+        cut = Cut(tile, np.ascontiguousarray(tile.of(self._content)), guides)
         self._cluster.result(address, tile_worker.measure, self._scene, number, cut)
         self._count(cut.planes, cut.guides)
         self._owners[number] = address
@@ -187,7 +187,7 @@ class SpreadEvaluator(TiledEvaluator):
 
         def lost(number: int, tile: Tile, address: str, again: bool) -> None:
             if not again:
-                raise ClusterError(f"cluster {self._cluster.name}: {MOST_DEATHS} workers died with the same tile")
+                raise ClusterError(f"cluster {self._cluster.name}: {lanes.MOST_DEATHS} workers died with the same tile")
             for of, owner in list(self._owners.items()):
                 if owner == address:
                     self._owners.pop(of, None)

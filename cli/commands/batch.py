@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json as json_
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ from impasto.cli.options import FILE, FOLDER, WHOLE_NUMBER, argument, option
 from impasto.cli.terminal.errors import FAILED
 from impasto.cli.terminal.messages import say
 from impasto.cli.transfer_options import takes_transfer_options
+
+if TYPE_CHECKING:
+    from impasto.cli.cluster.batch import ClusterRun
+    from impasto.cli.cluster.wanted import Wanted
+    from impasto.cli.job.batch import Batch
 
 _TEMPLATE = "TEMPLATE"
 
@@ -114,7 +119,6 @@ def batch(
     inputs by the same plan, are not made again, and one that was interrupted is resumed: after Ctrl-C, or a failure,
     the same command goes on.
     """
-    from impasto.cli.cluster.batch import ClusterRun
     from impasto.cli.cluster.wanted import Wanted
     from impasto.cli.job.batch import Batch, Report, Shelf
     from impasto.cli.job.batch_run import BatchRun
@@ -149,7 +153,7 @@ def batch(
         whole = Batch(tasks, output, wanted.for_pictures({**choices, "model": model}), oversize, Shelf())
         for painting in dict.fromkeys(style):
             whole.shelf.get(painting)  # many pictures would fail for want of it
-        run = ClusterRun(whole, wanted) if wanted else BatchRun(whole)
+        run = _run_over(wanted, whole) if wanted else BatchRun(whole)
         run.try_out()
         run.survey()
         add_missing(model, [choices["recipe"]], say)
@@ -165,3 +169,10 @@ def batch(
         draw_sheet(sheet, run.outcomes, pairs=pairs, replace=force or own[sheet])
     if not run.succeeded:
         raise typer.Exit(FAILED)
+
+
+def _run_over(wanted: Wanted, whole: Batch) -> ClusterRun:
+    """Return the run of a batch over a cluster; only there is needed what it imports."""
+    from impasto.cli.cluster.batch import ClusterRun
+
+    return ClusterRun(whole, wanted)

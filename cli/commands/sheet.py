@@ -107,7 +107,7 @@ def sheet(
     With one recipe, contents go down and styles across; with more, recipes and pairs of a content and a style, the
     more numerous of the two down. After Ctrl-C the same command goes on with the pictures that are missing.
     """
-    from impasto.cli.job.estimating import announce
+    from impasto.cli.job.estimating import announce, foresee
     from impasto.runtime.model.default import find_model
     from impasto.runtime.pictures import places
     from impasto.runtime.pictures.photographs import Photograph
@@ -152,7 +152,7 @@ def sheet(
         warn_of_idle({name: reason for name, reason in idle[0].items() if all(name in others for others in idle)})
         missing = sorted(_missing(table, folder), key=lambda one: names.index(one.recipe))  # their graphs are kept
         if missing:
-            announce(most_memory(one.transfer for one in missing), oversize=oversize)
+            announce(foresee(most_memory(one.transfer for one in missing), oversize=oversize))
     _paint(table, missing, folder, progress)
     image = _draw(photographs, paintings, names, table, cell)
     write(image, output, replace=force)

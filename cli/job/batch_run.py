@@ -16,7 +16,7 @@ from typing import Any
 from impasto import figures
 from impasto.cli.given import warn_of_idle
 from impasto.cli.job.batch import UNFINISHED, Batch, Busy, Outcome, Prepared, Report, Status
-from impasto.cli.job.estimating import announce
+from impasto.cli.job.estimating import announce, foresee
 from impasto.cli.job.job import Job
 from impasto.cli.job.tasks import Task
 from impasto.cli.terminal.errors import explain
@@ -185,7 +185,7 @@ class BatchRun:
         InputError
             When it is too large for the memory.
         """
-        return announce(largest, oversize=self._batch.oversize)
+        return announce(foresee(largest, oversize=self._batch.oversize))
 
     # --- the work ---------------------------------------------------------------------------------------------
 

@@ -23,26 +23,6 @@ from impasto.runtime.run.transfer import Transfer
 TIMINGS = "IMPASTO_TIMINGS"
 
 
-def announce(
-    transfer: Transfer,
-    *,
-    oversize: bool,
-    done: Sequence[int] = (),
-    spent: float = 0.0,
-    options: Collection[str] = CHOICES,
-    earlier: Plan | None = None,
-    quiet: bool = False,
-) -> Estimate:
-    """Say on standard error, unless `quiet`, how much memory and time a transfer, or the rest of it, will take.
-
-    The parameters and the error are those of `foresee`.
-    """
-    lines, estimated = foresee(transfer, oversize=oversize, done=done, spent=spent, options=options, earlier=earlier)
-    for line in () if quiet else lines:
-        say(line)
-    return estimated
-
-
 def foresee(
     transfer: Transfer,
     *,
@@ -69,6 +49,14 @@ def foresee(
     if not oversize:
         estimated.check(options)
     return [*choices, str(estimated)], estimated
+
+
+def announce(foreseen: tuple[list[str], Estimate]) -> Estimate:
+    """Say on standard error what `foresee` has returned, here or elsewhere; return the estimate."""
+    lines, estimated = foreseen
+    for line in lines:
+        say(line)
+    return estimated
 
 
 def remember_timings(transfer: Transfer, result: Result) -> None:

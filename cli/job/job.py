@@ -14,7 +14,7 @@ import typer
 
 from impasto import figures
 from impasto.cli.given import warn_of_idle
-from impasto.cli.job.estimating import announce, remember_timings
+from impasto.cli.job.estimating import announce, foresee, remember_timings
 from impasto.cli.job.outputs import Ledger, Wishes
 from impasto.cli.terminal.interrupt import NOT_BEGUN, Check, run_interruptibly
 from impasto.cli.terminal.progress import Progress
@@ -143,15 +143,10 @@ class Job:
         """
         state = self.ledger.state
         done, spent = (state.made, state.seconds) if state else ((), 0.0)
-        self._estimate = announce(
-            self.transfer,
-            oversize=oversize,
-            done=done,
-            spent=spent,
-            options=choices,
-            earlier=self._earlier,
-            quiet=quiet,
+        foreseen = foresee(
+            self.transfer, oversize=oversize, done=done, spent=spent, options=choices, earlier=self._earlier
         )
+        self._estimate = foreseen[1] if quiet else announce(foreseen)
         return self._estimate
 
     def run(self, report: Callback) -> Result:

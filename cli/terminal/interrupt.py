@@ -52,6 +52,14 @@ class Phase:
         self.farewell, self.answer, self.before_leaving = farewell, answer, before_leaving
         self.signalled = False
 
+    def check(self, *, over: bool = False) -> bool:
+        """Raise `StopOptimization` after a signal; if the work is `over` anyway, return whether there was one."""
+        from impasto.runtime import StopOptimization
+
+        if self.signalled and not over:
+            raise StopOptimization("interrupted")
+        return self.signalled
+
 
 #: The farewell of a run that has no picture yet.
 NOT_BEGUN = "interrupted before the first evaluation; no picture was written"
@@ -88,7 +96,7 @@ class Check(Protocol):
     """A function to call after every evaluation."""
 
     def __call__(self, *, over: bool = False) -> bool:
-        """Raise `StopOptimization` after a signal; if the work is `over` anyway, return whether there was one."""
+        """Do what `Phase.check` does."""
 
 
 def run_interruptibly(
@@ -110,8 +118,6 @@ def run_interruptibly(
     farewell
         That of a signal before the first evaluation.
     """
-    from impasto.runtime import StopOptimization
-
     starting = Phase(farewell, "", before_leaving)
     evaluating = Phase(
         "left at once; no picture was written",
@@ -124,9 +130,7 @@ def run_interruptibly(
 
     def check(*, over: bool = False) -> bool:
         enter(evaluating)
-        if evaluating.signalled and not over:
-            raise StopOptimization("interrupted")
-        return evaluating.signalled
+        return evaluating.check(over=over)
 
     with within(starting):
         result = work(check)
