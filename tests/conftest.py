@@ -125,6 +125,16 @@ def _no_folder_of_the_users() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """Take back what a module's tests leave in the environment, or what they use: Dask does, for its workers."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(autouse=True)
 def _own_folder() -> Iterator[None]:
     """Work in an empty folder, a test's own; it may go to another."""
