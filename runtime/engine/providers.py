@@ -64,6 +64,8 @@ class Provider:
         The precisions that it makes of float32 graphs by itself.
     settings
         (part, precision, threads) -> the settings of the plug-in for a session.
+    maker
+        Whose devices alone it takes; empty if anyone's.
     """
 
     kind: str
@@ -77,6 +79,7 @@ class Provider:
     in_turn: bool = False
     takes: Callable[[Mapping[str, str], str], bool] = lambda metadata, part: True
     settings: Callable[[str, str, int | None], dict[str, str]] = lambda part, precision, threads: {}
+    maker: str = ""
 
     @property
     def pattern(self) -> str:
@@ -139,6 +142,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
                 rounds=(HALF,),
                 takes=_is_openvinos,
                 settings=_for_openvino,
+                maker="Intel",
             ),
             Provider(
                 "webgpu",

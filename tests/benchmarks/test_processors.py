@@ -57,6 +57,13 @@ def test_without_bfloat16_there_is_no_table_of_it(tmp_path: Path) -> None:
     assert "## Bfloat16" not in page(tmp_path, run("01", EPYC, {"impasto": 1, "torch": 2}))
 
 
+def test_where_the_plugin_takes_no_processor_others_in_bfloat16_are_beside_impasto_in_float32(tmp_path: Path) -> None:
+    machine = {**EPYC, "simd": ["avx512f", "avx512_bf16"]}
+    lines = page(tmp_path, run("01", machine, {"impasto": 0.4, "keras": 0.9, "keras-bf16": 0.5, "openvino-bf16": 0.45}))
+    row = "| AMD EPYC, AVX-512, AVX512-BF16, 2 threads | seed, 300 | – | 500 (keras-bf16) | – | 450 | – | 400 |"
+    assert lines.index(row) > lines.index("## Bfloat16")
+
+
 def test_the_newest_run_of_a_processor_and_a_size_counts(tmp_path: Path) -> None:
     runs = [run(day, EPYC, {"impasto": seconds}) for day, seconds in (("03", 0.3), ("05", 0.5), ("04", 0.4))]
     lines = page(tmp_path, *runs, run("01", EPYC, {"impasto": 0.1}, size=96))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,17 @@ def test_bfloat16_without_a_plugin_names_the_command_that_gets_one() -> None:
     for check in (check_placement, foreseen, lambda asked: on_device(asked, str)):
         with pytest.raises(DeviceError, match=r"^precision='bf16': openvino alone has it; pip install onnxruntime-ep-"):
             check(Placement(precision="bf16"))
+
+
+def test_a_device_that_a_plugin_does_not_find_is_refused_and_whose_it_takes_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plugins, "_offered", lambda provider, device: [])
+    told = "device openvino: openvino finds no such device here, and takes Intel's only; use device='cpu'"
+    with pytest.raises(DeviceError, match=f"^{re.escape(told)}$"):
+        check_placement(Placement("openvino"))
+    with pytest.raises(DeviceError, match="^device webgpu: webgpu finds no such device here; use device='cpu'$"):
+        check_placement(Placement("webgpu"))
 
 
 @pytest.mark.parametrize(("device", "way"), [("openvino", "precision='bf16'"), ("webgpu", "leave out content_mask")])
