@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import cluster
 from benchmarks.cluster import Problem, measure, simulate
+from benchmarks.files import ROOT
 from impasto.cli.cluster import tile_worker
 
 
@@ -29,3 +32,11 @@ def test_pretended_workers_only_sleep(problem: Problem, capsys: pytest.CaptureFi
     simulate(problem, [2], rounds=1)
     assert tile_worker.evaluate is real
     assert "2 workers: " in capsys.readouterr().out
+
+
+def test_the_command_simulates(model: Path) -> None:
+    options = ["--size", "420x300", "--tile", "192", "--workers", "2", "--rounds", "1", "--simulate"]
+    command = [sys.executable, "-m", "benchmarks.cluster", "--model", str(model), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "2 workers: " in done.stdout
