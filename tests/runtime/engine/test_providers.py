@@ -148,7 +148,7 @@ def test_a_device_that_a_plugin_does_not_find_is_refused_and_whose_it_takes_is_t
     told = "device openvino: openvino finds no such device here, and takes Intel's only; use device='cpu'"
     with pytest.raises(DeviceError, match=f"^{re.escape(told)}$"):
         check_placement(Placement("openvino"))
-    with pytest.raises(DeviceError, match="^device webgpu: webgpu finds no such device here; use device='cpu'$"):
+    with pytest.raises(DeviceError, match=r"^device webgpu: webgpu finds no such device here; use device='cpu'$"):
         check_placement(Placement("webgpu"))
 
 
