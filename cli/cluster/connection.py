@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import logging
+import platform
 import signal
 import sys
 import time
@@ -278,6 +279,7 @@ class Cluster:
         self._client, self.manifest, self.name = client, manifest, name
         self.trial: Callable[[str], object] | None = None
         self._machines: dict[str, Machine] = {}
+        self._pythons: dict[str, str] = {}
         self._refused = set[str]()
         self._warnings = set[str]()
 
@@ -379,8 +381,10 @@ class Cluster:
     def _check_python(self, address: str) -> None:
         """Refuse a worker whose Python would not understand the code that is sent there."""
         try:
-            versions = self._client.get_versions()
-            theirs, own = (of["packages"]["python"] for of in (versions["workers"][address], versions["client"]))
+            if address not in self._pythons:  # the scheduler asks all workers each time
+                told = self._client.get_versions()["workers"]
+                self._pythons = {worker: versions["packages"]["python"] for worker, versions in told.items()}
+            theirs, own = self._pythons[address], platform.python_version()
         except (OSError, KeyError):
             self.addresses()
             raise WorkerLost(address) from None
