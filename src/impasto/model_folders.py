@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from impasto import user_folders
 from impasto.defaults import DEFAULT_NETWORK, MODEL_VARIABLE, MODELS
 
 #: The file that every recipe in a model folder has, after its name: its objective, as plain ONNX. See
@@ -19,11 +21,8 @@ _GRAPHS = "*.objective.onnx"
 def candidates(network: str = DEFAULT_NETWORK) -> Iterator[Path]:
     """Yield the folders that may hold a model, in order; the user's data folder only if platformdirs is installed."""
     yield MODELS / network
-    try:
-        from platformdirs import user_data_path  # only where it is needed
-    except ModuleNotFoundError:  # a transfer from Python does without
-        return
-    yield user_data_path("impasto", appauthor=False) / MODELS / network
+    with contextlib.suppress(ModuleNotFoundError):
+        yield user_folders.data() / MODELS / network
 
 
 def default_model(network: str = DEFAULT_NETWORK) -> Path | None:

@@ -1,0 +1,31 @@
+"""The user's own folders for what impasto keeps, where platformdirs says this system has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def data() -> Path:
+    """Return the folder for what is to last; it need not exist.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When platformdirs is not installed.
+    """
+    from platformdirs import user_data_path  # only where it is needed: a transfer from Python does without
+
+    return user_data_path("impasto", appauthor=False)
+
+
+def cache() -> Path:
+    """Return the folder for what can be made again; it need not exist.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When platformdirs is not installed.
+    """
+    from platformdirs import user_cache_path  # only where it is needed
+
+    return user_cache_path("impasto", appauthor=False)
