@@ -1,11 +1,9 @@
-"""The options of a transfer, which `impasto stylize` and `impasto batch` share, and how Python takes them."""
+"""The options of a transfer, which `impasto stylize` and `impasto batch` share."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from impasto.cli import completion, options
 from impasto.cli.command import OPTIMISATION, PICTURE, REGIONS, STYLE
@@ -249,33 +247,3 @@ def further_inputs(choices: Mapping[str, Any]) -> list[str]:
     start = None if choices["init"] in INITS else choices["init"]
     masks = [choices["content_mask"], *(choices["style_masks"] or [])]
     return [place for place in (start, *masks) if place is not None and not is_color(place)]
-
-
-def takes_transfer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `transfer_options`, before its own. What that returns it gets as `choices`.
-
-    An option that the command declares, too, is as it says.
-    """
-    own, shared = ({p.name: p for p in _parameters(function)} for function in (command, transfer_options))
-    del own["choices"]
-    parameters = {**shared, **own}
-
-    @functools.wraps(command)
-    def called(**given: Any) -> None:
-        choices = transfer_options(**{name: given[name] for name in shared})
-        command(**{name: given[name] for name in own}, choices=choices)
-
-    del called.__dict__["__wrapped__"]  # typer would look at that function's hints
-    called.__dict__["__signature__"] = inspect.Signature(list(parameters.values()))
-    called.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
-    return called
-
-
-@functools.cache
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function, as keywords, with annotations that are no text."""
-    hints = get_type_hints(function, include_extras=True)
-    return [
-        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(function).parameters.values()
-    ]

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import options
+from impasto.cli.cluster.options import cluster_options
 from impasto.cli.command import MEANWHILE, REGIONS, examples
 from impasto.cli.options import FILE, FOLDER, WHOLE_NUMBER, argument, option
+from impasto.cli.shared_options import takes
 from impasto.cli.terminal.errors import FAILED
 from impasto.cli.terminal.messages import say
-from impasto.cli.transfer_options import takes_transfer_options
+from impasto.cli.transfer_options import transfer_options
 
 if TYPE_CHECKING:
     from impasto.cli.cluster.batch import ClusterRun
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _TEMPLATE = "TEMPLATE"
 
 
-@takes_transfer_options
+@takes(choices=transfer_options, wanted=cluster_options)
 @examples(
     "impasto batch photos/*.jpg --style monet.jpg --output results",
     "impasto batch photos --recursive --style monet.jpg --style hokusai.jpg -o results --size 1024 --sheet sheet.png",
@@ -105,13 +107,9 @@ def batch(
     json: options.Json = False,
     force: options.Force = False,
     oversize: options.Oversize = False,
-    workers: options.Workers = None,
-    scheduler: options.Scheduler = None,
-    tls_ca: options.TlsCa = None,
-    tls_cert: options.TlsCert = None,
-    tls_key: options.TlsKey = None,
     *,
     choices: dict[str, Any],
+    wanted: Wanted,
 ) -> None:
     """Repaint many PHOTOGRAPHS, each in the manner of every painting.
 
@@ -119,7 +117,6 @@ def batch(
     inputs by the same plan, are not made again, and one that was interrupted is resumed: after Ctrl-C, or a failure,
     the same command goes on.
     """
-    from impasto.cli.cluster.wanted import Wanted
     from impasto.cli.job.batch import Batch, Report, Shelf
     from impasto.cli.job.batch_run import BatchRun
     from impasto.cli.job.batch_sheet import check_sheet, draw_sheet, is_sheet
@@ -133,7 +130,6 @@ def batch(
 
     if pairs and choices["style_blend"] is not None:
         raise InputError("--pairs: leaves nothing to blend; leave --style-blend out")
-    wanted = Wanted(workers, scheduler, tls_ca, tls_cert, tls_key)
     if wanted and preview:
         raise InputError("--preview: shows one picture, and workers make several at a time; leave it out")
     shared = Wishes(

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from impasto.cli import options
+from impasto.cli.cluster.options import cluster_options
 from impasto.cli.command import MEANWHILE, examples
 from impasto.cli.options import FILE, WHOLE_NUMBER, argument, option
+from impasto.cli.shared_options import takes
 from impasto.cli.terminal.messages import say
-from impasto.cli.transfer_options import further_inputs, takes_transfer_options
+from impasto.cli.transfer_options import further_inputs, transfer_options
 
 if TYPE_CHECKING:
     from impasto.cli.cluster.wanted import Wanted
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _LBFGS_ON_HOST = ("lbfgs", "lbfgs-sobolev")
 
 
-@takes_transfer_options
+@takes(choices=transfer_options, wanted=cluster_options)
 @examples(
     "impasto stylize photo.jpg painting.jpg --output result.png",
     "impasto stylize photo.jpg painting.jpg --output large.png --size 1024 --colors keep --time-limit 600",
@@ -81,16 +83,11 @@ def stylize(
     json: options.Json = False,
     force: options.Force = False,
     oversize: options.Oversize = False,
-    workers: options.Workers = None,
-    scheduler: options.Scheduler = None,
-    tls_ca: options.TlsCa = None,
-    tls_cert: options.TlsCert = None,
-    tls_key: options.TlsKey = None,
     *,
     choices: dict[str, Any],
+    wanted: Wanted,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
-    from impasto.cli.cluster.wanted import Wanted
     from impasto.cli.job.job import Job
     from impasto.cli.job.outputs import Wishes
     from impasto.export.provision import add_missing
@@ -98,7 +95,6 @@ def stylize(
     from impasto.runtime.pictures.photographs import Photograph
     from impasto.runtime.run.prepare import draft
 
-    wanted = Wanted(workers, scheduler, tls_ca, tls_cert, tls_key)
     wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
     earlier = wishes.read_checkpoint()
     if choices["optimizer"] is None and choices["restart_every"] is None and earlier is not None:
