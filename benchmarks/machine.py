@@ -88,7 +88,8 @@ def slug(machine: dict[str, Any]) -> str:
     """Return a name for files: ``amd-epyc-avx512-2-cores``."""
     cpu = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", str(machine["cpu"]).lower())
     # Processors of one name differ most in these.
-    wide = [name for name, flag in (("avx512", "avx512f"), ("amx", "amx_bf16")) if flag in machine["simd"]]
+    names = {"avx512": "avx512f", "bf16": "avx512_bf16", "amx": "amx_bf16"}
+    wide = [name for name, flag in names.items() if flag in machine["simd"]]
     return "-".join([*re.findall(r"[a-z0-9]+", cpu), *wide, str(machine["cores"]), "cores"])
 
 

@@ -39,8 +39,8 @@ _TEXTS = {
     SINGLE: ("Float32", "impasto as it comes."),
     BRAIN: (
         "Bfloat16",
-        "impasto with the extra `openvino`, on processors that have instructions for products of bfloat16. Where it\n"
-        "has no time, the plug-in does not take the processor: there, users have impasto in float32.",
+        "impasto with the extra `openvino`, on processors that have instructions for products of bfloat16. A dash\n"
+        "says that it was not measured: the plug-in takes Intel's processors only. Others have impasto in float32.",
     ),
 }
 

@@ -127,7 +127,7 @@ def _no_folder_of_the_users() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _environment_as_before() -> Iterator[None]:
-    """Take back what a module's tests leave in the environment, or what they use: Dask does, for its workers."""
+    """Take back what a module's tests leave in the environment, or libraries that they use: Dask, for its workers."""
     before = dict(os.environ)
     yield
     for name in os.environ.keys() - before.keys():

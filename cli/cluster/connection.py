@@ -384,7 +384,7 @@ class Cluster:
             if address not in self._pythons:  # the scheduler asks all workers each time
                 told = self._client.get_versions()["workers"]
                 self._pythons = {worker: versions["packages"]["python"] for worker, versions in told.items()}
-            theirs, own = self._pythons[address], platform.python_version()
+            theirs, own = self._pythons.pop(address), platform.python_version()
         except (OSError, KeyError):
             self.addresses()
             raise WorkerLost(address) from None

@@ -1,4 +1,4 @@
-"""The options that say which cluster is to be used; commands that have them import nothing else of this package."""
+"""The options that say which cluster is to be used. It imports little, as commands import it when they start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cluster_options(
     Raises
     ------
     InputError
-        When the options exclude each other.
+        When the options exclude each other, or name a file that is not there.
     """
     from impasto.cli.cluster.wanted import Wanted  # it imports the runtime
 

@@ -24,7 +24,7 @@ class Wanted:
     Raises
     ------
     InputError
-        When the options exclude each other.
+        When the options exclude each other, or name a file that is not there.
     """
 
     workers: int | None = None

@@ -430,9 +430,11 @@ def render(findings: Findings, problems: Sequence[Problem]) -> str:
 
 def _plugin_line(findings: Findings, kind: str) -> str:
     """Return the devices of a plug-in; of one that is missing, the command that gets it, and what it is good for."""
+    from impasto.runtime.engine.providers import PROVIDERS
+
     devices = findings.plugins[kind]
     if not isinstance(devices, str):
-        return ", ".join(devices) or "finds no device here"
+        return ", ".join(devices) or f"finds no device here{PROVIDERS[kind].restriction}"
     message, _, rest = devices.partition("; ")
     if _NOT_INSTALLED not in message:
         return message

@@ -272,7 +272,10 @@ def _candidates(placement: Placement) -> list[str]:
     if not devices:
         assert openvino.plugin is not None
         get = packages.install(openvino.plugin.distribution)
-        raise DeviceError(f"{option('precision', precision)}: {openvino.kind} alone has it; {get}, or leave it out")
+        where = f", on {openvino.maker}'s devices"
+        raise DeviceError(
+            f"{option('precision', precision)}: {openvino.kind} alone has it{where}; {get}, or leave it out"
+        )
     return devices
 
 

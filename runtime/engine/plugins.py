@@ -72,8 +72,7 @@ def find_device(device: str) -> Any:
     for one in offered:
         if provider.takes(one.ep_metadata, part):
             return one
-    reason = f", and takes {provider.maker}'s only" if provider.maker else ""
-    raise DeviceError(f"device {device}: {provider.kind} finds no such device here{reason}; {use_cpu()}")
+    raise DeviceError(f"device {device}: {provider.kind} finds no such device here{provider.restriction}; {use_cpu()}")
 
 
 def _offered(provider: Provider, device: str) -> list[Any]:

@@ -82,6 +82,11 @@ class Provider:
     maker: str = ""
 
     @property
+    def restriction(self) -> str:
+        """What to add to the sentence that it finds no device: whose it takes; empty if anyone's."""
+        return f", and takes {self.maker}'s only" if self.maker else ""
+
+    @property
     def pattern(self) -> str:
         """A regular expression for the names of its devices; its group is the part."""
         parts = "|".join("[0-9]+" if part == "N" else part for part in self.parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +20,11 @@ _GRAPHS = "*.objective.onnx"
 def candidates(network: str = DEFAULT_NETWORK) -> Iterator[Path]:
     """Yield the folders that may hold a model, in order; the user's data folder only if platformdirs is installed."""
     yield MODELS / network
-    with contextlib.suppress(ModuleNotFoundError):
-        yield user_folders.data() / MODELS / network
+    try:
+        lasting = user_folders.data()
+    except ModuleNotFoundError:  # a transfer from Python does without
+        return
+    yield lasting / MODELS / network
 
 
 def default_model(network: str = DEFAULT_NETWORK) -> Path | None:

@@ -1,4 +1,4 @@
-"""The user's own folders for what impasto keeps, where platformdirs says this system has them."""
+"""The user's folders for what impasto keeps: platformdirs knows where each system has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def data() -> Path:
     ModuleNotFoundError
         When platformdirs is not installed.
     """
-    from platformdirs import user_data_path  # only where it is needed: a transfer from Python does without
+    from platformdirs import user_data_path  # only where it is needed
 
     return user_data_path("impasto", appauthor=False)
 

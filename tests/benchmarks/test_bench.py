@@ -191,6 +191,7 @@ def test_the_machine_goes_without_a_name() -> None:
     assert slug({**xeon, "simd": ["avx2"]}) == "intel-xeon-2-cores"
     assert slug({**xeon, "simd": ["avx2", "avx512f"]}) == "intel-xeon-avx512-2-cores"
     assert slug({**xeon, "simd": ["avx2", "avx512f", "amx_bf16"]}) == "intel-xeon-avx512-amx-2-cores"
+    assert slug({**xeon, "simd": ["avx2", "avx512f", "avx512_bf16"]}) == "intel-xeon-avx512-bf16-2-cores"
 
 
 def test_the_machine_tells_the_caches_of_data(tmp_path: Path) -> None:

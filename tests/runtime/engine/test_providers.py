@@ -137,7 +137,10 @@ def test_a_plugin_that_is_not_installed_is_refused_with_the_command_that_gets_it
 @pytest.mark.usefixtures("no_plugin")
 def test_bfloat16_without_a_plugin_names_the_command_that_gets_one() -> None:
     for check in (check_placement, foreseen, lambda asked: on_device(asked, str)):
-        with pytest.raises(DeviceError, match=r"^precision='bf16': openvino alone has it; pip install onnxruntime-ep-"):
+        with pytest.raises(
+            DeviceError,
+            match=r"^precision='bf16': openvino alone has it, on Intel's devices; pip install onnxruntime-ep-",
+        ):
             check(Placement(precision="bf16"))
 
 
