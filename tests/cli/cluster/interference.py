@@ -14,6 +14,8 @@ TESTS_FAR
     The driver's files cannot be seen, as on another machine.
 TESTS_WITHOUT_IMPASTO
     There is no such package here.
+TESTS_PYTHON
+    The version of Python that is told.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ def dask_setup(_: object) -> None:
     """Change this worker as the variables say."""
     if "TESTS_STILLBORN" in os.environ:
         os._exit(1)
+    if "TESTS_PYTHON" in os.environ:
+        _tell_of_python(os.environ["TESTS_PYTHON"])
     if "TESTS_WITHOUT_IMPASTO" in os.environ:
         _hide()
     elif any(name.startswith("TESTS_") for name in os.environ):
@@ -69,6 +73,14 @@ def _is_to_die(evaluation: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _tell_of_python(version: str) -> None:
+    """Tell another version of Python than this one."""
+    from distributed import versions
+
+    told = versions.get_package_info
+    versions.get_package_info = lambda packages: {**told(packages), "python": version}
 
 
 def _hide() -> None:

@@ -121,6 +121,14 @@ def test_a_worker_without_impasto_is_refused(batch: Batch, empty: Farm) -> None:
     empty.remove(added)
 
 
+def test_a_worker_with_another_python_is_refused(batch: Batch, empty: Farm) -> None:
+    port = free_port()
+    added = empty.add(1, "--worker-port", port, TESTS_PYTHON="3.99.1.final.0")
+    reason = f"worker tcp://127.0.0.1:{port}: has python 3.99 instead of "
+    assert_refused(batch(*WISH, "--scheduler", empty.address), reason)
+    empty.remove(added)
+
+
 def test_a_scheduler_without_tls_does_not_answer_one_who_asks_for_it(batch: Batch, empty: Farm) -> None:
     tls = certificates(Path("tls"))
     refused = batch(*WISH, "--scheduler", empty.address.replace("tcp", "tls"), *tls)
