@@ -28,8 +28,7 @@ def takes(**shared: Callable[..., Any]) -> Callable[[Command], Command]:
         groups = {name: _parameters(function) for name, function in shared.items()}
         first, *others = groups.values()
         assert sum(map(len, groups.values())) == len(set[str]().union(*groups.values())), "options declared twice"
-        parameters = {name: group[name] for group in (first, own, *others) for name in group}
-        parameters |= own
+        parameters = functools.reduce(dict.__or__, [first, own, *others, own])  # own ones count, in their places
 
         @functools.wraps(command)
         def called(**given: Any) -> None:

@@ -272,10 +272,8 @@ def _candidates(placement: Placement) -> list[str]:
     if not devices:
         assert openvino.plugin is not None
         get = packages.install(openvino.plugin.distribution)
-        where = f", on {openvino.maker}'s devices"
-        raise DeviceError(
-            f"{option('precision', precision)}: {openvino.kind} alone has it{where}; {get}, or leave it out"
-        )
+        alone = f"{openvino.kind} alone has it, on {openvino.maker}'s devices"
+        raise DeviceError(f"{option('precision', precision)}: {alone}; {get}, or leave it out")
     return devices
 
 
