@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,9 @@ from impasto.runtime.pictures import strips
 
 Array = NDArray[np.float64]
 Levels = NDArray[np.float32]
+
+#: The mean [3] and the covariance [3, 3] of colours.
+Statistics = tuple[Array, Array]
 
 #: Colours whose statistics are wanted: 8-bit RGB, or levels [..., 3].
 Colors = Image.Image | NDArray[np.floating]
@@ -82,6 +85,30 @@ def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
     return strips.painted("RGB", style.size, lambda rows: _rounded(_levels(style, rows) @ matrix + shift))
 
 
+def with_colors(planes: Levels, target: Statistics) -> Levels:
+    """Return a picture, float32 [1, 3, H, W], with the mean and covariance of its colours changed by `color_map`.
+
+    Its levels may be beyond 0..255, before as after.
+    """
+    matrix, shift = (
+        values.astype(np.float32) for values in map_between(statistics(planes[0].transpose(1, 2, 0)), target)
+    )
+    changed = np.empty_like(planes)
+    for rows in strips.rows(planes.shape[3], planes.shape[2]):
+        changed[0][:, rows] = np.tensordot(matrix.T, planes[0][:, rows], 1) + shift[:, None, None]
+    return changed
+
+
+def mixture(parts: Sequence[tuple[Statistics, float]]) -> Statistics:
+    """Return the mean and the covariance of a mixture of colours; `parts` are the statistics, and the share, of each.
+
+    Of shares w, means m and covariances C: the mean m0 = sum w m, and sum w (C + (m - m0)(m - m0)^T).
+    """
+    mean = sum((share * own for (own, _), share in parts), np.zeros(3))
+    spread = (share * (own + np.outer(m - mean, m - mean)) for (m, own), share in parts)
+    return mean, sum(spread, np.zeros((3, 3)))
+
+
 def color_map(source: Colors, target: Colors) -> tuple[Array, Array]:
     """Return the affine map x A + b that gives the colours of `source` the mean and covariance of `target`.
 
@@ -101,8 +128,12 @@ def color_map(source: Colors, target: Colors) -> tuple[Array, Array]:
     matrix, shift
         [3, 3], symmetric and positive semi-definite, and [3].
     """
-    source_mean, source_covariance = statistics(source)
-    target_mean, target_covariance = statistics(target)
+    return map_between(statistics(source), statistics(target))
+
+
+def map_between(source: Statistics, target: Statistics) -> tuple[Array, Array]:
+    """Return the map of `color_map` between colours of which only the statistics are known."""
+    (source_mean, source_covariance), (target_mean, target_covariance) = source, target
     values, vectors = np.linalg.eigh(source_covariance)
     deviations = np.maximum(values, NOISE**2) ** 0.5
     root, inverse = (vectors * deviations) @ vectors.T, (vectors / deviations) @ vectors.T
@@ -111,7 +142,7 @@ def color_map(source: Colors, target: Colors) -> tuple[Array, Array]:
     return matrix, target_mean - source_mean @ matrix
 
 
-def statistics(colors: Colors) -> tuple[Array, Array]:
+def statistics(colors: Colors) -> Statistics:
     """Return the mean [3] and the covariance [3, 3] of the colours of a picture, 8-bit RGB, or of levels [..., 3].
 
     Sums of whole levels and of their products are exact in float64: they do not depend on the strips.

@@ -8,13 +8,16 @@ from functools import cached_property
 
 from PIL import Image
 
+from impasto.runtime.engine.engine import TermWeights
 from impasto.runtime.engine.references import References
+from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.colors import match_colors
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import fit_style, resize, to_planes
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import Plan, Stage, StageOptions, used_styles
+from impasto.runtime.plan.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,6 @@ class Material:
         The masks, if there are any.
     places
         The place of each picture, by role, in order; None for a picture that was made in memory.
-    matched
-        Whether the styles' colours are matched to the content's.
     """
 
     photograph: Photograph
@@ -43,7 +44,6 @@ class Material:
     start: Image.Image | None
     regions: Regions | None
     places: Mapping[str, Sequence[Place | None]]
-    matched: bool
 
     @classmethod
     def given(
@@ -54,7 +54,6 @@ class Material:
         start: Image.Image | Photograph | None = None,
         content_mask: Mask | None = None,
         style_masks: Mask | Sequence[Mask] | None = None,
-        matched: bool = False,
     ) -> Material:
         """Take pictures, images of 8-bit RGB or photographs, and masks as users give them.
 
@@ -82,7 +81,6 @@ class Material:
                 "init": [picture.place for picture in starts],
                 **(regions.places if regions else {}),
             },
-            matched,
         )
 
     @property
@@ -90,11 +88,12 @@ class Material:
         """The content picture."""
         return self.photograph.picture
 
+    def styles(self, colors: str) -> tuple[Image.Image, ...]:
+        """Return the styles as a plan's `colors` has them: for ``match``, in the content's colours."""
+        return self._matched if colors == "match" else self.paintings
+
     @cached_property
-    def styles(self) -> tuple[Image.Image, ...]:
-        """The styles, with colours matched to the content's if the plan says so."""
-        if not self.matched:
-            return self.paintings
+    def _matched(self) -> tuple[Image.Image, ...]:
         return tuple(match_colors(painting, self.content) for painting in self.paintings)
 
     @property
@@ -106,11 +105,32 @@ class Material:
 
     def references(self, plan: Plan, stage: Stage) -> References:
         """Return the pictures that a picture of a stage is compared with."""
-        size = stage.width, stage.height
-        styles = (fit_style(style, plan.recipe, *size, plan.style_scale) for style in self.styles)
+        own, size = plan.of(stage), (stage.width, stage.height)
+        styles = self.styles(own.colors)
+        used = used_styles(own.blend, by_region=self.regions is not None)
+        fitted = (fit_style(styles[k], own.recipe, *size, own.style_scale) for k in used)
         return References(
             to_planes(resize(self.content, *size), "content"),
-            tuple(to_planes(style, f"style {number}") for number, style in enumerate(styles, 1)),
-            plan.blend,
+            tuple(to_planes(style, f"style {k + 1}") for k, style in zip(used, fitted, strict=True)),
+            tuple(own.blend[k] for k in used),
             self.regions,
         )
+
+    def check(self, plan: Plan) -> None:
+        """Refuse a plan with a stage in which a region of the masks has no style.
+
+        Raises
+        ------
+        InputError
+            Names the stage and the region.
+        """
+        for number, stage in enumerate(plan.stages, 1):
+            own = plan.of(stage)
+            for color in self.regions.without_style(own.blend) if self.regions and own is not plan else ():
+                raise InputError(f"stage {number}: region {color} has no style in it; give a share to one that has it")
+
+
+def weights_in(recipe: Recipe, stage: Stage) -> TermWeights:
+    """Return the weights of a stage; `recipe` is that of `Plan.of`."""
+    options = stage.options or StageOptions()
+    return TermWeights(*recipe.weights, options.content_layers, options.style_layers)

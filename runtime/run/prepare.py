@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 from PIL import Image
@@ -20,6 +21,7 @@ from impasto.runtime.pictures import places
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
 from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, schedule
+from impasto.runtime.plan.plan_file import PlanFile, overruled
 from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
 from impasto.runtime.plan.sizes import result_size
 from impasto.runtime.run.material import Material
@@ -29,6 +31,9 @@ from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.signatures import explained
 from impasto.text import shown
 from impasto.wording import option
+
+#: The optimiser that works on the device of the loss.
+_ON_DEVICE = "lbfgs-device"
 
 
 @explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS)
@@ -48,23 +53,27 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     InputError
         When an argument cannot be used; an `OptionError` when there is no option of that name.
     """
-    callback, recipe = options.get("callback"), options.get("recipe", DEFAULT_RECIPE)
+    file = PlanFile.given(options["plan"]) if options.get("plan") is not None else None
+    callback, recipe = options.get("callback"), options.get("recipe", (file and file.recipe) or DEFAULT_RECIPE)
     if not isinstance(recipe, str):
         raise InputError(f"{option('recipe')} is {shown(recipe)}; expected the name of a recipe")
     if callback is not None and not callable(callback):
         raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
     given, placement = as_styles(styles), placement_of(options)
     _check_together(options)
-    if placement.side and options.get("optimizer") == "lbfgs-device":
-        tile, other = option("tile", placement.side), option("optimizer", "lbfgs-device")
-        raise InputError(f"{tile}: its gradients are added up on the host; leave it out with {other}")
+    if options.get("optimizer") == _ON_DEVICE:
+        _check_whole(placement)
     folder = find_model(options.get("model"))
     metadata = _metadata(ModelFolder.open(folder), recipe)
     own = metadata.recipe if metadata else load_recipe(recipe)
     photograph = Photograph.given(content, "content")
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(options.get("init"))
-    plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, len(paintings), options, start is not None)
+    if file:
+        plan = _plan_of_file(file, own, photograph, paintings, options, start is not None)
+    else:
+        weighted = own.with_weights(*weights_of(options))
+        plan = _plan(weighted, photograph.picture, len(paintings), options, start is not None)
     check_placement(placement, by_region=options.get("content_mask") is not None)
     material = Material.given(
         photograph,
@@ -72,9 +81,11 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         start=start,
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
-        matched=plan.colors == "match",
     )
-    placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
+    material.check(plan)
+    if _ON_DEVICE in map(plan.optimizer_of, plan.stages):
+        _check_whole(placement)
+        placement = _unrecorded(placement, _ON_DEVICE)
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
         transfer.metadata = metadata  # so that it is not read again
@@ -137,6 +148,13 @@ def _check_together(options: TransferOptions) -> None:
         raise InputError(f"{named} there is one; leave one of the two out")
 
 
+def _check_whole(placement: Placement) -> None:
+    """Refuse tiles of a definite side for an optimiser that needs whole pictures."""
+    if placement.side:
+        tile, other = option("tile", placement.side), option("optimizer", _ON_DEVICE)
+        raise InputError(f"{tile}: its gradients are added up on the host; leave it out with {other}")
+
+
 def _unrecorded(placement: Placement, optimizer: str) -> Placement:
     """Return the placement without recording, for an optimiser whose pictures change addresses."""
     if placement.cuda.graph:
@@ -161,6 +179,25 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
         "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
+
+
+def _plan_of_file(
+    file: PlanFile,
+    recipe: Recipe,
+    photograph: Photograph,
+    paintings: Sequence[Photograph],
+    options: TransferOptions,
+    has_start: bool,
+) -> Plan:
+    """Return the plan of a file; the options that are given beside it overrule it, in every stage."""
+    content, size, evaluations = photograph.picture, options.get("size"), options.get("evaluations")
+    names = [None if style.place is None else places.name(style.place) for style in paintings]
+    plan = file.plan(recipe, content, names, has_start=has_start)
+    if size is not None:
+        sizes = zip(plan.stages, file.sizes(recipe, content, _size(size)), strict=True)
+        plan = replace(plan, stages=tuple(replace(stage, width=w, height=h) for stage, (w, h) in sizes))
+    given = {**options, "evaluations": evaluations and _whole(option("evaluations"), evaluations)}
+    return overruled(plan, given)
 
 
 def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:
