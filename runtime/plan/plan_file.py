@@ -237,6 +237,14 @@ class PlanFile:
         except InputError as refused:
             raise InputError(f"{subject}: {refused}") from None
 
+    @classmethod
+    def is_one(cls, path: Path) -> bool:
+        """Whether a file is a plan."""
+        try:
+            return bool(cls.given(path))
+        except InputError:
+            return False
+
     def to_toml(self) -> str:
         """Return the plan as the text of a file; `given` reads it back."""
         data = codec.to_data(self)
@@ -250,15 +258,15 @@ class PlanFile:
         What was chosen for want of memory, and where a run was resumed, is left out.
         """
         full, long = (plan.width, plan.height), max(plan.width, plan.height)
-        weights = zip(_WEIGHTS, plan.recipe.weights, strict=True)
+        same: dict[str, Any] = {name: getattr(plan, name) for name in (*_OF_PLAN, *_LIMITS)}
+        same |= zip(_WEIGHTS, plan.recipe.weights, strict=True)
         return cls(
             tuple(StageInFile.of(stage, full) for stage in plan.stages),
             recipe=plan.recipe.name,
             size=long if scaled_size(long, "long", *content.size) == full else f"{plan.width}x{plan.height}",
             init=plan.init,
             style_blend=plan.blend if len(plan.blend) > 1 else None,
-            **dict(weights),
-            **{name: getattr(plan, name) for name in (*_OF_PLAN, *_LIMITS)},
+            **same,
         )
 
     # --- the plan that it makes -------------------------------------------------------------------------------

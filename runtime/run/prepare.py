@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Unpack
 
 from PIL import Image
@@ -53,7 +54,7 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     InputError
         When an argument cannot be used; an `OptionError` when there is no option of that name.
     """
-    file = PlanFile.given(options["plan"]) if options.get("plan") is not None else None
+    file = None if (plan_given := options.get("plan")) is None else PlanFile.given(plan_given)
     callback, recipe = options.get("callback"), options.get("recipe", (file and file.recipe) or DEFAULT_RECIPE)
     if not isinstance(recipe, str):
         raise InputError(f"{option('recipe')} is {shown(recipe)}; expected the name of a recipe")
@@ -191,7 +192,7 @@ def _plan_of_file(
 ) -> Plan:
     """Return the plan of a file; the options that are given beside it overrule it, in every stage."""
     content, size, evaluations = photograph.picture, options.get("size"), options.get("evaluations")
-    names = [None if style.place is None else places.name(style.place) for style in paintings]
+    names = [None if style.place is None else Path(places.name(style.place)).name for style in paintings]
     plan = file.plan(recipe, content, names, has_start=has_start)
     if size is not None:
         sizes = zip(plan.stages, file.sizes(recipe, content, _size(size)), strict=True)
