@@ -79,10 +79,9 @@ class StageInFile:
     def of(cls, stage: Stage, full: tuple[int, int]) -> StageInFile:
         """Describe a stage of a plan whose result has the size `full`."""
         size, options = (stage.width, stage.height), stage.options or StageOptions()
-        share = f"{100 * stage.width / full[0]:g}%"
         return cls(
             stage.evaluations,
-            share if _SHARE.fullmatch(share) and _scaled(share, full) == size else "{}x{}".format(*size),
+            _share_of(size, full) or "{}x{}".format(*size),
             style_blend=options.blend,
             **{name: getattr(options, name) for name in _OF_STAGE},
         )
@@ -153,6 +152,13 @@ def _scaled(share: str, full: tuple[int, int]) -> tuple[int, int]:
     if min(full) * part / 100 >= MIN_SIDE:
         return width, height
     return scaled_size(min(MIN_SIDE, *full), "short", *full)
+
+
+def _share_of(size: tuple[int, int], full: tuple[int, int]) -> str | None:
+    """Return the share of the result's that a size is; None if it is no share in few digits."""
+    share = f"{100 * size[0] / full[0]:g}%"
+    is_one = size[0] <= full[0] and _SHARE.fullmatch(share) and _scaled(share, full) == size
+    return share if is_one else None
 
 
 @dataclass(frozen=True)
