@@ -42,6 +42,9 @@ MOST_PAIRS = 100
 FINER, FEWER = 2, 2
 
 
+#: The choices of `colors` that a stage has: what keeps the photograph's colours is done once, with the result.
+OF_STAGES = tuple(choice for choice in COLORS if not choice.startswith("keep"))
+
 #: The pictures whose colours the start of a stage may get.
 START_COLORS = ("content", "style")
 
@@ -142,7 +145,7 @@ class Stage:
         if self.pairs is not None:
             _in_range(f"{subject}: pairs", self.pairs, 1, MOST_PAIRS)
         if self.options is not None:
-            for name, choices in (("colors", [one for one in COLORS if one != "keep"]), ("start_colors", START_COLORS)):
+            for name, choices in (("colors", OF_STAGES), ("start_colors", START_COLORS)):
                 value, expected = getattr(self.options, name), " or ".join(choices)
                 expect(value in (None, *choices), f"{subject}: {name} {shown(value)}; expected {expected}")
 

@@ -197,7 +197,7 @@ def _plan_of_file(
     if size is not None:
         sizes = zip(plan.stages, file.sizes(recipe, content, _size(size)), strict=True)
         plan = replace(plan, stages=tuple(replace(stage, width=w, height=h) for stage, (w, h) in sizes))
-    given = {**options, "evaluations": evaluations and _whole(option("evaluations"), evaluations)}
+    given = {**options, "evaluations": None if evaluations is None else _whole(option("evaluations"), evaluations)}
     return overruled(plan, given)
 
 

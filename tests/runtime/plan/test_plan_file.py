@@ -13,7 +13,7 @@ from PIL import Image
 
 from impasto.defaults import COLORS, INITS, OPTIMIZERS
 from impasto.runtime.errors import InputError
-from impasto.runtime.plan.plan import START_COLORS, Plan, Stage, StageOptions, normalized_blend, schedule
+from impasto.runtime.plan.plan import OF_STAGES, START_COLORS, Plan, Stage, StageOptions, normalized_blend, schedule
 from impasto.runtime.plan.plan_file import PlanFile, overruled
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.storage import codec
@@ -35,8 +35,10 @@ def sizes(found: Plan) -> list[tuple[int, int]]:
 
 sides = st.integers(32, 9000)
 weights = st.just(0.0) | st.floats(1e-15, 1e15) | st.integers(1, 1000)
-blends = st.lists(st.floats(0, 1e6) | st.integers(0, 9), min_size=2, max_size=2).filter(any).map(
-    lambda given_: normalized_blend(given_, 2)
+blends = (
+    st.lists(st.floats(0, 1e6) | st.integers(0, 9), min_size=2, max_size=2)
+    .filter(any)
+    .map(lambda given_: normalized_blend(given_, 2))
 )
 shares_of_layers = st.none() | st.dictionaries(st.sampled_from([*RECIPE.style.layers]), st.floats(0.1, 9), min_size=1)
 options = st.none() | st.builds(
@@ -47,7 +49,7 @@ options = st.none() | st.builds(
     style_layers=shares_of_layers,
     blend=st.none() | blends,
     style_scale=st.none() | st.floats(0.05, 20),
-    colors=st.none() | st.sampled_from([one for one in COLORS if one != "keep"]),
+    colors=st.none() | st.sampled_from(OF_STAGES),
     optimizer=st.none() | st.sampled_from([*OPTIMIZERS]),
     start_colors=st.none() | st.sampled_from(START_COLORS),
 ).map(lambda one: None if one == StageOptions() else one)
@@ -191,7 +193,7 @@ ONE = {"evaluations": 3}
         ({"stages": [{"evaluations": 0}]}, "plan: stage 1: evaluations is 0; expected 1 to 1000000"),
         ({"stages": [{**ONE, "size": "0%"}]}, "size is '0%'; expected more than 0% and 100% at most"),
         ({"stages": [{**ONE, "size": "101%"}]}, "size is '101%'; expected more than 0% and 100% at most"),
-        ({"stages": [{**ONE, "size": "50%"}]}, "size is 512x384, and the last stage has 256x192; write sizes as shares"),
+        ({"stages": [{**ONE, "size": "50%"}]}, "size is 512x384, and the last stage has 256x192; write sizes"),
         ({"size": 300, "stages": [{**ONE, "size": 200}]}, "size is 300x225, and the last stage has 200x150"),
         ({"stages": [{**ONE, "size": 20}, ONE]}, "plan: stage 1: 20x15 pixels; expected 32 or more on each side"),
         ({"stages": [{**ONE, "styles": [3]}]}, "stage 1: styles has 3; expected a number from 1 to 2"),
@@ -202,7 +204,7 @@ ONE = {"evaluations": 3}
         ({"stages": [ONE, {**ONE, "style_scale": 99}]}, "plan: stage 2: style_scale is 99.0; expected 0.05 to 20"),
         ({"stages": [{**ONE, "tv_weight": -2}]}, "plan: stage 1: tv_weight is -2; expected 0, or"),
         ({"stages": [{**ONE, "colors": "keep"}]}, "plan: stage 1: colors 'keep'; expected style or match"),
-        ({"stages": [{**ONE, "start_colors": "blue"}]}, "plan: stage 1: start_colors 'blue'; expected content or style"),
+        ({"stages": [{**ONE, "start_colors": "blue"}]}, "stage 1: start_colors 'blue'; expected content or style"),
         ({"stages": [{**ONE, "optimizer": "sgd"}]}, "plan: stage 1: optimizer 'sgd': expected lbfgs"),
         ({"stages": [{**ONE, "style_layers": {"block9": 1}}]}, "stage 1: style_layers has 'block9'; expected layers"),
         ({"stages": [{**ONE, "content_weight": 0, "style_weight": 0, "tv_weight": 0}]}, "stage 1: weights: all are 0"),

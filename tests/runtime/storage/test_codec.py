@@ -55,7 +55,10 @@ def test_a_field_that_is_no_part_of_the_data_is_neither_written_nor_read() -> No
     ("damage", "refusal"),
     [
         ({"nom": "sea"}, "unknown key nom; expected one of frame, framed, .*"),
-        ({"frame": {"widht": 3}}, "unknown key frame.widht; expected one of colors, width; did you mean frame.width[?]"),
+        (
+            {"frame": {"widht": 3}},
+            "unknown key frame.widht; expected one of .*; did you mean frame.width[?]",
+        ),
         ({"frame": {}}, "frame.width is missing"),
         ({"frame": 3}, "frame is 3; expected a table"),
         ({"frame": {"width": "3"}}, "frame.width is '3'; expected a whole number"),

@@ -39,7 +39,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 def test_what_is_no_text_or_no_page_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "mine.toml"
-    with pytest.raises(Misfit, match="No such file or directory; give a path to a readable .toml file"):
+    with pytest.raises(Misfit, match=r"No such file or directory; give a path to a readable .toml file"):
         toml.text_in(place)
     place.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(Misfit, match="not a text file"):
@@ -51,5 +51,5 @@ def test_what_is_no_text_or_no_page_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", ["seed =", "a = 1\na = 2", "a = " + "[" * 5000, f"a = {'9' * 5000}"])
 def test_what_is_no_toml_is_refused(damaged: str) -> None:
-    with pytest.raises(Misfit, match="^not valid TOML: "):
+    with pytest.raises(Misfit, match=r"^not valid TOML: "):
         toml.parsed(damaged)
