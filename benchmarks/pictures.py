@@ -94,11 +94,11 @@ class Scene:
         with Image.open(self.path(name)) as image:
             return image.convert("RGB")
 
-    def material(self, *, masks: bool = False, matched: bool = False) -> Material:
+    def material(self, *, masks: bool = False, colors: str = "style") -> Material:
         """Return the pictures as a transfer has them."""
         mask, style_mask = (str(self.path(name)) for name in ("mask.png", "style mask.png"))
         masked = {"content_mask": mask, "style_masks": [style_mask]} if masks else {}
-        return Material.given(self.image(), [self.image("style.png")], matched=matched, **masked)  # type: ignore[arg-type]
+        return Material.given(self.image(), [self.image("style.png")], colors=colors, **masked)  # type: ignore[arg-type]
 
     def plan(self, **options: object) -> Plan:
         """Return a plan of two stages, the first half as large."""

@@ -202,6 +202,7 @@ def _inputs(record: Record) -> dict[str, str]:
 
 def _plan(plan: Plan) -> Mapping[str, str]:
     """Return a plan's recipe, stages and start, and those of its options that differ from their defaults."""
+    from impasto.runtime.plan.plan import chosen_colors
     from impasto.runtime.plan.terms import TERMS
 
     recipe = plan.recipe
@@ -222,6 +223,6 @@ def _plan(plan: Plan) -> Mapping[str, str]:
         "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
         "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
         "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
-        "colors": plan.colors if plan.colors != "style" else "",
+        "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
         "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
     }
