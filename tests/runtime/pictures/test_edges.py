@@ -47,7 +47,7 @@ def chroma(picture: Image.Image) -> Array:
 # --- moving ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("edge", "left_over"), [(44, 0.65), (46, 0.4), (47, 0.4), (49, 0.4), (50, 0.4), (52, 0.65)])
+@pytest.mark.parametrize(("edge", "left_over"), [(44, 0.7), (46, 0.4), (47, 0.4), (49, 0.4), (50, 0.4), (52, 0.7)])
 def test_where_an_edge_has_moved_the_colours_move_with_it(edge: int, left_over: float) -> None:
     """The lightness of the painting: dark on the left, light on the right, with some of its strokes."""
     strokes = np.random.default_rng(0).normal(0, 4, (64, 96, 1))
@@ -66,7 +66,7 @@ def test_no_halo_is_left_where_the_result_is_flat_and_the_photograph_has_an_edge
     hard, soft = (
         np.abs(np.diff(array(keep(result, content))[32], axis=0)).max() for keep in (keep_pixels, keep_colors)
     )
-    assert hard > 100
+    assert hard > 80
     assert soft < 0.25 * hard
 
 
