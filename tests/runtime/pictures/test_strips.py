@@ -21,7 +21,7 @@ from impasto.runtime.pictures.colors import KEEPS, MATCHES, mix, statistics
 from impasto.runtime.pictures.masks import read_labels
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.planes import difference, image_planes, resize_planes, to_image, to_planes
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage
 from impasto.runtime.plan.recipe import Noise, load_recipe
 from impasto.runtime.run import canvas
 from impasto.runtime.run.material import Material
@@ -243,7 +243,8 @@ def test_a_reduced_picture_has_the_long_side_that_is_asked_for_and_the_same_look
         return
     assert found.size == (side, max(1, round(80 * side / 120)))
     reduced = whole.resize(found.size, Image.Resampling.LANCZOS)
-    assert np.abs(np.asarray(found, float) - np.asarray(reduced)).mean() < 8
+    most = 25 if colors == KEEP_EDGES else 8  # a cell has four pixels at least, in a tiny picture, too
+    assert np.abs(np.asarray(found, float) - np.asarray(reduced)).mean() < most
 
 
 # --- memory ---------------------------------------------------------------------------------------------------
