@@ -34,7 +34,7 @@ from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.photographs import read_photograph
 from impasto.runtime.pictures.planes import Planes
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run import canvas
 from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints
@@ -269,7 +269,7 @@ STEPS: dict[str, Callable[[Scene], Work]] = {
     "colours: match": _match,
     "strength 0.5": lambda scene: _mix(scene, 0.5),
     "picture of the result": lambda scene: _picture(scene, 1),
-    "picture of the result, colours kept": lambda scene: _picture(scene, 1, colors="keep"),
+    "picture of the result, colours kept": lambda scene: _picture(scene, 1, colors=KEEP_EDGES),
     "picture of a coarser stage": lambda scene: _picture(scene, 2),
     "preview": _preview,
     "picture in between": _save,

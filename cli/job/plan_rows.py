@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import Plan, Stage, chosen_colors
 from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.storage import codec
 
@@ -32,7 +32,7 @@ def rows(plan: Plan) -> Mapping[str, str]:
         "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
         "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
         "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
-        "colors": plan.colors if plan.colors != "style" else "",
+        "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
         "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
         **{f"stage {number}": _own(stage) for number, stage in enumerate(plan.stages, 1)},
     }

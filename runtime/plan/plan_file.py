@@ -16,7 +16,16 @@ from PIL import Image
 
 from impasto.defaults import REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
-from impasto.runtime.plan.plan import PICTURE, Plan, Stage, StageOptions, divided, normalized_blend
+from impasto.runtime.plan.plan import (
+    PICTURE,
+    Plan,
+    Stage,
+    StageOptions,
+    chosen_colors,
+    divided,
+    normalized_blend,
+    planned_colors,
+)
 from impasto.runtime.plan.recipe import Recipe, Size, parse_size, scaled_size
 from impasto.runtime.plan.sizes import MIN_SIDE, check_sides, result_size
 from impasto.runtime.storage import codec, toml
@@ -265,6 +274,7 @@ class PlanFile:
         """
         full, long = (plan.width, plan.height), max(plan.width, plan.height)
         same: dict[str, Any] = {name: getattr(plan, name) for name in (*_OF_PLAN, *_LIMITS)}
+        same["colors"] = chosen_colors(plan.colors)
         same |= zip(_WEIGHTS, plan.recipe.weights, strict=True)
         return cls(
             tuple(StageInFile.of(stage, full) for stage in plan.stages),
@@ -313,6 +323,7 @@ class PlanFile:
             "clip": recipe.clip,
             "optimizer": recipe.optimizer if self.restart_every is None else REFERENCE_OPTIMIZER,
         }
+        values["colors"] = planned_colors(self.colors) if self.colors else None
         given = {name: value for name, value in values.items() if value is not None}
         plan = Plan(
             recipe=recipe.with_weights(*(getattr(self, name) for name in _WEIGHTS)),
@@ -394,6 +405,8 @@ def overruled(plan: Plan, options: Mapping[str, Any]) -> Plan:
         raise InputError(f"{option('stages')}: the plan has its own; leave one of the two out")
     changed: dict[str, Any] = {f.name: given[f.name] for f in fields(Plan) if f.name in given and f.name != "recipe"}
     changed |= {"init": PICTURE if plan.init == PICTURE else given.get("init", plan.init)}
+    if "colors" in given:
+        changed["colors"] = planned_colors(given["colors"])
     if "restart_every" in given and "optimizer" not in given:
         changed["optimizer"] = REFERENCE_OPTIMIZER
     if (blend := given.get("style_blend")) is not None:

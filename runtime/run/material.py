@@ -11,7 +11,7 @@ from PIL import Image
 from impasto.runtime.engine.engine import TermWeights
 from impasto.runtime.engine.references import References
 from impasto.runtime.errors import InputError
-from impasto.runtime.pictures.colors import match_colors
+from impasto.runtime.pictures.colors import MATCHES
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
@@ -89,12 +89,16 @@ class Material:
         return self.photograph.picture
 
     def styles(self, colors: str) -> tuple[Image.Image, ...]:
-        """Return the styles as a plan's `colors` has them: for ``match``, in the content's colours."""
-        return self._matched if colors == "match" else self.paintings
+        """Return the styles as a plan's `colors` has them: in the content's colours, if it says so."""
+        if (match := MATCHES.get(colors)) is None:
+            return self.paintings
+        if colors not in self._matched:
+            self._matched[colors] = tuple(match(painting, self.content) for painting in self.paintings)
+        return self._matched[colors]
 
     @cached_property
-    def _matched(self) -> tuple[Image.Image, ...]:
-        return tuple(match_colors(painting, self.content) for painting in self.paintings)
+    def _matched(self) -> dict[str, tuple[Image.Image, ...]]:
+        return {}
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:

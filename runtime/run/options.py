@@ -51,8 +51,9 @@ class TransferOptions(ObjectiveOptions, total=False):
     style_scale
         The size of the styles, and so of the strokes, as a multiple of the recipe's.
     colors
-        ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, with the result's lightness.
-        ``"match"``: the styles' colours are matched to the content's before.
+        ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, moved to the result's edges,
+        with the result's lightness. ``"keep-pixels"``: the same pixel by pixel. ``"match"``: the styles' colours are
+        matched to the content's before, by a linear map of RGB; ``"match-lab"``: by one of CIELAB.
     strength
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip

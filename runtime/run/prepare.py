@@ -10,7 +10,7 @@ from typing import Unpack
 
 from PIL import Image
 
-from impasto.defaults import DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
+from impasto.defaults import COLORS, DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
 from impasto.runtime.engine.placement import Placement, check_placement
@@ -21,7 +21,7 @@ from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
-from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, schedule
+from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, planned_colors, schedule
 from impasto.runtime.plan.plan_file import PlanFile, overruled
 from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
 from impasto.runtime.plan.sizes import result_size
@@ -175,6 +175,7 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
         "recipe": recipe,
         "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
+        "colors": planned_colors(options.get("colors", COLORS[0])),
         "blend": normalized_blend(options.get("style_blend"), styles),
         "clip": recipe.clip if clip is None else clip,
         "optimizer": usual if optimizer is None else optimizer,
