@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from impasto.cli import completion, options
 from impasto.cli.command import OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.completion import names
-from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, option
+from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, PIXELS, SECONDS, WHOLE_NUMBER, option
 from impasto.cli.recipe_defaults import recipe_default
 from impasto.defaults import (
     COLORS,
@@ -60,6 +60,16 @@ def transfer_options(
             "--clip/--no-clip",
             help="Hold levels in 0..255 throughout, not only at the end.",
             default=recipe_default("clip"),
+            panel=PICTURE,
+        ),
+    ] = None,
+    bleed: Annotated[
+        int | None,
+        option(
+            value=PIXELS,
+            min=0,
+            help="Paint so many pixels beyond each border, and cut them off: no frame is painted.",
+            default=recipe_default("bleed"),
             panel=PICTURE,
         ),
     ] = None,
@@ -204,6 +214,7 @@ def transfer_options(
         "colors": colors,
         "strength": strength,
         "clip": clip,
+        "bleed": bleed,
         "recipe": recipe,
         "style_blend": _numbers("--style-blend", style_blend),
         "style_scale": style_scale,

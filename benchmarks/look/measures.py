@@ -38,8 +38,8 @@ DIRECTIONS, QUANTILES = 64, 256
 REDUCED = (128, 64)
 
 #: Pixels of which the outermost strip of the frame's step consists; the strip that it is compared with begins and ends
-#: so far inside; and how far the interior's steps are from each other.
-OUTERMOST, INSIDE, APART = 3, (8, 13), 4
+#: so far inside; how far the interior's steps are from each other; and the length of a piece of the strip.
+OUTERMOST, INSIDE, APART, PIECE = 3, (8, 13), 4, 16
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ def grain(picture: Array, photograph: Array) -> float:
 def frame_steps(picture: Array) -> dict[str, float]:
     """Return, by side, the step at the border as a multiple of such steps in the interior.
 
-    A step is the mean along the side of the distance between the mean colour of the `OUTERMOST` pixels and that of the
-    pixels `INSIDE`. The interior's is the median over strips that lie further inside, down to the middle.
+    A step is the mean, over pieces of the side, of the distance between the mean colour of the `OUTERMOST` pixels and
+    that of the pixels `INSIDE`. The interior's is the median over strips that lie further inside, down to the middle.
     """
     turned = picture.transpose(1, 0, 2)
     views = {"top": picture, "bottom": picture[::-1], "left": turned, "right": turned[::-1]}
@@ -183,7 +183,8 @@ def frame_steps(picture: Array) -> dict[str, float]:
 def _step(rows: Array, at: int) -> float:
     near = rows[at : at + OUTERMOST].mean(axis=0)
     far = rows[at + INSIDE[0] : at + INSIDE[1]].mean(axis=0)
-    return float(np.linalg.norm(near - far, axis=1).mean())
+    pieces = np.array_split(near - far, max(1, len(near) // PIECE))
+    return float(np.mean([np.linalg.norm(piece.mean(axis=0)) for piece in pieces]))
 
 
 def _interior_step(rows: Array) -> float:

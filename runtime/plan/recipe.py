@@ -201,6 +201,8 @@ class Recipe:
         Whether a large picture is painted small first; see `impasto.runtime.plan.plan.schedule`.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
+    bleed
+        The pixels that are painted beyond each border and cut off; see `impasto.runtime.plan.plan.Plan`.
     optimizer
         The optimiser's name, one of `impasto.defaults.OPTIMIZERS`.
     """
@@ -219,6 +221,7 @@ class Recipe:
     evaluations: int = 300
     coarse_to_fine: bool = True
     clip: bool = False
+    bleed: int = 0
     optimizer: str = REFERENCE_OPTIMIZER
 
     def __post_init__(self) -> None:

@@ -68,7 +68,7 @@ class Need:
         """Return what one stage asks of memory."""
         plan, pixels = self.plan, stage.width * stage.height
         optimizer, restarted = plan.optimizer_of(stage), plan.restart_every is not None
-        fitted = (fitted_size(style, plan.recipe, stage.width, stage.height, plan.style_scale) for style in self.styles)
+        fitted = (fitted_size(style, plan.recipe, *plan.size_of(stage), plan.style_scale) for style in self.styles)
         return Load(
             plan.recipe,
             stage.width,
@@ -177,7 +177,7 @@ def told(planned: Plan, fitted: Plan) -> list[str]:
     for before, after in zip(planned.stages, fitted.stages, strict=True):
         if (before.optimizer, before.pairs) == (after.optimizer, after.pairs):
             continue
-        name, size = fitted.optimizer_of(after), f"at {after.width}x{after.height}"
+        name, size = fitted.optimizer_of(after), "at {}x{}".format(*fitted.size_of(after))
         usual = pairs_of(name, after.width * after.height)
         if name == "adam":
             sentences.append(f"memory for Adam only, not for L-BFGS, {size}")

@@ -13,7 +13,7 @@ from impasto.runtime.pictures.colors import match_colors
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
-from impasto.runtime.pictures.planes import fit_style, resize, to_planes
+from impasto.runtime.pictures.planes import fit_style, resize, surrounded, to_planes
 from impasto.runtime.plan.plan import Plan, Stage
 
 
@@ -106,11 +106,12 @@ class Material:
 
     def references(self, plan: Plan, stage: Stage) -> References:
         """Return the pictures that a picture of a stage is compared with."""
-        size = stage.width, stage.height
+        size = plan.size_of(stage)
         styles = (fit_style(style, plan.recipe, *size, plan.style_scale) for style in self.styles)
         return References(
-            to_planes(resize(self.content, *size), "content"),
+            surrounded(to_planes(resize(self.content, *size), "content"), plan.bleed),
             tuple(to_planes(style, f"style {number}") for number, style in enumerate(styles, 1)),
             plan.blend,
             self.regions,
+            plan.bleed,
         )

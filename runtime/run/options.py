@@ -51,6 +51,9 @@ class TransferOptions(ObjectiveOptions, total=False):
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip
         Whether levels are held within 0..255 throughout; by default as the recipe says.
+    bleed
+        The pixels that are painted beyond each border and cut off in the end, so that no frame is painted; by default
+        as the recipe says.
     optimizer
         ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-sobolev"`` (L-BFGS in a metric that takes fewer evaluations; see
         docs/search.md), ``"lbfgs-device"`` (SciPy's method, on the device) or ``"adam"``, which needs less memory. By
@@ -77,6 +80,7 @@ class TransferOptions(ObjectiveOptions, total=False):
     colors: str
     strength: float
     clip: bool | None
+    bleed: int | None
     optimizer: str | None
     restart_every: int | None
     min_improvement: float | None
@@ -84,4 +88,6 @@ class TransferOptions(ObjectiveOptions, total=False):
 
 
 #: The defaults of the options, by name; None is the recipe's own.
-DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None, "optimizer": None})
+DEFAULTS = MappingProxyType(
+    {**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None, "bleed": None, "optimizer": None}
+)

@@ -147,17 +147,19 @@ def _unrecorded(placement: Placement, optimizer: str) -> Placement:
 
 def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOptions, has_start: bool) -> Plan:
     """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
-    clip, optimizer = options.get("clip"), options.get("optimizer")
+    clip, optimizer, bleed = (options.get(name) for name in ("clip", "optimizer", "bleed"))
+    bleed = recipe.bleed if bleed is None else bleed
     count, usual = options.get("stages"), recipe.optimizer
     if options.get("restart_every") is not None:
         count, usual = 1, REFERENCE_OPTIMIZER
     values = {
         **chosen(Plan, options),
         "recipe": recipe,
-        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
+        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count, bleed),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
         "blend": normalized_blend(options.get("style_blend"), styles),
         "clip": recipe.clip if clip is None else clip,
+        "bleed": bleed,
         "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
@@ -175,6 +177,7 @@ def _stages(
     size: int | tuple[int, int] | str | None,
     evaluations: int | None,
     stages: int | None,
+    bleed: int,
 ) -> tuple[Stage, ...]:
     """Return the stages that the options ask for; None stands for the recipe's own."""
     count = recipe.evaluations if evaluations is None else _whole(option("evaluations"), evaluations)
@@ -182,7 +185,7 @@ def _stages(
     full = (
         result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
     )
-    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1)
+    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1, bleed)
 
 
 def _whole(name: str, number: int) -> int:
