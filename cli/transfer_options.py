@@ -19,6 +19,7 @@ from impasto.defaults import (
     LOWERINGS,
     OPTIMIZERS,
     PRECISIONS,
+    STYLE_CROPS,
     TILES,
 )
 
@@ -96,6 +97,16 @@ def transfer_options(
             panel=STYLE,
         ),
     ] = 1,
+    style_crop: Annotated[
+        str | None,
+        option(
+            value="LEFT,TOP,RIGHT,BOTTOM|WORD",
+            help="Leave out of the styles: auto (a plain margin or frame), off, or so many pixels at each side.",
+            default=recipe_default("style_crop"),
+            complete=names(*STYLE_CROPS),
+            panel=STYLE,
+        ),
+    ] = None,
     content_weight: Annotated[
         float | None,
         option(
@@ -218,6 +229,7 @@ def transfer_options(
         "recipe": recipe,
         "style_blend": _numbers("--style-blend", style_blend),
         "style_scale": style_scale,
+        "style_crop": style_crop,
         "content_weight": content_weight,
         "style_weight": style_weight,
         "tv_weight": tv_weight,

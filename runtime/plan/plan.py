@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from impasto.defaults import COLORS, INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
 from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
 from impasto.runtime.plan.terms import TERMS
@@ -146,6 +147,8 @@ class Plan:
         The seed of all noise.
     blend
         The share of each style in the targets; they sum to 1.
+    crops
+        What is left out of each style; empty if nothing is, of any.
     style_scale
         The style's size as a multiple of the recipe's.
     colors
@@ -180,6 +183,7 @@ class Plan:
     noise: float = 0.0
     seed: int = 0
     blend: tuple[float, ...] = (1.0,)
+    crops: tuple[Crop, ...] = ()
     style_scale: float = 1.0
     colors: str = "style"
     strength: float = 1.0
@@ -226,6 +230,8 @@ class Plan:
         for share in self.blend:
             _in_range("blend", share, 0, 1)
         expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
+        count, styles = len(self.crops), len(self.blend)
+        expect(count in (0, styles), f"crops: {count} for {styles} styles; expected one for each, or none")
         restarted = self.optimizer != REFERENCE_OPTIMIZER and self.restart_every is not None
         expect(
             not restarted,

@@ -14,6 +14,7 @@ from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import fit_style, resize, surrounded, to_planes
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.plan import Plan, Stage
 
 
@@ -36,6 +37,8 @@ class Material:
         The place of each picture, by role, in order; None for a picture that was made in memory.
     matched
         Whether the styles' colours are matched to the content's.
+    crops
+        What is left out of each style, and of its mask; empty if nothing is.
     """
 
     photograph: Photograph
@@ -44,6 +47,7 @@ class Material:
     regions: Regions | None
     places: Mapping[str, Sequence[Place | None]]
     matched: bool
+    crops: tuple[Crop, ...] = ()
 
     @classmethod
     def given(
@@ -55,19 +59,22 @@ class Material:
         content_mask: Mask | None = None,
         style_masks: Mask | Sequence[Mask] | None = None,
         matched: bool = False,
+        crops: tuple[Crop, ...] = (),
     ) -> Material:
         """Take pictures, images of 8-bit RGB or photographs, and masks as users give them.
 
         Raises
         ------
         InputError
-            When the masks do not fit the pictures.
+            When the masks do not fit the pictures, or a crop leaves too little of one.
         """
         photograph, *others = (
             picture if isinstance(picture, Photograph) else Photograph(picture)
             for picture in (content, *styles, *([start] if start else []))
         )
         paintings, starts = others[: len(styles)], others[len(styles) :]
+        for number, (crop, painting) in enumerate(zip(crops, paintings, strict=bool(crops)), 1):
+            crop.check(f"style {number}", *painting.picture.size)
         regions = Regions.match(content_mask, style_masks, len(styles))
         if regions:
             regions.check_proportions(photograph.picture.size, [painting.picture.size for painting in paintings])
@@ -83,6 +90,7 @@ class Material:
                 **(regions.places if regions else {}),
             },
             matched,
+            crops,
         )
 
     @property
@@ -91,11 +99,26 @@ class Material:
         return self.photograph.picture
 
     @cached_property
-    def styles(self) -> tuple[Image.Image, ...]:
-        """The styles, with colours matched to the content's if the plan says so."""
-        if not self.matched:
+    def cropped(self) -> tuple[Image.Image, ...]:
+        """What the crops leave of the styles."""
+        if not self.crops:
             return self.paintings
-        return tuple(match_colors(painting, self.content) for painting in self.paintings)
+        pairs = zip(self.paintings, self.crops, strict=True)
+        return tuple(painting.crop(crop.box(*painting.size)) if crop else painting for painting, crop in pairs)
+
+    @cached_property
+    def styles(self) -> tuple[Image.Image, ...]:
+        """The styles, cropped, with colours matched to the content's if the plan says so."""
+        if not self.matched:
+            return self.cropped
+        return tuple(match_colors(painting, self.content) for painting in self.cropped)
+
+    @cached_property
+    def _cropped_regions(self) -> Regions | None:
+        """The regions of the content and of the styles, cropped."""
+        if not (self.regions and self.crops):
+            return self.regions
+        return self.regions.cropped(self.crops, [painting.size for painting in self.paintings])
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
@@ -112,6 +135,6 @@ class Material:
             surrounded(to_planes(resize(self.content, *size), "content"), plan.bleed),
             tuple(to_planes(style, f"style {number}") for number, style in enumerate(styles, 1)),
             plan.blend,
-            self.regions,
+            self._cropped_regions,
             plan.bleed,
         )

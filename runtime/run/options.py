@@ -44,6 +44,9 @@ class TransferOptions(ObjectiveOptions, total=False):
         The seed of all noise.
     style_scale
         The size of the styles, and so of the strokes, as a multiple of the recipe's.
+    style_crop
+        What is left out of each style at its sides: ``"auto"`` (a plain margin or frame, if one is found), ``"off"``,
+        or pixels at the left, the top, the right and the bottom: ``"12,0,12,40"``. By default as the recipe says.
     colors
         ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, with the result's lightness.
         ``"match"``: the styles' colours are matched to the content's before.
@@ -77,6 +80,7 @@ class TransferOptions(ObjectiveOptions, total=False):
     noise: float
     seed: int
     style_scale: float
+    style_crop: str | None
     colors: str
     strength: float
     clip: bool | None
@@ -89,5 +93,12 @@ class TransferOptions(ObjectiveOptions, total=False):
 
 #: The defaults of the options, by name; None is the recipe's own.
 DEFAULTS = MappingProxyType(
-    {**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None, "bleed": None, "optimizer": None}
+    {
+        **defaults_of(Plan, Placement),
+        "recipe": DEFAULT_RECIPE,
+        "clip": None,
+        "bleed": None,
+        "style_crop": None,
+        "optimizer": None,
+    }
 )

@@ -17,8 +17,10 @@ from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
+from impasto.runtime.pictures.margins import find_margins
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
+from impasto.runtime.plan.crop import Crop, parse_crop
 from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, schedule
 from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
 from impasto.runtime.plan.sizes import result_size
@@ -64,7 +66,8 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     photograph = Photograph.given(content, "content")
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(options.get("init"))
-    plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, len(paintings), options, start is not None)
+    crops = _crops(options.get("style_crop") or own.style_crop, paintings)
+    plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, crops, options, start is not None)
     check_placement(placement, by_region=options.get("content_mask") is not None)
     material = Material.given(
         photograph,
@@ -73,6 +76,7 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
         matched=plan.colors == "match",
+        crops=plan.crops,
     )
     placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
@@ -145,7 +149,17 @@ def _unrecorded(placement: Placement, optimizer: str) -> Placement:
     return placement.unrecorded()
 
 
-def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOptions, has_start: bool) -> Plan:
+def _crops(wanted: str, paintings: Sequence[Photograph]) -> tuple[Crop, ...]:
+    """Return what is left out of each painting: its margins, nothing, or what the option says."""
+    crop = parse_crop(wanted)
+    if isinstance(crop, Crop):
+        return (crop,) * len(paintings)
+    return tuple(find_margins(painting.over_white()) if crop == "auto" else Crop() for painting in paintings)
+
+
+def _plan(
+    recipe: Recipe, content: Image.Image, crops: tuple[Crop, ...], options: TransferOptions, has_start: bool
+) -> Plan:
     """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
     clip, optimizer, bleed = (options.get(name) for name in ("clip", "optimizer", "bleed"))
     bleed = recipe.bleed if bleed is None else bleed
@@ -157,7 +171,8 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
         "recipe": recipe,
         "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count, bleed),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
-        "blend": normalized_blend(options.get("style_blend"), styles),
+        "blend": normalized_blend(options.get("style_blend"), len(crops)),
+        "crops": crops if any(crops) else (),
         "clip": recipe.clip if clip is None else clip,
         "bleed": bleed,
         "optimizer": usual if optimizer is None else optimizer,

@@ -520,6 +520,7 @@ class Record:
             content_mask=content_mask,
             style_masks=pictures.get(STYLE_MASK),
             matched=self.plan.colors == "match",
+            crops=self.plan.crops,
         )
         transfer = Transfer(self.plan, material, model, placement)
         transfer.kept = len(self.plan.stages)  # it was carried out so

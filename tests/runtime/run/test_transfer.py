@@ -547,6 +547,36 @@ def test_in_tiles_a_bleed_is_painted_alike(model: Path) -> None:
     np.testing.assert_allclose([s.loss for s in tiled.history], [s.loss for s in whole.history], rtol=1e-5)
 
 
+# --- the crops of styles ---------------------------------------------------------------------------------------
+
+
+def test_a_cropped_style_is_the_rest_of_it_and_so_is_its_mask(model: Path) -> None:
+    style, mask = picture(1, 60, 70), np.zeros((60, 70, 3), np.uint8)
+    mask[:, 35:] = 255
+    masks: dict[str, Any] = {"content_mask": mask[:40, :47], "style_masks": [mask]}
+    rest = np.s_[4:-5, 3:-6]
+    cropped = run(model, styles=[style], style_crop="3,4,6,5", **masks)
+    by_hand = run(model, styles=[style[rest]], **{**masks, "style_masks": [mask[rest]]})
+    assert [step.loss for step in cropped.history] == [step.loss for step in by_hand.history]
+    np.testing.assert_array_equal(levels(cropped.image), levels(by_hand.image))
+
+
+def test_a_plain_margin_is_left_out_where_the_option_says_so_and_the_plan_says_how_much(model: Path) -> None:
+    style = np.full((80, 80, 3), 250, np.uint8)
+    style[10:-8, 6:-6] = picture(1, 62, 68) // 2
+    found, off, default = (prepared(model, styles=[style, picture(2)], style_crop=c) for c in ("auto", "off", None))
+    ((crop, none),) = [found.plan.crops]
+    assert crop.box(80, 80) == (7, 11, 73, 71)
+    assert not none
+    assert off.plan.crops == default.plan.crops == ()
+    assert [image.size for image in found.material.styles] == [(66, 60), (48, 40)]
+
+
+def test_a_crop_that_leaves_too_little_is_refused_before_any_work(model: Path) -> None:
+    with pytest.raises(InputError, match=r"style 1: 40x56 pixels, cropped by 9,0,0,0"):
+        prepared(model, style_crop="9,0,0,0")
+
+
 # --- in pieces ------------------------------------------------------------------------------------------------
 
 PLANS: dict[str, dict[str, Any]] = {
@@ -558,6 +588,7 @@ PLANS: dict[str, dict[str, Any]] = {
     "restarts": {"stages": 1, "restart_every": 3, "init": "random", "colors": "keep"},
     "adam": {"optimizer": "adam", "evaluations": 12},
     "statistics": {"init": "statistics", "style_scale": 1.5, "recipe": "other"},
+    "crop": {"style_crop": "2,0,3,1", "colors": "match"},
     "bleed": {"bleed": 5, "noise": 0.2, "colors": "keep", "strength": 0.9},
 }  # fmt: skip
 
