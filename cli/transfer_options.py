@@ -100,7 +100,7 @@ def transfer_options(
     style_crop: Annotated[
         str | None,
         option(
-            value="LEFT,TOP,RIGHT,BOTTOM|WORD",
+            value="L,T,R,B|WORD",
             help="Leave out of the styles: auto (a plain margin or frame), off, or so many pixels at each side.",
             default=recipe_default("style_crop"),
             complete=names(*STYLE_CROPS),
