@@ -10,7 +10,7 @@ from impasto.cli import completion, options
 from impasto.cli.command import OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.completion import names
 from impasto.cli.given import is_given
-from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, option
+from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, PIXELS, SECONDS, WHOLE_NUMBER, option
 from impasto.cli.recipe_defaults import recipe_default
 from impasto.defaults import (
     COLORS,
@@ -21,6 +21,7 @@ from impasto.defaults import (
     LOWERINGS,
     OPTIMIZERS,
     PRECISIONS,
+    STYLE_CROPS,
     TILES,
 )
 
@@ -69,6 +70,16 @@ def transfer_options(
             panel=PICTURE,
         ),
     ] = None,
+    bleed: Annotated[
+        int | None,
+        option(
+            value=PIXELS,
+            min=0,
+            help="Paint so many pixels beyond each border, and cut them off: no frame is painted.",
+            default=recipe_default("bleed"),
+            panel=PICTURE,
+        ),
+    ] = None,
     recipe: Annotated[
         str,
         option(
@@ -92,6 +103,16 @@ def transfer_options(
             panel=STYLE,
         ),
     ] = 1,
+    style_crop: Annotated[
+        str | None,
+        option(
+            value="L,T,R,B|WORD",
+            help="Leave out of the styles: auto (a plain margin or frame), off, or so many pixels at each side.",
+            default=recipe_default("style_crop"),
+            complete=names(*STYLE_CROPS),
+            panel=STYLE,
+        ),
+    ] = None,
     content_weight: Annotated[
         float | None,
         option(
@@ -221,9 +242,11 @@ def transfer_options(
         "colors": colors,
         "strength": strength,
         "clip": clip,
+        "bleed": bleed,
         "recipe": recipe,
         "style_blend": _numbers("--style-blend", style_blend),
         "style_scale": style_scale,
+        "style_crop": style_crop,
         "content_weight": content_weight,
         "style_weight": style_weight,
         "tv_weight": tv_weight,

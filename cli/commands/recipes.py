@@ -106,6 +106,7 @@ def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
         "evaluations": recipe.evaluations,
         "coarse_to_fine": recipe.coarse_to_fine,
         "clip": recipe.clip,
+        "bleed": recipe.bleed,
         "optimizer": recipe.optimizer,
         "pooling": recipe.pooling,
         "style_loss": recipe.style.loss,
@@ -153,12 +154,13 @@ def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
 def _block(entry: dict[str, Any]) -> str:
     """Return a recipe in a few lines, with its weights layer by layer."""
     finer = ", coarse to fine" if entry["coarse_to_fine"] else ""
-    clip = ", levels held in 0..255" if entry["clip"] else ""
+    held = ", levels held in 0..255" if entry["clip"] else ""
+    held += f", {entry['bleed']} pixels beyond each border cut off" if entry["bleed"] else ""
     variation = f"{entry['tv_form']}, exponent {entry['tv_exponent']:g}" if entry["tv_exponent"] else entry["tv_form"]
     weights = entry["effective_weights"]
     rows = {
         "picture": _picture(entry),
-        "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{clip}",
+        "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{held}",
         "content": _layers(weights, "content/"),
         "style": f"{entry['style_loss']}: {_layers(weights, 'style/')}",
         "variation": f"{variation}: {_number(weights['tv'])}" if weights["tv"] else "none",

@@ -16,9 +16,9 @@ def rows(plan: Plan) -> Mapping[str, str]:
     """Return a plan's recipe, stages and start, and those of its options that differ from their defaults."""
     recipe = plan.recipe
     stages = ", ".join(
-        f"{stage.evaluations} at {stage.width}x{stage.height}"
+        f"{stage.evaluations} at {_size(plan, stage)}"
         if stage.evaluations
-        else f"then enlarged to {stage.width}x{stage.height}"
+        else f"then enlarged to {_size(plan, stage)}"
         for stage in plan.stages
     )
     start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]
@@ -32,10 +32,17 @@ def rows(plan: Plan) -> Mapping[str, str]:
         "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
         "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
         "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
+        "style crop": "; ".join(map(str, plan.crops)),
+        "bleed": f"{plan.bleed} pixels" if plan.bleed else "",
         "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
         "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
         **{f"stage {number}": _own(stage) for number, stage in enumerate(plan.stages, 1)},
     }
+
+
+def _size(plan: Plan, stage: Stage) -> str:
+    """Return the size of a stage's picture, as text."""
+    return "{}x{}".format(*plan.size_of(stage))
 
 
 def _own(stage: Stage) -> str:
@@ -68,5 +75,5 @@ def _optimizers(plan: Plan) -> str:
     for stage in plan.stages:
         if stage.optimizer or stage.pairs:
             pairs = f" with {stage.pairs} pairs" if stage.pairs else ""
-            others.append(f"{plan.optimizer_of(stage)}{pairs} at {stage.width}x{stage.height}")
+            others.append(f"{plan.optimizer_of(stage)}{pairs} at {_size(plan, stage)}")
     return ", ".join([plan.optimizer, *others])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from impasto.runtime.engine.session import Session
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures.masks import Regions
-from impasto.runtime.pictures.planes import Planes
+from impasto.runtime.pictures.planes import Planes, surrounded
 from impasto.runtime.plan.terms import GUIDES, IMAGE, targets_of
 
 #: Names of a graph's inputs -> their values.
@@ -35,12 +35,15 @@ class References:
         The share of each style in the targets; they sum to 1.
     regions
         The regions of the content and of the styles, if there are masks.
+    bleed
+        The pixels that the content has beyond each border of the photograph: there its masks are mirrored, too.
     """
 
     content: Planes
     styles: tuple[Planes, ...]
     blend: tuple[float, ...]
     regions: Regions | None = None
+    bleed: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,8 +64,10 @@ class References:
     @property
     def content_guides(self) -> NDArray[np.float32] | None:
         """The guides of the content, float32 [1, R, H, W], if there are regions."""
-        height, width = self.shape
-        return self.regions.content_guides(width, height) if self.regions else None
+        if not self.regions:
+            return None
+        height, width = (side - 2 * self.bleed for side in self.shape)
+        return surrounded(self.regions.content_guides(width, height), self.bleed)
 
     @property
     def content_feeds(self) -> Targets:

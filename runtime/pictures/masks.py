@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from impasto.runtime.pictures import arrays, places, strips
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import as_list
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.sizes import MIN_SIDE
 from impasto.wording import option
 
@@ -118,6 +119,14 @@ class Labels:
             if region is not None:
                 self._draw_guide(guide, region, resample)
         return guides
+
+    def cropped(self, crop: Crop, width: int, height: int) -> Labels:
+        """Return the mask of what a crop leaves of its picture of width x height; its colours stay as they are."""
+        if not crop or len(self.colors) == 1:
+            return self
+        across, down = self.image.width / width, self.image.height / height
+        left, top, right, bottom = box = crop.scaled(across, down).box(*self.image.size)
+        return replace(self, image=self.image.crop(box), codes=self.codes[top:bottom, left:right])
 
     def _draw_guide(self, guide: NDArray[np.float32], region: int, resample: Image.Resampling) -> None:
         """Fill an array [H, W] with the share of each pixel in a region."""
@@ -386,6 +395,11 @@ class Regions:
                     f"{labels.subject}: {mask.width}x{mask.height} pixels for a picture of {width}x{height}; "
                     "expected the same proportions"
                 )
+
+    def cropped(self, crops: Sequence[Crop], sizes: Sequence[tuple[int, int]]) -> Regions:
+        """Return the same regions of what crops leave of the styles, whose sizes, (width, height), are given."""
+        masks = zip(self.styles, crops, sizes, strict=True)
+        return replace(self, styles=tuple(mask.cropped(crop, *size) for mask, crop, size in masks))
 
     def content_guides(self, width: int, height: int) -> Guides:
         """Return the guides of a content picture of width x height."""

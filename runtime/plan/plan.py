@@ -13,6 +13,7 @@ from typing import Any
 
 from impasto.defaults import COLORS, INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
 from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
 from impasto.runtime.plan.terms import TERMS
@@ -44,6 +45,9 @@ _ROUNDING = 1e-6
 #: L-BFGS never remembers more pairs of a step and the change of the gradient along it. Each takes two arrays of the
 #: picture's size.
 MOST_PAIRS = 100
+
+#: The most pixels that `Plan.bleed` may have: no network sees a border from farther away.
+MOST_BLEED = 256
 
 #: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
 FINER, FEWER = 2, 2
@@ -115,6 +119,8 @@ class Stage:
 
     Attributes
     ----------
+    width, height
+        Of the picture that is evaluated, the plan's bleed included.
     planned
         The planned number of evaluations, if there were fewer in the end: the fall of Adam's steps depends on it.
     optimizer, pairs
@@ -162,7 +168,7 @@ class Stage:
         return self.planned or self.evaluations
 
 
-def schedule(width: int, height: int, evaluations: int, stages: int | None = None) -> tuple[Stage, ...]:
+def schedule(width: int, height: int, evaluations: int, stages: int | None = None, bleed: int = 0) -> tuple[Stage, ...]:
     """Divide the evaluations among stages from coarse to fine, the last one of the full size.
 
     Parameters
@@ -172,6 +178,8 @@ def schedule(width: int, height: int, evaluations: int, stages: int | None = Non
     stages
         The number of stages; by default the first has a long side of at most 400 pixels. No stage has a side below 32
         pixels, so there may be fewer.
+    bleed
+        The pixels that every stage has beyond each border.
 
     Examples
     --------
@@ -186,7 +194,7 @@ Stage(width=1024, height=768, evaluations=30))
     counts = divided(evaluations, [FEWER**k for k in reversed(range(stages))])
     sizes = [FINER**k for k in reversed(range(stages))]
     return tuple(
-        Stage(max(MIN_SIDE, round(width / by)), max(MIN_SIDE, round(height / by)), count)
+        Stage(max(MIN_SIDE, round(width / by)) + 2 * bleed, max(MIN_SIDE, round(height / by)) + 2 * bleed, count)
         for by, count in zip(sizes, counts, strict=True)
     )
 
@@ -219,6 +227,8 @@ class Plan:
         The seed of all noise.
     blend
         The share of each style in the targets; they sum to 1.
+    crops
+        What is left out of each style; empty if nothing is, of any.
     style_scale
         The style's size as a multiple of the recipe's.
     colors
@@ -229,6 +239,10 @@ class Plan:
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
+    bleed
+        The pixels that are painted beyond each border, at every stage, and cut off in the end, as printers do. There
+        the photograph is mirrored. Zero padding tells the network where a picture ends, and a margin or a frame that
+        the painting has is painted there.
     optimizer
         ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-sobolev`` (L-BFGS in a metric that takes fewer evaluations),
         ``lbfgs-device`` (SciPy's method, on the device of the loss) or ``adam``, which needs less memory.
@@ -250,10 +264,12 @@ class Plan:
     noise: float = 0.0
     seed: int = 0
     blend: tuple[float, ...] = (1.0,)
+    crops: tuple[Crop, ...] = ()
     style_scale: float = 1.0
     colors: str = "style"
     strength: float = 1.0
     clip: bool = False
+    bleed: int = 0
     optimizer: str = REFERENCE_OPTIMIZER
     restart_every: int | None = None
     min_improvement: float | None = None
@@ -272,6 +288,10 @@ class Plan:
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}", least=0 if 1 < number == len(self.stages) else 1)
         expect(bool(self.stages), "stages: none; expected one or more")
+        _in_range(option("bleed"), self.bleed, 0, MOST_BLEED)
+        for number, stage in enumerate(self.stages, 1):
+            least = min(self.size_of(stage))
+            expect(least >= MIN_SIDE, f"stage {number}: {least} pixels within the bleed; expected {MIN_SIDE} or more")
         _in_range(option("evaluations"), self.evaluations, 1, MOST_EVALUATIONS)
         for restart in self.restarts:
             _in_range("restarts", restart, 1, MOST_EVALUATIONS)
@@ -292,6 +312,8 @@ class Plan:
         for share in self.blend:
             _in_range("blend", share, 0, 1)
         expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
+        count, styles = len(self.crops), len(self.blend)
+        expect(count in (0, styles), f"crops: {count} for {styles} styles; expected one for each, or none")
         restarted = self.optimizer != REFERENCE_OPTIMIZER and self.restart_every is not None
         expect(
             not restarted,
@@ -327,12 +349,16 @@ class Plan:
     @property
     def width(self) -> int:
         """The width of the result, in pixels."""
-        return self.stages[-1].width
+        return self.size_of(self.stages[-1])[0]
 
     @property
     def height(self) -> int:
         """The height of the result, in pixels."""
-        return self.stages[-1].height
+        return self.size_of(self.stages[-1])[1]
+
+    def size_of(self, stage: Stage) -> tuple[int, int]:
+        """Return (width, height) of a stage's picture, without the bleed."""
+        return stage.width - 2 * self.bleed, stage.height - 2 * self.bleed
 
     @property
     def finest(self) -> Stage:
@@ -362,8 +388,9 @@ class Plan:
             for stage, n in zip(self.stages, evaluations, strict=False)
             if n
         )
-        if stages and (stages[-1].width, stages[-1].height) != (self.width, self.height):
-            stages += (Stage(self.width, self.height, 0),)
+        last = self.stages[-1]
+        if stages and (stages[-1].width, stages[-1].height) != (last.width, last.height):
+            stages += (Stage(last.width, last.height, 0),)
         return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
 
 

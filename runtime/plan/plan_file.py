@@ -42,7 +42,7 @@ _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,17})?)%")
 _ROUNDING = 1e-12
 
 #: The fields of a plan that a file has under the same names; numbers among them are no whole ones.
-_OF_PLAN = ("noise", "seed", "style_scale", "colors", "strength", "clip", "optimizer", "restart_every")
+_OF_PLAN = ("noise", "seed", "style_scale", "colors", "strength", "clip", "bleed", "optimizer", "restart_every")
 _LIMITS = ("min_improvement", "time_limit")
 _NUMBERS = ("noise", "style_scale", "strength", *_LIMITS)
 
@@ -85,9 +85,9 @@ class StageInFile:
     optimizer: str | None = None
 
     @classmethod
-    def of(cls, stage: Stage, full: tuple[int, int]) -> StageInFile:
-        """Describe a stage of a plan whose result has the size `full`."""
-        size, options = (stage.width, stage.height), stage.options or StageOptions()
+    def of(cls, stage: Stage, size: tuple[int, int], full: tuple[int, int]) -> StageInFile:
+        """Describe a stage whose picture has a size; that of the plan's result is `full`."""
+        options = stage.options or StageOptions()
         return cls(
             stage.evaluations,
             _share_of(size, full) or "{}x{}".format(*size),
@@ -189,6 +189,9 @@ class PlanFile:
     place
         The place of the file; None for a plan that was made in memory.
 
+    style_crop
+        As ``--style-crop``, or a list of such texts, one for each style.
+
     The others are as the options of `impasto.runtime.stylize` of the same names.
     """
 
@@ -202,6 +205,8 @@ class PlanFile:
     colors: str | None = None
     strength: float | None = None
     clip: bool | None = None
+    bleed: int | None = None
+    style_crop: tuple[str, ...] | str | None = None
     style_blend: tuple[float, ...] | None = None
     style_scale: float | None = None
     content_weight: float | None = None
@@ -277,10 +282,11 @@ class PlanFile:
         same["colors"] = chosen_colors(plan.colors)
         same |= zip(_WEIGHTS, plan.recipe.weights, strict=True)
         return cls(
-            tuple(StageInFile.of(stage, full) for stage in plan.stages),
+            tuple(StageInFile.of(stage, plan.size_of(stage), full) for stage in plan.stages),
             recipe=plan.recipe.name,
             size=long if scaled_size(long, "long", *content.size) == full else f"{plan.width}x{plan.height}",
             init=plan.init,
+            style_crop=tuple(map(str, plan.crops)) or "off",
             style_blend=plan.blend if len(plan.blend) > 1 else None,
             **same,
         )
@@ -321,13 +327,14 @@ class PlanFile:
         values = {name: _as_float(name, getattr(self, name)) for name in (*_OF_PLAN, *_LIMITS)}
         usual = {
             "clip": recipe.clip,
+            "bleed": recipe.bleed,
             "optimizer": recipe.optimizer if self.restart_every is None else REFERENCE_OPTIMIZER,
         }
         values["colors"] = planned_colors(self.colors) if self.colors else None
         given = {name: value for name, value in values.items() if value is not None}
         plan = Plan(
             recipe=recipe.with_weights(*(getattr(self, name) for name in _WEIGHTS)),
-            stages=self._stages(recipe, content, styles),
+            stages=self._stages(recipe, content, styles, {**usual, **given}["bleed"]),
             init=PICTURE if has_start else self.init or recipe.init,
             blend=_shares(self.style_blend, len(styles)),
             **{**usual, **given},
@@ -335,13 +342,16 @@ class PlanFile:
         check_restarts(plan)
         return plan
 
-    def _stages(self, recipe: Recipe, content: Image.Image, styles: Sequence[str | None]) -> tuple[Stage, ...]:
+    def _stages(
+        self, recipe: Recipe, content: Image.Image, styles: Sequence[str | None], bleed: int
+    ) -> tuple[Stage, ...]:
         expect(bool(self.stages), "stages is empty; expected one or more")
         size = None if self.size is None else parse_size(str(self.size))
         stages = []
         for number, (stage, sides) in enumerate(zip(self.stages, self.sizes(recipe, content, size), strict=True), 1):
             try:
-                stages.append(Stage(*sides, stage.evaluations, options=stage.options(styles)))
+                width, height = (side + 2 * bleed for side in sides)
+                stages.append(Stage(width, height, stage.evaluations, options=stage.options(styles)))
             except InputError as refused:
                 raise codec.Misfit(f"stage {number}: {refused}") from None
         return tuple(stages)
@@ -415,8 +425,15 @@ def overruled(plan: Plan, options: Mapping[str, Any]) -> Plan:
     if (total := given.get("evaluations")) is not None:
         counts = _counts(counts, total)
     names = {"blend" if name == "style_blend" else name for name in given} | (changed.keys() & {"optimizer"})
+    more = 2 * (given.get("bleed", plan.bleed) - plan.bleed)
     stages = (
-        replace(stage, evaluations=count, options=stage.options and stage.options.without(names))
+        replace(
+            stage,
+            width=stage.width + more,
+            height=stage.height + more,
+            evaluations=count,
+            options=stage.options and stage.options.without(names),
+        )
         for stage, count in zip(plan.stages, counts, strict=True)
     )
     recipe = plan.recipe.with_weights(*(given.get(name) for name in _WEIGHTS))

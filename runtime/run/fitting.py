@@ -70,7 +70,7 @@ class Need:
         plan, pixels = self.plan.of(stage), stage.width * stage.height
         optimizer, restarted = plan.optimizer_of(stage), plan.restart_every is not None
         styles = [self.styles[k] for k in used_styles(plan.blend, by_region=self.regions > 0)]
-        fitted = (fitted_size(style, plan.recipe, stage.width, stage.height, plan.style_scale) for style in styles)
+        fitted = (fitted_size(style, plan.recipe, *plan.size_of(stage), plan.style_scale) for style in styles)
         return Load(
             plan.recipe,
             stage.width,
@@ -183,7 +183,7 @@ def told(planned: Plan, fitted: Plan) -> list[str]:
     for before, after in zip(planned.stages, fitted.stages, strict=True):
         if (before.optimizer, before.pairs) == (after.optimizer, after.pairs):
             continue
-        name, size = fitted.optimizer_of(after), f"at {after.width}x{after.height}"
+        name, size = fitted.optimizer_of(after), "at {}x{}".format(*fitted.size_of(after))
         usual = pairs_of(name, after.width * after.height)
         if name == "adam":
             sentences.append(f"memory for Adam only, not for L-BFGS, {size}")

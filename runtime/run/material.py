@@ -15,7 +15,8 @@ from impasto.runtime.pictures.colors import MATCHES
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
-from impasto.runtime.pictures.planes import fit_style, resize, to_planes
+from impasto.runtime.pictures.planes import fit_style, resize, surrounded, to_planes
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.plan import Plan, Stage, StageOptions, used_styles
 from impasto.runtime.plan.recipe import Recipe
 
@@ -37,6 +38,8 @@ class Material:
         The masks, if there are any.
     places
         The place of each picture, by role, in order; None for a picture that was made in memory.
+    crops
+        What is left out of each style, and of its mask; empty if nothing is.
     """
 
     photograph: Photograph
@@ -44,6 +47,7 @@ class Material:
     start: Image.Image | None
     regions: Regions | None
     places: Mapping[str, Sequence[Place | None]]
+    crops: tuple[Crop, ...] = ()
 
     @classmethod
     def given(
@@ -54,19 +58,22 @@ class Material:
         start: Image.Image | Photograph | None = None,
         content_mask: Mask | None = None,
         style_masks: Mask | Sequence[Mask] | None = None,
+        crops: tuple[Crop, ...] = (),
     ) -> Material:
         """Take pictures, images of 8-bit RGB or photographs, and masks as users give them.
 
         Raises
         ------
         InputError
-            When the masks do not fit the pictures.
+            When the masks do not fit the pictures, or a crop leaves too little of one.
         """
         photograph, *others = (
             picture if isinstance(picture, Photograph) else Photograph(picture)
             for picture in (content, *styles, *([start] if start else []))
         )
         paintings, starts = others[: len(styles)], others[len(styles) :]
+        for number, (crop, painting) in enumerate(zip(crops, paintings, strict=bool(crops)), 1):
+            crop.check(f"style {number}", *painting.picture.size)
         regions = Regions.match(content_mask, style_masks, len(styles))
         if regions:
             regions.check_proportions(photograph.picture.size, [painting.picture.size for painting in paintings])
@@ -81,6 +88,7 @@ class Material:
                 "init": [picture.place for picture in starts],
                 **(regions.places if regions else {}),
             },
+            crops,
         )
 
     @property
@@ -88,17 +96,32 @@ class Material:
         """The content picture."""
         return self.photograph.picture
 
-    def styles(self, colors: str) -> tuple[Image.Image, ...]:
-        """Return the styles as a plan's `colors` has them: in the content's colours, if it says so."""
-        if (match := MATCHES.get(colors)) is None:
+    @cached_property
+    def cropped(self) -> tuple[Image.Image, ...]:
+        """What the crops leave of the styles."""
+        if not self.crops:
             return self.paintings
+        pairs = zip(self.paintings, self.crops, strict=True)
+        return tuple(painting.crop(crop.box(*painting.size)) if crop else painting for painting, crop in pairs)
+
+    def styles(self, colors: str) -> tuple[Image.Image, ...]:
+        """Return the styles, cropped, as a plan's `colors` has them: in the content's colours, if it says so."""
+        if (match := MATCHES.get(colors)) is None:
+            return self.cropped
         if colors not in self._matched:
-            self._matched[colors] = tuple(match(painting, self.content) for painting in self.paintings)
+            self._matched[colors] = tuple(match(painting, self.content) for painting in self.cropped)
         return self._matched[colors]
 
     @cached_property
     def _matched(self) -> dict[str, tuple[Image.Image, ...]]:
         return {}
+
+    @cached_property
+    def _cropped_regions(self) -> Regions | None:
+        """The regions of the content and of the styles, cropped."""
+        if not (self.regions and self.crops):
+            return self.regions
+        return self.regions.cropped(self.crops, [painting.size for painting in self.paintings])
 
     @property
     def inputs(self) -> tuple[tuple[str, Image.Image], ...]:
@@ -109,15 +132,16 @@ class Material:
 
     def references(self, plan: Plan, stage: Stage) -> References:
         """Return the pictures that a picture of a stage is compared with."""
-        own, size = plan.of(stage), (stage.width, stage.height)
+        own, size = plan.of(stage), plan.size_of(stage)
         styles = self.styles(own.colors)
         used = used_styles(own.blend, by_region=self.regions is not None)
         fitted = (fit_style(styles[k], own.recipe, *size, own.style_scale) for k in used)
         return References(
-            to_planes(resize(self.content, *size), "content"),
+            surrounded(to_planes(resize(self.content, *size), "content"), plan.bleed),
             tuple(to_planes(style, f"style {k + 1}") for k, style in zip(used, fitted, strict=True)),
             tuple(own.blend[k] for k in used),
-            self.regions,
+            self._cropped_regions,
+            plan.bleed,
         )
 
     def check(self, plan: Plan) -> None:

@@ -19,8 +19,10 @@ from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
+from impasto.runtime.pictures.margins import find_margins
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
+from impasto.runtime.plan.crop import Crop, parse_crop
 from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, planned_colors, schedule
 from impasto.runtime.plan.plan_file import PlanFile, overruled
 from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
@@ -70,11 +72,12 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     photograph = Photograph.given(content, "content")
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(options.get("init"))
+    crops = _crops(options.get("style_crop") or (file and file.style_crop) or own.style_crop, paintings)
     if file:
         plan = _plan_of_file(file, own, photograph, paintings, options, start is not None)
+        plan = replace(plan, crops=crops if any(crops) else ())
     else:
-        weighted = own.with_weights(*weights_of(options))
-        plan = _plan(weighted, photograph.picture, len(paintings), options, start is not None)
+        plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, crops, options, start is not None)
     check_placement(placement, by_region=options.get("content_mask") is not None)
     material = Material.given(
         photograph,
@@ -82,6 +85,7 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         start=start,
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
+        crops=plan.crops,
     )
     material.check(plan)
     if _ON_DEVICE in map(plan.optimizer_of, plan.stages):
@@ -164,20 +168,41 @@ def _unrecorded(placement: Placement, optimizer: str) -> Placement:
     return placement.unrecorded()
 
 
-def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOptions, has_start: bool) -> Plan:
+def _crops(wanted: str | Sequence[str], paintings: Sequence[Photograph]) -> tuple[Crop, ...]:
+    """Return what is left out of each painting: its margins, nothing, or what the option, or a plan for each, says."""
+    each = [wanted] * len(paintings) if isinstance(wanted, str) else list(wanted)
+    if len(each) != len(paintings):
+        raise InputError(
+            f"{option('style_crop')}: {len(each)} given for {len(paintings)} styles; give one, or one for each"
+        )
+    crops = []
+    for text, painting in zip(each, paintings, strict=True):
+        crop = parse_crop(text)
+        if not isinstance(crop, Crop):
+            crop = find_margins(painting.over_white()) if crop == "auto" else Crop()
+        crops.append(crop)
+    return tuple(crops)
+
+
+def _plan(
+    recipe: Recipe, content: Image.Image, crops: tuple[Crop, ...], options: TransferOptions, has_start: bool
+) -> Plan:
     """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
-    clip, optimizer = options.get("clip"), options.get("optimizer")
+    clip, optimizer, bleed = (options.get(name) for name in ("clip", "optimizer", "bleed"))
+    bleed = recipe.bleed if bleed is None else bleed
     count, usual = options.get("stages"), recipe.optimizer
     if options.get("restart_every") is not None:
         count, usual = 1, REFERENCE_OPTIMIZER
     values = {
         **chosen(Plan, options),
         "recipe": recipe,
-        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
+        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count, bleed),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
         "colors": planned_colors(options.get("colors", COLORS[0])),
-        "blend": normalized_blend(options.get("style_blend"), styles),
+        "blend": normalized_blend(options.get("style_blend"), len(crops)),
+        "crops": crops if any(crops) else (),
         "clip": recipe.clip if clip is None else clip,
+        "bleed": bleed,
         "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
@@ -197,7 +222,9 @@ def _plan_of_file(
     plan = file.plan(recipe, content, names, has_start=has_start)
     if size is not None:
         sizes = zip(plan.stages, file.sizes(recipe, content, _size(size)), strict=True)
-        plan = replace(plan, stages=tuple(replace(stage, width=w, height=h) for stage, (w, h) in sizes))
+        around = 2 * plan.bleed
+        stages = (replace(stage, width=w + around, height=h + around) for stage, (w, h) in sizes)
+        plan = replace(plan, stages=tuple(stages))
     given = {**options, "evaluations": None if evaluations is None else _whole(option("evaluations"), evaluations)}
     return overruled(plan, given)
 
@@ -214,6 +241,7 @@ def _stages(
     size: int | tuple[int, int] | str | None,
     evaluations: int | None,
     stages: int | None,
+    bleed: int,
 ) -> tuple[Stage, ...]:
     """Return the stages that the options ask for; None stands for the recipe's own."""
     count = recipe.evaluations if evaluations is None else _whole(option("evaluations"), evaluations)
@@ -221,7 +249,7 @@ def _stages(
     full = (
         result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
     )
-    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1)
+    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1, bleed)
 
 
 def _whole(name: str, number: int) -> int:

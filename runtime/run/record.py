@@ -519,6 +519,7 @@ class Record:
             start=start,
             content_mask=content_mask,
             style_masks=pictures.get(STYLE_MASK),
+            crops=self.plan.crops,
         )
         transfer = Transfer(self.plan, material, model, placement)
         transfer.kept = len(self.plan.stages)  # it was carried out so

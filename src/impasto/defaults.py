@@ -28,6 +28,7 @@ DEVICES = ("auto", "cpu", "cuda", "cuda:0", "openvino", "webgpu")  # and more: s
 LOWERINGS = ("auto", "winograd", "direct")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TILES = ("auto", "off")  # or a side in pixels
+STYLE_CROPS = ("auto", "off")  # or pixels at each side; the recipe chooses
 CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
 
 #: The optimisers, and for each the module whose `OPTIMIZER` it is. A recipe names its own.

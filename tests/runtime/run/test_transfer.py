@@ -505,6 +505,90 @@ def test_too_little_improvement_ends_a_stage_and_not_the_transfer(model: Path) -
     assert result.finished
 
 
+# --- the bleed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["content", "style", "random", "picture"])
+def test_a_bleed_is_painted_and_cut_off(model: Path, init: str) -> None:
+    transfer = prepared(model, bleed=5, init=Image.fromarray(picture(7)) if init == "picture" else init)
+    result = transfer.run()
+    assert [(stage.width, stage.height) for stage in result.plan.stages] == [(46, 42), (82, 74)]
+    assert {(step.width, step.height) for step in result.history} == {(36, 32), (72, 64)}
+    assert result.image.size == (72, 64)
+    point = transfer.state.point[0].transpose(1, 2, 0)
+    assert point.shape == (74, 82, 3)
+    np.testing.assert_array_equal(levels(result.image), point[5:-5, 5:-5].round().clip(0, 255))
+
+
+def test_beyond_the_borders_the_photograph_and_its_masks_are_mirrored_and_styles_are_as_large_as_before(
+    model: Path,
+) -> None:
+    mask = np.zeros((40, 48, 3), np.uint8)
+    mask[:, 20:] = 255
+    masks: dict[str, Any] = {"styles": [picture(1)], "content_mask": mask, "style_masks": [mask]}
+    plain, bled = (prepared(model, bleed=pixels, **dict(masks)) for pixels in (0, 5))
+    for without, stage in zip(plain.plan.stages, bled.plan.stages, strict=True):
+        expected, found = (one.material.references(one.plan, size) for one, size in ((plain, without), (bled, stage)))
+        around = ((0, 0), (0, 0), (5, 5), (5, 5))
+        np.testing.assert_array_equal(found.content, np.pad(expected.content, around, mode="symmetric"))
+        assert expected.content_guides is not None
+        np.testing.assert_array_equal(found.content_guides, np.pad(expected.content_guides, around, mode="symmetric"))
+        np.testing.assert_array_equal(found.styles[0], expected.styles[0])
+
+
+def test_a_bleed_wider_than_the_picture_is_mirrored_again_and_again(model: Path) -> None:
+    assert run(model, bleed=100, stages=1, evaluations=2).image.size == (72, 64)
+
+
+def test_the_loss_is_that_of_the_whole_picture_bleed_included(model: Path) -> None:
+    """The photograph, mirrored by hand, is painted alike; its style has to be the size that the smaller one has."""
+    style = picture(1, 64, 72)
+    bled = run(model, styles=[style], bleed=4, stages=1)
+    photograph = np.pad(levels(resize(Image.fromarray(picture()), 72, 64)), ((4, 4), (4, 4), (0, 0)), mode="symmetric")
+    scale = {"style_scale": (72 * 64 / (80 * 72)) ** 0.5}
+    other = prepare(
+        photograph.astype(np.uint8), [style], model=model, recipe="small", size=(80, 72), evaluations=9, stages=1,
+        **scale, **HERE,
+    ).run()  # fmt: skip
+    assert [step.loss for step in bled.history] == [step.loss for step in other.history]
+    np.testing.assert_array_equal(levels(bled.image), levels(other.image)[4:-4, 4:-4])
+
+
+def test_in_tiles_a_bleed_is_painted_alike(model: Path) -> None:
+    whole, tiled = (run(model, bleed=12, stages=1, size=(160, 96), evaluations=3, tile=tile) for tile in ("off", 96))
+    np.testing.assert_allclose([s.loss for s in tiled.history], [s.loss for s in whole.history], rtol=1e-5)
+
+
+# --- the crops of styles ---------------------------------------------------------------------------------------
+
+
+def test_a_cropped_style_is_the_rest_of_it_and_so_is_its_mask(model: Path) -> None:
+    style, mask = picture(1, 60, 70), np.zeros((60, 70, 3), np.uint8)
+    mask[:, 35:] = 255
+    masks: dict[str, Any] = {"content_mask": mask[:40, :47], "style_masks": [mask]}
+    rest = np.s_[4:-5, 3:-6]
+    cropped = run(model, styles=[style], style_crop="3,4,6,5", **masks)
+    by_hand = run(model, styles=[style[rest]], **{**masks, "style_masks": [mask[rest]]})
+    assert [step.loss for step in cropped.history] == [step.loss for step in by_hand.history]
+    np.testing.assert_array_equal(levels(cropped.image), levels(by_hand.image))
+
+
+def test_a_plain_margin_is_left_out_where_the_option_says_so_and_the_plan_says_how_much(model: Path) -> None:
+    style = np.full((80, 80, 3), 250, np.uint8)
+    style[10:-8, 6:-6] = picture(1, 62, 68) // 2
+    found, off, default = (prepared(model, styles=[style, picture(2)], style_crop=c) for c in ("auto", "off", None))
+    ((crop, none),) = [found.plan.crops]
+    assert crop.box(80, 80) == (7, 11, 73, 71)
+    assert not none
+    assert off.plan.crops == default.plan.crops == ()
+    assert [image.size for image in found.material.styles] == [(66, 60), (48, 40)]
+
+
+def test_a_crop_that_leaves_too_little_is_refused_before_any_work(model: Path) -> None:
+    with pytest.raises(InputError, match=r"style 1: 40x56 pixels, cropped by 9,0,0,0"):
+        prepared(model, style_crop="9,0,0,0")
+
+
 # --- in pieces ------------------------------------------------------------------------------------------------
 
 PLANS: dict[str, dict[str, Any]] = {
@@ -516,6 +600,8 @@ PLANS: dict[str, dict[str, Any]] = {
     "restarts": {"stages": 1, "restart_every": 3, "init": "random", "colors": "keep"},
     "adam": {"optimizer": "adam", "evaluations": 12},
     "statistics": {"init": "statistics", "style_scale": 1.5, "recipe": "other"},
+    "crop": {"style_crop": "2,0,3,1", "colors": "match"},
+    "bleed": {"bleed": 5, "noise": 0.2, "colors": "keep", "strength": 0.9},
 }  # fmt: skip
 
 
