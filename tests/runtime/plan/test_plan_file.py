@@ -13,7 +13,16 @@ from PIL import Image
 
 from impasto.defaults import COLORS, INITS, OPTIMIZERS
 from impasto.runtime.errors import InputError
-from impasto.runtime.plan.plan import OF_STAGES, START_COLORS, Plan, Stage, StageOptions, normalized_blend, schedule
+from impasto.runtime.plan.plan import (
+    OF_STAGES,
+    START_COLORS,
+    Plan,
+    Stage,
+    StageOptions,
+    normalized_blend,
+    planned_colors,
+    schedule,
+)
 from impasto.runtime.plan.plan_file import PlanFile, overruled
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.storage import codec
@@ -64,7 +73,7 @@ plans = st.builds(
     seed=st.integers(0, 1 << 62),
     blend=blends,
     style_scale=st.floats(0.05, 20),
-    colors=st.sampled_from(COLORS),
+    colors=st.sampled_from(COLORS).map(planned_colors),
     strength=st.floats(0, 1),
     clip=st.booleans(),
     optimizer=st.sampled_from([*OPTIMIZERS]),
@@ -99,7 +108,7 @@ def test_a_written_plan_says_what_would_be_done_in_the_terms_of_the_options() ->
     original = Plan(RECIPE, schedule(400, 300, 30, 2), "content", seed=7)
     assert PlanFile.of(original, CONTENT).to_toml() == (
         'recipe = "impasto"\nsize = 400\ninit = "content"\nnoise = 0.0\nseed = 7\ncolors = "style"\nstrength = 1.0\n'
-        "clip = false\nstyle_scale = 1.0\n"
+        'clip = false\nbleed = 0\nstyle_crop = "off"\nstyle_scale = 1.0\n'
         f"content_weight = {RECIPE.content.weight}\nstyle_weight = {RECIPE.style.weight}\n"
         f'tv_weight = {RECIPE.tv.weight}\noptimizer = "lbfgs"\n'
         '\n[[stages]]\nevaluations = 20\nsize = "50%"\n\n[[stages]]\nevaluations = 10\nsize = "100%"\n'
@@ -253,7 +262,7 @@ LONG = {
         ({"seed": 5}, {"seed": 5}, {}, {}),
         ({"style_weight": 7.0}, {"style_weight": 7.0}, {"style_weight": None}, {}),
         ({"style_scale": 2.0}, {"style_scale": 2.0}, {}, {"style_scale": None}),
-        ({"colors": "keep"}, {"colors": "keep"}, {}, {"colors": None}),
+        ({"colors": "keep"}, {"colors": "keep-edges"}, {}, {"colors": None}),
         ({"optimizer": "lbfgs"}, {"optimizer": "lbfgs"}, {"optimizer": None}, {}),
         ({"style_blend": [1, 3]}, {"blend": (0.25, 0.75)}, {"blend": None}, {}),
         ({"init": "random", "noise": None}, {"init": "random"}, {}, {}),
