@@ -37,12 +37,12 @@ def plan(data: dict[str, Any], names: list[str | None] | list[str] = NAMES, cont
 
 
 def sizes(found: Plan) -> list[tuple[int, int]]:
-    return [(stage.width, stage.height) for stage in found.stages]
+    return [found.size_of(stage) for stage in found.stages]
 
 
 # --- what is written is read back -----------------------------------------------------------------------------
 
-sides = st.integers(32, 9000)
+sides = st.integers(60, 9000)
 weights = st.just(0.0) | st.floats(1e-15, 1e15) | st.integers(1, 1000)
 blends = (
     st.lists(st.floats(0, 1e6) | st.integers(0, 9), min_size=2, max_size=2)
@@ -76,6 +76,7 @@ plans = st.builds(
     colors=st.sampled_from(COLORS).map(planned_colors),
     strength=st.floats(0, 1),
     clip=st.booleans(),
+    bleed=st.integers(0, 14),
     optimizer=st.sampled_from([*OPTIMIZERS]),
     min_improvement=st.none() | st.floats(0, 1),
     time_limit=st.none() | st.floats(0, 1e6),
@@ -282,6 +283,12 @@ def test_an_option_beside_a_plan_holds_in_every_stage(
         for stage in found.stages:
             own_plan = found.of(stage)
             assert (own_plan.recipe.style.weight if name == "style_weight" else getattr(own_plan, name)) == value
+
+
+def test_a_bleed_beside_a_plan_leaves_sizes_as_they_are() -> None:
+    found = overruled(plan(LONG), {"bleed": 3})
+    assert found.bleed == 3
+    assert sizes(found) == sizes(plan(LONG))
 
 
 def test_a_stage_that_has_nothing_left_of_its_own_is_an_ordinary_one() -> None:
