@@ -144,7 +144,7 @@ def _decoding(name: str) -> Callable[[Scene], Work]:
 
 
 def _references(scene: Scene, **options: bool) -> Work:
-    material, plan = scene.material(**options), scene.plan()
+    material, plan = scene.material(**options), scene.plan()  # type: ignore[arg-type]
     _ = material.styles
     return lambda: material.references(plan, plan.stages[-1])
 
