@@ -90,8 +90,7 @@ def _fitting(luma: Levels, chroma: Levels) -> Levels:
     room = np.where(chroma > 0, 255 - luma[..., None], luma[..., None])
     with np.errstate(divide="ignore", invalid="ignore"):  # no chroma fits into any room: the minimum ignores NaN
         factor = np.fmin.reduce(room / np.abs(chroma), axis=-1, keepdims=True, initial=1)
-    kept: Levels = luma[..., None] + factor * chroma
-    return kept
+    return (luma[..., None] + factor * chroma).astype(np.float32, copy=False)
 
 
 # --- the painting's colours, matched --------------------------------------------------------------------------
@@ -220,7 +219,7 @@ def map_between(source: Statistics, target: Statistics, noise: float) -> tuple[A
     return matrix, target_mean - source_mean @ matrix
 
 
-def statistics(colors: Colors, in_space: Callable[[NDArray[Any]], Array] = np.float64) -> Statistics:
+def statistics(colors: Colors, in_space: Callable[[NDArray[Any]], Array] | None = None) -> Statistics:
     """Return the mean [3] and the covariance [3, 3] of the colours of a picture, 8-bit RGB, or of levels [..., 3].
 
     Sums of whole levels and of their products are exact in float64: they do not depend on the strips.
@@ -232,7 +231,8 @@ def statistics(colors: Colors, in_space: Callable[[NDArray[Any]], Array] = np.fl
     """
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
     for strip in _strips(colors):
-        levels = in_space(strip.reshape(-1, 3))
+        levels = strip.reshape(-1, 3)
+        levels = in_space(levels) if in_space else levels.astype(np.float64)
         count, total, products = count + len(levels), total + levels.sum(0), products + levels.T @ levels
     mean = total / count
     return mean, products / count - np.outer(mean, mean)

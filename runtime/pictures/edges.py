@@ -27,8 +27,8 @@ Array = NDArray[np.float64]
 Levels = NDArray[np.float32]
 
 #: The long side of a picture has so many cells, but a cell has a side of so many pixels at least: strokes move edges by
-#: a few pixels in a small picture, and by more in a large one, which is painted small first.
-CELLS, LEAST_CELL = 96, 4
+#: a few pixels, and by more in a large picture, which is painted small first.
+CELLS, LEAST_CELL = 192, 4
 
 #: The height of a cell, in levels of luma: what differs by much more is across an edge.
 STEP = 12
@@ -42,9 +42,9 @@ FLAT = 100.0
 #: Colours of so many pixels are averaged at once: a pixel takes some hundred bytes meanwhile.
 _AT_ONCE = 1 << 16
 
-#: The most bytes that this takes beside the pictures: a number for each of 96 x 96 x 22 cells, four times and more, and
-#: what `_AT_ONCE` pixels take.
-MOST_BYTES = 32e6
+#: The most bytes that this takes beside the pictures: some numbers for each of 200 x 200 x 22 cells and more, and what
+#: `_AT_ONCE` pixels take.
+MOST_BYTES = 64e6
 
 #: Luma, as whole levels, of R'G'B' levels: the coefficients of `impasto.runtime.pictures.colors.LUMA`, in thousandths.
 _THOUSANDTHS = (299, 587, 114)

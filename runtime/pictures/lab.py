@@ -35,4 +35,5 @@ def from_lab(lab: Array) -> Array:
     light = xyz @ np.linalg.inv(_XYZ).T
     size = np.abs(light)  # negative light is encoded as its amount is
     encoded = np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055)
-    return np.copysign(255 * encoded, light)
+    levels: Array = np.copysign(255 * encoded, light)
+    return levels
