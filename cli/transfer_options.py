@@ -46,7 +46,8 @@ def transfer_options(
         str,
         option(
             value=NAME,
-            help="style; keep: the photograph's, only lightness is painted; match: the style's are matched to them.",
+            help="style; keep: the photograph's, only lightness is painted (keep-pixels: each stays in its place); "
+            "match: the style's are matched to them (match-lab: in CIELAB).",
             complete=names(*COLORS),
             panel=PICTURE,
         ),

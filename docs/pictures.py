@@ -18,6 +18,7 @@ from docs.paintings import draw_mosaic, draw_woodcut
 from docs.samples import draw_content, draw_style
 from impasto.cli.commands.sheet import sheet
 from impasto.cli.drawing.contact import Label, contact_sheet
+from impasto.defaults import COLORS
 from impasto.runtime import stylize
 from impasto.runtime.model.default import find_model
 from impasto.runtime.pictures import encoding, photographs, planes
@@ -31,6 +32,9 @@ SIZE, EVALUATIONS = 480, 120
 #: The same for the picture of recipes: smaller and fewer than most of them ask for.
 RECIPE_SIZE, RECIPE_EVALUATIONS = 384, 80
 _QUALITY = 85
+
+#: What is shown of the picture of colours a second time, in pixels: left, upper, right, lower.
+_COLORS_PART = (200, 150, 320, 240)
 
 #: The sizes of the picture of large pictures, what is shown of it (left, upper, right, lower, from 0 to 1), and its
 #: width in each cell.
@@ -85,6 +89,24 @@ def controls(model: Path) -> None:
     row = [_kept(f"controls-{k}", lambda w=w: make(**w)) for k, w in enumerate(_CONTROLS.values())]
     columns = [Label((name,)) for name in _CONTROLS]
     _write(contact_sheet([Label(())], columns, [row], 240), "controls.jpg")
+
+
+def colors(model: Path) -> None:
+    """Make the town with every choice of `--colors`; below, a part of it, twice as large."""
+    content, style = draw_content(), draw_style()
+
+    def made(choice: str) -> Image.Image:
+        return _kept(
+            f"colors-{choice}",
+            lambda: stylize(
+                content, [style], model=model, size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS, colors=choice
+            ),
+        )
+
+    pictures = [made(choice) for choice in COLORS]
+    parts = [picture.crop(_COLORS_PART).resize((240, 180), Image.Resampling.NEAREST) for picture in pictures]
+    columns = [Label((f"--colors {choice}",)) for choice in COLORS]
+    _write(contact_sheet([Label(("the whole",)), Label(("a part",))], columns, [pictures, parts], 240), "colors.jpg")
 
 
 def clip(model: Path) -> None:
@@ -174,7 +196,7 @@ def _write(image: Image.Image, name: str) -> None:
     print(f"wrote {name} ({len(data.getvalue()) / 1e3:.0f} kB)")
 
 
-ALL = (demo, gallery, controls, recipes, clip)
+ALL = (demo, gallery, controls, colors, recipes, clip)
 
 #: By name only: it takes more than half an hour.
 BY_NAME = (scale,)

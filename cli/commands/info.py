@@ -207,6 +207,7 @@ def _inputs(record: Record) -> dict[str, str]:
 
 def _plan(plan: Plan) -> Mapping[str, str]:
     """Return a plan's recipe, stages and start, and those of its options that differ from their defaults."""
+    from impasto.runtime.plan.plan import chosen_colors
     from impasto.runtime.plan.terms import TERMS
 
     recipe = plan.recipe
@@ -229,6 +230,6 @@ def _plan(plan: Plan) -> Mapping[str, str]:
         "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
         "style crop": "; ".join(map(str, plan.crops)),
         "bleed": f"{plan.bleed} pixels" if plan.bleed else "",
-        "colors": plan.colors if plan.colors != "style" else "",
+        "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
         "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
     }

@@ -24,6 +24,13 @@ from impasto.wording import option
 #: The `init` of a run that starts from a picture of the user's.
 PICTURE = "picture"
 
+#: What a plan calls the photograph's colours, moved to the result's edges.
+KEEP_EDGES = "keep-edges"
+
+#: What a plan calls a choice of colours, if not by its own name. The `keep` of older plans, and so of records and
+#: checkpoints, was pixel by pixel. It still is, so that their pictures are made again as they were.
+_COLORS_IN_PLANS = {"keep": KEEP_EDGES, "keep-pixels": "keep"}
+
 #: Pictures with a longer side are painted coarse to fine: a VGG network sees strokes of up to some 200 pixels, so that
 #: larger shapes are laid out while the picture is small.
 COARSEST = 400
@@ -152,8 +159,9 @@ class Plan:
     style_scale
         The style's size as a multiple of the recipe's.
     colors
-        ``style``: as the optimisation leaves them. ``keep``: the content's colours, with the result's lightness.
-        ``match``: the style's colours are matched to the content's before the run.
+        As `planned_colors` returns it. ``style``: as the optimisation leaves them. ``keep-edges``: the content's
+        colours, moved to the result's edges, with its lightness; ``keep``: the same pixel by pixel. ``match``: the
+        style's colours are matched to the content's before the run; ``match-lab``: the same in CIELAB.
     strength
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip
@@ -225,8 +233,9 @@ class Plan:
                 _in_range(option(name), value, low, high)
         for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", [*OPTIMIZERS])):
             value = getattr(self, name)
+            known = map(planned_colors, choices) if name == "colors" else choices
             expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
-            expect(value in choices, f"{option(name)} {shown(value)}: expected {expected}")
+            expect(value in known, f"{option(name)} {shown(value)}: expected {expected}")
         for share in self.blend:
             _in_range("blend", share, 0, 1)
         expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
@@ -282,6 +291,16 @@ class Plan:
         if stages and (stages[-1].width, stages[-1].height) != (last.width, last.height):
             stages += (Stage(last.width, last.height, 0),)
         return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
+
+
+def planned_colors(choice: str) -> str:
+    """Return what a plan calls a choice of colours, one of `impasto.defaults.COLORS`; anything else as it is."""
+    return _COLORS_IN_PLANS.get(choice, choice) if isinstance(choice, str) else choice
+
+
+def chosen_colors(planned: str) -> str:
+    """Return the choice that a plan's `colors` stands for; any other text as it is."""
+    return {name: choice for choice, name in _COLORS_IN_PLANS.items()}.get(planned, planned)
 
 
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:

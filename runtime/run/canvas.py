@@ -10,7 +10,7 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures import strips
-from impasto.runtime.pictures.colors import keep_colors, mix, statistics
+from impasto.runtime.pictures.colors import KEEPS, mix, statistics
 from impasto.runtime.pictures.planes import (
     Planes,
     image_planes,
@@ -127,8 +127,8 @@ def picture_of(point: Planes, plan: Plan, material: Material, side: int | None =
     width, height = max(1, round(scale * plan.width)), max(1, round(scale * plan.height))
     image = to_image(_enlarged(without_surroundings(point, plan.bleed), width, height, plan, material))
     content = resize(material.content, *image.size)
-    if plan.colors == "keep":
-        image = keep_colors(image, content)
+    if plan.colors in KEEPS:
+        image = KEEPS[plan.colors](image, content)
     return mix(image, content, plan.strength)
 
 

@@ -12,12 +12,13 @@ from functools import cached_property
 from operator import itemgetter
 
 from impasto.runtime.engine.engine import Engine
-from impasto.runtime.engine.footprints import Halos, Load, Peak, placed_within, without_tiles
+from impasto.runtime.engine.footprints import Halos, Held, Load, Peak, placed_within, without_tiles
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.providers import AUTO, is_host
 from impasto.runtime.engine.tiles import side_of
 from impasto.runtime.optimize.footprints import held, pairs_of
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.pictures.edges import MOST_BYTES
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage
 from impasto.runtime.plan.sizes import fitted_size
 
 #: The numbers of pairs that L-BFGS remembers, where it can remember no more. With fewer than three it is hardly better
@@ -76,9 +77,13 @@ class Need:
             tuple(fitted),
             self.regions,
             self.halos if optimizer != "lbfgs-device" else without_tiles,  # its gradients stay on the device
-            held(optimizer, pixels, pairs=stage.pairs, bounded=plan.clip, restarted=restarted),
+            self._with_picture(held(optimizer, pixels, pairs=stage.pairs, bounded=plan.clip, restarted=restarted)),
             self.engine is not None and self.engine.keeps(self.expected, pixels),
         )
+
+    def _with_picture(self, held: Held) -> Held:
+        """Return what an optimiser takes, with what the colours of a result take between evaluations."""
+        return held._replace(between=held.between + MOST_BYTES) if self.plan.colors == KEEP_EDGES else held
 
     def placed(self, stage: Stage, budget: int | None) -> Placement:
         """Return the placement for a stage, with a definite tile."""

@@ -8,6 +8,7 @@ from impasto.runtime.engine.library import CUDA
 from impasto.runtime.engine.placement import foreseen
 from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.optimize.search import PATIENCE
+from impasto.runtime.pictures.colors import MATCHES
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.transfer import Transfer
 from impasto.wording import option
@@ -71,7 +72,7 @@ def _of_styles(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.recipe.style.weight == 0:
         without = f"with {option('style_weight', 0)}"
         yield from ((name, without) for name in ("style_blend", "style_scale"))
-        if plan.colors == "match" and plan.init not in _OF_STYLE:
+        if plan.colors in MATCHES and plan.init not in _OF_STYLE:
             yield "colors", without
 
 

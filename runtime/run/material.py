@@ -9,7 +9,7 @@ from functools import cached_property
 from PIL import Image
 
 from impasto.runtime.engine.references import References
-from impasto.runtime.pictures.colors import match_colors
+from impasto.runtime.pictures.colors import MATCHES
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
@@ -35,8 +35,8 @@ class Material:
         The masks, if there are any.
     places
         The place of each picture, by role, in order; None for a picture that was made in memory.
-    matched
-        Whether the styles' colours are matched to the content's.
+    colors
+        The plan's `colors`, for the styles' colours may be matched to the content's.
     crops
         What is left out of each style, and of its mask; empty if nothing is.
     """
@@ -46,7 +46,7 @@ class Material:
     start: Image.Image | None
     regions: Regions | None
     places: Mapping[str, Sequence[Place | None]]
-    matched: bool
+    colors: str
     crops: tuple[Crop, ...] = ()
 
     @classmethod
@@ -58,7 +58,7 @@ class Material:
         start: Image.Image | Photograph | None = None,
         content_mask: Mask | None = None,
         style_masks: Mask | Sequence[Mask] | None = None,
-        matched: bool = False,
+        colors: str = "style",
         crops: tuple[Crop, ...] = (),
     ) -> Material:
         """Take pictures, images of 8-bit RGB or photographs, and masks as users give them.
@@ -89,7 +89,7 @@ class Material:
                 "init": [picture.place for picture in starts],
                 **(regions.places if regions else {}),
             },
-            matched,
+            colors,
             crops,
         )
 
@@ -109,9 +109,9 @@ class Material:
     @cached_property
     def styles(self) -> tuple[Image.Image, ...]:
         """The styles, cropped, with colours matched to the content's if the plan says so."""
-        if not self.matched:
+        if (match := MATCHES.get(self.colors)) is None:
             return self.cropped
-        return tuple(match_colors(painting, self.content) for painting in self.cropped)
+        return tuple(match(painting, self.content) for painting in self.cropped)
 
     @cached_property
     def _cropped_regions(self) -> Regions | None:

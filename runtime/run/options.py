@@ -48,8 +48,9 @@ class TransferOptions(ObjectiveOptions, total=False):
         What is left out of each style at its sides: ``"auto"`` (a plain margin or frame, if one is found), ``"off"``,
         or pixels at the left, the top, the right and the bottom: ``"12,0,12,40"``. By default as the recipe says.
     colors
-        ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, with the result's lightness.
-        ``"match"``: the styles' colours are matched to the content's before.
+        ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, moved to the result's edges,
+        with the result's lightness. ``"keep-pixels"``: the same pixel by pixel. ``"match"``: the styles' colours are
+        matched to the content's before, by a linear map of RGB; ``"match-lab"``: by one of CIELAB.
     strength
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip

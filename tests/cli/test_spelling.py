@@ -24,7 +24,7 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
     "init": ("init", "nowhere", "nowhere", " 'nowhere': expected one of random, content"),
     "noise": ("noise", 2.0, "2", "expected "),
     "seed": ("seed", -1, "-1", "expected "),
-    "colors": ("colors", "loud", "loud", " 'loud': expected style, keep or match"),
+    "colors": ("colors", "loud", "loud", " 'loud': expected style, keep, keep-pixels, match or match-lab"),
     "strength": ("strength", float("nan"), "nan", "expected "),
     "style_blend": ("style_blend", [-1.0], "-1", " -1.0: expected weights of 0 or more"),
     "style_scale": ("style_scale", 99.0, "99", " is 99.0; expected 0.05 to 20"),

@@ -19,7 +19,9 @@ from impasto.runtime.plan.plan import (
     PICTURE,
     Plan,
     Stage,
+    chosen_colors,
     normalized_blend,
+    planned_colors,
     schedule,
 )
 from impasto.runtime.plan.recipe import INITS, load_recipe
@@ -114,7 +116,7 @@ def test_every_stage_has_the_bleed_and_the_result_has_none(
         ({"time_limit": -1}, "time_limit is -1; expected 0 or more"),
         ({"time_limit": float("inf")}, "time_limit is inf"),
         ({"init": "noise"}, "init 'noise': expected random, content, style, statistics or picture"),
-        ({"colors": "grey"}, "colors 'grey': expected style, keep or match"),
+        ({"colors": "grey"}, "colors 'grey': expected style, keep, keep-pixels, match or match-lab"),
         ({"optimizer": "sgd"}, "optimizer 'sgd': expected lbfgs"),
         ({"optimizer": "adam", "restart_every": 20}, "restarts are SciPy's"),
         ({"stages": ()}, "stages: none"),
@@ -172,6 +174,16 @@ def test_shares_that_make_no_sense_are_refused(blend: list[float]) -> None:
         normalized_blend(blend, 2)
 
 
+@pytest.mark.parametrize("choice", COLORS)
+def test_every_choice_of_colours_has_a_name_in_plans_and_is_known_by_it(choice: str) -> None:
+    assert chosen_colors(plan(colors=planned_colors(choice)).colors) == choice
+
+
+def test_the_kept_colours_of_older_plans_are_those_of_pixels() -> None:
+    assert chosen_colors("keep") == "keep-pixels"
+    assert planned_colors("keep") != "keep"
+
+
 # --- plain data -----------------------------------------------------------------------------------------------
 
 plans = st.builds(
@@ -185,7 +197,7 @@ plans = st.builds(
         lambda shares: normalized_blend(shares, len(shares))
     ),
     style_scale=st.floats(0.05, 20),
-    colors=st.sampled_from(COLORS),
+    colors=st.sampled_from(COLORS).map(planned_colors),
     strength=st.floats(0, 1),
     clip=st.booleans(),
     bleed=st.just(0),

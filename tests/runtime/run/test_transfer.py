@@ -19,6 +19,7 @@ from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import Evaluator, SessionEvaluator, TileStep
 from impasto.runtime.engine.references import References
 from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.pictures.colors import keep_colors, keep_pixels
 from impasto.runtime.pictures.planes import resize
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.recipe import LEAST_WEIGHT, MOST_WEIGHT, Noise
@@ -235,22 +236,33 @@ def test_the_scale_of_a_style_matters(model: Path) -> None:
     assert run(model, style_scale=2.0).loss != run(model).loss
 
 
-def test_kept_colours_are_the_contents_and_its_lightness_changes(model: Path) -> None:
+@pytest.mark.parametrize("colors", ["keep", "keep-pixels"])
+def test_kept_colours_are_the_contents_and_its_lightness_changes(model: Path, colors: str) -> None:
     content = Image.fromarray(picture()).resize((72, 64), Image.Resampling.LANCZOS)
-    plain, kept = run(model), run(model, colors="keep")
+    plain, kept = run(model), run(model, colors=colors)
     assert kept.loss == plain.loss  # it changes nothing of the run
     tint = [np.asarray(image.convert("YCbCr"), int)[..., 1:] for image in (content, kept.image, plain.image)]
     assert np.abs(tint[1] - tint[0]).mean() < np.abs(tint[2] - tint[0]).mean() / 2
 
 
-def test_matched_colours_change_the_style_and_not_what_is_remembered_as_given(model: Path) -> None:
-    transfer = prepared(model, colors="match")
+@pytest.mark.parametrize("colors", ["match", "match-lab"])
+def test_matched_colours_change_the_style_and_not_what_is_remembered_as_given(model: Path, colors: str) -> None:
+    transfer = prepared(model, colors=colors)
     np.testing.assert_array_equal(levels(transfer.material.paintings[0]), picture(1, 56, 40))
     matched, content = (
         levels(image).reshape(-1, 3) for image in (transfer.material.styles[0], transfer.material.content)
     )
     np.testing.assert_allclose(matched.mean(0), content.mean(0), atol=8)
     assert transfer.run().finished
+
+
+def test_the_kept_colours_of_an_older_record_are_made_again_as_they_were(model: Path) -> None:
+    transfer = prepared(model, colors="keep-pixels")
+    assert transfer.plan.colors == "keep"  # as records have had it from the first
+    content = transfer.material.content.resize((72, 64), Image.Resampling.LANCZOS)
+    plain = run(model).image
+    np.testing.assert_array_equal(levels(transfer.run().image), levels(keep_pixels(plain, content)))
+    np.testing.assert_array_equal(levels(run(model, colors="keep").image), levels(keep_colors(plain, content)))
 
 
 def test_strength_mixes_with_the_content_afterwards(model: Path) -> None:
