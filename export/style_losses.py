@@ -13,7 +13,6 @@ from impasto.export import ops
 from impasto.export.graph import Matrix, Var, square
 from impasto.export.roots import polar_factor, square_root
 
-
 #: Added to variances before their roots are drawn, so that these have a derivative everywhere. It is far below the
 #: variance of a channel, whose activations are of 1 to 1000.
 LEAST_VARIANCE = 1e-6

@@ -384,7 +384,7 @@ def _columns(b: Builder, op: ops.Columns, x: str) -> str:
 def _diagonal(b: Builder, op: ops.Diagonal, a: str) -> str:
     type_ = b.origin[a].type
     assert isinstance(type_, Matrix)
-    return b.node("GatherElements", a, b.array(np.arange(type_.rows, dtype=np.int64)[:, None]), axis=1)
+    return b.node("ReduceSum", b.node("Mul", a, _identity(b, ops.Identity(type_.rows))), b.ints(1))
 
 
 @lowers(ops.DiagonalMatrix)
