@@ -48,8 +48,8 @@ class Moments:
     def deviation(self) -> Var:
         """The standard deviation of each channel, a column: (max(v, 0) + `LEAST_VARIANCE`)^1/2, v its variance.
 
-        A channel that is constant has no variance but for rounding, which may be negative. Then the derivative is 0.
-        The variance is taken from the covariance as a whole: a lowering that rounds products makes that an exact one.
+        A constant channel has a variance of 0 but for rounding. Where that leaves less than 0, the derivative is 0.
+        The variance is the diagonal of the whole covariance, which lowerings that round products do not round.
         """
         one = ops.diagonal(ops.Identity(self.channels)())
         return (ops.relu(ops.diagonal(self.covariance)) + LEAST_VARIANCE * one) ** 0.5
