@@ -115,7 +115,8 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
     for m in metadata:
         recipe = m.recipe
         lines += ["", f"recipe {recipe.name}: {recipe.description}"]
-        lines.append(f"  {'start':14} {recipe.init}, {recipe.size} px, {recipe.evaluations} evaluations")
+        size = "the photograph's size" if recipe.size == "content" else f"{recipe.size} px"
+        lines.append(f"  {'start':14} {recipe.init}, {size}, {recipe.evaluations} evaluations")
         lines.append(f"  {'pooling':14} {recipe.pooling}")
         for kind, term in (("content", recipe.content), ("style", recipe.style)):
             layers = ", ".join(f"{name} x {share:g}" for name, share in term.layers.items())

@@ -138,7 +138,7 @@ def pictures() -> tuple[Rgb, Rgb, Rgb]:
     return content, style, image
 
 
-@pytest.mark.parametrize("recipe", ["seed", "gatys", "impasto", "crowson"])
+@pytest.mark.parametrize("recipe", ["seed", "gatys", "impasto", "crowson", "galerne"])
 @pytest.mark.parametrize("by_region", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_agrees_with_single_precision_up_to_its_rounding(recipe: str, by_region: bool, real_model: Path) -> None:
     content, style, image = pictures()

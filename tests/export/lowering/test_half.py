@@ -119,7 +119,7 @@ def test_convolutions_in_a_row_keep_biases_and_signal(
     assert np.abs(found - exact.numpy()).max() <= 0.02 * exact.abs().max().item() + 1e-20
 
 
-@pytest.mark.parametrize("recipe", ["seed", "crowson"])
+@pytest.mark.parametrize("recipe", ["seed", "crowson", "galerne"])
 def test_half_precision_agrees_with_single_up_to_its_rounding(recipe: str, real_model: Path) -> None:
     rng = np.random.default_rng(1)
     content, style, image = (rng.uniform(0, 255, (HEIGHT, WIDTH, 3)).astype(np.float32) for _ in range(3))
@@ -184,7 +184,7 @@ def small_pictures() -> tuple[Rgb, Rgb, Rgb]:
 
 @pytest.mark.parametrize(
     ("recipe", "weight"),
-    [("seed", 1e-20), ("seed", 1e20), ("seed", 1.0), ("gatys", 1.0), ("impasto", 1.0), ("crowson", 1.0)],
+    [("seed", 1e-20), ("seed", 1e20)] + [(name, 1.0) for name in ("seed", "gatys", "impasto", "crowson", "galerne")],
 )
 def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, weight: float, real_model: Path) -> None:
     posed = problem(real_model, recipe, *small_pictures(), weight)
@@ -195,7 +195,8 @@ def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, w
 
 @pytest.mark.parametrize(
     ("recipe", "most"),
-    [("gatys", 3e-2), ("impasto", 3e-2), ("seed", 3e-2), pytest.param("crowson", 0.2, marks=pytest.mark.slow)],
+    [(name, 3e-2) for name in ("gatys", "impasto", "seed", "galerne")]
+    + [pytest.param("crowson", 0.2, marks=pytest.mark.slow)],
 )
 def test_by_region_with_every_value_rounded_it_agrees_with_single_precision(
     recipe: str, most: float, real_model: Path

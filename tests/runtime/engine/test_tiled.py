@@ -43,6 +43,7 @@ RECIPES = {
     "average": {"style": ["block1_conv2", "block4_conv1"], "content": "block2_conv2", "pooling": "average"},
     "shallow": {"style": ["block1_conv1"], "content": "block1_conv1", "tv": {"form": "absolute"}},
     "covariance": {"style": ["block2_conv1", "block3_conv4"], "content": "block3_conv1", "loss": "covariance"},
+    "moments": {"style": ["block2_conv2", "block3_conv2"], "content": "block2_conv1", "loss": "moments"},
     "nine-point": {"style": ["block1_conv1", "block2_conv1"], "content": "block2_conv1", "tv": {"form": "nine-point"}},
     "wasserstein": {"style": ["block1_conv1", "block2_conv2"], "content": "block2_conv1", "loss": "wasserstein"},
 }
@@ -127,13 +128,14 @@ def test_loss_and_gradient_are_those_of_the_whole_picture(
 
 
 @pytest.mark.parametrize("regions", [1, 2])
+@pytest.mark.parametrize("name", ["covariance", "moments"])
 def test_in_half_precision_tiles_give_what_the_whole_picture_gives_but_for_rounding(
-    folder: ModelFolder, regions: int
+    folder: ModelFolder, name: str, regions: int
 ) -> None:
     compared = references(90, 130, regions)
     whole = Placement("cpu", "direct", threads=1, precision="fp16", tile="off")
-    exact = evaluate(folder, "covariance", compared, replace(whole, precision="fp32"))
-    ours = evaluate(folder, "covariance", compared, replace(whole, tile=32))
+    exact = evaluate(folder, name, compared, replace(whole, precision="fp32"))
+    ours = evaluate(folder, name, compared, replace(whole, tile=32))
     assert ours.loss == pytest.approx(exact.loss, rel=5e-3)
     difference = np.linalg.norm(ours.gradient - exact.gradient) / np.linalg.norm(exact.gradient)
     assert 0 < difference < 0.1
