@@ -101,8 +101,8 @@ def transfer_options(
     style_crop: Annotated[
         str | None,
         option(
-            value="L,T,R,B|WORD",
-            help="Leave out of the styles: auto (a plain margin or frame), off, or so many pixels at each side.",
+            value="SIDES|WORD",
+            help="Left out of styles: auto (a plain margin or frame), off, or pixels at each side: 9,0,9,0.",
             default=recipe_default("style_crop"),
             complete=names(*STYLE_CROPS),
             panel=STYLE,
