@@ -15,6 +15,7 @@ from impasto.runtime.engine.session import Session
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.planes import Planes
+from impasto.runtime.pictures.protection import Protection, guided
 from impasto.runtime.plan.terms import GUIDES, IMAGE, targets_of
 
 #: Names of a graph's inputs -> their values.
@@ -35,12 +36,15 @@ class References:
         The share of each style in the targets; they sum to 1.
     regions
         The regions of the content and of the styles, if there are masks.
+    protection
+        Where the content counts more, if anywhere.
     """
 
     content: Planes
     styles: tuple[Planes, ...]
     blend: tuple[float, ...]
     regions: Regions | None = None
+    protection: Protection | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -48,21 +52,35 @@ class References:
         height, width = self.content.shape[2:]
         return height, width
 
+    @property
+    def guided(self) -> int | None:
+        """See `impasto.runtime.pictures.protection.guided`."""
+        return guided(self.regions, self.protection)
+
     @cached_property
     def style_feeds(self) -> tuple[Targets, ...]:
-        """The inputs of a graph of statistics for each style: its picture and, with regions, their guides."""
+        """The inputs of a graph of statistics for each style: its picture and, by region, their guides."""
         feeds: list[Targets] = [{IMAGE: style} for style in self.styles]
-        if self.regions:
+        if self.guided:
             for number, feed in enumerate(feeds):
                 height, width = feed[IMAGE].shape[2:]
-                feed[GUIDES] = self.regions.style_guides(number, width, height)
+                regions = self.regions
+                feed[GUIDES] = regions.style_guides(number, width, height) if regions else _ones(height, width)
         return tuple(feeds)
 
     @property
     def content_guides(self) -> NDArray[np.float32] | None:
-        """The guides of the content, float32 [1, R, H, W], if there are regions."""
+        """The guides of the content, float32 [1, R, H, W], for graphs that take them."""
         height, width = self.shape
-        return self.regions.content_guides(width, height) if self.regions else None
+        if self.regions:
+            return self.regions.content_guides(width, height)
+        return _ones(height, width) if self.guided else None
+
+    @property
+    def factors(self) -> NDArray[np.float32]:
+        """The factor of the content's weight at each pixel, float32 [1, 1, H, W]."""
+        height, width = self.shape
+        return self.protection.factors(width, height) if self.protection else _ones(height, width)
 
     @property
     def content_feeds(self) -> Targets:
@@ -70,7 +88,7 @@ class References:
 
         The graph may measure the content's style, too, which is not used: one region is the least work.
         """
-        one_region = {GUIDES: np.ones((1, 1, *self.shape), np.float32)} if self.regions else {}
+        one_region = {GUIDES: _ones(*self.shape)} if self.guided else {}
         return {IMAGE: self.content, **one_region}
 
     def key(self, style: int) -> str:
@@ -80,6 +98,10 @@ class References:
             digest.update(f"{name} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+
+def _ones(height: int, width: int) -> NDArray[np.float32]:
+    return np.ones((1, 1, height, width), np.float32)
 
 
 def measure(session: Session, feeds: Targets, term: Literal["content", "style"]) -> Targets:

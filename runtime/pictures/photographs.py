@@ -118,12 +118,15 @@ class Photograph:
                     part.info.clear()  # all of it has been applied or kept
             return cls(picture, alpha, profile, metadata)
 
-    def over_white(self, picture: Image.Image | None = None) -> Image.Image:
-        """Return a picture of any size, by default this one, over white, with this photograph's opacity."""
+    def over_white(self, picture: Image.Image | None = None, ground: str = "white") -> Image.Image:
+        """Return a picture of any size, by default this one, over white, with this photograph's opacity.
+
+        `ground` is another colour to put it over.
+        """
         picture = self.picture if picture is None else picture
         if self.alpha is None:
             return picture
-        composed = Image.new("RGB", picture.size, "white")
+        composed = Image.new("RGB", picture.size, ground)
         same = self.alpha.size == picture.size
         composed.paste(picture, mask=self.alpha if same else self.alpha.resize(picture.size, Image.Resampling.LANCZOS))
         return composed

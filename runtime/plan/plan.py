@@ -7,10 +7,10 @@ be carried out again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
 
-from impasto.defaults import COLORS, INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
+from impasto.defaults import COLORS, INITS, OPTIMIZERS, PROTECT_WEIGHT, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
 from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
 from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
@@ -29,6 +29,9 @@ COARSEST = 400
 
 #: The least and the largest `style_scale`.
 STYLE_SCALES: tuple[float, float] = (0.05, 20)
+
+#: The most that `protect_weight` and `region_strengths` may be: with more, single precision would lose all else.
+MOST_TIMES = 1e6
 
 #: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
@@ -146,6 +149,10 @@ class Plan:
         ``match``: the style's colours are matched to the content's before the run.
     strength
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
+    protect_weight
+        How many times the content counts where it is protected, if there is a mask that says where.
+    region_strengths
+        A region's colour, as ``#rrggbb`` -> how many times its style counts; 1 for those left out.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
     optimizer
@@ -172,6 +179,8 @@ class Plan:
     style_scale: float = 1.0
     colors: str = "style"
     strength: float = 1.0
+    protect_weight: float = PROTECT_WEIGHT
+    region_strengths: Mapping[str, float] = field(default_factory=dict)
     clip: bool = False
     optimizer: str = REFERENCE_OPTIMIZER
     restart_every: int | None = None
@@ -198,6 +207,9 @@ class Plan:
         for name in ("noise", "strength"):
             _in_range(option(name), getattr(self, name), 0, 1)
         _in_range(option("style_scale"), self.style_scale, *STYLE_SCALES)
+        _in_range(option("protect_weight"), self.protect_weight, 0, MOST_TIMES)
+        for color, strength in self.region_strengths.items():
+            _in_range(f"{option('region_strengths')} {shown(color)}", strength, 0, MOST_TIMES)
         for name, low, high in (
             ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
         ):  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Unpack
 
 from PIL import Image
 
 from impasto.defaults import DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
+from impasto.runtime.engine.engine import check_protects
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
 from impasto.runtime.engine.placement import Placement, check_placement
@@ -65,15 +66,20 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(options.get("init"))
     plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, len(paintings), options, start is not None)
-    check_placement(placement, by_region=options.get("content_mask") is not None)
     material = Material.given(
         photograph,
         paintings,
         start=start,
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
+        region_strengths=plan.region_strengths,
+        protect=options.get("protect"),
+        protect_weight=plan.protect_weight,
         matched=plan.colors == "match",
     )
+    check_placement(placement, by_region=material.guided is not None)
+    if metadata and material.protection and not material.protection.is_idle:
+        check_protects(ModelFolder.open(folder), recipe)
     placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
@@ -157,10 +163,19 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
         "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
         "blend": normalized_blend(options.get("style_blend"), styles),
+        "region_strengths": _strengths(options.get("region_strengths")),
         "clip": recipe.clip if clip is None else clip,
         "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
+
+
+def _strengths(strengths: Mapping[str, float] | None) -> dict[str, float]:
+    """Return the strengths of regions as the plan has them."""
+    if strengths is not None and not isinstance(strengths, Mapping):
+        expected = 'expected numbers by colour, such as {"#ff0000": 0.5}'
+        raise InputError(f"{option('region_strengths')} is {shown(strengths)}; {expected}")
+    return dict(strengths or {})
 
 
 def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:
