@@ -1,7 +1,7 @@
 """Guidance: one style for all of a picture, or one for each of its regions; content that counts alike or not.
 
-Styles by region are the guidance of Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural
-Style Transfer" (CVPR 2017), section 4. Any style loss may be guided.
+Styles by region are the guidance of Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in
+Neural Style Transfer" (CVPR 2017), section 4. Any style loss may be guided.
 """
 
 from __future__ import annotations

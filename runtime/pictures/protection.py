@@ -101,7 +101,7 @@ def grey(photograph: Photograph) -> Image.Image:
 
 
 def guided(regions: Regions | None, protection: Protection | None) -> int | None:
-    """Return the number of regions in the graphs for these, which is 1 without masks; None for graphs without guides."""
+    """Return the number of regions in graphs with guides, 1 without masks of regions; None for the ordinary graphs."""
     if regions:
         return regions.number
     return 1 if protection and not protection.is_idle else None

@@ -31,7 +31,7 @@ COARSEST = 400
 STYLE_SCALES: tuple[float, float] = (0.05, 20)
 
 #: The most that `protect_weight` and `region_strengths` may be: with more, single precision would lose all else.
-MOST_TIMES = 1e6
+MOST_TIMES = 1_000_000
 
 #: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
