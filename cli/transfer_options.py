@@ -133,7 +133,7 @@ def transfer_options(
     region_strength: Annotated[
         list[str] | None,
         option(
-            value="COLOUR=NUMBER",
+            value="STRENGTH",
             help="How much the style of a region counts, such as '#ff0000=0.3'; may be repeated.",
             default="1 for each",
             complete=names(),
@@ -150,7 +150,7 @@ def transfer_options(
     ] = None,
     protect_weight: Annotated[
         float,
-        option(value=NUMBER, min=0, help="How many times the content counts where the mask is white.", panel=REGIONS),
+        option(value=NUMBER, help="How many times the content counts where the mask is white.", panel=REGIONS),
     ] = PROTECT_WEIGHT,
     evaluations: options.Evaluations = None,
     stages: Annotated[

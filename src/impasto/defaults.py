@@ -42,7 +42,7 @@ OPTIMIZERS = {
 REFERENCE_OPTIMIZER = "lbfgs"
 
 #: How many times the content counts where it is protected, unless another number is given; docs/masks.md says why.
-PROTECT_WEIGHT = 20.0
+PROTECT_WEIGHT = 20
 
 #: The choices of an export. Weights may come from a file, too.
 NETWORKS = ("vgg19", "vgg16")
