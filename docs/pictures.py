@@ -1,4 +1,4 @@
-"""Make the pictures of README.md and docs/recipes.md, from drawings of this program's own.
+"""Make the pictures of README.md, docs/recipes.md and docs/masks.md, from drawings of this program's own.
 
 Run it from the repository's root: ``python -m docs.pictures`` (or ``make pictures``). The transfers are kept below
 ``build/pictures``, and not made again: they take about a minute each on two cores, half an hour in all.
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from docs.paintings import draw_mosaic, draw_woodcut
 from docs.samples import draw_content, draw_style
@@ -37,6 +37,9 @@ _QUALITY = 85
 SIDES = (512, 1024, 2048, 4096)
 _WHOLE, _PART = (0.0, 0.0, 1.0, 1.0), (0.3, 0.45, 0.5, 0.65)
 _SHOWN = 320
+
+#: The weights in the picture of protection.
+_WEIGHTS = (1, 3, 20)
 
 _SAMPLES: dict[str, Callable[[int, int], Image.Image]] = {
     "town": draw_content,
@@ -85,6 +88,31 @@ def controls(model: Path) -> None:
     row = [_kept(f"controls-{k}", lambda w=w: make(**w)) for k, w in enumerate(_CONTROLS.values())]
     columns = [Label((name,)) for name in _CONTROLS]
     _write(contact_sheet([Label(())], columns, [row], 240), "controls.jpg")
+
+
+def protect(model: Path) -> None:
+    """Make the town with its boat protected: the mask, and the picture without it, and with two weights."""
+    content, style, mask = draw_content(), draw_style(), _boat(SIZE, SIZE * 3 // 4)
+
+    def make(weight: float) -> Image.Image:
+        return _kept(
+            f"protect-{weight:g}",
+            lambda: stylize(
+                content, [style], model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS,
+                protect=mask, protect_weight=weight,
+            ),
+        )  # fmt: skip
+
+    columns = [Label(("the mask",)), *(Label((f"--protect-weight {weight:g}",)) for weight in _WEIGHTS)]
+    _write(contact_sheet([Label(())], columns, [[mask, *map(make, _WEIGHTS)]], _SHOWN), "protect.jpg")
+
+
+def _boat(width: int, height: int) -> Image.Image:
+    """Draw a mask of the town's boat, with a soft edge."""
+    mask = Image.new("L", (width, height))
+    box = [0.49 * width, 0.36 * height, 0.72 * width, 0.82 * height]
+    ImageDraw.Draw(mask).ellipse(box, fill=255)
+    return mask.filter(ImageFilter.GaussianBlur(width / 60)).convert("RGB")
 
 
 def clip(model: Path) -> None:
@@ -174,7 +202,7 @@ def _write(image: Image.Image, name: str) -> None:
     print(f"wrote {name} ({len(data.getvalue()) / 1e3:.0f} kB)")
 
 
-ALL = (demo, gallery, controls, recipes, clip)
+ALL = (demo, gallery, controls, recipes, clip, protect)
 
 #: By name only: it takes more than half an hour.
 BY_NAME = (scale,)

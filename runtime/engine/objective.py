@@ -15,7 +15,7 @@ from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.footprints import Load, budget_of, placed_within
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
+from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, strengths_of, weights_of
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.references import References
 from impasto.runtime.engine.tile_graphs import halos_of
@@ -98,7 +98,7 @@ class Objective:
                 options.get("content_mask"),
                 options.get("style_masks"),
                 len(paintings),
-                options.get("region_strengths") or {},
+                strengths_of(options),
             ),
             None if protect is None else Protection.given(protect, options.get("protect_weight", PROTECT_WEIGHT)),
         )

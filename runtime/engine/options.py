@@ -137,6 +137,23 @@ def bytes_in(text: str) -> int:
     return round(size)
 
 
+def strengths_of(options: ObjectiveOptions) -> dict[str, float]:
+    """Return the strengths of regions that the options give, by colour.
+
+    Raises
+    ------
+    InputError
+        When they are no mapping.
+    """
+    given: object = options.get("region_strengths")
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        expected = 'expected numbers by colour, such as {"#ff0000": 0.5}'
+        raise InputError(f"{option('region_strengths')} is {shown(given)}; {expected}")
+    return dict(given)
+
+
 def weights_of(options: ObjectiveOptions) -> TermWeights:
     """Return the weights of the terms that the options give."""
     return TermWeights(options.get("content_weight"), options.get("style_weight"), options.get("tv_weight"))

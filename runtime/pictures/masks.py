@@ -25,6 +25,7 @@ from impasto.runtime.pictures import arrays, places, strips
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import as_list
+from impasto.runtime.plan.plan import check_times
 from impasto.runtime.plan.sizes import MIN_SIDE
 from impasto.text import shown
 from impasto.wording import option
@@ -481,12 +482,13 @@ def _strengths(given: Mapping[str, float], content: Labels, styles: Sequence[Lab
     Raises
     ------
     InputError
-        When no mask has the region, or it is given twice.
+        When no mask has the region, it is given twice, or its strength is out of range.
     """
     strengths = dict[int, float]()
     for name, strength in given.items():
         if not is_color(name):
             raise InputError(f"{option('region_strengths')} {shown(name)}: expected a region's colour, such as #ff0000")
+        check_times(f"{option('region_strengths')} {name}", strength)
         red, green, blue = ImageColor.getrgb(name)[:3]
         number, *others = (
             _found((red, green, blue), labels, min(NOISE, _ACROSS * labels.spacing)) for labels in (content, *styles)

@@ -12,6 +12,8 @@ from PIL import Image
 from impasto.runtime.pictures.masks import Regions, check_proportions
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
+from impasto.runtime.plan.plan import check_times
+from impasto.wording import option
 
 #: The role of the mask among the inputs of a transfer.
 PROTECT = "protect"
@@ -45,7 +47,10 @@ class Protection:
         ------
         PictureError
             When it is no picture.
+        InputError
+            When the factor is out of range.
         """
+        check_times(option("protect_weight"), times)
         photograph = Photograph.given(mask, _SUBJECT)
         return cls(grey(photograph), times, photograph.place)
 

@@ -207,9 +207,9 @@ class Plan:
         for name in ("noise", "strength"):
             _in_range(option(name), getattr(self, name), 0, 1)
         _in_range(option("style_scale"), self.style_scale, *STYLE_SCALES)
-        _in_range(option("protect_weight"), self.protect_weight, 0, MOST_TIMES)
+        check_times(option("protect_weight"), self.protect_weight)
         for color, strength in self.region_strengths.items():
-            _in_range(f"{option('region_strengths')} {shown(color)}", strength, 0, MOST_TIMES)
+            check_times(f"{option('region_strengths')} {shown(color)}", strength)
         for name, low, high in (
             ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
         ):  # fmt: skip
@@ -272,6 +272,18 @@ class Plan:
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:
     expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
     expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
+
+
+def check_times(name: str, times: float) -> None:
+    """Refuse a `protect_weight`, or a strength of a region, that is out of range; the message calls it `name`.
+
+    Raises
+    ------
+    Misfit
+        When it is no number from 0 to `MOST_TIMES`.
+    """
+    codec.check_number(times, name)
+    _in_range(name, times, 0, MOST_TIMES)
 
 
 def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float, ...]:

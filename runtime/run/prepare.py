@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Unpack
 
 from PIL import Image
@@ -11,7 +11,7 @@ from PIL import Image
 from impasto.defaults import DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
 from impasto.runtime.engine.engine import check_protects
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
+from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, strengths_of, weights_of
 from impasto.runtime.engine.placement import Placement, check_placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.default import find_model
@@ -163,19 +163,11 @@ def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOp
         "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
         "blend": normalized_blend(options.get("style_blend"), styles),
-        "region_strengths": _strengths(options.get("region_strengths")),
+        "region_strengths": strengths_of(options),
         "clip": recipe.clip if clip is None else clip,
         "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
-
-
-def _strengths(strengths: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the strengths of regions as the plan has them."""
-    if strengths is not None and not isinstance(strengths, Mapping):
-        expected = 'expected numbers by colour, such as {"#ff0000": 0.5}'
-        raise InputError(f"{option('region_strengths')} is {shown(strengths)}; {expected}")
-    return dict(strengths or {})
 
 
 def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:

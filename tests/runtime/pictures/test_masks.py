@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,12 +278,21 @@ def test_a_strength_of_a_region_that_only_a_style_has_is_not_used() -> None:
     [
         ({"#0ac828": 1}, r"region_strengths #0ac828: no such region in the content mask; it has #141edc, #dc1e14"),
         ({"#dc1e14": 1, "#dd1e14": 2}, "region_strengths: #dd1e14 is a region that is given twice"),
+        ({"#dc1e14": -1}, "region_strengths #dc1e14 is -1; expected 0 to 1000000"),
+        ({"#dc1e14": "much"}, "region_strengths #dc1e14 is 'much'; expected a number"),
         ({"red": 1}, "region_strengths 'red': expected a region's colour, such as #ff0000"),
     ],
 )
 def test_strengths_of_no_region_are_refused(strengths: dict[str, float], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         Regions.match(halves(64, 48), [halves(64, 48)], 1, strengths)
+
+
+def test_strengths_that_are_no_mapping_are_refused(small_model: Path, noise: Noise) -> None:
+    options: dict[str, Any] = {"content_mask": "#112233", "style_masks": "#112233", "region_strengths": [1, 2]}
+    for use in (prepare, lambda c, s, **more: Objective.open(content=c, styles=s, **more)):
+        with pytest.raises(InputError, match=r"region_strengths is \[1, 2\]; expected numbers by colour"):
+            use(noise(), noise(), model=small_model, recipe="small", **options)
 
 
 def test_strengths_without_masks_are_refused() -> None:
