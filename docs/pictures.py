@@ -28,7 +28,7 @@ WORK = HERE.parent / "build" / "pictures"
 
 SIZE, EVALUATIONS = 480, 120
 
-#: The same for the picture of recipes: smaller and fewer than most of them ask for.
+#: The same for the pictures of recipes and of protection: smaller and fewer than most of them ask for.
 RECIPE_SIZE, RECIPE_EVALUATIONS = 384, 80
 _QUALITY = 85
 
@@ -92,13 +92,13 @@ def controls(model: Path) -> None:
 
 def protect(model: Path) -> None:
     """Make the town with its boat protected: the mask, and the picture without it, and with two weights."""
-    content, style, mask = draw_content(), draw_style(), _boat(SIZE, SIZE * 3 // 4)
+    content, style, mask = draw_content(), draw_style(), _boat(RECIPE_SIZE, RECIPE_SIZE * 3 // 4)
 
     def make(weight: float) -> Image.Image:
         return _kept(
             f"protect-{weight:g}",
             lambda: stylize(
-                content, [style], model=model, recipe="impasto", size=SIZE, evaluations=EVALUATIONS,
+                content, [style], model=model, recipe="impasto", size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS,
                 protect=mask, protect_weight=weight,
             ),
         )  # fmt: skip

@@ -178,8 +178,8 @@ class Engine:
                 session = self._opened(graph)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session.metadata, chosen, height, width)}
-                if session.metadata.protects:
-                    feeds[PROTECTION] = references.factors
+                if session.metadata.protects and (factors := references.factors) is not None:
+                    feeds[PROTECTION] = factors
                 warned = warnings_about(folder, session.metadata, session.device, placement)
                 evaluator = SessionEvaluator(session, chosen, (height, width), feeds, warned)
                 if keeps:

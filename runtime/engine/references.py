@@ -77,9 +77,11 @@ class References:
         return _ones(height, width) if self.guided else None
 
     @property
-    def factors(self) -> NDArray[np.float32]:
-        """The factor of the content's weight at each pixel, float32 [1, 1, H, W]."""
+    def factors(self) -> NDArray[np.float32] | None:
+        """The factor of the content's weight at each pixel, float32 [1, 1, H, W], for graphs that take it."""
         height, width = self.shape
+        if self.guided is None:
+            return None
         return self.protection.factors(width, height) if self.protection else _ones(height, width)
 
     @property

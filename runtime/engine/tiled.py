@@ -208,7 +208,7 @@ class TiledEvaluator:
     guides
         Its guides, float32 [1, R, H, W], if the graphs take them.
     factors
-        The factor of its weight at each pixel, float32 [1, 1, H, W]; graphs without guides do not take it.
+        The factor of its weight at each pixel, float32 [1, 1, H, W], if the graphs take it.
     contents
         The targets of the content, for each tile.
     fixed
@@ -233,7 +233,7 @@ class TiledEvaluator:
         tiling: Tiling,
         content: Planes,
         guides: NDArray[np.float32] | None,
-        factors: NDArray[np.float32],
+        factors: NDArray[np.float32] | None,
         contents: Sequence[Targets],
         fixed: Targets,
     ) -> None:
@@ -294,7 +294,9 @@ class TiledEvaluator:
 
     def _protection(self, tile: Tile) -> Targets:
         """Return the factor of the content's weight in a tile's window, for graphs that take it."""
-        return {PROTECTION: np.ascontiguousarray(tile.of(self._factors))} if self.metadata.protects else {}
+        if self._factors is None or not self.metadata.protects:
+            return {}
+        return {PROTECTION: np.ascontiguousarray(tile.of(self._factors))}
 
     def _graph(self, role: str, tile: Tile) -> TileGraph:
         return self._open(role, tile.shape, self._regions)

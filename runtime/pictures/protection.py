@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class Protection:
         counts = np.array(self.image.getchannel(0).histogram())
         return float(counts @ np.arange(256) / (255 * counts.sum()))
 
-    @property
+    @cached_property
     def is_idle(self) -> bool:
         """Whether it changes nothing: the mask is black everywhere, or the factor is 1."""
         return self.times == 1 or self.image.getchannel(0).getextrema() == (0, 0)
