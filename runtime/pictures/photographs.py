@@ -118,11 +118,12 @@ class Photograph:
                     part.info.clear()  # all of it has been applied or kept
             return cls(picture, alpha, profile, metadata)
 
-    def over_white(self, picture: Image.Image | None = None, ground: str = "white") -> Image.Image:
-        """Return a picture of any size, by default this one, over white, with this photograph's opacity.
+    def over_white(self, picture: Image.Image | None = None) -> Image.Image:
+        """Return a picture of any size, by default this one, over white, with this photograph's opacity."""
+        return self.over("white", picture)
 
-        `ground` is another colour to put it over.
-        """
+    def over(self, ground: str, picture: Image.Image | None = None) -> Image.Image:
+        """Return a picture of any size, by default this one, over a colour, with this photograph's opacity."""
         picture = self.picture if picture is None else picture
         if self.alpha is None:
             return picture

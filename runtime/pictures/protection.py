@@ -103,7 +103,7 @@ class Protection:
 
 def grey(photograph: Photograph) -> Image.Image:
     """Return the grey levels of a mask as 8-bit RGB; transparent parts are black."""
-    return photograph.over_white(ground="black").convert("L").convert("RGB")
+    return photograph.over("black").convert("L").convert("RGB")
 
 
 def guided(regions: Regions | None, protection: Protection | None) -> int | None:
