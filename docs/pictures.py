@@ -28,9 +28,12 @@ WORK = HERE.parent / "build" / "pictures"
 
 SIZE, EVALUATIONS = 480, 120
 
-#: The same for the pictures of recipes and of protection: smaller and fewer than most of them ask for.
+#: The same for the picture of recipes: smaller and fewer than most of them ask for.
 RECIPE_SIZE, RECIPE_EVALUATIONS = 384, 80
 _QUALITY = 85
+
+#: The same for the picture of protection.
+PROTECT_SIZE, PROTECT_EVALUATIONS = 256, 50
 
 #: The sizes of the picture of large pictures, what is shown of it (left, upper, right, lower, from 0 to 1), and its
 #: width in each cell.
@@ -92,19 +95,19 @@ def controls(model: Path) -> None:
 
 def protect(model: Path) -> None:
     """Make the town with its boat protected: the mask, and the picture without it, and with two weights."""
-    content, style, mask = draw_content(), draw_style(), _boat(RECIPE_SIZE, RECIPE_SIZE * 3 // 4)
+    content, style, mask = draw_content(), draw_style(), _boat(PROTECT_SIZE, PROTECT_SIZE * 3 // 4)
 
     def make(weight: float) -> Image.Image:
         return _kept(
             f"protect-{weight:g}",
             lambda: stylize(
-                content, [style], model=model, recipe="impasto", size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS,
+                content, [style], model=model, recipe="impasto", size=PROTECT_SIZE, evaluations=PROTECT_EVALUATIONS,
                 protect=mask, protect_weight=weight,
             ),
         )  # fmt: skip
 
     columns = [Label(("the mask",)), *(Label((f"--protect-weight {weight:g}",)) for weight in _WEIGHTS)]
-    _write(contact_sheet([Label(())], columns, [[mask, *map(make, _WEIGHTS)]], _SHOWN), "protect.jpg")
+    _write(contact_sheet([Label(())], columns, [[mask, *map(make, _WEIGHTS)]], PROTECT_SIZE), "protect.jpg")
 
 
 def _boat(width: int, height: int) -> Image.Image:
