@@ -142,12 +142,14 @@ def _loss(record: Record) -> str:
 
 def _render_record(place: str, record: Record) -> list[str]:
     """Return a record as lines of text."""
+    from impasto.runtime.pictures.protection import PROTECT
+
     plan, origin, outcome = record.plan, record.origin, record.outcome
     versions = ", ".join(f"{name} {version}" for name, version in origin.machine.versions.items())
     sections: dict[str, Mapping[str, str]] = {
         f"{place}: {plan.width}x{plan.height}, made on {outcome.date}": {},
         "inputs": _inputs(record),
-        "what was done": _plan(plan),
+        "what was done": _plan(plan, protects=bool(record.inputs(PROTECT))),
         "outcome": {
             "loss": f"{_loss(record)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
@@ -206,8 +208,11 @@ def _inputs(record: Record) -> dict[str, str]:
     return rows
 
 
-def _plan(plan: Plan) -> Mapping[str, str]:
-    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults."""
+def _plan(plan: Plan, *, protects: bool) -> Mapping[str, str]:
+    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults.
+
+    `protects` tells whether there is a mask of what is protected.
+    """
     from impasto.runtime.plan.plan import chosen_colors
     from impasto.runtime.plan.terms import TERMS
 
@@ -233,4 +238,6 @@ def _plan(plan: Plan) -> Mapping[str, str]:
         "bleed": f"{plan.bleed} pixels" if plan.bleed else "",
         "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
         "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
+        "region strength": ", ".join(f"{color} {times:g}" for color, times in plan.region_strengths.items()),
+        "protect weight": f"{plan.protect_weight:g}" if protects else "",
     }

@@ -105,8 +105,9 @@ def stylize(
     folder = find_model(choices["model"])
     transfer = draft(photograph, paintings, **wanted.for_tiles({**choices, "model": folder}))
     add_missing(folder, [choices["recipe"]], say)  # last, when everything else is checked
-    if transfer.material.regions:
-        say(str(transfer.material.regions))
+    for masks in (transfer.material.regions, transfer.material.protection):
+        if masks:
+            say(str(masks))
     with spreading(wanted, transfer, choices["threads"]) as engine:
         job = Job(transfer, wishes, earlier=earlier, engine=engine)
         job.announce(oversize=oversize, stages=choices["stages"])

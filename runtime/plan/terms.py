@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 #: The input of every graph: the picture, float32 [1, 3, H, W], RGB, 0..255.
 IMAGE = "image"
 
-#: The other input of the guided graphs: how much each pixel belongs to each of R regions, float32 [1, R, H, W], 0..1.
+#: An input of the guided graphs: how much each pixel belongs to each of R regions, float32 [1, R, H, W], 0..1.
 GUIDES = "guides"
+
+#: A further input of the guided objectives: the factor of the content's weight at each pixel, float32 [1, 1, H, W].
+PROTECTION = "protection"
 
 #: The objective graph's main outputs; the gradient is with respect to the picture and shaped like it.
 LOSS, GRADIENT = "loss", "gradient"

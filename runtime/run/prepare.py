@@ -9,8 +9,9 @@ from typing import Unpack
 from PIL import Image
 
 from impasto.defaults import COLORS, DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
+from impasto.runtime.engine.engine import check_protects
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
+from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, strengths_of, weights_of
 from impasto.runtime.engine.placement import Placement, check_placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.default import find_model
@@ -68,16 +69,21 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     start = _start(options.get("init"))
     crops = _crops(options.get("style_crop") or own.style_crop, paintings)
     plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, crops, options, start is not None)
-    check_placement(placement, by_region=options.get("content_mask") is not None)
     material = Material.given(
         photograph,
         paintings,
         start=start,
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
+        region_strengths=plan.region_strengths,
+        protect=options.get("protect"),
+        protect_weight=plan.protect_weight,
         colors=plan.colors,
         crops=plan.crops,
     )
+    check_placement(placement, by_region=material.guided is not None)
+    if metadata and material.protection and not material.protection.is_idle:
+        check_protects(ModelFolder.open(folder), recipe)
     placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
@@ -174,6 +180,7 @@ def _plan(
         "colors": planned_colors(options.get("colors", COLORS[0])),
         "blend": normalized_blend(options.get("style_blend"), len(crops)),
         "crops": crops if any(crops) else (),
+        "region_strengths": strengths_of(options),
         "clip": recipe.clip if clip is None else clip,
         "bleed": bleed,
         "optimizer": usual if optimizer is None else optimizer,

@@ -29,7 +29,7 @@ from impasto.runtime.errors import InputError
 from impasto.runtime.model.graphs import HALF, GraphKey
 from impasto.runtime.pictures.planes import to_planes
 from impasto.runtime.plan.recipe import load_recipe
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, PROTECTION, weight_of
 from tests.export.running import run_exactly
 
 Rgb = NDArray[np.float32]
@@ -153,7 +153,10 @@ def problem(
     weight: float = 1.0,
     guides: NDArray[np.float32] | None = None,
 ) -> Problem:
-    """Weight a recipe's terms such that each comes to `weight` at a picture; by region, [1, R, H, W], with `guides`."""
+    """Weight a recipe's terms such that each comes to `weight` at a picture; by region, [1, R, H, W], with `guides`.
+
+    With these, the first one's shares are also how much more the content counts.
+    """
     key = GraphKey(by_region=guides is not None)
     measure, evaluate = (
         onnxruntime.InferenceSession(folder / single.file(recipe), providers=["CPUExecutionProvider"])
@@ -165,9 +168,10 @@ def problem(
         dict(zip(targets, measure.run(targets, {IMAGE: to_planes(picture, "picture"), **given_}), strict=True))
         for picture in (content, style)
     )
-    feeds = {IMAGE: to_planes(image, "image"), **given_} | {
-        name: (of_content if "content" in name else of_style)[name] for name in targets
-    }
+    feeds = {IMAGE: to_planes(image, "image"), **given_}
+    if guides is not None:
+        feeds[PROTECTION] = 1 + 29 * guides[:, :1]
+    feeds |= {name: (of_content if "content" in name else of_style)[name] for name in targets}
     terms = [x.name for x in evaluate.get_outputs() if x.name not in (LOSS, GRADIENT)]
     ones = {weight_of(term): np.ones((), np.float32) for term in terms}
     means = evaluate.run(terms, feeds | ones)
