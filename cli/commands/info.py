@@ -187,11 +187,11 @@ def _optimizers(plan: Plan) -> str:
     for stage in plan.stages:
         if stage.optimizer or stage.pairs:
             pairs = f" with {stage.pairs} pairs" if stage.pairs else ""
-            others.append(f"{plan.optimizer_of(stage)}{pairs} at {_size(plan, stage)}")
+            others.append(f"{plan.optimizer_of(stage)}{pairs} at {_stage_size(plan, stage)}")
     return ", ".join([plan.optimizer, *others])
 
 
-def _size(plan: Plan, stage: Stage) -> str:
+def _stage_size(plan: Plan, stage: Stage) -> str:
     """Return the size of a stage's picture, as text."""
     return "{}x{}".format(*plan.size_of(stage))
 
@@ -218,9 +218,9 @@ def _plan(plan: Plan, *, protects: bool) -> Mapping[str, str]:
 
     recipe = plan.recipe
     stages = ", ".join(
-        f"{stage.evaluations} at {_size(plan, stage)}"
+        f"{stage.evaluations} at {_stage_size(plan, stage)}"
         if stage.evaluations
-        else f"then enlarged to {_size(plan, stage)}"
+        else f"then enlarged to {_stage_size(plan, stage)}"
         for stage in plan.stages
     )
     start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]

@@ -167,8 +167,8 @@ def _plan(
     recipe: Recipe, content: Image.Image, crops: tuple[Crop, ...], options: TransferOptions, has_start: bool
 ) -> Plan:
     """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
-    clip, optimizer, bleed = (options.get(name) for name in ("clip", "optimizer", "bleed"))
-    bleed = recipe.bleed if bleed is None else bleed
+    clip, optimizer, given = options.get("clip"), options.get("optimizer"), options.get("bleed")
+    bleed = recipe.bleed if given is None else given
     count, usual = options.get("stages"), recipe.optimizer
     if options.get("restart_every") is not None:
         count, usual = 1, REFERENCE_OPTIMIZER
