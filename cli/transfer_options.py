@@ -21,12 +21,13 @@ from impasto.defaults import (
     LOWERINGS,
     OPTIMIZERS,
     PRECISIONS,
+    PROTECT_WEIGHT,
     STYLE_CROPS,
     TILES,
 )
 
 #: The options that have a default of their own, and not the recipe's: a plan may have another value.
-_DECIDED = ("noise", "seed", "colors", "strength", "style_scale")
+_DECIDED = ("noise", "seed", "colors", "strength", "style_scale", "protect_weight")
 
 _IN_ITS_CONVENTION = "the recipe's, in its convention"
 
@@ -106,8 +107,8 @@ def transfer_options(
     style_crop: Annotated[
         str | None,
         option(
-            value="L,T,R,B|WORD",
-            help="Leave out of the styles: auto (a plain margin or frame), off, or so many pixels at each side.",
+            value="SIDES|WORD",
+            help="Left out of styles: auto (a plain margin or frame), off, or pixels at each side: 9,0,9,0.",
             default=recipe_default("style_crop"),
             complete=names(*STYLE_CROPS),
             panel=STYLE,
@@ -156,6 +157,28 @@ def transfer_options(
             panel=REGIONS,
         ),
     ] = None,
+    region_strength: Annotated[
+        list[str] | None,
+        option(
+            value="STRENGTH",
+            help="How much the style of a region counts, such as '#ff0000=0.3'; may be repeated.",
+            default="1 for each",
+            complete=names(),
+            panel=REGIONS,
+        ),
+    ] = None,
+    protect: Annotated[
+        str | None,
+        option(
+            value=FILE,
+            help="A mask of the photograph: what is white keeps its content, such as a face; grey is in between.",
+            panel=REGIONS,
+        ),
+    ] = None,
+    protect_weight: Annotated[
+        float,
+        option(value=NUMBER, help="How many times the content counts where the mask is white.", panel=REGIONS),
+    ] = PROTECT_WEIGHT,
     plan: Annotated[
         Path | None,
         option(
@@ -229,7 +252,7 @@ def transfer_options(
     Raises
     ------
     InputError
-        When the blend is no list of numbers.
+        When the blend is no list of numbers, or a region's strength is none.
     """
     from impasto.runtime.engine.cuda import CudaOptions
 
@@ -252,6 +275,9 @@ def transfer_options(
         "tv_weight": tv_weight,
         "content_mask": content_mask,
         "style_masks": style_mask,
+        "region_strengths": _strengths(region_strength),
+        "protect": protect,
+        "protect_weight": protect_weight,
         "evaluations": evaluations,
         "stages": stages,
         "optimizer": optimizer,
@@ -291,11 +317,31 @@ def _numbers(name: str, text: str | None) -> list[float] | None:
         raise InputError(f"{name} {text!r}: expected numbers with commas between them, such as 3,1") from None
 
 
+def _strengths(given: list[str] | None) -> dict[str, float] | None:
+    """Read the strengths of regions, each a colour, an equals sign and a number."""
+    from impasto.runtime import InputError
+
+    if given is None:
+        return None
+    strengths: dict[str, float] = {}
+    for text in given:
+        color, _, number = text.partition("=")
+        try:
+            strength = float(number)
+        except ValueError:
+            expected = "expected a region's colour and a number, such as '#ff0000=0.3'"
+            raise InputError(f"--region-strength {text!r}: {expected}") from None
+        if color in strengths:
+            raise InputError(f"--region-strength {text!r}: {color} is given twice; give it once")
+        strengths[color] = strength
+    return strengths
+
+
 def further_inputs(choices: Mapping[str, Any]) -> list[str]:
     """Return what a transfer reads beside its photograph and paintings: its start, its masks, and its plan."""
     from impasto.runtime.pictures.masks import is_color
 
     start = None if choices["init"] in INITS else choices["init"]
-    masks = [choices["content_mask"], *(choices["style_masks"] or [])]
+    masks = [choices["content_mask"], *(choices["style_masks"] or []), choices["protect"]]
     plan = getattr(choices.get("plan"), "place", None)
     return [str(place) for place in (start, *masks, plan) if place is not None and not is_color(place)]

@@ -17,7 +17,7 @@ Measured = Sequence[Mapping[str, float]]
 def sign_test(wins: int, losses: int) -> float:
     """Return the two-sided p-value of a sign test: the chance that a fair coin falls so unevenly; ties are left out."""
     n = wins + losses
-    tail = sum(math.comb(n, k) for k in range(max(wins, losses), n + 1)) / 2**n
+    tail = sum(math.comb(n, k) for k in range(max(wins, losses), n + 1)) / 2.0**n
     return min(1.0, 2 * tail)
 
 

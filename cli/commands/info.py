@@ -114,7 +114,8 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
     for m in metadata:
         recipe = m.recipe
         lines += ["", f"recipe {recipe.name}: {recipe.description}"]
-        lines.append(f"  {'start':14} {recipe.init}, {recipe.size} px, {recipe.evaluations} evaluations")
+        size = "the photograph's size" if recipe.size == "content" else f"{recipe.size} px"
+        lines.append(f"  {'start':14} {recipe.init}, {size}, {recipe.evaluations} evaluations")
         lines.append(f"  {'pooling':14} {recipe.pooling}")
         for kind, term in (("content", recipe.content), ("style", recipe.style)):
             layers = ", ".join(f"{name} x {share:g}" for name, share in term.layers.items())
@@ -141,13 +142,14 @@ def _loss(record: Record) -> str:
 def _render_record(place: str, record: Record) -> list[str]:
     """Return a record as lines of text."""
     from impasto.cli.job.plan_rows import in_lines, rows
+    from impasto.runtime.pictures.protection import PROTECT
 
     plan, origin, outcome = record.plan, record.origin, record.outcome
     versions = ", ".join(f"{name} {version}" for name, version in origin.machine.versions.items())
     sections: dict[str, Mapping[str, str]] = {
         f"{place}: {plan.width}x{plan.height}, made on {outcome.date}": {},
         "inputs": _inputs(record),
-        "what was done": rows(plan),
+        "what was done": rows(plan, protects=bool(record.inputs(PROTECT))),
         "outcome": {
             "loss": f"{_loss(record)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},

@@ -174,10 +174,12 @@ def _block(entry: dict[str, Any]) -> str:
 
 def _picture(entry: Mapping[str, Any]) -> str:
     """Return the sizes of the result and of the style, in words."""
-    number, of = entry["size"], entry["size_of"]
-    size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
-    size = size.replace("long", "long side").replace("short", "short side")
+    number, of = entry["size"], {"long": "long side", "short": "short side"}.get(entry["size_of"], entry["size_of"])
     style = {"stretch": "stretched to the same size", "area": "of the same area", "same": "resized likewise"}
+    if number == "content":
+        style["same"] = f"of the same {of}"
+        return f"the photograph's own size, the style {style[entry['style_fit']]}"
+    size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
     return f"{size} pixels, the style {style[entry['style_fit']]}"
 
 

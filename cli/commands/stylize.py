@@ -145,8 +145,9 @@ def stylize(
         wishes.write_plan(planned, transfer.material.content)
         return
     add_missing(folder, [choices["recipe"]], say)  # last, when everything else is checked
-    if transfer.material.regions:
-        say(str(transfer.material.regions))
+    for masks in (transfer.material.regions, transfer.material.protection):
+        if masks:
+            say(str(masks))
     with spreading(wanted, transfer, choices["threads"]) as engine:
         job = Job(transfer, wishes, earlier=earlier, engine=engine)
         job.announce(oversize=oversize, stages=choices["stages"])
@@ -188,7 +189,8 @@ def tell(transfer: Transfer, wishes: Wishes, earlier: Checkpoint | None, *, over
     if wishes.json:
         print(json_.dumps({"plan": codec.to_data(plan), "estimate": estimate}))
     else:
-        print("\n".join([f"{plan.width}x{plan.height}, as it would be made", *in_lines(rows(plan))]))
+        told = rows(plan, protects=transfer.material.protection is not None)
+        print("\n".join([f"{plan.width}x{plan.height}, as it would be made", *in_lines(told)]))
 
 
 @contextlib.contextmanager

@@ -12,8 +12,11 @@ from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.storage import codec
 
 
-def rows(plan: Plan) -> Mapping[str, str]:
-    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults."""
+def rows(plan: Plan, *, protects: bool) -> Mapping[str, str]:
+    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults.
+
+    `protects` tells whether there is a mask of what is protected.
+    """
     recipe = plan.recipe
     stages = ", ".join(
         f"{stage.evaluations} at {_size(plan, stage)}"
@@ -36,6 +39,8 @@ def rows(plan: Plan) -> Mapping[str, str]:
         "bleed": f"{plan.bleed} pixels" if plan.bleed else "",
         "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
         "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
+        "region strength": ", ".join(f"{color} {times:g}" for color, times in plan.region_strengths.items()),
+        "protect weight": f"{plan.protect_weight:g}" if protects else "",
         **{f"stage {number}": _own(stage) for number, stage in enumerate(plan.stages, 1)},
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from impasto.defaults import COLORS, INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
+from impasto.defaults import COLORS, INITS, OPTIMIZERS, PROTECT_WEIGHT, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
 from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
@@ -38,6 +38,9 @@ COARSEST = 400
 
 #: The least and the largest `style_scale`.
 STYLE_SCALES: tuple[float, float] = (0.05, 20)
+
+#: The most that `protect_weight` and `region_strengths` may be: with more, single precision would lose all else.
+MOST_TIMES = 1_000_000
 
 #: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
@@ -237,6 +240,10 @@ class Plan:
         style's colours are matched to the content's before the run; ``match-lab``: the same in CIELAB.
     strength
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
+    protect_weight
+        How many times the content counts where it is protected, if there is a mask that says where.
+    region_strengths
+        A region's colour, as ``#rrggbb`` -> how many times its style counts; 1 for those left out.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
     bleed
@@ -268,6 +275,8 @@ class Plan:
     style_scale: float = 1.0
     colors: str = "style"
     strength: float = 1.0
+    protect_weight: float = PROTECT_WEIGHT
+    region_strengths: Mapping[str, float] = field(default_factory=dict)
     clip: bool = False
     bleed: int = 0
     optimizer: str = REFERENCE_OPTIMIZER
@@ -299,6 +308,9 @@ class Plan:
         for name in ("noise", "strength"):
             _in_range(option(name), getattr(self, name), 0, 1)
         _in_range(option("style_scale"), self.style_scale, *STYLE_SCALES)
+        check_times(option("protect_weight"), self.protect_weight)
+        for color, strength in self.region_strengths.items():
+            check_times(f"{option('region_strengths')} {shown(color)}", strength)
         for name, low, high in (
             ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
         ):  # fmt: skip
@@ -415,6 +427,18 @@ def used_styles(blend: Sequence[float], *, by_region: bool) -> list[int]:
     Where there are masks it is all, for each style has one.
     """
     return [number for number, share in enumerate(blend) if share or by_region]
+
+
+def check_times(name: str, times: float) -> None:
+    """Refuse a `protect_weight`, or a strength of a region, that is out of range; the message calls it `name`.
+
+    Raises
+    ------
+    Misfit
+        When it is no number from 0 to `MOST_TIMES`.
+    """
+    codec.check_number(times, name)
+    _in_range(name, times, 0, MOST_TIMES)
 
 
 def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float, ...]:

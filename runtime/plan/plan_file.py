@@ -42,9 +42,20 @@ _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,17})?)%")
 _ROUNDING = 1e-12
 
 #: The fields of a plan that a file has under the same names; numbers among them are no whole ones.
-_OF_PLAN = ("noise", "seed", "style_scale", "colors", "strength", "clip", "bleed", "optimizer", "restart_every")
+_OF_PLAN = (
+    "noise",
+    "seed",
+    "style_scale",
+    "colors",
+    "strength",
+    "clip",
+    "bleed",
+    "protect_weight",
+    "optimizer",
+    "restart_every",
+)
 _LIMITS = ("min_improvement", "time_limit")
-_NUMBERS = ("noise", "style_scale", "strength", *_LIMITS)
+_NUMBERS = ("noise", "protect_weight", "style_scale", "strength", *_LIMITS)
 
 #: The weights of the terms, of a whole run as of a stage.
 _WEIGHTS = ("content_weight", "style_weight", "tv_weight")
@@ -205,6 +216,8 @@ class PlanFile:
     strength: float | None = None
     clip: bool | None = None
     bleed: int | None = None
+    protect_weight: float | None = None
+    region_strengths: Mapping[str, float] | None = None
     style_crop: tuple[str, ...] | str | None = None
     style_blend: tuple[float, ...] | None = None
     style_scale: float | None = None
@@ -285,6 +298,7 @@ class PlanFile:
             recipe=plan.recipe.name,
             size=long if scaled_size(long, "long", *content.size) == full else f"{plan.width}x{plan.height}",
             init=plan.init,
+            region_strengths=plan.region_strengths or None,
             style_crop=tuple(map(str, plan.crops)) or "off",
             style_blend=plan.blend if len(plan.blend) > 1 else None,
             **same,
@@ -336,6 +350,7 @@ class PlanFile:
             stages=self._stages(recipe, content, styles, {**usual, **given}["bleed"]),
             init=PICTURE if has_start else self.init or recipe.init,
             blend=_shares(self.style_blend, len(styles)),
+            region_strengths=dict(self.region_strengths or {}),
             **{**usual, **given},
         )
         check_restarts(plan)

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from impasto.defaults import INITS, OPTIMIZERS, REFERENCE_OPTIMIZER, STYLE_CROPS
 from impasto.recipe_files import recipe_files
 from impasto.runtime.errors import RecipeError
-from impasto.runtime.plan.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
+from impasto.runtime.plan.terms import (
+    CONTENT_CONVENTIONS,
+    OF_OTHER_UNIT,
+    STYLE_CONVENTIONS,
+    STYLE_LOSSES,
+    TV_CONVENTIONS,
+    TV_FORMS,
+)
 from impasto.runtime.storage import codec, toml
 from impasto.runtime.storage.codec import expect
 from impasto.text import nearest, shown
@@ -108,8 +115,9 @@ class LayersTerm:
 class StyleTerm(LayersTerm):
     """A style loss; `loss` names the statistics of the activations that it compares.
 
-    ``gram``: Gram matrices; ``covariance``: covariance matrices and means; ``wasserstein``: the distance, by optimal
-    transport, between normal distributions with these means and covariances. It has only the convention ``mean``.
+    ``gram``: Gram matrices; ``moments``: these, and the mean and standard deviation of each channel; ``covariance``:
+    covariance matrices and means; ``wasserstein``: the distance, by optimal transport, between normal distributions
+    with these means and covariances. ``moments`` and ``wasserstein`` have only the convention ``mean``.
     """
 
     loss: str = "gram"
@@ -118,8 +126,8 @@ class StyleTerm(LayersTerm):
         """Refuse an inconsistent table; `key` is its key in the recipe."""
         super().check(key, conventions)
         _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
-        ok = self.loss != "wasserstein" or self.convention == "mean"
-        expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
+        ok = self.loss not in OF_OTHER_UNIT or self.convention == "mean"
+        expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss {self.loss} has")
 
 
 @dataclass(frozen=True)

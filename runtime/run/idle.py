@@ -41,7 +41,8 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
     plans = [plan.of(stage) for stage in plan.stages]  # what a stage has of its own may make use of an option
     first, *others = [dict(_of_plan(own)) for own in plans]
     idle = {name: reason for name, reason in first.items() if all(name in other for other in others)}
-    return {**dict(_of_machine(transfer)), **idle, **dict(_of_stages(plan, stages))}
+    parts = dict(_of_machine(transfer)), dict(_of_protection(transfer)), idle, dict(_of_stages(plan, stages))
+    return {name: why for part in parts for name, why in part.items()}
 
 
 def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
@@ -52,8 +53,19 @@ def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
         yield "memory", f"on {device}"
     if provider_of(device).plugin:
         yield "low_memory", f"on {device}"
-    if not is_host(device) and not transfer.material.regions:  # with regions, the loops of the graphs run on the CPU
+    if not is_host(device) and not transfer.material.guided:  # with regions, the loops of the graphs run on the CPU
         yield "threads", "on a GPU"
+
+
+def _of_protection(transfer: Transfer) -> Iterator[tuple[str, str]]:
+    if not (protection := transfer.material.protection):
+        yield "protect_weight", f"without {option('protect')}"
+    elif transfer.plan.recipe.content.weight == 0:
+        yield from ((name, f"with {option('content_weight', 0)}") for name in ("protect", "protect_weight"))
+    elif protection.times == 1:
+        yield "protect", f"with {option('protect_weight', 1)}"
+    elif protection.is_idle:
+        yield from ((name, "with a mask that is black") for name in ("protect", "protect_weight"))
 
 
 def _of_plan(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -8,14 +8,16 @@ from functools import cached_property
 
 from PIL import Image
 
+from impasto.defaults import PROTECT_WEIGHT
 from impasto.runtime.engine.engine import TermWeights
 from impasto.runtime.engine.references import References
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.colors import MATCHES
 from impasto.runtime.pictures.masks import Mask, Regions
-from impasto.runtime.pictures.photographs import Photograph
+from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import fit_style, resize, surrounded, to_planes
+from impasto.runtime.pictures.protection import PROTECT, Protection, guided
 from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.plan import Plan, Stage, StageOptions, used_styles
 from impasto.runtime.plan.recipe import Recipe
@@ -35,7 +37,9 @@ class Material:
     start
         The picture to start from, where the plan's `init` is ``picture``.
     regions
-        The masks, if there are any.
+        The masks of regions, if there are any.
+    protection
+        The mask of what is protected, if there is one.
     places
         The place of each picture, by role, in order; None for a picture that was made in memory.
     crops
@@ -46,6 +50,7 @@ class Material:
     paintings: tuple[Image.Image, ...]
     start: Image.Image | None
     regions: Regions | None
+    protection: Protection | None
     places: Mapping[str, Sequence[Place | None]]
     crops: tuple[Crop, ...] = ()
 
@@ -58,6 +63,9 @@ class Material:
         start: Image.Image | Photograph | None = None,
         content_mask: Mask | None = None,
         style_masks: Mask | Sequence[Mask] | None = None,
+        region_strengths: Mapping[str, float] | None = None,
+        protect: Picture | None = None,
+        protect_weight: float = PROTECT_WEIGHT,
         crops: tuple[Crop, ...] = (),
     ) -> Material:
         """Take pictures, images of 8-bit RGB or photographs, and masks as users give them.
@@ -74,19 +82,24 @@ class Material:
         paintings, starts = others[: len(styles)], others[len(styles) :]
         for number, (crop, painting) in enumerate(zip(crops, paintings, strict=bool(crops)), 1):
             crop.check(f"style {number}", *painting.picture.size)
-        regions = Regions.match(content_mask, style_masks, len(styles))
+        regions = Regions.match(content_mask, style_masks, len(styles), region_strengths or {})
+        protection = None if protect is None else Protection.given(protect, protect_weight)
         if regions:
             regions.check_proportions(photograph.picture.size, [painting.picture.size for painting in paintings])
+        if protection:
+            protection.check_proportions(photograph.picture.size)
         return cls(
             photograph,
             tuple(painting.over_white() for painting in paintings),
             starts[0].over_white() if starts else None,
             regions,
+            protection,
             {
                 "content": [photograph.place],
                 "style": [painting.place for painting in paintings],
                 "init": [picture.place for picture in starts],
                 **(regions.places if regions else {}),
+                **(protection.places if protection else {}),
             },
             crops,
         )
@@ -128,7 +141,13 @@ class Material:
         """The role and the picture of every input that the result depends on, as given; those of one role in order."""
         pictures = [("content", self.content), *(("style", painting) for painting in self.paintings)]
         masks = self.regions.inputs if self.regions else ()
-        return (*pictures, *([("init", self.start)] if self.start else []), *masks)
+        protected = [(PROTECT, self.protection.image)] if self.protection else []
+        return (*pictures, *([("init", self.start)] if self.start else []), *masks, *protected)
+
+    @property
+    def guided(self) -> int | None:
+        """See `impasto.runtime.pictures.protection.guided`."""
+        return guided(self.regions, self.protection)
 
     def references(self, plan: Plan, stage: Stage) -> References:
         """Return the pictures that a picture of a stage is compared with."""
@@ -141,6 +160,7 @@ class Material:
             tuple(to_planes(style, f"style {k + 1}") for k, style in zip(used, fitted, strict=True)),
             tuple(own.blend[k] for k in used),
             self._cropped_regions,
+            self.protection,
             plan.bleed,
         )
 

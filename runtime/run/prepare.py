@@ -11,8 +11,9 @@ from typing import Unpack
 from PIL import Image
 
 from impasto.defaults import COLORS, DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
+from impasto.runtime.engine.engine import check_protects
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
+from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, strengths_of, weights_of
 from impasto.runtime.engine.placement import Placement, check_placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.default import find_model
@@ -78,16 +79,21 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         plan = replace(plan, crops=crops if any(crops) else ())
     else:
         plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, crops, options, start is not None)
-    check_placement(placement, by_region=options.get("content_mask") is not None)
     material = Material.given(
         photograph,
         paintings,
         start=start,
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
+        region_strengths=plan.region_strengths,
+        protect=options.get("protect"),
+        protect_weight=plan.protect_weight,
         crops=plan.crops,
     )
     material.check(plan)
+    check_placement(placement, by_region=material.guided is not None)
+    if metadata and material.protection and not material.protection.is_idle:
+        check_protects(ModelFolder.open(folder), recipe)
     if _ON_DEVICE in map(plan.optimizer_of, plan.stages):
         _check_whole(placement)
         placement = _unrecorded(placement, _ON_DEVICE)
@@ -188,8 +194,8 @@ def _plan(
     recipe: Recipe, content: Image.Image, crops: tuple[Crop, ...], options: TransferOptions, has_start: bool
 ) -> Plan:
     """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
-    clip, optimizer, bleed = (options.get(name) for name in ("clip", "optimizer", "bleed"))
-    bleed = recipe.bleed if bleed is None else bleed
+    clip, optimizer, given = options.get("clip"), options.get("optimizer"), options.get("bleed")
+    bleed = recipe.bleed if given is None else given
     count, usual = options.get("stages"), recipe.optimizer
     if options.get("restart_every") is not None:
         count, usual = 1, REFERENCE_OPTIMIZER
@@ -201,6 +207,7 @@ def _plan(
         "colors": planned_colors(options.get("colors", COLORS[0])),
         "blend": normalized_blend(options.get("style_blend"), len(crops)),
         "crops": crops if any(crops) else (),
+        "region_strengths": strengths_of(options),
         "clip": recipe.clip if clip is None else clip,
         "bleed": bleed,
         "optimizer": usual if optimizer is None else optimizer,

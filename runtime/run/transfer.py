@@ -172,8 +172,7 @@ class Transfer:
         InputError
             When the model cannot be used.
         """
-        styles, regions = [style.size for style in self.material.cropped], self.material.regions
-        count = regions.number if regions else 0
+        styles, count = [style.size for style in self.material.cropped], self.material.guided or 0
         halos = halos_of(ModelFolder.open(self.model), self.plan.recipe.name)
         return Need(self.plan, styles, self.placement, count, halos, self.engine or ENGINE, self.kept)
 

@@ -42,6 +42,9 @@ OPTIMIZERS = {
 #: The reference: SciPy's, for recipes that name none, and wherever the reference's restarts are asked for.
 REFERENCE_OPTIMIZER = "lbfgs"
 
+#: How many times the content counts where it is protected, unless another number is given; docs/masks.md says why.
+PROTECT_WEIGHT = 20
+
 #: The choices of an export. Weights may come from a file, too.
 NETWORKS = ("vgg19", "vgg16")
 WEIGHTS = (DEFAULT_WEIGHTS, "torchvision", "random")
