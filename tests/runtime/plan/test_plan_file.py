@@ -111,7 +111,7 @@ def test_a_written_plan_says_what_would_be_done_in_the_terms_of_the_options() ->
     original = Plan(RECIPE, schedule(400, 300, 30, 2), "content", seed=7)
     assert PlanFile.of(original, CONTENT).to_toml() == (
         'recipe = "impasto"\nsize = 400\ninit = "content"\nnoise = 0.0\nseed = 7\ncolors = "style"\nstrength = 1.0\n'
-        'clip = false\nbleed = 0\nstyle_crop = "off"\nstyle_scale = 1.0\n'
+        f'clip = false\nbleed = 0\nprotect_weight = {PROTECT_WEIGHT}\nstyle_crop = "off"\nstyle_scale = 1.0\n'
         f"content_weight = {RECIPE.content.weight}\nstyle_weight = {RECIPE.style.weight}\n"
         f'tv_weight = {RECIPE.tv.weight}\noptimizer = "lbfgs"\n'
         '\n[[stages]]\nevaluations = 20\nsize = "50%"\n\n[[stages]]\nevaluations = 10\nsize = "100%"\n'
