@@ -55,7 +55,7 @@ _OF_PLAN = (
     "restart_every",
 )
 _LIMITS = ("min_improvement", "time_limit")
-_NUMBERS = ("noise", "protect_weight", "style_scale", "strength", *_LIMITS)
+_NUMBERS = ("noise", "style_scale", "strength", *_LIMITS)
 
 #: The weights of the terms, of a whole run as of a stage.
 _WEIGHTS = ("content_weight", "style_weight", "tv_weight")

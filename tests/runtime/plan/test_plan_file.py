@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from impasto.defaults import COLORS, INITS, OPTIMIZERS
+from impasto.defaults import COLORS, INITS, OPTIMIZERS, PROTECT_WEIGHT
 from impasto.runtime.errors import InputError
 from impasto.runtime.plan.plan import (
     OF_STAGES,
