@@ -345,7 +345,7 @@ def fingerprint(transfer: Transfer, origin: Origin) -> str:
     stages = tuple(replace(stage, optimizer=None, pairs=None) for stage in plan.stages)
     asked = replace(plan, recipe=replace(plan.recipe, description=""), stages=stages)
     pictures = [(picture.role, picture.width, picture.height, picture.sha256) for picture in origin.inputs]
-    data, usual = codec.to_data(asked), codec.to_data(Plan(asked.recipe, asked.stages, asked.init))
+    data, usual = codec.to_data(asked), codec.to_data(Plan(asked.recipe, asked.stages, asked.init, blend=asked.blend))
     for name in _ADDED:
         if data[name] == usual[name]:
             del data[name]
