@@ -63,9 +63,9 @@ _ROLES: Mapping[str, tuple[int, int]] = {
 }  # fmt: skip
 
 
-#: The fields of a plan, and of its recipe, that earlier versions did not have. They are part of a `fingerprint` only where they differ from
-#: their defaults, so that a batch knows the pictures that it has made before.
-_ADDED = ("bleed", "protect_weight", "region_strengths")
+#: The fields of a plan, and of its recipe, that earlier versions did not have. They are part of a `fingerprint` only
+#: where they differ from their defaults, so that a batch knows the pictures that it has made before.
+_ADDED = ("bleed", "crops", "protect_weight", "region_strengths")
 _ADDED_TO_RECIPES = ("bleed", "padding", "style_crop")
 
 #: The endings of transfers that have done what they were asked to, within the time that they were given.

@@ -169,7 +169,7 @@ def test_a_request_of_a_version_with_fewer_settings_is_known(model: Path) -> Non
     origin = transfer.origin
     plan = replace(transfer.plan, recipe=replace(transfer.plan.recipe, description=""))
     data = codec.to_data(plan)
-    for name in ("bleed", "protect_weight", "region_strengths"):
+    for name in ("bleed", "crops", "protect_weight", "region_strengths"):
         del data[name]
     for name in ("bleed", "padding", "style_crop"):
         del data["recipe"][name]
