@@ -63,7 +63,7 @@ options = st.none() | st.builds(
     start_colors=st.none() | st.sampled_from(START_COLORS),
 ).map(lambda one: None if one == StageOptions() else one)
 stages = st.lists(st.builds(Stage, sides, sides, st.integers(1, 5000), options=options), min_size=1, max_size=4)
-regular = st.builds(schedule, sides, sides, st.integers(1, 5000), st.none() | st.integers(1, 6))
+regular = st.builds(schedule, sides, sides, st.integers(1, 5000), st.none() | st.integers(1, 6), st.just(14))
 plans = st.builds(
     Plan,
     recipe=st.builds(RECIPE.with_weights, weights, st.floats(1e-3, 1e6), weights),
