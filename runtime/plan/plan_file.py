@@ -115,20 +115,19 @@ class StageInFile:
 
 def _number(style: int | str, styles: Sequence[str | None]) -> int:
     """Return the number of a style, from 0, by its number, from 1, or by its name, with or without its ending."""
-    names = {name: number for number, name in enumerate(styles) if name}
-    stems = {Path(name).stem: number for name, number in names.items()}
     if isinstance(style, int):
         known = f"a number from 1 to {len(styles)}, one for each style that is given"
         expect(1 <= style <= len(styles), f"styles has {shown(style)}; expected {known}")
         return style - 1
-    if len(names) < len([name for name in styles if name]) or len(stems) < len(names):
-        raise codec.Misfit(f"styles has {shown(style)}, and two styles have the same name; expected their numbers")
-    found = names.get(style, stems.get(style))
-    if found is None:
-        near = nearest(style, [*names, *stems])
+    found = [number for number, name in enumerate(styles) if name == style]
+    found = found or [number for number, name in enumerate(styles) if name and Path(name).stem == style]
+    expect(len(found) < 2, f"styles has {shown(style)}, and two styles have this name; expected their numbers")
+    if not found:
+        names = [name for name in styles if name]
+        near = nearest(style, [*names, *(Path(name).stem for name in names)])
         given = f"the name of a style that is given, of {', '.join(names)}" if names else "a number: none has a name"
         raise codec.Misfit(f"styles has {shown(style)}; expected {given}{f'; did you mean {near}?' if near else ''}")
-    return found
+    return found[0]
 
 
 def _shares(weights: Sequence[float] | None, styles: int) -> tuple[float, ...]:

@@ -217,8 +217,10 @@ def test_what_does_not_fit_is_refused_by_its_name(data: dict[str, Any], told: st
 
 
 def test_a_name_that_two_styles_have_is_refused() -> None:
-    with pytest.raises(InputError, match="two styles have the same name; expected their numbers"):
+    with pytest.raises(InputError, match="two styles have this name; expected their numbers"):
         plan({"stages": [{**ONE, "styles": ["wave"]}]}, ["wave.jpg", "wave.png"])
+    (found,) = plan({"stages": [{**ONE, "styles": ["wave.png"]}]}, ["wave.jpg", "wave.png"]).stages
+    assert found.options == StageOptions(blend=(0.0, 1.0))
     with pytest.raises(InputError, match="expected a number: none has a name"):
         plan({"stages": [{**ONE, "styles": ["wave"]}]}, [None, None])
 
