@@ -260,7 +260,7 @@ def damaged(record: Record, **changes: Any) -> str:
         ({"origin": []}, "origin is []; expected a table"),
         ({"origin__inputs": "all"}, "origin.inputs is 'all'"),
         ({"origin__inputs": []}, "inputs has 0 of the role content"),
-        ({"origin__inputs": [{"role": "content"}]}, "origin.inputs.place is missing"),
+        ({"origin__inputs": [{"role": "content"}]}, "origin.inputs.1.place is missing"),
         ({"origin__model__random_weights": 1}, "random_weights is 1"),
         ({"origin__model__colour": 1}, "unknown key origin.model.colour"),
         ({"origin__model__weights_sha256": "0"}, "weights_sha256 is '0'"),
