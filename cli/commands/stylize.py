@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from impasto.cli import options
 from impasto.cli.cluster.options import cluster_options
 from impasto.cli.command import MEANWHILE, examples
-from impasto.cli.options import FILE, WHOLE_NUMBER, argument, option
+from impasto.cli.options import FILE, SECONDS, WHOLE_NUMBER, argument, option
 from impasto.cli.shared_options import takes
 from impasto.cli.terminal.messages import say
 from impasto.cli.transfer_options import further_inputs, transfer_options
+from impasto.defaults import PREVIEW_SECONDS
 
 if TYPE_CHECKING:
     from impasto.cli.cluster.wanted import Wanted
@@ -46,6 +47,15 @@ def stylize(
             panel=MEANWHILE,
         ),
     ] = None,
+    preview_every: Annotated[
+        float,
+        option(
+            value=SECONDS,
+            min=0,
+            help="How often the preview is written, at most; less often where that takes long.",
+            panel=MEANWHILE,
+        ),
+    ] = PREVIEW_SECONDS,
     save_every: Annotated[
         int | None,
         option(
@@ -81,6 +91,14 @@ def stylize(
     ] = True,
     record_places: options.RecordPlaces = False,
     json: options.Json = False,
+    json_progress: Annotated[
+        bool,
+        option(
+            "--json-progress",
+            help="Tell every evaluation on standard error as a line of JSON, for programs.",
+            panel=MEANWHILE,
+        ),
+    ] = False,
     force: options.Force = False,
     oversize: options.Oversize = False,
     *,
@@ -88,23 +106,22 @@ def stylize(
     wanted: Wanted,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
+    from impasto.cli.job.drafting import drafted
     from impasto.cli.job.job import Job
     from impasto.cli.job.outputs import Wishes
-    from impasto.export.provision import add_missing
+    from impasto.cli.terminal.progress import JsonProgress, Progress
     from impasto.runtime.model.default import find_model
-    from impasto.runtime.pictures.photographs import Photograph
-    from impasto.runtime.run.prepare import draft
 
-    wishes = Wishes(output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json)
+    wishes = Wishes(
+        output, triptych, preview, save_every, log, checkpoint, resume, record, record_places, force, json,
+        preview_seconds=preview_every,
+    )  # fmt: skip
     earlier = wishes.read_checkpoint()
     if choices["optimizer"] is None and choices["restart_every"] is None and earlier is not None:
         # the recipe may have had another one when the run began
         choices = {**choices, "optimizer": earlier.plan.recipe.optimizer}
     wishes.check([content, *styles, *further_inputs(choices)], earlier)
-    photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
-    folder = find_model(choices["model"])
-    transfer = draft(photograph, paintings, **wanted.for_tiles({**choices, "model": folder}))
-    add_missing(folder, [choices["recipe"]], say)  # last, when everything else is checked
+    transfer = drafted(content, styles, wanted.for_tiles({**choices, "model": find_model(choices["model"])}))
     if transfer.material.regions:
         say(str(transfer.material.regions))
     with spreading(wanted, transfer, choices["threads"]) as engine:
@@ -112,7 +129,7 @@ def stylize(
         job.announce(oversize=oversize, stages=choices["stages"])
         if engine:
             say("the workers share the tiles: that time is of one process")
-        result = job.carry_out()
+        result = job.carry_out(JsonProgress if json_progress else Progress)
     if advice := speed_advice(result):
         say(advice)
     if json:
