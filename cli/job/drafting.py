@@ -6,6 +6,7 @@ Commands import it only when they run, because it imports the runtime.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from impasto.cli.terminal.messages import say
@@ -31,5 +32,5 @@ def drafted(content: Place, styles: Sequence[Place], choices: Mapping[str, Any])
     """
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     transfer = draft(photograph, paintings, **choices)
-    add_missing(transfer.model, [choices["recipe"]], say)  # last, when everything else is checked
+    add_missing(Path(transfer.model), [choices["recipe"]], say)  # last, when everything else is checked
     return transfer

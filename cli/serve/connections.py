@@ -42,7 +42,8 @@ class BoundedProtocol(H11Protocol):
             self._await_head()
         super().data_received(data)
         if self._is_busy:
-            self._head = _cancelled(self._head)
+            _cancel(self._head)
+            self._head = None
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
@@ -52,16 +53,17 @@ class BoundedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """Give a reader who takes nothing a limited time."""
         super().pause_writing()
+        _cancel(self._reader)
         self._reader = self.loop.call_later(limits.SENDING, self._abort)
 
     def resume_writing(self) -> None:
         """Go on writing."""
-        self._reader = _cancelled(self._reader)
+        _cancel(self._reader)
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
-        self._head, self._reader = _cancelled(self._head), _cancelled(self._reader)
+        _cancel(self._head, self._reader)
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
@@ -72,6 +74,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
+def _cancel(*timers: asyncio.TimerHandle | None) -> None:
+    for timer in timers:
+        if timer is not None:
+            timer.cancel()

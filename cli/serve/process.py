@@ -30,7 +30,7 @@ _PREVIEW = 1.0
 _MOST = 1 << 20
 
 #: The signal that asks for the picture so far, and for the end.
-_STOP = signal.SIGTERM if sys.platform != "win32" else signal.CTRL_BREAK_EVENT
+_STOP = signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM
 
 _ERROR = "error: "
 
@@ -68,19 +68,19 @@ class Process:
             When it cannot be started.
         """
         files = {"output": RESULT, "preview": PREVIEW, "log": LOG, "checkpoint": CHECKPOINT}
-        command = [sys.executable, "-m", "impasto", "stylize", content, *styles]
+        command = [sys.executable, "-m", "impasto", "stylize", str(content), *map(str, styles)]
         command += [f"--{name}={run.file(file)}" for name, file in files.items()]
         command += [*options, f"--model={model}", "--json", "--json-progress", f"--preview-every={_PREVIEW}", "--force"]
         command += ["--resume"] if run.file(CHECKPOINT).exists() else []
-        own_group = {"creationflags": 0x200} if sys.platform == "win32" else {"start_new_session": True}
         with run.file(OUTCOME).open("wb") as outcome, run.file(MESSAGES).open("ab") as messages:
             popen = subprocess.Popen(
-                [os.fspath(word) for word in command],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=outcome,
                 stderr=messages,
                 cwd=run.folder,
-                **own_group,  # type: ignore[call-overload]  # Ctrl-C is the server's; 0x200: a new process group
+                start_new_session=True,  # Ctrl-C is the server's
+                creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,  # there
             )
         run.pid, run.born = popen.pid, _born(popen.pid)
         return cls(run, popen)

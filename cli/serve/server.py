@@ -87,7 +87,7 @@ def read_token(path: Path) -> str:
     subject = f"--token-file {path}"
     try:
         if not path.exists():
-            with Path(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)).open("w", encoding="ascii") as file:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(f"{new_token()}\n")
         if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise InputError(f"{subject}: others may read it; chmod 600 {path}")
@@ -154,7 +154,7 @@ async def _serve(
 ) -> None:
     site = Site(settings, keys)
     config = uvicorn.Config(
-        site.app(),  # type: ignore[arg-type]  # an application, with looser types of its messages
+        site.app(),
         http=BoundedProtocol,
         ws="none",
         lifespan="off",
