@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import mimetypes
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,8 +123,7 @@ class Site:
         """One of the page's files. Their names are known; what is asked for is never part of a path."""
         if (path := self._page.get(request.url.path)) is None:
             return refused(404, "there is no such page")
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return FileResponse(path, media_type=_TYPES.get(path.suffix, kind))
+        return FileResponse(path, media_type=_TYPES.get(path.suffix, "application/octet-stream"))
 
     async def description(self, request: Request) -> Response:
         """The description of the API."""

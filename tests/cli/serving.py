@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 from processes import command, environment
 
@@ -104,6 +105,19 @@ class Server:
         """Have it end by a signal, and return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
+
+    def finish(self) -> None:
+        """End it, and the runs that it has started, also those that it left behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, subprocess.TimeoutExpired):
+                if str(self.data) in " ".join(process.cmdline()):
+                    process.kill()
+                    process.wait(10)
 
     # --- asking -----------------------------------------------------------------------------------------------
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 pytest.importorskip("starlette")
@@ -29,7 +26,7 @@ def start_server(tmp_path: Path, small_model: Path) -> Iterator[Starter]:
 
     yield start
     for server in servers:
-        _end(server)
+        server.finish()
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +34,4 @@ def server(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Itera
     """A server that a module's tests share."""
     one = Server.start(tmp_path_factory.mktemp("serve") / "data", small_model)
     yield one
-    _end(one)
-
-
-def _end(server: Server) -> None:
-    """End a server and the runs that it has started, also those that it left behind."""
-    if server.process.poll() is None:
-        server.process.kill()
-        server.process.wait()
-    if server.process.stdout:
-        server.process.stdout.close()
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, subprocess.TimeoutExpired):
-            if str(server.data) in " ".join(process.cmdline()):
-                process.kill()
-                process.wait(10)
+    one.finish()
