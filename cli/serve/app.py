@@ -81,9 +81,9 @@ class Site:
             "jobs": self._settings.jobs,
         }
 
-    def app(self) -> App:
-        """Return the application, with its guard."""
-        routes = [
+    def routes(self) -> list[Route]:
+        """Return all that can be asked for."""
+        return [
             Route("/api/openapi.json", self.description),
             Route("/api/session", self.sign_in, methods=["POST"]),
             Route("/api/session", self.sign_out, methods=["DELETE"]),
@@ -112,10 +112,13 @@ class Site:
             Route("/api/events", self.events),
             Route("/{path:path}", self.page),
         ]
+
+    def app(self) -> App:
+        """Return the application, with its guard."""
         handlers: Mapping[Any, Any] = {HTTPException: _http_error, Exception: _unexpected} | {
             kind: _error for kind, _ in _STATUS
         }
-        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._settings, self._keys)
+        return Guard(Starlette(routes=self.routes(), exception_handlers=handlers), self._settings, self._keys)
 
     # --- the page ---------------------------------------------------------------------------------------------
 

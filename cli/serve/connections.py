@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from impasto.cli.serve import limits
@@ -21,6 +22,8 @@ class BoundedProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self._head: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self._unwanted = 0
         self._idle_since = self.loop.time()
 
     @property
@@ -40,13 +43,26 @@ class BoundedProtocol(H11Protocol):
         """Take what has come; a request whose head is there has no hurry any more."""
         if not self._is_busy and self._head is None:
             self._await_head()
+        if self._rest is not None:
+            self._unwanted += len(data)
+            if self._unwanted > limits.UNWANTED:
+                self._abort()
+                return
         super().data_received(data)
+        if self._rest is not None and self.conn.their_state is not h11.SEND_BODY:
+            _cancel(self._rest)
+            self._rest, self._unwanted = None, 0
         if self._is_busy:
             _cancel(self._head)
             self._head = None
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request; first for the rest of this one, if it was answered before it was there.
+
+        A client that is refused reads the answer only when it has sent all, so a little is taken, and thrown away.
+        """
+        if self.conn.their_state is h11.SEND_BODY:
+            self._rest = self.loop.call_later(limits.HEAD, self._abort)
         self._idle_since = self.loop.time()
         super().on_response_complete()
 
@@ -63,7 +79,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
-        _cancel(self._head, self._reader)
+        _cancel(self._head, self._reader, self._rest)
         super().connection_lost(exc)
 
     def _await_head(self) -> None:

@@ -31,6 +31,9 @@ CONNECTIONS = 160
 #: Seconds until the head of a request has to be there, and until a reader has to take what is sent.
 HEAD, SENDING = 10.0, 60.0
 
+#: The bytes that are taken of a request that is refused.
+UNWANTED = 1 << 23
+
 #: Seconds between two signs of life in a stream of events.
 HEARTBEAT = 15.0
 

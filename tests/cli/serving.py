@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,3 +222,7 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return True
+
+
+#: Starts a server with options, in the data folder of a test.
+Starter = Callable[..., Server]

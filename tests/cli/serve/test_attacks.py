@@ -94,6 +94,7 @@ def _known(server: Server) -> list[Path]:
         Path("/proc"),
         Path("/sys"),
         Path("/dev/null"),
+        Path(os.environ["IMPASTO_TIMINGS"]),
     ]
 
 
@@ -277,10 +278,7 @@ def test_a_files_name_stays_a_name(server: Server, name: str) -> None:
     quoted = urllib.parse.quote(name.encode("utf-8", "surrogatepass"))
     told = server.upload(png(seed=30), quoted)
     folder = server.data / "pictures" / told["id"]
-    assert (folder / told["name"]).is_file() and sorted(path.name for path in folder.iterdir()) == [
-        "about.json",
-        told["name"],
-    ]
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {"about.json", told["name"]}
     assert re.fullmatch(r"[\w][\w .,+()-]{0,119}\.png", told["name"])
 
 
