@@ -27,6 +27,9 @@ from impasto.waiting import WaitingFile
 #: Seconds that the present run has for its checkpoint when the server leaves, and that answers have.
 _LAST_RUN, _LAST_ANSWER = 30.0, 2
 
+#: Seconds between two looks whether to leave.
+_PAUSE = 0.1
+
 #: The fewest characters of a token from a file.
 _LEAST = 16
 
@@ -105,18 +108,6 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves when it is told to."""
-
-    def __init__(self, config: uvicorn.Config, is_over: Callable[[], bool]) -> None:
-        super().__init__(config)
-        self._is_over = is_over
-
-    async def on_tick(self, counter: int) -> bool:
-        """Return whether to leave."""
-        return self._is_over() or await super().on_tick(counter)
-
-
 def serve(
     settings: Settings,
     keys: Keys,
@@ -170,7 +161,7 @@ async def _serve(
         config.load()
     except OSError as error:
         raise InputError(f"--tls-cert, --tls-key: cannot be used ({error.strerror or error})") from None
-    server = _Server(config, is_over)
+    server = uvicorn.Server(config)
     try:
         await site.prepare()
         own.listen(128)
@@ -179,9 +170,10 @@ async def _serve(
         while not (server.started or answering.done()):
             await asyncio.sleep(0.01)
         ready()
-        await asyncio.wait((work, answering), return_when=asyncio.FIRST_COMPLETED)
+        while not (is_over() or work.done() or answering.done()):
+            await asyncio.sleep(_PAUSE)
+        await site.queue.leave(_LAST_RUN)  # those who watch see that
         site.hub.close()
-        await site.queue.leave(_LAST_RUN)
         server.should_exit = True
         await answering
         await work

@@ -86,7 +86,10 @@ class Server:
             )
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line, (data.parent / f"{data.name}.messages.txt").read_text()
+        if not line:
+            process.stdout.close()
+            process.wait()
+            raise AssertionError((data.parent / f"{data.name}.messages.txt").read_text())
         told = json.loads(line)
         host, _, port = told["address"].partition("://")[2].rstrip("/").rpartition(":")
         return cls(process, data, host, int(port), told["token"])

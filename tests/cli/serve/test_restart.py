@@ -61,13 +61,13 @@ def test_a_run_that_is_killed_with_the_server_goes_on_from_its_checkpoint(start_
     until = time.monotonic() + 30
     while not checkpoint.exists() and time.monotonic() < until:
         time.sleep(0.1)
-    pid = pid_of(server, key)
+    pid, made = pid_of(server, key), server.run(key)["step"]["evaluation"]
     server.process.kill()
     server.process.wait()
     os.kill(pid, signal.SIGKILL)
 
     again = start_server()
-    run = again.wait(key, "running", step=6)
+    run = again.wait(key, "running", step=made + 10)
     assert any(line.startswith("resuming checkpoint.impasto after evaluation ") for line in run["messages"])
     again.ask("POST", f"/api/runs/{key}/stop")
     assert again.wait(key, "stopped")["can_resume"]
@@ -79,7 +79,7 @@ def test_a_run_that_is_killed_with_the_server_goes_on_from_its_checkpoint(start_
 def test_a_server_that_is_told_to_end_leaves_in_order(start_server: Starter, number: int) -> None:
     server = start_server()
     key, waiting = server.submit(LONG), server.submit()
-    server.wait(key, "running", step=3)
+    made = server.wait(key, "running", step=3)["step"]["evaluation"]
     pid = pid_of(server, key)
     with server.events() as events:
         assert server.end(number) == 0
@@ -93,7 +93,7 @@ def test_a_server_that_is_told_to_end_leaves_in_order(start_server: Starter, num
     again = start_server()
     listed = states(again)
     assert [*listed] == [key, waiting] and listed[key] in ("waiting", "running")
-    assert any("resuming" in line for line in again.wait(key, "running", step=4)["messages"])
+    assert any("resuming" in line for line in again.wait(key, "running", step=made + 10)["messages"])
     again.ask("POST", f"/api/runs/{key}/cancel")
     again.wait(waiting, "done")
 
