@@ -54,7 +54,10 @@ export const record = (id) => data("GET", `/api/runs/${id}/record`);
 /** Returns every evaluation of a run, as objects. A line that is being written is left out. */
 export async function log(id) {
   const text = await (await ask("GET", `/api/runs/${id}/log`)).text();
-  return text.split("\n").slice(0, -1).map((line) => JSON.parse(line));
+  return text
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
 }
 
 /** Addresses of pictures, for <img> and <a>. */

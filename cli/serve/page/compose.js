@@ -1,7 +1,19 @@
 // The first view: a photograph, paintings, a few choices, what they would take, and the button that begins.
 
 import * as api from "./api.js";
-import { changed, colorOf, draft, isWhole, load, removeStyle, request, setContent, setOption, setStyle, watch } from "./draft.js";
+import {
+  changed,
+  colorOf,
+  draft,
+  isWhole,
+  load,
+  removeStyle,
+  request,
+  setContent,
+  setOption,
+  setStyle,
+  watch,
+} from "./draft.js";
 import { afterRest, field, h, icon, iconButton, replace, segments } from "./dom.js";
 import { countChanged, find, further, input } from "./options.js";
 import { openPainter } from "./painter.js";
@@ -11,7 +23,13 @@ import { bytes, duration, moment, number, plural, size, t } from "./texts.js";
 /** Returns the view. `choices` is what the server offers; `shell` is the page around the views: see main.js. */
 export function compose(choices, shell) {
   const view = new Compose(choices, shell);
-  return { element: view.element, title: t("compose.name"), focus: view.heading, close: () => view.close(), take: (files) => view.take(files) };
+  return {
+    element: view.element,
+    title: t("compose.name"),
+    focus: view.heading,
+    close: () => view.close(),
+    take: (files) => view.take(files),
+  };
 }
 
 class Compose {
@@ -29,18 +47,34 @@ class Compose {
     this.further = h("div");
     this.more = h("details.more", { ontoggle: () => this.renderFurther() }, h("summary"), this.further);
     this.command = h("code");
-    this.copy = h("button.quiet", { type: "button", onclick: () => shell.copy(this.command.textContent) }, t("command.copy"));
-    this.asCommand = h("details.more", { hidden: true }, h("summary", {}, t("command.title")), h("div.command", {}, this.command, this.copy));
+    this.copy = h(
+      "button.quiet",
+      { type: "button", onclick: () => shell.copy(this.command.textContent) },
+      t("command.copy"),
+    );
+    this.asCommand = h(
+      "details.more",
+      { hidden: true },
+      h("summary", {}, t("command.title")),
+      h("div.command", {}, this.command, this.copy),
+    );
     this.foreseen = h("div.foreseen", { role: "status" });
     this.button = h("button.primary", { type: "button", onclick: () => this.paint() });
     this.element = h(
-      "div.compose", {}, this.heading, this.made,
-      h("div.places", {}, this.photograph, this.paintings), this.problem,
+      "div.compose",
+      {},
+      this.heading,
+      this.made,
+      h("div.places", {}, this.photograph, this.paintings),
+      this.problem,
       h("section.choices", { "aria-label": t("choices.name") }, this.settings, this.masks, this.more, this.asCommand),
       h("div.begin", {}, this.foreseen, this.button),
     );
     this.estimate = afterRest(200, () => this.askEstimate());
-    const unwatch = [watch((isOther) => this.update(isOther)), watchRuns((kind) => kind !== "step" && this.nameButton())];
+    const unwatch = [
+      watch((isOther) => this.update(isOther)),
+      watchRuns((kind) => kind !== "step" && this.nameButton()),
+    ];
     this.unwatch = () => unwatch.forEach((end) => end());
     this.renderSettings();
     this.update();
@@ -54,7 +88,12 @@ class Compose {
 
   /** Draws what depends on the draft, as far as it has changed. */
   update(isOther = false) {
-    const pictures = JSON.stringify([draft.content?.id, draft.styles.map((style) => [style.picture.id, style.mask]), draft.contentMask, draft.protect]);
+    const pictures = JSON.stringify([
+      draft.content?.id,
+      draft.styles.map((style) => [style.picture.id, style.mask]),
+      draft.contentMask,
+      draft.protect,
+    ]);
     if (pictures !== this.drawn) {
       this.drawn = pictures;
       this.renderPhotograph();
@@ -68,10 +107,25 @@ class Compose {
     }
     if (isOther) this.renderFurther();
     const count = countChanged();
-    replace(this.more.firstChild, t("more.title"), count ? h("span.count", {}, plural(count, "more.one", "more.many")) : null);
+    replace(
+      this.more.firstChild,
+      t("more.title"),
+      count ? h("span.count", {}, plural(count, "more.one", "more.many")) : null,
+    );
     this.nameButton();
     this.button.setAttribute("aria-disabled", String(!isWhole()));
-    if (!isWhole()) this.showForeseen([h("p.next", {}, draft.content ? t("compose.needs.painting") : draft.styles.length ? t("compose.needs.photograph") : t("compose.needs.both"))]);
+    if (!isWhole())
+      this.showForeseen([
+        h(
+          "p.next",
+          {},
+          draft.content
+            ? t("compose.needs.painting")
+            : draft.styles.length
+              ? t("compose.needs.photograph")
+              : t("compose.needs.both"),
+        ),
+      ]);
     this.estimate();
   }
 
@@ -93,14 +147,22 @@ class Compose {
     const asking = (this.asking = new AbortController());
     try {
       const { estimate, messages, command } = await api.estimate(request(), asking.signal);
-      const about = estimate.seconds === null ? t("estimate.unknown") : t("estimate.about", { time: duration(estimate.seconds) });
-      const figures = [size(estimate.width, estimate.height), plural(estimate.evaluations, "evaluations.one", "evaluations.many")];
+      const about =
+        estimate.seconds === null ? t("estimate.unknown") : t("estimate.about", { time: duration(estimate.seconds) });
+      const figures = [
+        size(estimate.width, estimate.height),
+        plural(estimate.evaluations, "evaluations.one", "evaluations.many"),
+      ];
       if (estimate.stages > 1) figures.push(plural(estimate.stages, "stages.one", "stages.many"));
       if (estimate.memory) figures.push(t("estimate.memory", { bytes: bytes(estimate.memory) }));
-      this.showForeseen([
-        h("p.time", {}, about), h("p.figures", {}, figures.join(" · ")),
-        messages.slice(0, -1).map((message) => h("p.figures", {}, message)),
-      ], !estimate.fits);
+      this.showForeseen(
+        [
+          h("p.time", {}, about),
+          h("p.figures", {}, figures.join(" · ")),
+          messages.slice(0, -1).map((message) => h("p.figures", {}, withNames(message))),
+        ],
+        !estimate.fits,
+      );
       this.command.textContent = command;
       this.asCommand.hidden = false;
     } catch (error) {
@@ -118,13 +180,15 @@ class Compose {
     }
     if (this.sending) return;
     this.sending = true;
+    this.button.setAttribute("aria-busy", "true");
     try {
       const run = learn(await api.submit(request()));
-      this.shell.go(`run/${run.id}`);
+      if (!this.closed) this.shell.go(`run/${run.id}`);
     } catch (error) {
       this.showForeseen([h("p.next", {}, error.message)], true);
     } finally {
       this.sending = false;
+      this.button.removeAttribute("aria-busy");
     }
   }
 
@@ -132,16 +196,24 @@ class Compose {
 
   renderPhotograph() {
     const picture = draft.content;
-    const title = h("h2", {}, t("photograph.name"));
+    const title = h("div.heading", {}, h("h2", {}, t("photograph.name")));
     if (!picture) {
-      replace(this.photograph, title, this.drop("photograph", t("photograph.drop"), false, (files) => this.take(files, "content")), this.samples("content"));
+      replace(
+        this.photograph,
+        title,
+        this.drop("photograph", t("photograph.drop"), false, (files) => this.take(files, "content")),
+        this.samples("content"),
+      );
       return;
     }
     replace(
-      this.photograph, title,
+      this.photograph,
+      title,
       this.target(shown(picture, t("photograph.alt", { name: picture.name })), (files) => this.take(files, "content")),
       this.caption(picture, [
-        this.chooser(t("picture.replace"), t("picture.replace.label", { name: picture.name }), false, (files) => this.take(files, "content")),
+        this.chooser(t("picture.replace"), t("picture.replace.label", { name: picture.name }), false, (files) =>
+          this.take(files, "content"),
+        ),
         iconButton("close", t("picture.remove", { name: picture.name }), () => {
           setContent(null);
           this.photograph.querySelector("input").focus();
@@ -153,7 +225,13 @@ class Compose {
   renderPaintings() {
     const add = (files) => this.take(files, "style");
     const several = draft.styles.length > 1;
-    const title = h("h2", {}, several ? t("painting.several") : t("painting.name"));
+    const room = draft.styles.length && draft.styles.length < this.choices.limits.styles;
+    const title = h(
+      "div.heading",
+      {},
+      h("h2", {}, several ? t("painting.several") : t("painting.name")),
+      room ? this.chooser([icon("plus"), t("painting.add")], null, true, add) : null,
+    );
     if (!draft.styles.length) {
       replace(this.paintings, title, this.drop("painting", t("painting.drop"), true, add), this.samples("style"));
       return;
@@ -162,27 +240,40 @@ class Compose {
       const { picture } = style;
       const remove = iconButton("close", t("picture.remove", { name: picture.name }), () => {
         removeStyle(i);
-        this.paintings.querySelector("button, input").focus();
+        (this.paintings.querySelector("ul button") ?? this.paintings.querySelector("input")).focus();
       });
-      const instead = this.chooser(t("picture.replace"), t("picture.replace.label", { name: picture.name }), false, (files) => this.take(files, i));
+      const instead = this.chooser(
+        t("picture.replace"),
+        t("picture.replace.label", { name: picture.name }),
+        false,
+        (files) => this.take(files, i),
+      );
       return h(
-        "li", {},
+        "li",
+        {},
         this.target(shown(picture, t("painting.alt", { name: picture.name })), (files) => this.take(files, i)),
         this.caption(picture, [instead, remove], draft.contentMask ? style.mask : null),
         several ? this.share(style) : null,
       );
     });
-    const room = draft.styles.length < this.choices.limits.styles;
-    replace(
-      this.paintings, title, h("ul", { class: several ? "paintings several" : "paintings" }, items),
-      room ? this.chooser([icon("plus"), t("painting.add")], null, true, add, "add") : null,
-    );
+    replace(this.paintings, title, h("ul", { class: several ? "paintings several" : "paintings" }, items));
   }
 
   caption(picture, actions, mask = null) {
     const chip = typeof mask === "string" ? h("span.chip") : null;
     if (chip) chip.style.background = mask;
-    return h("div.caption", {}, h("p", {}, chip, h("b", { title: picture.name }, picture.name), h("span", {}, size(picture.width, picture.height))), h("div.actions", {}, actions));
+    return h(
+      "div.caption",
+      {},
+      h(
+        "p",
+        {},
+        chip,
+        h("b", { title: picture.name }, picture.name),
+        h("span", {}, size(picture.width, picture.height)),
+      ),
+      h("div.actions", {}, actions),
+    );
   }
 
   share(style) {
@@ -192,7 +283,11 @@ class Compose {
       text.textContent = number(style.share / (whole || 1), "percent");
     };
     const control = h("input", {
-      type: "range", min: "0.05", max: "1", step: "0.05", value: style.share,
+      type: "range",
+      min: "0.05",
+      max: "1",
+      step: "0.05",
+      value: style.share,
       oninput: () => {
         style.share = Number(control.value);
         changed();
@@ -213,7 +308,10 @@ class Compose {
 
   file(many, take, label) {
     const element = h("input.unseen", {
-      type: "file", accept: this.choices.accept, multiple: many, "aria-label": label,
+      type: "file",
+      accept: this.choices.accept,
+      multiple: many,
+      "aria-label": label,
       onchange: () => {
         const files = [...element.files];
         element.value = "";
@@ -223,8 +321,8 @@ class Compose {
     return element;
   }
 
-  chooser(text, label, many, take, kind = "quiet") {
-    return h(`label.chooser.${kind}`, {}, this.file(many, take, label), text);
+  chooser(text, label, many, take) {
+    return h("label.chooser.quiet", {}, this.file(many, take, label), text);
   }
 
   /** Makes an element take what is dropped on it. */
@@ -246,10 +344,17 @@ class Compose {
     if (!own.length) return null;
     const set = (sample) => (role === "content" ? setContent(sample) : setStyle(sample));
     return h(
-      "p.samples", {}, h("span", {}, t("samples.title")),
+      "p.samples",
+      {},
+      h("span", {}, t("samples.title")),
       own.map((sample) =>
-        h("button.sample", { type: "button", onclick: () => this.filled(() => set(sample)) },
-          h("img", { src: api.place.thumbnail(sample.id), alt: "" }), h("span", {}, sample.name.replace(/\.\w+$/, "")))),
+        h(
+          "button.sample",
+          { type: "button", onclick: () => this.filled(() => set(sample)) },
+          h("img", { src: api.place.thumbnail(sample.id), alt: "" }),
+          h("span", {}, sample.name.replace(/\.\w+$/, "")),
+        ),
+      ),
     );
   }
 
@@ -259,7 +364,10 @@ class Compose {
     (this.element.querySelector(".drop input") ?? this.button).focus({ preventScroll: true });
   }
 
-  /** Takes files: for the photograph ("content"), as more paintings ("style"), in place of a painting, or where they fit. */
+  /**
+   * Takes files: for the photograph ("content"), as more paintings ("style"), in the place of the painting of a number,
+   * or where there is room.
+   */
   async take(files, where = null) {
     this.problem.textContent = "";
     for (const file of files) {
@@ -317,19 +425,45 @@ class Compose {
       [t("details.loss"), number(record.loss)],
       [t("details.seconds"), duration(record.seconds)],
       [t("details.reason"), record.reason],
-      ...Object.entries(record.request.options).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => [name.replaceAll("_", " "), String(value)]),
+      ...Object.entries(record.request.options)
+        .filter(([, value]) => value !== null && typeof value !== "object")
+        .map(([name, value]) => [name.replaceAll("_", " "), String(value)]),
     ];
     const ready = !record.missing.length;
     replace(
-      this.made, h("img", { src: api.place.thumbnail(picture.id), alt: picture.name }),
-      h("div", {}, title,
-        h("p", {}, ready ? t("made.ready", { name: picture.name }) : t("made.missing", { name: picture.name, missing: record.missing.join(", ") })),
-        h("div.buttons", {},
+      this.made,
+      h("img", { src: api.place.thumbnail(picture.id), alt: picture.name }),
+      h(
+        "div",
+        {},
+        title,
+        h(
+          "p",
+          {},
+          ready
+            ? t("made.ready", { name: picture.name })
+            : t("made.missing", { name: picture.name, missing: record.missing.join(", ") }),
+        ),
+        h(
+          "div.buttons",
+          {},
           h("button", { type: "button", onclick: again }, ready ? t("made.again") : t("made.fill")),
           h("button", { type: "button", onclick: goOn }, t("made.on")),
-          h("button.quiet", { type: "button", onclick: use }, at === "content" ? t("made.photograph") : t("made.painting")),
-          h("button.quiet", { type: "button", onclick: () => this.hideMade() }, t("made.close"))),
-        h("details.more", {}, h("summary", {}, t("made.details")), facts(lines), h("div.command", {}, h("code", {}, record.command)))),
+          h(
+            "button.quiet",
+            { type: "button", onclick: use },
+            at === "content" ? t("made.photograph") : t("made.painting"),
+          ),
+          h("button.quiet", { type: "button", onclick: () => this.hideMade() }, t("made.close")),
+        ),
+        h(
+          "details.more",
+          {},
+          h("summary", {}, t("made.details")),
+          facts(lines),
+          h("div.command", {}, h("code", {}, record.command)),
+        ),
+      ),
     );
     this.made.hidden = false;
     title.focus();
@@ -345,21 +479,41 @@ class Compose {
   async refreshMade() {
     if (!this.given?.picture.record.missing.length) return;
     const picture = await api.picture(this.given.picture.id).catch(() => null);
-    if (this.given && picture?.record && picture.record.missing.length < this.given.picture.record.missing.length) this.showMade(picture, this.given.at);
+    if (this.given && picture?.record && picture.record.missing.length < this.given.picture.record.missing.length)
+      this.showMade(picture, this.given.at);
   }
 
   // Choices
 
   renderSettings() {
     const { choices } = this;
-    const recipe = choices.recipes.find((one) => (draft.options.recipe ? one.name === draft.options.recipe : one.default)) ?? choices.recipes[0];
+    const recipe =
+      choices.recipes.find((one) => (draft.options.recipe ? one.name === draft.options.recipe : one.default)) ??
+      choices.recipes[0];
     const recipes = h(
-      "select", { onchange: ({ target }) => setOption("recipe", choices.recipes.find((one) => one.default)?.name === target.value ? undefined : target.value) },
+      "select",
+      {
+        onchange: ({ target }) =>
+          setOption(
+            "recipe",
+            choices.recipes.find((one) => one.default)?.name === target.value ? undefined : target.value,
+          ),
+      },
       choices.recipes.map((one) => h("option", { value: one.name, selected: one.name === recipe.name }, one.name)),
     );
-    const evaluations = input(find(choices, "evaluations"), { placeholder: String(recipe.evaluations), inputmode: "numeric" });
+    const evaluations = input(find(choices, "evaluations"), {
+      placeholder: String(recipe.evaluations),
+      inputmode: "numeric",
+    });
     const kept = document.activeElement?.id;
-    replace(this.settings, this.sizeField(recipe), field(t("recipe.name"), recipes, recipe.description), this.colorsField(), this.strengthField(), field(t("evaluations.name"), evaluations, t("evaluations.hint")));
+    replace(
+      this.settings,
+      this.sizeField(recipe),
+      field(t("recipe.name"), recipes, recipe.description),
+      this.colorsField(),
+      this.strengthField(),
+      field(t("evaluations.name"), evaluations, t("evaluations.hint")),
+    );
     recipes.id = "recipe";
     recipes.previousElementSibling.htmlFor = "recipe";
     if (kept === "recipe") recipes.focus();
@@ -367,11 +521,25 @@ class Compose {
 
   sizeField(recipe) {
     const own = draft.options.size;
-    const sizes = [["256", t("size.small")], ["512", t("size.medium")], ["1024", t("size.large")], ["2048", t("size.huge")], ["content", t("size.content")]];
+    const sizes = [
+      ["256", t("size.small")],
+      ["512", t("size.medium")],
+      ["1024", t("size.large")],
+      ["2048", t("size.huge")],
+      ["content", t("size.content")],
+    ];
     const isOther = own !== undefined && !sizes.some(([value]) => value === own);
-    const other = h("input", { type: "text", "aria-label": t("size.other.label"), placeholder: t("size.other.hint"), hidden: !isOther, value: isOther ? own : "", onchange: () => setOption("size", other.value.trim() || undefined) });
+    const other = h("input", {
+      type: "text",
+      "aria-label": t("size.other.label"),
+      placeholder: t("size.other.hint"),
+      hidden: !isOther,
+      value: isOther ? own : "",
+      onchange: () => setOption("size", other.value.trim() || undefined),
+    });
     const choice = h(
-      "select", {
+      "select",
+      {
         onchange: () => {
           other.hidden = choice.value !== "other";
           if (other.hidden) setOption("size", choice.value || undefined);
@@ -395,10 +563,15 @@ class Compose {
     const show = (value) => (hint.textContent = hints[value] ?? "");
     const chosen = draft.options.colors ?? option.default;
     show(chosen);
-    const whole = segments(t("colors.name"), option.choices.map((value) => [value, names[value] ?? value]), chosen, (value) => {
-      show(value);
-      setOption("colors", value === option.default ? undefined : value);
-    });
+    const whole = segments(
+      t("colors.name"),
+      option.choices.map((value) => [value, names[value] ?? value]),
+      chosen,
+      (value) => {
+        show(value);
+        setOption("colors", value === option.default ? undefined : value);
+      },
+    );
     whole.append(hint);
     return h("div.field", {}, whole);
   }
@@ -407,7 +580,12 @@ class Compose {
     const text = h("output");
     const show = () => (text.textContent = number(Number(control.value), "percent"));
     const control = h("input", {
-      type: "range", min: "0", max: "1", step: "0.05", value: draft.options.strength ?? 1, oninput: show,
+      type: "range",
+      min: "0",
+      max: "1",
+      step: "0.05",
+      value: draft.options.strength ?? 1,
+      oninput: show,
       onchange: () => setOption("strength", Number(control.value) === 1 ? undefined : Number(control.value)),
     });
     show();
@@ -419,29 +597,66 @@ class Compose {
   renderMasks() {
     const edit = (start) => openPainter(this.choices, this.shell, start);
     const row = (name, hint, isSet, start, clear) =>
-      h("div.row", {}, h("div", {}, h("b", {}, name), h("p.hint", {}, hint)),
-        h("div.actions", {},
+      h(
+        "div.row",
+        {},
+        h("div", {}, h("b", {}, name), h("p.hint", {}, hint)),
+        h(
+          "div.actions",
+          {},
           h("button", { type: "button", onclick: () => edit(start) }, isSet ? t("mask.edit") : t("mask.paint")),
-          isSet ? iconButton("close", t("mask.remove", { name }), () => {
-            clear();
-            changed();
-            this.masks.querySelector("button").focus();
-          }) : null));
+          isSet
+            ? iconButton("close", t("mask.remove", { name }), () => {
+                clear();
+                changed();
+                this.masks.querySelector("button").focus();
+              })
+            : null,
+        ),
+      );
     const rows = [];
     if (isWhole()) {
-      rows.push(row(t("regions.name"), draft.contentMask ? t("regions.set") : t("regions.hint"), draft.contentMask, "content", () => {
-        draft.contentMask = null;
-        draft.styles.forEach((style, i) => (style.mask = colorOf(i)));
-      }));
-      if (find(this.choices, "protect")) rows.push(row(t("protect.name"), draft.protect ? t("protect.set") : t("protect.hint"), draft.protect, "protect", () => (draft.protect = null)));
+      rows.push(
+        row(
+          t("regions.name"),
+          draft.contentMask ? t("regions.set") : t("regions.hint"),
+          draft.contentMask,
+          "content",
+          () => {
+            draft.contentMask = null;
+            draft.styles.forEach((style, i) => (style.mask = colorOf(i)));
+          },
+        ),
+      );
+      if (find(this.choices, "protect"))
+        rows.push(
+          row(
+            t("protect.name"),
+            draft.protect ? t("protect.set") : t("protect.hint"),
+            draft.protect,
+            "protect",
+            () => (draft.protect = null),
+          ),
+        );
     }
     replace(this.masks, rows);
   }
 
   renderFurther() {
     if (!this.more.open) return;
-    replace(this.further, further(this.choices, (message) => (this.problem.textContent = message)));
+    replace(
+      this.further,
+      further(this.choices, (message) => (this.problem.textContent = message)),
+    );
   }
+}
+
+/** Returns what the command line says, with the names of paintings in the place of the colours of their regions. */
+function withNames(message) {
+  return draft.styles.reduce(
+    (text, { mask, picture }) => (typeof mask === "string" ? text.replaceAll(mask, picture.name) : text),
+    message,
+  );
 }
 
 /** Returns a picture in its own proportions. */
@@ -453,5 +668,9 @@ function shown(picture, alt) {
 
 /** Returns a list of names and values. */
 export function facts(lines) {
-  return h("dl.facts", {}, lines.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl.facts",
+    {},
+    lines.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }

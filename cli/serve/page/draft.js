@@ -88,7 +88,9 @@ export async function load({ content, styles, options }) {
   const found = await Promise.all([content, ...styles].map(known));
   draft = empty();
   draft.content = found[0];
-  draft.styles = found.slice(1).map((picture, i) => ({ picture, share: shares[i] ?? SHARE, mask: masks?.[i] ?? colorOf(i) }));
+  draft.styles = found
+    .slice(1)
+    .map((picture, i) => ({ picture, share: shares[i] ?? SHARE, mask: masks?.[i] ?? colorOf(i) }));
   draft.styles = draft.styles.filter((style) => style.picture);
   draft.options = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
   if (draft.content) Object.assign(draft, { contentMask: contentMask ?? null, protect: protect ?? null });

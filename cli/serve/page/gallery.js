@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { h, iconButton, replace } from "./dom.js";
 import { stateOf } from "./run.js";
-import { ended, forget, isActive, learn, queue, watch } from "./runs.js";
+import { ended, forget, isActive, learn, queue, titleOf, watch } from "./runs.js";
 import { duration, number, plural, size, t } from "./texts.js";
 
 /** Returns the view of the runs that run and wait. */
@@ -23,33 +23,68 @@ export function showQueue(shell) {
   }
 
   function row(run, waiting) {
-    const name = run.title;
+    const name = titleOf(run);
     const move = (by, icon, label) => {
       const allowed = run.position + by >= 1 && run.position + by <= waiting;
-      return iconButton(icon, label, () => act(async () => {
-        await api.move(run.id, run.position + by);
-        await refresh();
-        shell.announce(t("queue.moved", { title: name, position: run.position + by }));
-      }), { disabled: !allowed, "data-run": run.id, "data-icon": icon });
+      return iconButton(
+        icon,
+        label,
+        () =>
+          act(async () => {
+            await api.move(run.id, run.position + by);
+            await refresh();
+            shell.announce(t("queue.moved", { title: name, position: run.position + by }));
+          }),
+        { disabled: !allowed, "data-run": run.id, "data-icon": icon },
+      );
     };
-    const remove = iconButton("close", t("queue.remove", { title: name }), () => act(async () => {
-      if (isActive(run) && !(await shell.confirm(t("run.cancel.sure"), t("run.cancel")))) return;
-      learn(await api.cancel(run.id));
-      heading.focus();
-      shell.announce(t("queue.removed", { title: name }));
-    }));
+    const remove = iconButton("close", t("queue.remove", { title: name }), () =>
+      act(async () => {
+        if (isActive(run) && !(await shell.confirm(t("run.cancel.sure"), t("run.cancel")))) return;
+        learn(await api.cancel(run.id));
+        heading.focus();
+        shell.announce(t("queue.removed", { title: name }));
+      }),
+    );
     const { estimate, step } = run;
-    const about = [size(estimate.width, estimate.height), plural(estimate.evaluations, "evaluations.one", "evaluations.many")];
+    const about = [
+      size(estimate.width, estimate.height),
+      plural(estimate.evaluations, "evaluations.one", "evaluations.many"),
+    ];
     if (estimate.seconds !== null) about.push(duration(estimate.seconds));
     const picture = run.preview ? api.place.preview(run.id, run.preview) : api.place.thumbnail(run.request.content);
     return h(
-      "li", { class: isActive(run) ? "now" : "" },
+      "li",
+      { class: isActive(run) ? "now" : "" },
       h("img", { src: picture, alt: "" }),
-      h("div.what", {},
+      h(
+        "div.what",
+        {},
         h("a", { href: `#/run/${run.id}` }, name),
-        h("p.hint", {}, isActive(run) ? stateOf(run) : plural(run.position ?? 1, "run.position.one", "run.position.many"), " · ", about.join(" · ")),
-        isActive(run) ? h("progress", { max: step?.evaluations ?? estimate.evaluations, value: step?.evaluation ?? 0, "aria-label": t("run.progress"), "data-progress": run.id }) : null),
-      h("div.actions", {}, isActive(run) ? null : [move(-1, "up", t("queue.up", { title: name })), move(1, "down", t("queue.down", { title: name }))], remove),
+        h(
+          "p.hint",
+          {},
+          isActive(run) ? stateOf(run) : plural(run.position ?? 1, "run.position.one", "run.position.many"),
+          " · ",
+          about.join(" · "),
+        ),
+        isActive(run)
+          ? h("progress", {
+              max: step?.evaluations ?? estimate.evaluations,
+              value: step?.evaluation ?? 0,
+              "aria-label": t("run.progress"),
+              "data-progress": run.id,
+            })
+          : null,
+      ),
+      h(
+        "div.actions",
+        {},
+        isActive(run)
+          ? null
+          : [move(-1, "up", t("queue.up", { title: name })), move(1, "down", t("queue.down", { title: name }))],
+        remove,
+      ),
     );
   }
 
@@ -57,12 +92,18 @@ export function showQueue(shell) {
     const runs = queue();
     const focused = document.activeElement?.dataset ?? {};
     const waiting = runs.filter((run) => run.position).length;
-    replace(list, runs.map((run) => row(run, waiting)));
+    replace(
+      list,
+      runs.map((run) => row(run, waiting)),
+    );
     list.hidden = !runs.length;
     nothing.hidden = Boolean(runs.length);
     if (focused.run) {
       const same = [...list.querySelectorAll(`[data-run="${CSS.escape(focused.run)}"]`)];
-      (same.find((button) => button.dataset.icon === focused.icon && !button.disabled) ?? same.find((button) => !button.disabled))?.focus();
+      (
+        same.find((button) => button.dataset.icon === focused.icon && !button.disabled) ??
+        same.find((button) => !button.disabled)
+      )?.focus();
     }
   }
 
@@ -77,7 +118,12 @@ export function showQueue(shell) {
     } else if (kind !== "tile" && kind !== "preview") draw();
   });
   draw();
-  return { element: h("div.list", {}, heading, problem, list, nothing), title: t("queue.title"), focus: heading, close: unwatch };
+  return {
+    element: h("div.list", {}, heading, problem, list, nothing),
+    title: t("queue.title"),
+    focus: heading,
+    close: unwatch,
+  };
 }
 
 /** Returns the view of the runs that have ended. */
@@ -92,18 +138,22 @@ export function showGallery(shell) {
   function tile(run) {
     const { width, height } = run.result;
     const element = h(
-      "li", {},
-      h("a", { href: `#/run/${run.id}` },
+      "li",
+      {},
+      h(
+        "a",
+        { href: `#/run/${run.id}` },
         h("img", { src: api.place.made(run.id), alt: "", loading: "lazy", width, height }),
-        h("span.title", {}, run.title),
-        h("span.hint", {}, size(width, height), run.state === "done" ? null : ` · ${stateOf(run)}`)),
+        h("span.title", {}, titleOf(run)),
+        h("span.hint", {}, size(width, height), run.state === "done" ? null : ` · ${stateOf(run)}`),
+      ),
     );
     element.style.setProperty("--ratio", Math.min(Math.max(width / height, 0.5), 3));
     return element;
   }
 
   function row(run) {
-    const remove = iconButton("close", t("gallery.remove", { title: run.title }), async () => {
+    const remove = iconButton("close", t("gallery.remove", { title: titleOf(run) }), async () => {
       try {
         await api.remove(run.id);
         forget(run.id);
@@ -112,9 +162,18 @@ export function showGallery(shell) {
         problem.textContent = error.message;
       }
     });
-    return h("li", {}, h("img", { src: api.place.thumbnail(run.request.content), alt: "" }),
-      h("div.what", {}, h("a", { href: `#/run/${run.id}` }, run.title), h("p.hint", {}, stateOf(run), run.error ? ` · ${run.error}` : null)),
-      h("div.actions", {}, remove));
+    return h(
+      "li",
+      {},
+      h("img", { src: api.place.thumbnail(run.request.content), alt: "" }),
+      h(
+        "div.what",
+        {},
+        h("a", { href: `#/run/${run.id}` }, run.title),
+        h("p.hint", {}, stateOf(run), run.error ? ` · ${run.error}` : null),
+      ),
+      h("div.actions", {}, remove),
+    );
   }
 
   function draw() {
@@ -126,11 +185,18 @@ export function showGallery(shell) {
     pictures.hidden = !made.length;
     unfinished.hidden = !others.length;
     nothing.hidden = Boolean(runs.length);
-    count.textContent = made.length ? plural(made.length, "gallery.one", "gallery.many", { count: number(made.length) }) : "";
+    count.textContent = made.length
+      ? plural(made.length, "gallery.one", "gallery.many", { count: number(made.length) })
+      : "";
   }
 
   const count = h("p.hint");
   const unwatch = watch((kind) => ["run", "removed", "all"].includes(kind) && draw());
   draw();
-  return { element: h("div.list", {}, heading, count, problem, pictures, unfinished, nothing), title: t("gallery.title"), focus: heading, close: unwatch };
+  return {
+    element: h("div.list", {}, heading, count, problem, pictures, unfinished, nothing),
+    title: t("gallery.title"),
+    focus: heading,
+    close: unwatch,
+  };
 }

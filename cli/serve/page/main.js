@@ -13,7 +13,11 @@ const spoken = h("p.unseen", { role: "status" });
 const main = h("main", { id: "main" });
 const now = h("a.now", { hidden: true });
 const offline = h("p.offline", { role: "alert", hidden: true }, t("server.gone"));
-const links = [["", t("nav.paint")], ["queue", t("nav.queue")], ["gallery", t("nav.gallery")]].map(([place, text]) => h("a", { href: `#/${place}` }, text));
+const links = [
+  ["", t("nav.paint")],
+  ["queue", t("nav.queue")],
+  ["gallery", t("nav.gallery")],
+].map(([place, text]) => h("a", { href: `#/${place}` }, text));
 const waiting = h("span.count");
 links[1].append(waiting);
 
@@ -53,11 +57,27 @@ function toast(text) {
 /** Asks whether something is to be done; returns the answer. */
 function confirm(question, yes) {
   return new Promise((resolve) => {
-    const dialog = h("dialog.confirm", { "aria-label": question, onclose: () => {
-      resolve(dialog.returnValue === "yes");
-      dialog.remove();
-    } }, h("form", { method: "dialog" }, h("p", {}, question),
-      h("div.buttons", {}, h("button.primary", { value: "yes" }, yes), h("button", { value: "", autofocus: true }, t("confirm.no")))));
+    const dialog = h(
+      "dialog.confirm",
+      {
+        "aria-label": question,
+        onclose: () => {
+          resolve(dialog.returnValue === "yes");
+          dialog.remove();
+        },
+      },
+      h(
+        "form",
+        { method: "dialog" },
+        h("p", {}, question),
+        h(
+          "div.buttons",
+          {},
+          h("button.primary", { value: "yes" }, yes),
+          h("button", { value: "", autofocus: true }, t("confirm.no")),
+        ),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
   });
@@ -102,6 +122,14 @@ function showNow() {
 
 let wasConnected = false;
 
+/** Says that the server does not know this page: it has no token, or that of an earlier server. */
+function refuse() {
+  view?.close();
+  view = null;
+  offline.hidden = true;
+  replace(main, h("div.list", {}, h("h1", {}, t("session.title")), h("p", {}, t("session.hint"))));
+}
+
 /** Exchanges the token in the address for a cookie, and takes it out of the address. */
 async function signIn() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -111,7 +139,7 @@ async function signIn() {
 }
 
 function takeDropped(event) {
-  const files = [...(event.clipboardData ?? event.dataTransfer)?.files ?? []];
+  const files = [...((event.clipboardData ?? event.dataTransfer)?.files ?? [])];
   if (!files.length || document.querySelector("dialog[open]")) return;
   event.preventDefault();
   if (!view?.take) go("");
@@ -120,22 +148,41 @@ function takeDropped(event) {
 
 async function begin() {
   api.speak(t("server.gone"), t("server.failed"));
-  const skip = h("a.skip", { href: "#main", onclick: (event) => {
-    event.preventDefault();
-    view?.focus.focus();
-  } }, t("nav.skip"));
-  const logo = h("a.logo", { href: "#/", "aria-label": t("nav.home") }, h("img", { src: "icon.svg", alt: "", width: 28, height: 28 }), "impasto");
-  document.body.replaceChildren(skip, h("header", {}, logo, h("nav", { "aria-label": t("nav.name") }, links), now), offline, main, spoken);
+  const skip = h(
+    "a.skip",
+    {
+      href: "#main",
+      onclick: (event) => {
+        event.preventDefault();
+        view?.focus.focus();
+      },
+    },
+    t("nav.skip"),
+  );
+  const logo = h(
+    "a.logo",
+    { href: "#/", "aria-label": t("nav.home") },
+    h("img", { src: "icon.svg", alt: "", width: 28, height: 28 }),
+    "impasto",
+  );
+  document.body.replaceChildren(
+    skip,
+    h("header", {}, logo, h("nav", { "aria-label": t("nav.name") }, links), now),
+    offline,
+    main,
+    spoken,
+  );
   try {
     await signIn();
     choices = await api.choices();
     await recall();
     await runs.begin();
   } catch (error) {
-    replace(main, h("div.list", {}, h("h1", {}, error.status === 401 ? t("session.title") : t("server.title")), h("p", {}, error.status === 401 ? t("session.hint") : error.message)));
+    if (error.status === 401) refuse();
+    else replace(main, h("div.list", {}, h("h1", {}, t("server.title")), h("p", {}, error.message)));
     return;
   }
-  runs.watch(showNow);
+  runs.watch((kind) => (kind === "refused" ? refuse() : showNow()));
   addEventListener("hashchange", () => (location.hash.startsWith("#token=") ? location.reload() : show()));
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", takeDropped);

@@ -6,19 +6,36 @@ import { field, h } from "./dom.js";
 import { t } from "./texts.js";
 
 /** Options that have a place of their own in the page. */
-const ELSEWHERE = ["size", "recipe", "colors", "strength", "evaluations", "style_blend", "content_mask", "style_mask", "protect"];
+const ELSEWHERE = [
+  "size",
+  "recipe",
+  "colors",
+  "strength",
+  "evaluations",
+  "style_blend",
+  "content_mask",
+  "style_mask",
+  "protect",
+];
 
 /** Returns all other options, group by group. `refuse` shows why a picture was not taken. */
 export function further(choices, refuse) {
   return choices.groups
-    .map((group) => [group, choices.options.filter((option) => option.group === group && !ELSEWHERE.includes(option.name))])
+    .map((group) => [
+      group,
+      choices.options.filter((option) => option.group === group && !ELSEWHERE.includes(option.name)),
+    ])
     .filter(([, options]) => options.length)
     .map(([group, options]) =>
       h(
         "fieldset.group",
         {},
         h("legend", {}, group),
-        h("div.grid", {}, options.map((option) => control(option, choices, refuse))),
+        h(
+          "div.grid",
+          {},
+          options.map((option) => control(option, choices, refuse)),
+        ),
       ),
     );
 }
@@ -35,7 +52,8 @@ const title = (option) => option.flag.replace(/^-+/, "").replaceAll("-", " ");
 const SHORT = 12;
 
 const isShort = (option) => option.default_text.length <= SHORT;
-const hint = (option) => (isShort(option) ? option.help : t("option.hint", { help: option.help, value: option.default_text }));
+const hint = (option) =>
+  isShort(option) ? option.help : t("option.hint", { help: option.help, value: option.default_text });
 const usual = (option) => (isShort(option) ? t("option.default", { value: option.default_text }) : t("option.usual"));
 
 function control(option, choices, refuse) {
@@ -52,7 +70,11 @@ export function input(option, more = {}) {
   return h("input", {
     type: isNumber ? "number" : "text",
     step: isNumber ? (whole ? "1" : "any") : null,
-    min: option.min, max: option.max, placeholder: isShort(option) ? option.default_text : "", autocomplete: "off", spellcheck: "false",
+    min: option.min,
+    max: option.max,
+    placeholder: isShort(option) ? option.default_text : "",
+    autocomplete: "off",
+    spellcheck: "false",
     value: draft.options[option.name],
     onchange: ({ target }) => setOption(option.name, read(target, isNumber)),
     ...more,
@@ -90,7 +112,8 @@ function flag(option) {
     return field(title(option), element, hint(option));
   }
   const element = h("input", {
-    type: "checkbox", checked: draft.options[option.name] ?? option.default,
+    type: "checkbox",
+    checked: draft.options[option.name] ?? option.default,
     onchange: ({ target }) => setOption(option.name, target.checked === option.default ? undefined : target.checked),
   });
   return field(title(option), element, option.help, "field.check");
@@ -100,7 +123,10 @@ function flag(option) {
 function picture(option, choices, refuse) {
   const own = draft.options[option.name];
   const file = h("input.unseen", {
-    type: "file", accept: choices.accept, tabindex: "-1", "aria-hidden": "true",
+    type: "file",
+    accept: choices.accept,
+    tabindex: "-1",
+    "aria-hidden": "true",
     onchange: async () => {
       const [chosen] = file.files;
       file.value = "";
@@ -117,7 +143,11 @@ function picture(option, choices, refuse) {
       }
     },
   });
-  const other = h("option", { value: "given", hidden: !own?.picture, selected: Boolean(own?.picture) }, t("option.given"));
+  const other = h(
+    "option",
+    { value: "given", hidden: !own?.picture, selected: Boolean(own?.picture) },
+    t("option.given"),
+  );
   const change = (value) => {
     if (value === "given") return;
     setOption(option.name, value === "choose" ? undefined : value || undefined);

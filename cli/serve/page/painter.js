@@ -37,7 +37,8 @@ class Sheet {
     const [w, tall] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
     this.pixels = await pixelsOf(api.place.shown(this.picture.id), w, tall);
     this.mask = new Mask(w, tall);
-    if (given?.picture) this.mask.cells = nearest(await pixelsOf(api.place.shown(given.picture), w, tall, false), this.colors);
+    if (given?.picture)
+      this.mask.cells = nearest(await pixelsOf(api.place.shown(given.picture), w, tall, false), this.colors);
   }
 
   keep() {
@@ -100,16 +101,44 @@ class Painter {
     this.over = h("canvas.over", { "aria-hidden": "true" });
     this.ring = h("span.ring", { "aria-hidden": "true" });
     const help = h("p.unseen", { id: unique("help") }, t("painter.keys"));
-    this.easel = h("div.easel", {
-      tabindex: "0", role: "application", "aria-label": t("painter.canvas"), "aria-describedby": help.id,
-      onpointerdown: (event) => this.press(event), onpointermove: (event) => this.drag(event),
-      onpointerup: (event) => this.release(event), onpointercancel: (event) => this.release(event),
-      onpointerleave: () => this.showRing(false), onkeydown: (event) => this.key(event), onblur: () => this.lift(),
-      onfocus: () => this.showRing(this.easel.matches(":focus-visible")),
-    }, this.under, this.over, this.ring);
+    this.easel = h(
+      "div.easel",
+      {
+        tabindex: "0",
+        role: "application",
+        "aria-label": t("painter.canvas"),
+        "aria-describedby": help.id,
+        onpointerdown: (event) => this.press(event),
+        onpointermove: (event) => this.drag(event),
+        onpointerup: (event) => this.release(event),
+        onpointercancel: (event) => this.release(event),
+        onpointerleave: () => this.showRing(false),
+        onkeydown: (event) => this.key(event),
+        onblur: () => this.lift(),
+        onfocus: () => this.showRing(this.easel.matches(":focus-visible")),
+      },
+      this.under,
+      this.over,
+      this.ring,
+    );
     this.wait = h("p.nothing", {}, t("painter.loading"));
-    this.tools = segments(t("painter.tool"), [["brush", t("painter.brush")], ["fill", t("painter.fill")], ["eraser", t("painter.eraser")]], this.tool, (tool) => this.setTool(tool), true);
-    for (const [name, label] of [["brush", 0], ["fill", 1], ["eraser", 2]]) this.tools.querySelectorAll("label span")[label].prepend(icon(name));
+    this.tools = segments(
+      t("painter.tool"),
+      [
+        ["brush", t("painter.brush")],
+        ["fill", t("painter.fill")],
+        ["eraser", t("painter.eraser")],
+      ],
+      this.tool,
+      (tool) => this.setTool(tool),
+      true,
+    );
+    for (const [name, label] of [
+      ["brush", 0],
+      ["fill", 1],
+      ["eraser", 2],
+    ])
+      this.tools.querySelectorAll("label span")[label].prepend(icon(name));
     this.sliders = h("div.sliders");
     this.regions = h("div.regions");
     this.says = h("p.hint", { role: "status" });
@@ -120,8 +149,25 @@ class Painter {
     this.problem = h("p.problem", { role: "alert" });
     this.done = h("button.primary", { type: "button", onclick: () => this.finish() }, t("painter.done"));
     this.dialog = h(
-      "dialog.painter", { "aria-labelledby": this.title.id, onclose: () => this.leave(), onkeydown: (event) => this.shortcut(event), oncancel: (event) => this.refuseToLose(event) },
-      h("div.top", {}, this.title, this.tabs, h("div.actions", {}, h("button", { type: "button", onclick: () => this.dialog.close() }, t("painter.cancel")), this.done)),
+      "dialog.painter",
+      {
+        "aria-labelledby": this.title.id,
+        onclose: () => this.leave(),
+        onkeydown: (event) => this.shortcut(event),
+        oncancel: (event) => this.refuseToLose(event),
+      },
+      h(
+        "div.top",
+        {},
+        this.title,
+        this.tabs,
+        h(
+          "div.actions",
+          {},
+          h("button", { type: "button", onclick: () => this.dialog.close() }, t("painter.cancel")),
+          this.done,
+        ),
+      ),
       h("div.floor", {}, help, this.easel, this.wait),
       h("div.side", {}, this.tools, this.regions, this.sliders, this.history, this.says, this.problem),
     );
@@ -160,7 +206,8 @@ class Painter {
     }
     this.wait.hidden = true;
     this.easel.hidden = false;
-    this.region = key === "protect" ? 1 : this.region && this.region < this.count ? this.region : Math.min(1, this.count - 1);
+    this.region =
+      key === "protect" ? 1 : this.region && this.region < this.count ? this.region : Math.min(1, this.count - 1);
     const { width, height } = this.now.mask;
     for (const canvas of [this.under, this.over]) Object.assign(canvas, { width, height });
     this.under.getContext("2d").putImageData(this.now.pixels, 0, 0);
@@ -198,7 +245,9 @@ class Painter {
   }
 
   highest() {
-    const cells = [...this.sheets.values()].filter((sheet) => sheet.key !== "protect" && sheet.mask).map((sheet) => Math.max(...sheet.mask.counts().keys()));
+    const cells = [...this.sheets.values()]
+      .filter((sheet) => sheet.key !== "protect" && sheet.mask)
+      .map((sheet) => Math.max(...sheet.mask.counts().keys()));
     const whole = this.whole.filter((mask) => typeof mask === "string").map((mask) => this.colors.indexOf(mask));
     return Math.max(0, ...cells, ...whole);
   }
@@ -206,31 +255,61 @@ class Painter {
   // What is beside the picture
 
   renderTabs() {
-    const entries = [["content", t("photograph.name"), draft.content], ...draft.styles.map((style, i) => [i, style.picture.name, style.picture])];
+    const entries = [
+      ["content", t("photograph.name"), draft.content],
+      ...draft.styles.map((style, i) => [i, style.picture.name, style.picture]),
+    ];
     if (this.withProtect) entries.push(["protect", t("protect.name"), draft.content]);
     const tabs = entries.map(([key, name, picture]) =>
-      h("button.tab", { type: "button", "aria-pressed": String(key === this.selected), onclick: () => this.select(key) },
-        h("img", { src: api.place.thumbnail(picture.id), alt: "" }), h("span", {}, name)));
+      h(
+        "button.tab",
+        { type: "button", "aria-pressed": String(key === this.selected), onclick: () => this.select(key) },
+        h("img", { src: api.place.thumbnail(picture.id), alt: "" }),
+        h("span", {}, name),
+      ),
+    );
     replace(this.tabs, tabs);
   }
 
   renderRegions() {
     const { key } = this.now;
-    this.title.textContent = key === "protect" ? t("protect.title") : key === "content" ? t("painter.title") : t("painter.painting");
+    this.title.textContent =
+      key === "protect" ? t("protect.title") : key === "content" ? t("painter.title") : t("painter.painting");
     if (key === "protect") {
       replace(this.regions, h("p.hint", {}, t("protect.help")));
       return;
     }
     const regions = Array.from({ length: this.count }, (_, region) => region);
-    const add = this.count < this.colors.length ? h("button.quiet", { type: "button", onclick: () => {
-      this.added = this.count + 1;
-      this.region = this.count - 1;
-      this.renderRegions();
-    } }, icon("plus"), t("regions.add")) : null;
+    const add =
+      this.count < this.colors.length
+        ? h(
+            "button.quiet",
+            {
+              type: "button",
+              onclick: () => {
+                this.added = this.count + 1;
+                this.region = this.count - 1;
+                this.renderRegions();
+              },
+            },
+            icon("plus"),
+            t("regions.add"),
+          )
+        : null;
     replace(
       this.regions,
       typeof key === "number" ? this.wholeChoice(key, regions) : null,
-      this.locked ? null : [this.palette(t("regions.paint"), regions.map((region) => [region, this.nameOf(region)]), this.region, (region) => this.setRegion(region)), add],
+      this.locked
+        ? null
+        : [
+            this.palette(
+              t("regions.paint"),
+              regions.map((region) => [region, this.nameOf(region)]),
+              this.region,
+              (region) => this.setRegion(region),
+            ),
+            add,
+          ],
     );
   }
 
@@ -241,14 +320,22 @@ class Painter {
       const chip = h("span.chip");
       if (region === null) chip.classList.add("hand");
       else chip.style.background = this.colors[region];
-      return h("label", {}, h("input", { type: "radio", name, checked: region === chosen, onchange: () => change(region) }), h("span", {}, chip, text));
+      return h(
+        "label",
+        {},
+        h("input", { type: "radio", name, checked: region === chosen, onchange: () => change(region) }),
+        h("span", {}, chip, text),
+      );
     });
     return h("fieldset.palette", {}, h("legend", {}, legend), entries);
   }
 
   /** What a painting gives: all of it to one region, or what is marked in it by hand. */
   wholeChoice(key, regions) {
-    const choices = [...regions.map((region) => [region, t("regions.whole", { region: region + 1 })]), [null, t("regions.by.hand")]];
+    const choices = [
+      ...regions.map((region) => [region, t("regions.whole", { region: region + 1 })]),
+      [null, t("regions.by.hand")],
+    ];
     const chosen = this.isWhole(key) ? this.colors.indexOf(this.whole[key]) : null;
     return this.palette(t("regions.of.painting"), choices, chosen, (region) => {
       this.whole[key] = region === null ? null : this.colors[region];
@@ -265,9 +352,21 @@ class Painter {
 
   /** Names a region by the paintings that paint it. */
   nameOf(region) {
-    const own = draft.styles.filter((_, i) => (this.isWhole(i) ? this.whole[i] === this.colors[region] : this.sheets.get(i)?.mask.cells.includes(region) ?? true));
+    const own = draft.styles.filter((_, i) =>
+      this.isWhole(i)
+        ? this.whole[i] === this.colors[region]
+        : (this.sheets.get(i)?.mask.cells.includes(region) ?? true),
+    );
     const names = own.map((style) => style.picture.name.replace(/\.\w+$/, ""));
-    return names.length ? t("regions.region", { region: region + 1, names: names.join(", ") }) : t("regions.none", { region: region + 1 });
+    return names.length
+      ? t("regions.region", { region: region + 1, names: names.join(", ") })
+      : t("regions.none", { region: region + 1 });
+  }
+
+  /** Names a region of a mask, which may be that of what is protected. */
+  nameIn(sheet, region) {
+    if (sheet.key !== "protect") return this.nameOf(region);
+    return region ? t("protect.kept") : t("protect.free");
   }
 
   setRegion(region) {
@@ -280,17 +379,34 @@ class Painter {
     choose(this.tools, tool);
     const range = (label, key, least, most, step = 1) => {
       const id = unique("slider");
-      return h("div.field", {}, h("label", { for: id }, label), h("input", { id, type: "range", min: least, max: most, step, value: this[key], oninput: ({ target }) => {
-        this[key] = Number(target.value);
-        this.showRing(true);
-        this.paintOver();
-      } }));
+      return h(
+        "div.field",
+        {},
+        h("label", { for: id }, label),
+        h("input", {
+          id,
+          type: "range",
+          min: least,
+          max: most,
+          step,
+          value: this[key],
+          oninput: ({ target }) => {
+            this[key] = Number(target.value);
+            this.showRing(true);
+            this.paintOver();
+          },
+        }),
+      );
     };
     replace(
       this.sliders,
       tool === "fill" ? range(t("painter.tolerance"), "tolerance", 0, 128) : range(t("painter.size"), "radius", 2, 160),
       range(t("painter.opacity"), "opacity", 0.1, 1, 0.05),
-      tool === "eraser" && this.now?.key === "content" ? h("p.hint", {}, t("painter.eraser.hint")) : tool === "fill" ? h("p.hint", {}, t("painter.fill.hint")) : null,
+      tool === "eraser" && this.now?.key === "content"
+        ? h("p.hint", {}, t("painter.eraser.hint"))
+        : tool === "fill"
+          ? h("p.hint", {}, t("painter.fill.hint"))
+          : null,
     );
   }
 
@@ -298,7 +414,9 @@ class Painter {
     this.undoButton.disabled = !this.now.past.length;
     this.redoButton.disabled = !this.now.future.length;
     const { counts, total } = this.shares();
-    const shares = [...counts].sort((a, b) => a[0] - b[0]).map(([region, pixels]) => `${this.now.key === "protect" ? (region ? t("protect.kept") : t("protect.free")) : this.nameOf(region)} ${percent(pixels / total)}`);
+    const shares = [...counts]
+      .sort((a, b) => a[0] - b[0])
+      .map(([region, pixels]) => `${this.nameIn(this.now, region)} ${percent(pixels / total)}`);
     this.tools.hidden = this.sliders.hidden = this.history.hidden = this.locked;
     this.says.textContent = this.locked ? t("painter.locked") : shares.join(" · ");
   }
@@ -319,7 +437,10 @@ class Painter {
     const floor = this.easel.parentElement;
     const { width, height } = this.now.mask;
     const style = getComputedStyle(floor);
-    const [room, tall] = [floor.clientWidth - 2 * parseFloat(style.paddingLeft), floor.clientHeight - 2 * parseFloat(style.paddingTop)];
+    const [room, tall] = [
+      floor.clientWidth - 2 * parseFloat(style.paddingLeft),
+      floor.clientHeight - 2 * parseFloat(style.paddingTop),
+    ];
     this.zoom = Math.min(room / width, tall / height);
     this.easel.style.width = `${width * this.zoom}px`;
     this.easel.style.height = `${height * this.zoom}px`;
@@ -331,7 +452,11 @@ class Painter {
     const image = new ImageData(mask.width, mask.height);
     const data = new Uint32Array(image.data.buffer);
     const alpha = Math.round(255 * this.opacity);
-    const levels = colors.map(channels).map(([r, g, b], region) => (((key === "protect" && !region ? 0 : alpha) << 24) | (b << 16) | (g << 8) | r) >>> 0);
+    const levels = colors
+      .map(channels)
+      .map(
+        ([r, g, b], region) => (((key === "protect" && !region ? 0 : alpha) << 24) | (b << 16) | (g << 8) | r) >>> 0,
+      );
     const whole = this.locked ? levels[this.colors.indexOf(this.whole[key])] : null;
     if (whole !== null) data.fill(whole);
     else for (let i = 0; i < data.length; i++) data[i] = levels[mask.cells[i]];
@@ -341,7 +466,10 @@ class Painter {
 
   at(event) {
     const box = this.easel.getBoundingClientRect();
-    return { x: ((event.clientX - box.left) / box.width) * this.now.mask.width, y: ((event.clientY - box.top) / box.height) * this.now.mask.height };
+    return {
+      x: ((event.clientX - box.left) / box.width) * this.now.mask.width,
+      y: ((event.clientY - box.top) / box.height) * this.now.mask.height,
+    };
   }
 
   showRing(visible) {
@@ -349,7 +477,8 @@ class Painter {
     if (this.ring.hidden) return;
     const radius = this.tool === "fill" ? 5 : this.radius * this.zoom;
     this.ring.style.width = this.ring.style.height = `${2 * radius}px`;
-    this.ring.style.transform = `translate(${this.cursor.x * this.zoom - radius}px, ${this.cursor.y * this.zoom - radius}px)`;
+    const [x, y] = [this.cursor.x, this.cursor.y].map((place) => place * this.zoom - radius);
+    this.ring.style.transform = `translate(${x}px, ${y}px)`;
   }
 
   press(event) {
@@ -415,12 +544,15 @@ class Painter {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = (event.shiftKey ? 64 : 16);
+    const step = event.shiftKey ? 64 : 16;
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     if (event.key in moves) {
       const [dx, dy] = moves[event.key];
       const { width, height } = this.now.mask;
-      this.moveTo({ x: Math.min(Math.max(this.cursor.x + dx, 0), width), y: Math.min(Math.max(this.cursor.y + dy, 0), height) });
+      this.moveTo({
+        x: Math.min(Math.max(this.cursor.x + dx, 0), width),
+        y: Math.min(Math.max(this.cursor.y + dy, 0), height),
+      });
       this.shell.announce(t("painter.at", { x: percent(this.cursor.x / width), y: percent(this.cursor.y / height) }));
     } else if (event.key === " " || event.key === "Enter") {
       if (this.drawing) this.lift();
@@ -481,11 +613,15 @@ class Painter {
       const protect = this.sheets.get("protect");
       let contentMask = draft.contentMask;
       if (content?.touched) contentMask = content.isBlank ? null : await given(content, t("mask.file.content"));
-      const masks = await Promise.all(draft.styles.map(async (style, i) => {
-        if (this.isWhole(i)) return this.whole[i];
-        const sheet = this.sheets.get(i);
-        return sheet?.touched || typeof style.mask === "string" ? given(await this.sheet(i), t("mask.file.painting", { name: style.picture.name.replace(/\.\w+$/, "") })) : style.mask;
-      }));
+      const masks = await Promise.all(
+        draft.styles.map(async (style, i) => {
+          if (this.isWhole(i)) return this.whole[i];
+          const sheet = this.sheets.get(i);
+          return sheet?.touched || typeof style.mask === "string"
+            ? given(await this.sheet(i), t("mask.file.painting", { name: style.picture.name.replace(/\.\w+$/, "") }))
+            : style.mask;
+        }),
+      );
       if (protect?.touched) draft.protect = protect.isBlank ? null : await given(protect, t("mask.file.protect"));
       draft.contentMask = contentMask;
       masks.forEach((mask, i) => (draft.styles[i].mask = mask));
@@ -517,18 +653,22 @@ function channels(color) {
 }
 
 /**
- * Returns, for each pixel, the number of the nearest colour. Colours of larger areas that are none of these yet take the
- * place of the last ones: so a mask that was drawn elsewhere keeps its regions.
+ * Returns, for each pixel, the number of the nearest colour. Colours of larger areas that are none of these yet take
+ * the place of the last ones: so a mask that was drawn elsewhere keeps its regions.
  */
 function nearest(image, colors) {
   const pixels = new Uint32Array(image.data.buffer);
   const counts = new Map();
   for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
-  const hex = (pixel) => `#${[0, 8, 16].map((shift) => ((pixel >> shift) & 255).toString(16).padStart(2, "0")).join("")}`;
+  const hex = (pixel) =>
+    `#${[0, 8, 16].map((shift) => ((pixel >> shift) & 255).toString(16).padStart(2, "0")).join("")}`;
   const areas = [...counts].filter(([, count]) => count >= LEAST * pixels.length).map(([pixel]) => hex(pixel));
   if (colors.length > PROTECTING.length) {
     const foreign = areas.filter((color) => !colors.includes(color)).slice(0, colors.length);
-    const free = colors.map((color, i) => i).filter((i) => !areas.includes(colors[i])).reverse();
+    const free = colors
+      .map((color, i) => i)
+      .filter((i) => !areas.includes(colors[i]))
+      .reverse();
     foreign.forEach((color, i) => free[i] !== undefined && (colors[free[i]] = color));
   }
   const levels = colors.map(channels);

@@ -60,7 +60,9 @@ export class Plot {
     const line = ([kind, values]) =>
       svg("path", {
         class: `line ${kind}`,
-        d: values.map((value, i) => `${i ? "L" : "M"}${across(points[i].evaluation).toFixed(1)} ${up(value).toFixed(1)}`).join(""),
+        d: values
+          .map((value, i) => `${i ? "L" : "M"}${across(points[i].evaluation).toFixed(1)} ${up(value).toFixed(1)}`)
+          .join(""),
       });
     replace(
       this.drawing,
@@ -78,10 +80,15 @@ export class Plot {
     const now = Object.fromEntries(series.map(([kind, values]) => [kind, percent(values.at(-1))]));
     const named = [["all", t("plot.all")], ...kinds.map((kind) => [kind, NAMES[kind]?.() ?? kind])];
     const entries = named.map(([kind, name]) => [kind, name, now[kind]]);
-    this.drawing.setAttribute("aria-label", t("plot.label", { values: entries.map(([, name, value]) => `${name} ${value}`).join(", ") }));
+    this.drawing.setAttribute(
+      "aria-label",
+      t("plot.label", { values: entries.map(([, name, value]) => `${name} ${value}`).join(", ") }),
+    );
     replace(
       this.legend,
-      entries.map(([kind, name, value]) => h("li", {}, h("span", { class: `swatch ${kind}` }), `${name} `, h("b", {}, value))),
+      entries.map(([kind, name, value]) =>
+        h("li", {}, h("span", { class: `swatch ${kind}` }), `${name} `, h("b", {}, value)),
+      ),
     );
   }
 }
@@ -96,6 +103,7 @@ function limits(values) {
 /** Returns the powers of ten within the ends. */
 function powers(low, high) {
   const found = [];
-  for (let exponent = Math.ceil(Math.log10(low) - 1e-9); 10 ** exponent <= high * 1.001; exponent++) found.push(10 ** exponent);
+  for (let exponent = Math.ceil(Math.log10(low) - 1e-9); 10 ** exponent <= high * 1.001; exponent++)
+    found.push(10 ** exponent);
   return found;
 }

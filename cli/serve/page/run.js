@@ -5,19 +5,29 @@ import { facts } from "./compose.js";
 import { load } from "./draft.js";
 import { h, replace } from "./dom.js";
 import { Losses, Plot } from "./plot.js";
-import { get, isActive, isOpen, learn, watch } from "./runs.js";
+import { get, isActive, isOpen, learn, titleOf, watch } from "./runs.js";
 import { duration, number, percent, plural, size, t } from "./texts.js";
 import { Viewer } from "./viewer.js";
 
 /** Returns the view of a run. */
 export function showRun(id, shell) {
   const view = new RunView(id, shell);
-  return { element: view.element, title: view.run?.title ?? t("run.missing"), focus: view.heading, close: () => view.close() };
+  return {
+    element: view.element,
+    title: view.run ? titleOf(view.run) : t("run.missing"),
+    focus: view.heading,
+    close: () => view.close(),
+  };
 }
 
 const STATES = {
-  waiting: () => t("state.waiting"), running: () => t("state.running"), stopping: () => t("state.stopping"),
-  done: () => t("state.done"), stopped: () => t("state.stopped"), cancelled: () => t("state.cancelled"), failed: () => t("state.failed"),
+  waiting: () => t("state.waiting"),
+  running: () => t("state.running"),
+  stopping: () => t("state.stopping"),
+  done: () => t("state.done"),
+  stopped: () => t("state.stopped"),
+  cancelled: () => t("state.cancelled"),
+  failed: () => t("state.failed"),
 };
 
 /** Returns a run's state in words. */
@@ -34,7 +44,8 @@ class RunView {
       replace(this.element, this.heading, h("p", {}, h("a", { href: "#/" }, t("run.to.compose"))));
       return;
     }
-    const { estimate, request, title } = this.run;
+    const { estimate, request } = this.run;
+    const title = titleOf(this.run);
     this.heading.textContent = title;
     this.viewer = new Viewer(t("viewer.before.alt"), t("viewer.after.alt", { title }));
     this.viewer.setSize(estimate.width, estimate.height);
@@ -52,10 +63,39 @@ class RunView {
     this.losses = new Losses();
     this.element.append(
       this.viewer.element,
-      h("aside", { "aria-label": t("run.panel") }, this.heading, this.state, this.left, this.bar, this.place, this.error, this.buttons,
-        this.plot.element, this.facts, h("div", {}, this.messages,
-          h("details.more", {}, h("summary", {}, t("command.title")), h("div.command", {}, this.command,
-            h("button.quiet", { type: "button", onclick: () => shell.copy(this.command.textContent) }, t("command.copy")))))),
+      h(
+        "aside",
+        { "aria-label": t("run.panel") },
+        this.heading,
+        this.state,
+        this.left,
+        this.bar,
+        this.place,
+        this.error,
+        this.buttons,
+        this.plot.element,
+        this.facts,
+        h(
+          "div",
+          {},
+          this.messages,
+          h(
+            "details.more",
+            {},
+            h("summary", {}, t("command.title")),
+            h(
+              "div.command",
+              {},
+              this.command,
+              h(
+                "button.quiet",
+                { type: "button", onclick: () => shell.copy(this.command.textContent) },
+                t("command.copy"),
+              ),
+            ),
+          ),
+        ),
+      ),
     );
     this.unwatch = watch((kind, changed, more) => this.hear(kind, changed, more));
     this.update();
@@ -114,7 +154,8 @@ class RunView {
 
   update() {
     const { run } = this;
-    this.state.textContent = run.state === "waiting" ? plural(run.position ?? 1, "run.position.one", "run.position.many") : stateOf(run);
+    this.state.textContent =
+      run.state === "waiting" ? plural(run.position ?? 1, "run.position.one", "run.position.many") : stateOf(run);
     this.state.className = `state ${run.state}`;
     this.element.classList.toggle("active", isActive(run));
     this.error.textContent = run.error ?? "";
@@ -123,7 +164,12 @@ class RunView {
     this.updateProgress();
     this.showPicture();
     this.showFacts();
-    replace(this.messages, run.messages.length ? h("details.more", {}, h("summary", {}, t("run.messages")), h("pre", {}, run.messages.join("\n"))) : null);
+    replace(
+      this.messages,
+      run.messages.length
+        ? h("details.more", {}, h("summary", {}, t("run.messages")), h("pre", {}, run.messages.join("\n")))
+        : null,
+    );
   }
 
   showPicture() {
@@ -136,7 +182,8 @@ class RunView {
 
   where(step) {
     const parts = [t("run.evaluation", { evaluation: number(step.evaluation), evaluations: number(step.evaluations) })];
-    if (step.stages > 1) parts.push(t("run.stage", { stage: step.stage, stages: step.stages, size: size(step.width, step.height) }));
+    if (step.stages > 1)
+      parts.push(t("run.stage", { stage: step.stage, stages: step.stages, size: size(step.width, step.height) }));
     return parts.join(" · ");
   }
 
@@ -153,8 +200,10 @@ class RunView {
     if (step || !isActive(run)) this.bar.value = step?.evaluation ?? 0;
     else this.bar.removeAttribute("value");
     const left = step?.left ?? (step ? null : estimate.seconds);
-    this.left.textContent = left === null || left === undefined ? t("run.soon") : t("run.left", { time: duration(left) });
-    const tile = this.tile && this.tile.tiles > 1 ? t("run.tile", { tile: this.tile.tile, tiles: this.tile.tiles }) : null;
+    this.left.textContent =
+      left === null || left === undefined ? t("run.soon") : t("run.left", { time: duration(left) });
+    const tile =
+      this.tile && this.tile.tiles > 1 ? t("run.tile", { tile: this.tile.tile, tiles: this.tile.tiles }) : null;
     const where = step ? this.where(step) : isActive(run) ? t("run.begins") : "";
     this.place.textContent = [where, tile].filter(Boolean).join(" · ");
     this.plot.show(this.losses, evaluations);
@@ -167,7 +216,10 @@ class RunView {
     if (key === this.drawn) return; // the focus stays where it is
     this.drawn = key;
     const had = this.buttons.contains(document.activeElement);
-    replace(this.buttons, names.map((name) => this.button(name)));
+    replace(
+      this.buttons,
+      names.map((name) => this.button(name)),
+    );
     if (had) (this.buttons.querySelector("a, button:not([disabled])") ?? this.heading).focus();
   }
 
@@ -193,26 +245,45 @@ class RunView {
       }
     };
     const make = (text, work, kind = "") => h(`button${kind}`, { type: "button", onclick: act(work) }, text);
-    const link = (text, suffix, kind = "") => h(`a.button${kind}`, { href: api.place.download(run.id, suffix), download: "" }, text);
+    const link = (text, suffix, kind = "") =>
+      h(`a.button${kind}`, { href: api.place.download(run.id, suffix), download: "" }, text);
     switch (name) {
-      case "png": return link(t("run.png"), "png", run.state === "done" ? ".primary" : "");
-      case "jpg": return link(t("run.jpg"), "jpg");
-      case "stop": return make(t("run.stop"), async () => learn(await api.stop(run.id)), ".primary");
-      case "resume": return make(t("run.resume"), async () => learn(await api.resume(run.id)), ".primary");
-      case "longer": return make(t("run.longer"), async () => shell.go(`run/${learn(await api.resume(run.id, { evaluations: this.run.estimate.evaluations })).id}`));
-      case "change": return make(t("run.change"), async () => {
-        await load(run.request);
-        shell.go("");
-      });
-      case "remove": return make(t("run.remove"), async () => {
-        if (!(await shell.confirm(t("run.remove.sure"), t("run.remove")))) return;
-        await api.remove(run.id);
-        shell.go("gallery");
-      }, ".quiet");
-      default: return make(t("run.cancel"), async () => {
-        if (isActive(this.run) && !(await shell.confirm(t("run.cancel.sure"), t("run.cancel")))) return;
-        learn(await api.cancel(run.id));
-      }, ".quiet");
+      case "png":
+        return link(t("run.png"), "png", run.state === "done" ? ".primary" : "");
+      case "jpg":
+        return link(t("run.jpg"), "jpg");
+      case "stop":
+        return make(t("run.stop"), async () => learn(await api.stop(run.id)), ".primary");
+      case "resume":
+        return make(t("run.resume"), async () => learn(await api.resume(run.id)), ".primary");
+      case "longer":
+        return make(t("run.longer"), async () =>
+          shell.go(`run/${learn(await api.resume(run.id, { evaluations: this.run.estimate.evaluations })).id}`),
+        );
+      case "change":
+        return make(t("run.change"), async () => {
+          await load(run.request);
+          shell.go("");
+        });
+      case "remove":
+        return make(
+          t("run.remove"),
+          async () => {
+            if (!(await shell.confirm(t("run.remove.sure"), t("run.remove")))) return;
+            await api.remove(run.id);
+            shell.go("gallery");
+          },
+          ".quiet",
+        );
+      default:
+        return make(
+          t("run.cancel"),
+          async () => {
+            if (isActive(this.run) && !(await shell.confirm(t("run.cancel.sure"), t("run.cancel")))) return;
+            learn(await api.cancel(run.id));
+          },
+          ".quiet",
+        );
     }
   }
 
@@ -227,7 +298,12 @@ class RunView {
       [t("details.size"), size(result.width, result.height)],
       [t("details.recipe"), request.options?.recipe ?? t("details.default")],
       [t("details.evaluations"), number(result.evaluations)],
-      [t("details.loss"), result.share === null ? number(result.loss) : t("details.share", { loss: number(result.loss), share: percent(result.share) })],
+      [
+        t("details.loss"),
+        result.share === null
+          ? number(result.loss)
+          : t("details.share", { loss: number(result.loss), share: percent(result.share) }),
+      ],
       [t("details.seconds"), duration(result.seconds)],
       [t("details.reason"), result.reason],
       [t("details.device"), result.device],

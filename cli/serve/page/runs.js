@@ -7,6 +7,9 @@ const watchers = new Set();
 let source = null;
 let ready = null;
 
+/** Milliseconds before the server is asked for its events again. */
+const PAUSE = 2000;
+
 /** States in which a run has not ended. */
 const OPEN = ["waiting", "running", "stopping"];
 
@@ -15,6 +18,10 @@ export const isActive = (run) => run.state === "running" || run.state === "stopp
 
 /** Returns a run, or undefined. */
 export const get = (id) => known.get(id);
+
+/** Returns a run's title: the names of its pictures, without what their files are. */
+export const titleOf = (run) =>
+  run.title.replace(/\.(avif|bmp|gif|hei[cf]|jp2|jpe?g|png|ppm|tga|tiff?|webp)\b/gi, "").replace(" x ", " × ");
 
 /** Returns the runs that run or wait, in their order. */
 export function queue() {
@@ -32,8 +39,8 @@ export function ended() {
 export const active = () => queue().find(isActive);
 
 /**
- * Calls `change(kind, id)` whenever something happens: kind is "run", "step", "tile", "preview", "removed", "all" or
- * "connection". Returns a function that ends it.
+ * Calls `change(kind, id, more)` whenever something happens: kind is "run", "step", "tile", "preview", "removed",
+ * "all", "connection", or "refused" where the server does not know this page. Returns a function that ends it.
  */
 export function watch(change) {
   watchers.add(change);
@@ -78,11 +85,7 @@ function connect() {
   source.onerror = () => {
     connected = false;
     tell("connection", null);
-    if (source?.readyState === EventSource.CLOSED) {
-      // The server refused the stream, or has ended. EventSource does not try again by itself then.
-      disconnect();
-      setTimeout(connect, 2000);
-    }
+    if (source?.readyState === EventSource.CLOSED) askWhy();
   };
   const on = (name, work) => source.addEventListener(name, (event) => work(JSON.parse(event.data)));
   on("run", learn);
@@ -101,6 +104,20 @@ function connect() {
   on("lost", () => fetchAll().catch(() => {}));
 }
 
+/** The server has refused the stream, after which a browser does not try again: this may be another server by now. */
+async function askWhy() {
+  disconnect();
+  try {
+    await fetchAll();
+  } catch (error) {
+    if (error.status === 401) {
+      tell("refused", null);
+      return;
+    }
+  }
+  setTimeout(connect, PAUSE);
+}
+
 function disconnect() {
   source?.close();
   source = null;
@@ -112,7 +129,10 @@ function disconnect() {
  */
 export async function begin() {
   connect();
-  document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) disconnect();
+    else connect();
+  });
   ready ??= fetchAll();
   await ready;
 }

@@ -1,4 +1,4 @@
-// Every text of the page, and how numbers are written. Words in braces are values. A test compares the keys with their uses.
+// Every text of the page, and how numbers are written. Words in braces are values; tests compare keys and uses.
 
 const TEXTS = {
   "nav.skip": "Skip to the page",
@@ -10,10 +10,12 @@ const TEXTS = {
   "nav.gallery": "Gallery",
   "nav.now": "Painting, {done}",
 
-  "session.title": "This address is not complete",
-  "session.hint": "The page opens only for those who have its key. Open the whole address that impasto serve has printed, with what follows the #.",
+  "session.title": "Open the whole address",
+  "session.hint":
+    "The page opens only for those who have its token. Open the address that impasto serve has printed last, with all that follows the #.",
   "server.title": "The page cannot begin",
-  "server.gone": "The server does not answer. Is impasto serve still running? This page goes on by itself when it is back.",
+  "server.gone":
+    "The server does not answer. Is impasto serve still running? This page goes on by itself when it is back.",
   "server.failed": "The server has failed",
 
   "compose.name": "Paint",
@@ -33,7 +35,7 @@ const TEXTS = {
   "painting.drop": "Drop a painting, or several",
   "painting.choose": "Choose one painting, or several to blend",
   "painting.alt": "The painting {name}",
-  "painting.add": "Blend in another painting",
+  "painting.add": "Blend in another",
   "painting.share": "Share of {name}",
   "drop.hint": "or click to choose a file",
   "samples.title": "Or try a drawn sample",
@@ -122,7 +124,8 @@ const TEXTS = {
   "painter.loading": "One moment …",
   "painter.failed": "This picture could not be read.",
   "painter.canvas": "Mask over the picture",
-  "painter.keys": "Arrow keys move the brush, with Shift in longer steps. Space puts it down and lifts it, or fills. B is the brush, F fills, E is the eraser; brackets change the size; Control Z undoes.",
+  "painter.keys":
+    "Arrow keys move the brush, with Shift in longer steps. Space puts it down and lifts it, or fills. B is the brush, F fills, E is the eraser; brackets change the size; Control Z undoes.",
   "painter.tool": "Tool",
   "painter.brush": "Brush",
   "painter.fill": "Fill",
@@ -255,13 +258,19 @@ const LANGUAGE = "en";
 
 /** Writes a number with three digits at least; as a percentage if `style` says so. */
 export function number(value, style = "decimal") {
-  const digits = style === "percent" ? { maximumFractionDigits: 0 } : Number.isInteger(value) ? {} : { maximumSignificantDigits: 3 };
+  const digits =
+    style === "percent" ? { maximumFractionDigits: 0 } : Number.isInteger(value) ? {} : { maximumSignificantDigits: 3 };
   return new Intl.NumberFormat(LANGUAGE, { style, ...digits }).format(value);
 }
 
 /** Writes a share in percent, with more digits if it is small. */
 export function percent(share) {
-  return new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumSignificantDigits: share >= 0.095 ? 3 : 2, maximumFractionDigits: share >= 0.095 ? 0 : 3, roundingPriority: "lessPrecision" }).format(share);
+  return new Intl.NumberFormat(LANGUAGE, {
+    style: "percent",
+    maximumSignificantDigits: share >= 0.095 ? 3 : 2,
+    maximumFractionDigits: share >= 0.095 ? 0 : 3,
+    roundingPriority: "lessPrecision",
+  }).format(share);
 }
 
 /** Writes a date and a time of day. */

@@ -14,26 +14,61 @@ export class Viewer {
   constructor(before, after) {
     this.images = [h("img", { alt: before, draggable: "false" }), h("img", { alt: after, draggable: "false" })];
     this.panes = this.images.map((image, i) => h(`div.pane.${i ? "after" : "before"}`, {}, image));
-    this.divider = h("div.divider", {
-      role: "slider", tabindex: "0", "aria-label": t("viewer.divider"), "aria-valuemin": "0", "aria-valuemax": "100",
-      onkeydown: (event) => this.dividerKey(event),
-    }, h("span.grip"));
-    this.stage = h("div.stage", {
-      tabindex: "0", role: "group", "aria-label": t("viewer.stage"),
-      onkeydown: (event) => this.stageKey(event), ondblclick: (event) => this.toggle(event),
-      onpointerdown: (event) => this.press(event), onpointermove: (event) => this.drag(event),
-      onpointerup: (event) => this.release(event), onpointercancel: (event) => this.release(event),
-    }, this.panes, this.divider);
+    this.divider = h(
+      "div.divider",
+      {
+        role: "slider",
+        tabindex: "0",
+        "aria-label": t("viewer.divider"),
+        "aria-valuemin": "0",
+        "aria-valuemax": "100",
+        onkeydown: (event) => this.dividerKey(event),
+      },
+      h("span.grip"),
+    );
+    this.stage = h(
+      "div.stage",
+      {
+        tabindex: "0",
+        role: "group",
+        "aria-label": t("viewer.stage"),
+        onkeydown: (event) => this.stageKey(event),
+        ondblclick: (event) => this.toggle(event),
+        onpointerdown: (event) => this.press(event),
+        onpointermove: (event) => this.drag(event),
+        onpointerup: (event) => this.release(event),
+        onpointercancel: (event) => this.release(event),
+      },
+      this.panes,
+      this.divider,
+    );
     this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    this.modes = segments(t("viewer.mode"), [
-      ["result", t("viewer.result")], ["slider", t("viewer.slider")], ["beside", t("viewer.beside")],
-    ], "slider", (mode) => this.setMode(mode), true);
+    this.modes = segments(
+      t("viewer.mode"),
+      [
+        ["result", t("viewer.result")],
+        ["slider", t("viewer.slider")],
+        ["beside", t("viewer.beside")],
+      ],
+      "slider",
+      (mode) => this.setMode(mode),
+      true,
+    );
     this.scaleText = h("output.scale", { "aria-label": t("viewer.scale") });
-    this.bar = h("div.viewer-bar", {}, this.modes, h("div.zoom", {},
-      iconButton("minus", t("viewer.smaller"), () => this.zoom(1 / STEP)), this.scaleText,
-      iconButton("plus", t("viewer.larger"), () => this.zoom(STEP)),
-      h("button.quiet", { type: "button", onclick: () => this.fit() }, t("viewer.fit")),
-      h("button.quiet", { type: "button", onclick: () => this.setScale(1) }, t("viewer.pixels"))));
+    this.bar = h(
+      "div.viewer-bar",
+      {},
+      this.modes,
+      h(
+        "div.zoom",
+        {},
+        iconButton("minus", t("viewer.smaller"), () => this.zoom(1 / STEP)),
+        this.scaleText,
+        iconButton("plus", t("viewer.larger"), () => this.zoom(STEP)),
+        h("button.quiet", { type: "button", onclick: () => this.fit() }, t("viewer.fit")),
+        h("button.quiet", { type: "button", onclick: () => this.setScale(1) }, t("viewer.pixels")),
+      ),
+    );
     this.element = h("div.viewer", {}, this.stage, this.bar);
     this.pointers = new Map();
     this.size = { width: 4, height: 3 };
@@ -90,7 +125,8 @@ export class Viewer {
     const { width, height } = this.pane;
     const scale = this.scale ?? this.fitting;
     const [w, tall] = [this.size.width * scale, this.size.height * scale];
-    const start = (room, length, part) => (length <= room ? (room - length) / 2 : clamp(room / 2 - part * length, room - length, 0));
+    const start = (room, length, part) =>
+      length <= room ? (room - length) / 2 : clamp(room / 2 - part * length, room - length, 0);
     const [x, y] = [start(width, w, this.center.x), start(height, tall, this.center.y)];
     this.offset = { x, y, scale };
     for (const image of this.images) {
@@ -125,7 +161,10 @@ export class Viewer {
     const least = this.fitting;
     const { width, height } = this.pane;
     const point = at ?? { x: width / 2, y: height / 2 };
-    const part = { x: this.part(point.x, this.offset.x, this.size.width), y: this.part(point.y, this.offset.y, this.size.height) };
+    const part = {
+      x: this.part(point.x, this.offset.x, this.size.width),
+      y: this.part(point.y, this.offset.y, this.size.height),
+    };
     this.scale = scale <= least && scale !== 1 ? null : Math.min(scale, MOST);
     const now = this.scale ?? least;
     this.center = {
@@ -161,7 +200,16 @@ export class Viewer {
   }
 
   dividerKey(event) {
-    const steps = { ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 };
+    const steps = {
+      ArrowLeft: -0.02,
+      ArrowDown: -0.02,
+      ArrowRight: 0.02,
+      ArrowUp: 0.02,
+      PageDown: -0.1,
+      PageUp: 0.1,
+      Home: -1,
+      End: 1,
+    };
     if (!(event.key in steps)) return;
     event.preventDefault();
     event.stopPropagation();
