@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 TEST_VENV := .venv-test
 # What is installed: an environment that is no link to it has to be made again when it changes.
-SOURCES := $(wildcard src/impasto/*.py runtime/*.py runtime/*/*.py runtime/recipes/* export/*.py export/*/*.py cli/*.py cli/*/*.py cli/drawing/*.jpg)
+SOURCES := $(wildcard src/impasto/*.py runtime/*.py runtime/*/*.py runtime/recipes/* export/*.py export/*/*.py cli/*.py cli/*/*.py cli/drawing/*.jpg cli/serve/*.json cli/serve/page/*)
 # The lowest versions that pyproject.toml allows of everything, and no torch.
 LOWEST := .venv-lowest
 # What builds distributions, and nothing else.

@@ -83,8 +83,8 @@ def test_a_server_that_is_told_to_end_leaves_in_order(start_server: Starter, num
     pid = pid_of(server, key)
     with server.events() as events:
         assert server.end(number) == 0
-        *_, last = events  # the stream has ended, too
-    assert (last[1]["id"], last[1]["state"]) == (key, "waiting")
+        told = {data["id"]: (data["state"], data["position"]) for name, data in events if name == "run"}  # to its end
+    assert told == {key: ("waiting", 1), waiting: ("waiting", 2)}
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert "ending: the present run keeps its checkpoint" in server.messages
