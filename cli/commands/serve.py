@@ -183,10 +183,10 @@ def _tell(settings: Settings, keys: Keys, own: socket.socket, *, browser: bool, 
     name = settings.names[0] if settings.names and not is_loopback(settings.host) else settings.host
     place = f"{'https' if settings.encrypted else 'http'}://{f'[{name}]' if ':' in name else name}"
     address = f"{place}:{own.getsockname()[1]}/"
-    if json:
-        print(json_.dumps({"address": address, "token": settings.token, "data": str(settings.data)}), flush=True)
     say(f"the page: {address}#token={settings.token}")
     say(f"pictures and runs: {settings.data}; Ctrl-C ends, and what is under way goes on the next time")
+    if json:  # last: a program that has read it may rely on all else
+        print(json_.dumps({"address": address, "token": settings.token, "data": str(settings.data)}), flush=True)
     if browser:
         once = secrets.token_urlsafe(32)  # others on this machine can read a browser's command line
         keys.lend(once)

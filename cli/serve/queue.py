@@ -279,6 +279,7 @@ class Queue:
         outcome = read_outcome(run)
         asked = run.phase is Phase.STOPPING
         run.pid = run.born = None
+        clear(run, JPEG, THUMBNAIL)  # of an earlier result
         if outcome is not None:
             run.result = {name: outcome[name] for name in _TOLD} | {"bytes": run.file(RESULT).stat().st_size}
         interrupted = outcome is None or outcome["interrupted"]
