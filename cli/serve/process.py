@@ -29,8 +29,12 @@ _PREVIEW = 1.0
 #: The bytes of messages that are read at a time.
 _MOST = 1 << 20
 
-#: The signal that asks for the picture so far, and for the end.
-_STOP = signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM
+# The signals that ask for the picture so far and the end, and for the end at once; and the flags of a process that does
+# not hear the server's own Ctrl-C.
+if sys.platform == "win32":
+    _STOP, _KILL, _FLAGS = signal.CTRL_BREAK_EVENT, signal.SIGTERM, subprocess.CREATE_NEW_PROCESS_GROUP
+else:
+    _STOP, _KILL, _FLAGS = signal.SIGTERM, signal.SIGKILL, 0
 
 _ERROR = "error: "
 
@@ -79,8 +83,8 @@ class Process:
                 stdout=outcome,
                 stderr=messages,
                 cwd=run.folder,
-                start_new_session=True,  # Ctrl-C is the server's
-                creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,  # there
+                start_new_session=True,
+                creationflags=_FLAGS,
             )
         run.pid, run.born = popen.pid, _born(popen.pid)
         return cls(run, popen)
@@ -106,7 +110,7 @@ class Process:
 
     def kill(self) -> None:
         """End the process at once, and wait for its end."""
-        self._signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        self._signal(_KILL)
         with contextlib.suppress(psutil.Error, subprocess.TimeoutExpired):
             self._popen.wait(10) if self._popen is not None else psutil.Process(self._run.pid).wait(10)
 
