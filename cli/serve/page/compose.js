@@ -36,7 +36,6 @@ class Compose {
   constructor(choices, shell) {
     this.choices = choices;
     this.shell = shell;
-    this.recipe = null;
     this.heading = h("h1", { tabindex: "-1" }, t("compose.title"));
     this.made = h("section.made", { hidden: true, "aria-label": t("made.title") });
     this.photograph = h("section.place", { "aria-label": t("photograph.name") });
@@ -100,12 +99,10 @@ class Compose {
       this.renderPaintings();
       this.renderMasks();
     }
-    const recipe = draft.options.recipe;
-    if (recipe !== this.recipe || isOther) {
-      this.recipe = recipe;
+    if (isOther) {
       this.renderSettings();
-    }
-    if (isOther) this.renderFurther();
+      this.renderFurther();
+    } else this.describeRecipe();
     const count = countChanged();
     replace(
       this.more.firstChild,
@@ -485,41 +482,48 @@ class Compose {
 
   // Choices
 
-  renderSettings() {
-    const { choices } = this;
-    const recipe =
-      choices.recipes.find((one) => (draft.options.recipe ? one.name === draft.options.recipe : one.default)) ??
-      choices.recipes[0];
-    const recipes = h(
-      "select",
-      {
-        onchange: ({ target }) =>
-          setOption(
-            "recipe",
-            choices.recipes.find((one) => one.default)?.name === target.value ? undefined : target.value,
-          ),
-      },
-      choices.recipes.map((one) => h("option", { value: one.name, selected: one.name === recipe.name }, one.name)),
-    );
-    const evaluations = input(find(choices, "evaluations"), {
-      placeholder: String(recipe.evaluations),
-      inputmode: "numeric",
-    });
-    const kept = document.activeElement?.id;
-    replace(
-      this.settings,
-      this.sizeField(recipe),
-      field(t("recipe.name"), recipes, recipe.description),
-      this.colorsField(),
-      this.strengthField(),
-      field(t("evaluations.name"), evaluations, t("evaluations.hint")),
-    );
-    recipes.id = "recipe";
-    recipes.previousElementSibling.htmlFor = "recipe";
-    if (kept === "recipe") recipes.focus();
+  /** The recipe that the draft names, or the default one. */
+  get recipe() {
+    const { recipes } = this.choices;
+    const wanted = draft.options.recipe;
+    return recipes.find((one) => (wanted ? one.name === wanted : one.default)) ?? recipes[0];
   }
 
-  sizeField(recipe) {
+  renderSettings() {
+    const { recipes } = this.choices;
+    const choice = h(
+      "select",
+      {
+        onchange: ({ target }) => {
+          const { name, default: isDefault } = recipes[target.selectedIndex];
+          setOption("recipe", isDefault ? undefined : name);
+        },
+      },
+      recipes.map((one) => h("option", { value: one.name, selected: one === this.recipe }, one.name)),
+    );
+    this.evaluations = input(find(this.choices, "evaluations"), { inputmode: "numeric" });
+    this.sizeDefault = h("option", { value: "" });
+    const recipe = field(t("recipe.name"), choice, "");
+    this.description = recipe.lastChild;
+    replace(
+      this.settings,
+      this.sizeField(),
+      recipe,
+      this.colorsField(),
+      this.strengthField(),
+      field(t("evaluations.name"), this.evaluations, t("evaluations.hint")),
+    );
+    this.describeRecipe();
+  }
+
+  /** Says what the recipe is, and what it would choose. */
+  describeRecipe() {
+    this.description.textContent = this.recipe.description;
+    this.evaluations.placeholder = this.recipe.evaluations;
+    this.sizeDefault.textContent = t("size.default", { size: this.recipe.size });
+  }
+
+  sizeField() {
     const own = draft.options.size;
     const sizes = [
       ["256", t("size.small")],
@@ -543,10 +547,9 @@ class Compose {
         onchange: () => {
           other.hidden = choice.value !== "other";
           if (other.hidden) setOption("size", choice.value || undefined);
-          else other.focus();
         },
       },
-      h("option", { value: "" }, t("size.default", { size: recipe.size })),
+      this.sizeDefault,
       sizes.map(([value, text]) => h("option", { value, selected: value === own }, text)),
       h("option", { value: "other", selected: isOther }, t("size.other")),
     );

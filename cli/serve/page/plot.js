@@ -45,9 +45,9 @@ export class Plot {
   }
 
   draw(losses, evaluations) {
-    const { points } = losses;
-    this.element.hidden = points.length < 2;
-    if (points.length < 2) return;
+    this.element.hidden = losses.points.length < 2;
+    if (this.element.hidden) return;
+    const points = thinned(losses.points);
     const kinds = Object.keys(points.at(-1).terms).filter((kind) => points.some((point) => point.terms[kind] > 0));
     const series = kinds.map((kind) => [kind, points.map((point) => point.terms[kind] ?? 0)]);
     series.push(["all", points.map((point) => point.all)]);
@@ -97,7 +97,14 @@ export class Plot {
 function limits(values) {
   const high = Math.max(...values);
   const low = Math.max(Math.min(...values.filter((value) => value > 0)), high / 1e4);
-  return [10 ** (Math.floor(Math.log10(low) * 2) / 2), 10 ** (Math.ceil(Math.log10(high) * 2) / 2)];
+  const [bottom, top] = [Math.floor(Math.log10(low) * 2) / 2, Math.ceil(Math.log10(high) * 2) / 2];
+  return [10 ** bottom, 10 ** Math.max(top, bottom + 0.5)];
+}
+
+/** Returns no more points than can be told apart: each of some, and the last. */
+function thinned(points) {
+  const stride = Math.ceil(points.length / (2 * WIDTH));
+  return points.filter((_, i) => i % stride === 0 || i === points.length - 1);
 }
 
 /** Returns the powers of ten within the ends. */

@@ -112,7 +112,11 @@ class RunView {
   }
 
   hear(kind, id, more) {
-    if (kind === "all") return this.run ? this.update() : this.shell.go("gallery");
+    if (kind === "all") {
+      if (!this.run) return this.shell.go("gallery");
+      this.recallLosses(); // some may have been missed
+      return this.update();
+    }
     if (id !== this.id) return undefined;
     if (kind === "removed") return this.shell.go("gallery");
     if (kind === "run") {
@@ -140,13 +144,15 @@ class RunView {
 
   /** Reads the losses so far; what arrives meanwhile is added after them. */
   async recallLosses() {
+    this.complete = false;
     if (this.run.state === "waiting" && !this.run.step) {
       this.complete = true;
       return;
     }
     this.held = [];
     const earlier = await api.log(this.id).catch(() => []);
-    for (const step of [...earlier, ...this.held]) this.losses.add(step);
+    this.losses = new Losses();
+    for (const step of [...earlier, ...(this.held ?? [])]) this.losses.add(step);
     this.complete = true;
     this.held = null;
     if (!this.closed) this.updateProgress();

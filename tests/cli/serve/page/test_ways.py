@@ -215,7 +215,7 @@ def test_fill_eraser_undo_and_a_painting_marked_by_hand(page: Page, server: Serv
     stroke(page, easel, (0.02, 0.1), (0.3, 0.1))
     assert says.inner_text() not in (filled, "1: painting0 100%")
 
-    page.get_by_role("button", name="painting1.png").click()
+    page.get_by_role("button", name="painting1.png", exact=True).click()
     page.get_by_label("Parts, marked by hand").check(force=True)
     page.get_by_label("Fill").check(force=True)
     page.get_by_label("2: painting1").check(force=True)
