@@ -9,6 +9,8 @@ import os
 import re
 import socket
 import struct
+import sys
+import sysconfig
 import time
 import urllib.parse
 import zlib
@@ -83,19 +85,9 @@ def _undisturbed(server: Server, running: str) -> Iterator[None]:
 
 def _known(server: Server) -> list[Path]:
     """Return the folders that a server may read: its own, those of code, of the model and of the machine."""
-    import site
-    import sysconfig
-
-    code = [*sysconfig.get_paths().values(), *site.getsitepackages(), Path(impasto.__file__).parents[2]]
-    return [
-        server.data,
-        server.data.parents[1],
-        *map(Path, code),
-        Path("/proc"),
-        Path("/sys"),
-        Path("/dev/null"),
-        Path(os.environ["IMPASTO_TIMINGS"]),
-    ]
+    code = [*sysconfig.get_paths().values(), *filter(None, sys.path), Path(impasto.__file__).parents[2]]
+    machine = ["/proc", "/sys", os.devnull, os.environ["IMPASTO_TIMINGS"]]
+    return [server.data, server.data.parents[1], *map(Path, [*code, *machine])]
 
 
 def cookie_of(server: Server) -> str:
