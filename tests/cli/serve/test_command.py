@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import os
 import re
+import shutil
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -98,6 +103,25 @@ def test_the_data_folder_is_its_owners_alone(start_server: Starter) -> None:
     if os.name == "posix":
         for folder in (server.data, server.data / "runs" / key, server.data / "pictures"):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_certificate_makes_it_speak_https_and_the_cookie_a_secure_one(start_server: Starter, tmp_path: Path) -> None:
+    if not (openssl := shutil.which("openssl")):
+        pytest.skip("needs openssl, to make a certificate")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*made, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    server = start_server("--tls-cert", cert, "--tls-key", key)
+    assert f"the page: https://127.0.0.1:{server.port}/#token=" in server.messages
+    trusting = ssl.create_default_context(cafile=str(cert))
+    with contextlib.closing(http.client.HTTPSConnection("localhost", server.port, context=trusting)) as connection:
+        connection.request("POST", "/api/session", json.dumps({"token": server.token}))
+        answer = connection.getresponse()
+        assert answer.status == 204 and "; secure" in answer.headers["set-cookie"].lower()
+        answer.read()
+        connection.request("GET", "/api/runs", headers={"Cookie": answer.headers["set-cookie"].partition(";")[0]})
+        assert json.loads(connection.getresponse().read()) == {"runs": []}
 
 
 # --- where it listens -----------------------------------------------------------------------------------------
