@@ -144,7 +144,7 @@ def now() -> str:
 
 def new_run(folder: Path, request: Request, command: str, title: str, estimate: dict[str, Any]) -> Run:
     """Make a run that waits, with its folder in `folder`. Ids are in the order of time."""
-    key = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    key = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
     run = Run(key, make_folder(folder / key), request, command, title, estimate, created=now())
     run.save()
     return run

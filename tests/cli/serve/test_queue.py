@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from impasto.cli.serve import runs
@@ -120,3 +121,19 @@ def test_a_full_queue_takes_no_more(data: Path, monkeypatch: pytest.MonkeyPatch)
         queue.add(Request("a", ("b",)), "", "", {})
     with pytest.raises(StateError, match="queue: 2 runs wait already"):
         queue.add(Request("a", ("b",)), "", "", {})
+
+
+def test_a_run_waits_until_it_fits_into_memory_beside_the_one_that_goes_on(data: Path) -> None:
+    own = psutil.Process()
+    left(data, Phase.RUNNING, pid=own.pid, born=own.create_time(), estimate={"at_most": 0})
+    sizes = {"huge": 2**60, "small": 1}
+    waiting = {name: left(data, Phase.WAITING, estimate={"at_most": size}) for name, size in sizes.items()}
+    queue = Queue(Settings(data, data / "model", "token", jobs=2), Hub(), Shelf(data / "pictures", Helper()))
+    queue._start_next()
+    assert [run.phase for run in queue] == [Phase.RUNNING, Phase.WAITING, Phase.WAITING]
+    queue.move(queue[waiting["small"].id], 1)
+    queue._looked = 0.0
+    queue._start_next()
+    assert queue[waiting["small"].id].phase is Phase.FAILED  # it was tried: its pictures are not there
+    assert "is not there" in (queue[waiting["small"].id].error or "")
+    assert queue[waiting["huge"].id].phase is Phase.WAITING
