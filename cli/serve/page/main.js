@@ -107,9 +107,8 @@ function show(isFirst = false) {
 function showNow() {
   const active = runs.active();
   const count = runs.queue().length;
-  waiting.textContent = count || "";
   waiting.hidden = !count;
-  links[1].setAttribute("aria-label", count ? t("nav.queue.count", { count }) : t("nav.queue"));
+  replace(waiting, count, h("span.unseen", {}, t("nav.queue.count")));
   offline.hidden = runs.connected || !wasConnected;
   wasConnected ||= runs.connected;
   now.hidden = !active || location.hash === `#/run/${active.id}`;

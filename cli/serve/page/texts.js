@@ -6,7 +6,7 @@ const TEXTS = {
   "nav.name": "Pages",
   "nav.paint": "Paint",
   "nav.queue": "Queue",
-  "nav.queue.count": "Queue, {count} in it",
+  "nav.queue.count": " in it",
   "nav.gallery": "Gallery",
   "nav.now": "Painting, {done}",
 

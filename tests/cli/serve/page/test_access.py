@@ -94,7 +94,7 @@ def test_no_view_violates_a_rule_of_axe_or_is_wider_than_its_screen(page: Page, 
                 if problems := violations(page):
                     found[f"{view}, {size}, {scheme}"] = problems
         page.set_viewport_size({"width": SIZES[0], "height": 800})
-    assert not found
+    assert found == {}
 
 
 def focused(page: Page) -> str:
