@@ -133,7 +133,7 @@ class Queue:
         """
         self._expect(run, run.phase is Phase.WAITING, "wait")
         self._order.remove(run.id)
-        self._order.insert(position - 1, run.id)
+        self._order.insert(min(position, limits.WAITING) - 1, run.id)
         self._settle(run)
 
     def stop(self, run: Run) -> None:

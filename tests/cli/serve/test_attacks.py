@@ -377,6 +377,22 @@ def test_a_request_in_json_is_bounded(server: Server) -> None:
         assert answer.status == status and answer.error
 
 
+def test_numbers_beyond_all_bounds_are_refused_or_cut(server: Server, running: str) -> None:
+    digits = "9" * 5000
+    assert server.ask("GET", f"/api/runs?limit={digits}").status == 200
+    assert server.ask("GET", "/api/runs?limit=-1").status == 400
+    assert server.ask("PATCH", f"/api/runs/{running}", {"position": 10**30}).status == 409
+    key = server.submit()
+    assert server.ask("PATCH", f"/api/runs/{key}", {"position": 10**30}).data["position"] == 1
+    assert server.ask("POST", f"/api/runs/{key}/cancel").status == 200
+    for text in (digits, "1e999", "-1", "true", '"1"', "null", "[]"):
+        body = f'{{"position": {text}}}'.encode()
+        assert server.ask("PATCH", f"/api/runs/{running}", body=body).status in (400, 409)
+    for options in ({"evaluations": -(10**30)}, {"style_scale": 1e308}, {"stages": 10**18}):
+        answer = server.ask("POST", "/api/runs", server.request({**QUICK, **options}))
+        assert answer.status == 422 and answer.error
+
+
 # --- connections ----------------------------------------------------------------------------------------------
 
 
