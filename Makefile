@@ -19,7 +19,7 @@ PLUGINS := onnxruntime-ep-openvino==1.8.1 onnxruntime-ep-webgpu==0.4.0
 PLAYWRIGHT := playwright==1.65.2
 AXE := axe-core@4.14.1
 
-.PHONY: demo test test-lowest check types types-darwin types-win32 dist examples page cuda-provider bench bench-cuda quality pictures clean
+.PHONY: demo test test-lowest check types types-darwin types-win32 dist examples page cuda-provider bench bench-cuda quality look pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -84,6 +84,10 @@ bench-cuda: $(BENCH)/impasto-cuda/ready $(BENCH)/torch/ready
 # QUALITY_OPTIONS: see `python -m benchmarks.quality --help`.
 quality: $(BENCH)/impasto/ready $(BENCH)/torch/ready
 	$(BENCH)/impasto/bin/python -m benchmarks.quality $(QUALITY_OPTIONS)
+
+# LOOK_OPTIONS: see `python -m benchmarks.look --help`; --images is the folder with real photographs and paintings.
+look: $(BENCH)/impasto/ready $(BENCH)/torch/ready
+	$(BENCH)/impasto/bin/python -m benchmarks.look $(LOOK_OPTIONS)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("impasto needs Python 3.11 or newer; set PYTHON=")'

@@ -34,7 +34,7 @@ from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.photographs import read_photograph
 from impasto.runtime.pictures.planes import Planes
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run import canvas
 from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints
@@ -94,11 +94,11 @@ class Scene:
         with Image.open(self.path(name)) as image:
             return image.convert("RGB")
 
-    def material(self, *, masks: bool = False, matched: bool = False) -> Material:
+    def material(self, *, masks: bool = False, colors: str = "style") -> Material:
         """Return the pictures as a transfer has them."""
         mask, style_mask = (str(self.path(name)) for name in ("mask.png", "style mask.png"))
         masked = {"content_mask": mask, "style_masks": [style_mask]} if masks else {}
-        return Material.given(self.image(), [self.image("style.png")], matched=matched, **masked)  # type: ignore[arg-type]
+        return Material.given(self.image(), [self.image("style.png")], colors=colors, **masked)  # type: ignore[arg-type]
 
     def plan(self, **options: object) -> Plan:
         """Return a plan of two stages, the first half as large."""
@@ -144,7 +144,7 @@ def _decoding(name: str) -> Callable[[Scene], Work]:
 
 
 def _references(scene: Scene, **options: bool) -> Work:
-    material, plan = scene.material(**options), scene.plan()
+    material, plan = scene.material(**options), scene.plan()  # type: ignore[arg-type]
     _ = material.styles
     return lambda: material.references(plan, plan.stages[-1])
 
@@ -269,7 +269,7 @@ STEPS: dict[str, Callable[[Scene], Work]] = {
     "colours: match": _match,
     "strength 0.5": lambda scene: _mix(scene, 0.5),
     "picture of the result": lambda scene: _picture(scene, 1),
-    "picture of the result, colours kept": lambda scene: _picture(scene, 1, colors="keep"),
+    "picture of the result, colours kept": lambda scene: _picture(scene, 1, colors=KEEP_EDGES),
     "picture of a coarser stage": lambda scene: _picture(scene, 2),
     "preview": _preview,
     "picture in between": _save,

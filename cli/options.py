@@ -26,7 +26,7 @@ from impasto.defaults import (
 #: The words for values in the help.
 NUMBER, WHOLE_NUMBER, SECONDS, GIB = "NUMBER", "WHOLE NUMBER", "SECONDS", "GIB"
 NAME, SIZE, FILE, FOLDER, NAME_OR_FILE = "NAME", "SIZE", "FILE", "FOLDER", "NAME|FILE"
-TILE, MEMORY = "PIXELS|WORD", "MEMORY"
+PIXELS, TILE, MEMORY = "PIXELS", "PIXELS|WORD", "MEMORY"
 
 
 def option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 #: Option in Python -> parameter of a command, where the two have different names.
 _RENAMED = {
     "style_masks": "style_mask",
+    "region_strengths": "region_strength",
     "cuda.memory": "gpu_memory",
     "cuda.tf32": "tf32",
     "cuda.search": "conv_search",

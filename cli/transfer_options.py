@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from impasto.cli import completion, options
 from impasto.cli.command import OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.completion import names
-from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, SECONDS, WHOLE_NUMBER, option
+from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, PIXELS, SECONDS, WHOLE_NUMBER, option
 from impasto.cli.recipe_defaults import recipe_default
 from impasto.defaults import (
     COLORS,
@@ -19,6 +19,8 @@ from impasto.defaults import (
     LOWERINGS,
     OPTIMIZERS,
     PRECISIONS,
+    PROTECT_WEIGHT,
+    STYLE_CROPS,
     TILES,
 )
 
@@ -45,7 +47,8 @@ def transfer_options(
         str,
         option(
             value=NAME,
-            help="style; keep: the photograph's, only lightness is painted; match: the style's are matched to them.",
+            help="style; keep: the photograph's, only lightness is painted (keep-pixels: each stays in its place); "
+            "match: the style's are matched to them (match-lab: in CIELAB).",
             complete=names(*COLORS),
             panel=PICTURE,
         ),
@@ -60,6 +63,16 @@ def transfer_options(
             "--clip/--no-clip",
             help="Hold levels in 0..255 throughout, not only at the end.",
             default=recipe_default("clip"),
+            panel=PICTURE,
+        ),
+    ] = None,
+    bleed: Annotated[
+        int | None,
+        option(
+            value=PIXELS,
+            min=0,
+            help="Paint so many pixels beyond each border, and cut them off: no frame is painted.",
+            default=recipe_default("bleed"),
             panel=PICTURE,
         ),
     ] = None,
@@ -86,6 +99,16 @@ def transfer_options(
             panel=STYLE,
         ),
     ] = 1,
+    style_crop: Annotated[
+        str | None,
+        option(
+            value="SIDES|WORD",
+            help="Left out of styles: auto (a plain margin or frame), off, or pixels at each side: 9,0,9,0.",
+            default=recipe_default("style_crop"),
+            complete=names(*STYLE_CROPS),
+            panel=STYLE,
+        ),
+    ] = None,
     content_weight: Annotated[
         float | None,
         option(
@@ -129,6 +152,28 @@ def transfer_options(
             panel=REGIONS,
         ),
     ] = None,
+    region_strength: Annotated[
+        list[str] | None,
+        option(
+            value="STRENGTH",
+            help="How much the style of a region counts, such as '#ff0000=0.3'; may be repeated.",
+            default="1 for each",
+            complete=names(),
+            panel=REGIONS,
+        ),
+    ] = None,
+    protect: Annotated[
+        str | None,
+        option(
+            value=FILE,
+            help="A mask of the photograph: what is white keeps its content, such as a face; grey is in between.",
+            panel=REGIONS,
+        ),
+    ] = None,
+    protect_weight: Annotated[
+        float,
+        option(value=NUMBER, help="How many times the content counts where the mask is white.", panel=REGIONS),
+    ] = PROTECT_WEIGHT,
     evaluations: options.Evaluations = None,
     stages: Annotated[
         int | None,
@@ -192,7 +237,7 @@ def transfer_options(
     Raises
     ------
     InputError
-        When the blend is no list of numbers.
+        When the blend is no list of numbers, or a region's strength is none.
     """
     from impasto.runtime.engine.cuda import CudaOptions
 
@@ -204,14 +249,19 @@ def transfer_options(
         "colors": colors,
         "strength": strength,
         "clip": clip,
+        "bleed": bleed,
         "recipe": recipe,
         "style_blend": _numbers("--style-blend", style_blend),
         "style_scale": style_scale,
+        "style_crop": style_crop,
         "content_weight": content_weight,
         "style_weight": style_weight,
         "tv_weight": tv_weight,
         "content_mask": content_mask,
         "style_masks": style_mask,
+        "region_strengths": _strengths(region_strength),
+        "protect": protect,
+        "protect_weight": protect_weight,
         "evaluations": evaluations,
         "stages": stages,
         "optimizer": optimizer,
@@ -240,10 +290,30 @@ def _numbers(name: str, text: str | None) -> list[float] | None:
         raise InputError(f"{name} {text!r}: expected numbers with commas between them, such as 3,1") from None
 
 
+def _strengths(given: list[str] | None) -> dict[str, float] | None:
+    """Read the strengths of regions, each a colour, an equals sign and a number."""
+    from impasto.runtime import InputError
+
+    if given is None:
+        return None
+    strengths: dict[str, float] = {}
+    for text in given:
+        color, _, number = text.partition("=")
+        try:
+            strength = float(number)
+        except ValueError:
+            expected = "expected a region's colour and a number, such as '#ff0000=0.3'"
+            raise InputError(f"--region-strength {text!r}: {expected}") from None
+        if color in strengths:
+            raise InputError(f"--region-strength {text!r}: {color} is given twice; give it once")
+        strengths[color] = strength
+    return strengths
+
+
 def further_inputs(choices: Mapping[str, Any]) -> list[str]:
     """Return the pictures that a transfer reads beside its photograph and paintings: its start, and its masks."""
     from impasto.runtime.pictures.masks import is_color
 
     start = None if choices["init"] in INITS else choices["init"]
-    masks = [choices["content_mask"], *(choices["style_masks"] or [])]
+    masks = [choices["content_mask"], *(choices["style_masks"] or []), choices["protect"]]
     return [place for place in (start, *masks) if place is not None and not is_color(place)]

@@ -22,10 +22,10 @@ def draw_mosaic(width: int = 480, height: int = 360) -> Image.Image:
     rng = np.random.default_rng(79)
     x, y = _grid(width, height)
     aspect = width / height
-    stones = np.stack([rng.uniform(-0.05, aspect + 0.05, 9000), rng.uniform(-0.05, 1.05, 9000)], axis=-1)
+    stones: Array = np.stack([rng.uniform(-0.05, aspect + 0.05, 9000), rng.uniform(-0.05, 1.05, 9000)], axis=-1)
     for _ in range(3):  # Lloyd's relaxation on a coarse grid evens the stones out
         stones = _relaxed(stones, aspect)
-    distance, nearest = cKDTree(stones).query(np.stack([x, y], axis=-1), k=2)
+    distance, nearest = (np.asarray(found) for found in cKDTree(stones).query(np.stack([x, y], axis=-1), k=2))
     joint = _step(0.0012, 0.0028, distance[..., 1] - distance[..., 0])
     own = nearest[..., 0]
     tilt = rng.normal(0, 1, (len(stones), 2))

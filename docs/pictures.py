@@ -1,4 +1,4 @@
-"""Make the pictures of README.md and docs/recipes.md, from drawings of this program's own.
+"""Make the pictures of README.md, docs/recipes.md and docs/masks.md, from drawings of this program's own.
 
 Run it from the repository's root: ``python -m docs.pictures`` (or ``make pictures``). The transfers are kept below
 ``build/pictures``, and not made again: they take about a minute each on two cores, half an hour in all.
@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from docs.paintings import draw_mosaic, draw_woodcut
 from docs.samples import draw_content, draw_style
 from impasto.cli.commands.sheet import sheet
 from impasto.cli.drawing.contact import Label, contact_sheet
+from impasto.defaults import COLORS
 from impasto.runtime import stylize
 from impasto.runtime.model.default import find_model
 from impasto.runtime.pictures import encoding, photographs, planes
@@ -32,11 +33,19 @@ SIZE, EVALUATIONS = 480, 120
 RECIPE_SIZE, RECIPE_EVALUATIONS = 384, 80
 _QUALITY = 85
 
+#: What is shown of the picture of colours a second time, in pixels: left, upper, right, lower.
+_COLORS_PART = (200, 150, 320, 240)
+#: The same for the picture of protection.
+PROTECT_SIZE, PROTECT_EVALUATIONS = 256, 50
+
 #: The sizes of the picture of large pictures, what is shown of it (left, upper, right, lower, from 0 to 1), and its
 #: width in each cell.
 SIDES = (512, 1024, 2048, 4096)
 _WHOLE, _PART = (0.0, 0.0, 1.0, 1.0), (0.3, 0.45, 0.5, 0.65)
 _SHOWN = 320
+
+#: The weights in the picture of protection.
+_WEIGHTS = (1, 3, 20)
 
 _SAMPLES: dict[str, Callable[[int, int], Image.Image]] = {
     "town": draw_content,
@@ -85,6 +94,49 @@ def controls(model: Path) -> None:
     row = [_kept(f"controls-{k}", lambda w=w: make(**w)) for k, w in enumerate(_CONTROLS.values())]
     columns = [Label((name,)) for name in _CONTROLS]
     _write(contact_sheet([Label(())], columns, [row], 240), "controls.jpg")
+
+
+def colors(model: Path) -> None:
+    """Make the town with every choice of `--colors`; below, a part of it, twice as large."""
+    content, style = draw_content(), draw_style()
+
+    def made(choice: str) -> Image.Image:
+        return _kept(
+            f"colors-{choice}",
+            lambda: stylize(
+                content, [style], model=model, size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS, colors=choice
+            ),
+        )
+
+    pictures = [made(choice) for choice in COLORS]
+    parts = [picture.crop(_COLORS_PART).resize((240, 180), Image.Resampling.NEAREST) for picture in pictures]
+    columns = [Label((f"--colors {choice}",)) for choice in COLORS]
+    _write(contact_sheet([Label(("the whole",)), Label(("a part",))], columns, [pictures, parts], 240), "colors.jpg")
+
+
+def protect(model: Path) -> None:
+    """Make the town with its boat protected: the mask, and the picture without it, and with two weights."""
+    content, style, mask = draw_content(), draw_style(), _boat(PROTECT_SIZE, PROTECT_SIZE * 3 // 4)
+
+    def make(weight: float) -> Image.Image:
+        return _kept(
+            f"protect-{weight:g}",
+            lambda: stylize(
+                content, [style], model=model, recipe="impasto", size=PROTECT_SIZE, evaluations=PROTECT_EVALUATIONS,
+                protect=mask, protect_weight=weight,
+            ),
+        )  # fmt: skip
+
+    columns = [Label(("the mask",)), *(Label((f"--protect-weight {weight:g}",)) for weight in _WEIGHTS)]
+    _write(contact_sheet([Label(())], columns, [[mask, *map(make, _WEIGHTS)]], PROTECT_SIZE), "protect.jpg")
+
+
+def _boat(width: int, height: int) -> Image.Image:
+    """Draw a mask of the town's boat, with a soft edge."""
+    mask = Image.new("L", (width, height))
+    box = [0.49 * width, 0.36 * height, 0.72 * width, 0.82 * height]
+    ImageDraw.Draw(mask).ellipse(box, fill=255)
+    return mask.filter(ImageFilter.GaussianBlur(width / 60)).convert("RGB")
 
 
 def clip(model: Path) -> None:
@@ -174,7 +226,7 @@ def _write(image: Image.Image, name: str) -> None:
     print(f"wrote {name} ({len(data.getvalue()) / 1e3:.0f} kB)")
 
 
-ALL = (demo, gallery, controls, recipes, clip)
+ALL = (demo, gallery, controls, colors, recipes, clip, protect)
 
 #: By name only: it takes more than half an hour.
 BY_NAME = (scale,)

@@ -60,9 +60,9 @@ from impasto.runtime.model.graphs import (
     algebra_file,
 )
 from impasto.runtime.model.metadata import METADATA_KEY, Layer, Metadata
-from impasto.runtime.model.sums import Sum
 from impasto.runtime.pictures import places
 from impasto.runtime.plan.recipe import Recipe
+from impasto.runtime.plan.terms import PROTECTION
 from impasto.runtime.storage.names import free_name
 from impasto.shortage import advice, limits
 from impasto.wording import option
@@ -235,7 +235,7 @@ def _write_graphs(
         model = lowering_of(key).lower("", graph.outputs, file.tensors)
         digests[key] = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
         model.graph.name = f"{network.name} {recipe.name} {key.kind}"
-        metadata = _metadata(recipe, network, weights.provenance, file, key, graph.sums)
+        metadata = _metadata(recipe, network, weights.provenance, file, key, graph)
         helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
         _save(model, staging / key.file(recipe.name))
     return digests
@@ -310,7 +310,7 @@ def _metadata(
     provenance: Provenance,
     file: WeightsFile,
     key: GraphKey,
-    sums: tuple[Sum, ...],
+    graph: LogicalGraph,
 ) -> Metadata:
     return Metadata(
         network=network.name,
@@ -321,9 +321,10 @@ def _metadata(
         weights=asdict(provenance),
         weights_size=file.size,
         weights_sha256=file.sha256,
-        sums=sums,
+        sums=graph.sums,
         halo=network.halo(set(recipe.layers), LARGE_TILING.sides if key.layout == WINOGRAD else ()),
         exporter=f"impasto {impasto.__version__}",
+        protects=PROTECTION in graph.inputs,
     )
 
 

@@ -97,9 +97,12 @@ def content_target(scene: Scene, layer: str) -> Var:
 
 
 def content_loss(scene: Scene, layer: str, target: str) -> Var:
-    """Return the mean of (F - P)^2: how far the activations F are from the content picture's P."""
+    """Return the mean of (F - P)^2: how far the activations F are from the content picture's P.
+
+    With guides, some positions may count more than others: see `impasto.export.guidance.ByRegion`.
+    """
     f = scene.activations[layer]
-    return ops.mean_square(f - ops.graph_input(target, f.type))
+    return ops.mean_square(scene.guidance.counted(f - ops.graph_input(target, f.type)))
 
 
 def style_target(scene: Scene, layer: str) -> Var:
@@ -172,7 +175,8 @@ def objective(
 ) -> dict[str, Var]:
     """Return the graph picture, targets, weights -> loss, gradient with respect to the picture, weighted terms.
 
-    With `guided` it takes guides, too, and has a target for each region.
+    With `guided` it takes guides and the factor of the content's weight at each pixel, too, and has a target for each
+    region.
     """
     scene = scene_of(recipe, network, preprocessing, ByRegion() if guided else Everywhere())
     terms = terms_in(scene)

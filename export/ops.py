@@ -296,6 +296,24 @@ class Columns(Unary):
         return Matrix(a.rows, self.stop - self.start)
 
 
+class Diagonal(Unary):
+    """The diagonal of a square matrix, as a column."""
+
+    def infer(self, a: Type) -> Type:
+        if not isinstance(a, Matrix) or a.rows != a.columns:
+            raise self.reject("a square matrix", a)
+        return Matrix(a.rows, 1)
+
+
+class DiagonalMatrix(Unary):
+    """The matrix that has a column on its diagonal, and zeros elsewhere: the transpose of `Diagonal`."""
+
+    def infer(self, v: Type) -> Type:
+        if not isinstance(v, Matrix) or v.columns != 1:
+            raise self.reject("a column", v)
+        return square(v.rows)
+
+
 class WithDerivative(Ternary):
     """(y, x, d) -> y, a scalar whose derivative with respect to x is known to be d: y itself is not differentiated."""
 
@@ -305,7 +323,7 @@ class WithDerivative(Ternary):
         return y
 
 
-beside, with_derivative = Beside(), WithDerivative()
+beside, diagonal, diagonal_matrix, with_derivative = Beside(), Diagonal(), DiagonalMatrix(), WithDerivative()
 
 # --- regions --------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import DIRECT, TILE_GRADIENT, TILE_ROLES, TILE_SUMS, GraphKey
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures.planes import Planes
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, PROTECTION, weight_of
 
 #: Float32 losses have seven digits; their difference over a step that is still straight has three.
 TOLERANCE = 1e-2
@@ -144,13 +144,15 @@ def self_check(
     rng = np.random.default_rng(0)
     image, target, noise = rng.uniform(0, 255, (3, 1, 3, _HEIGHT, _WIDTH)).astype(np.float32)
     guides = {GUIDES: rng.uniform(0, 1, (1, 2, _HEIGHT, _WIDTH)).astype(np.float32)} if key.by_region else {}
+    factors = rng.uniform(0, 3, (1, 1, _HEIGHT, _WIDTH)).astype(np.float32)
     constants = constants or Constants(folder.path)
     evaluate: Evaluate
     if key.role == TILE_GRADIENT:
-        evaluate = _TiledGraphs(folder, recipe, key, constants).targeted(target, guides.get(GUIDES))
+        evaluate = _TiledGraphs(folder, recipe, key, constants).targeted(target, guides.get(GUIDES), factors)
     else:
         targets = _measured(constants, folder.graph(recipe, key.targets), {IMAGE: target, **guides})
-        evaluate = TargetedGraph(constants.open(folder.graph(recipe, key)), {**guides, **targets})
+        protection = {PROTECTION: factors} if key.by_region else {}
+        evaluate = TargetedGraph(constants.open(folder.graph(recipe, key)), {**guides, **protection, **targets})
     if line is None:
         assert isinstance(evaluate, TargetedGraph)
         line, gradient = _line(evaluate, image, noise)
@@ -251,8 +253,13 @@ class _TiledGraphs:
             self._open[key] = _FedGraph(opened, metadata, Placement("cpu", layout, threads=1))
         return self._open[key]
 
-    def targeted(self, target: NDArray[np.float32], guides: NDArray[np.float32] | None) -> Evaluate:
-        """Return the loss, with targets that are measured on a picture; with its guides, if there are any."""
+    def targeted(
+        self, target: NDArray[np.float32], guides: NDArray[np.float32] | None, factors: NDArray[np.float32]
+    ) -> Evaluate:
+        """Return the loss, with targets that are measured on a picture; with its guides, if there are any.
+
+        `factors` are those of the content's weight, which graphs without guides do not take.
+        """
         regions = None if guides is None else guides.shape[1]
         metadata = self(TILE_SUMS, None, regions).metadata
         assert metadata.halo is not None
@@ -262,7 +269,7 @@ class _TiledGraphs:
 
         def evaluate(image: NDArray[np.float32], means: Mapping[str, float]) -> tuple[float, NDArray[np.float32]]:
             fixed = {**styles, **_weights(means)}
-            tiled = TiledEvaluator(self, metadata.recipe, tiling, target, guides, contents, fixed)
+            tiled = TiledEvaluator(self, metadata.recipe, tiling, target, guides, factors, contents, fixed)
             loss, _, gradient = tiled.evaluate(image)
             return loss, gradient
 

@@ -1,6 +1,7 @@
 """Style losses: the target that is measured on a style picture's activations, and the distance of others from it.
 
-There is the loss of Gatys, Ecker and Bethge, on Gram matrices, and two on the mean and the covariance of activations.
+There is the loss of Gatys, Ecker and Bethge, on Gram matrices; one on these and the mean and standard deviation of each
+channel; and two on the mean and the covariance of activations.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from dataclasses import dataclass
 from impasto.export import ops
 from impasto.export.graph import Matrix, Var, square
 from impasto.export.roots import polar_factor, square_root
+
+#: Added to variances before their roots are drawn, so that these have a derivative everywhere. It is far below the
+#: variance of a channel, whose activations are of 1 to 1000.
+LEAST_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,16 @@ class Moments:
     def covariance(self) -> Var:
         """The covariance matrix: the Gram matrix without the part of the mean."""
         return self.gram - self.mean @ self.mean.T
+
+    @property
+    def deviation(self) -> Var:
+        """The standard deviation of each channel, a column: (max(v, 0) + `LEAST_VARIANCE`)^1/2, v its variance.
+
+        A constant channel has a variance of 0 but for rounding. Where that leaves less than 0, the derivative is 0.
+        The variance is the diagonal of the whole covariance, which lowerings that round products do not round.
+        """
+        one = ops.diagonal(ops.Identity(self.channels)())
+        return (ops.relu(ops.diagonal(self.covariance)) + LEAST_VARIANCE * one) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,27 @@ def gram_target(f: Moments) -> Var:
 def gram_loss(f: Moments, a: Var) -> Var:
     """Return the mean of (G - A)^2: how far the Gram matrix G is from the style picture's A."""
     return ops.mean_square(f.gram - a)
+
+
+#: What means and standard deviations count beside Gram matrices.
+MOMENTS = 10.0
+
+
+def moments_target(f: Moments) -> Var:
+    """Return [G m s], the Gram matrix, the mean and the standard deviation."""
+    return ops.beside(ops.beside(f.gram, f.mean), f.deviation)
+
+
+def moments_loss(f: Moments, target: Var) -> Var:
+    """Return the mean of (G - A)^2, over C^2, and `MOMENTS` times the means of (m - n)^2 and of (s - t)^2.
+
+    G, m, s are the Gram matrix, means and standard deviations of the picture's C channels, A, n, t the style picture's.
+    It is the loss of Galerne, Raad, Lezama and Morel, "Scaling Painting Style Transfer" (Computer Graphics Forum 2024),
+    divided by 1000.
+    """
+    a, n, t = _split(target)
+    of_channels = ops.mean_square(f.mean - n) + ops.mean_square(f.deviation - t)
+    return 1 / f.channels**2 * ops.mean_square(f.gram - a) + MOMENTS * of_channels
 
 
 def covariance_target(f: Moments) -> Var:
@@ -119,20 +155,23 @@ def wasserstein_loss(f: Moments, target: Var) -> Var:
     return ops.mean_square(m - n) + ops.with_derivative(per_channel, s, 1 / channels * slope)
 
 
-def _split(target: Var) -> tuple[Var, Var]:
-    """Return the square matrix and the column that a target holds side by side."""
+def _split(target: Var) -> tuple[Var, ...]:
+    """Return the square matrix and the columns that a target holds side by side."""
     assert isinstance(target.type, Matrix)
     size = target.type.rows
-    return ops.Columns(0, size)(target), ops.Columns(size, size + 1)(target)
+    columns = (ops.Columns(k, k + 1)(target) for k in range(size, target.type.columns))
+    return ops.Columns(0, size)(target), *columns
 
 
-def _matrix_and_column(channels: int) -> Matrix:
-    return Matrix(channels, channels + 1)
+def _matrix_and_columns(count: int) -> Callable[[int], Matrix]:
+    """Return C -> the type of a square matrix with so many columns beside it."""
+    return lambda channels: Matrix(channels, channels + count)
 
 
 #: The losses by the name that a recipe has as `style.loss`.
 STYLE_LOSSES: Mapping[str, StyleLoss] = {
     "gram": StyleLoss(gram_target, gram_loss, square),
-    "covariance": StyleLoss(covariance_target, covariance_loss, _matrix_and_column),
-    "wasserstein": StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_column),
+    "moments": StyleLoss(moments_target, moments_loss, _matrix_and_columns(2)),
+    "covariance": StyleLoss(covariance_target, covariance_loss, _matrix_and_columns(1)),
+    "wasserstein": StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_columns(1)),
 }

@@ -119,6 +119,11 @@ class LogicalGraph:
     outputs: Mapping[str, Var]
     sums: tuple[Sum, ...] = ()
 
+    @property
+    def inputs(self) -> set[str]:
+        """The names of its inputs."""
+        return {var.op.name for var in topological(self.outputs.values()) if isinstance(var.op, ops.Input)}
+
 
 def tile_graphs(
     recipe: Recipe, network: Network, preprocessing: Preprocessing, *, guided: bool

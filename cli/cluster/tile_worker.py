@@ -46,11 +46,15 @@ class Scene:
 
 @dataclass(frozen=True)
 class Cut:
-    """A tile of the content: its window's planes, float32 [1, 3, h, w], and guides, [1, R, h, w]."""
+    """A tile of the content: its window's planes, float32 [1, 3, h, w], and guides, [1, R, h, w].
+
+    `protection` is the factor of the content's weight in the window, by the name of the graphs' input, if they take it.
+    """
 
     tile: Tile
     planes: NDArray[np.float32]
     guides: NDArray[np.float32] | None
+    protection: Targets
 
 
 @dataclass
@@ -85,7 +89,7 @@ def _opened(scene: Scene) -> _OpenScene:
 
 
 def measure(scene: Scene, number: int, cut: Cut) -> None:
-    """Measure the content's targets in a tile, and keep them, with its core and guides.
+    """Measure the content's targets in a tile, and keep them, with its core, guides and protection.
 
     Raises
     ------
@@ -96,7 +100,7 @@ def measure(scene: Scene, number: int, cut: Cut) -> None:
         opened, core = _opened(scene), cut.tile.core()
         graph = opened.graphs(TILE_STATISTICS, cut.tile.shape, None)
         values = graph.run({IMAGE: cut.planes, CORE: core}, targets_of(graph.metadata.recipe, "content"))
-        inputs = {CORE: core, **{name: value.copy() for name, value in values.items()}}
+        inputs = {CORE: core, **cut.protection, **{name: value.copy() for name, value in values.items()}}
         if cut.guides is not None:
             inputs[GUIDES] = cut.guides * core
         opened.kept[number] = _Kept(cut.tile.shape, inputs)

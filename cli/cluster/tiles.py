@@ -114,7 +114,8 @@ class SpreadEvaluator(TiledEvaluator):
             key, placed = graphs.placed(role, by_region=regions is not None)
             return _GraphElsewhere(read_metadata(graphs.folder, graphs.recipe, key), placed)
 
-        super().__init__(open_graph, recipe, tiling, references.content, references.content_guides, [], fixed)
+        guides, factors = references.content_guides, references.factors
+        super().__init__(open_graph, recipe, tiling, references.content, guides, factors, [], fixed)
         self._cluster, self._content = cluster, references.content
         self._scene = Scene(uuid.uuid4().hex, cluster.manifest, graphs.recipe, placement, self._regions)
         self._owners: dict[int, str] = {}
@@ -160,9 +161,9 @@ class SpreadEvaluator(TiledEvaluator):
     def _measure(self, address: str, number: int, tile: Tile) -> None:
         """Have a worker measure the targets of the content in a tile; it keeps them."""
         guides = None if self._guides is None else tile.of(self._guides)
-        cut = Cut(tile, np.ascontiguousarray(tile.of(self._content)), guides)
+        cut = Cut(tile, np.ascontiguousarray(tile.of(self._content)), guides, self._protection(tile))
         self._cluster.result(address, tile_worker.measure, self._scene, number, cut)
-        self._count(cut.planes, cut.guides)
+        self._count(cut.planes, cut.guides, *cut.protection.values())
         self._owners[number] = address
 
     def _count(self, *arrays: NDArray[np.float32] | None) -> None:

@@ -62,6 +62,14 @@ def batch(
             panel=REGIONS,
         ),
     ] = None,
+    protect: Annotated[
+        str | None,
+        option(
+            value=_TEMPLATE,
+            help="The photographs' masks of what keeps its content, such as faces/{content}.png: see impasto stylize.",
+            panel=REGIONS,
+        ),
+    ] = None,
     sheet: Annotated[
         Path | None, option(value=FILE, help="Also write all results side by side: .png or .jpg.", panel=MEANWHILE)
     ] = None,
@@ -135,7 +143,7 @@ def batch(
     shared = Wishes(
         preview=preview, save_every=save_every, record=record, record_places=record_places, force=force, quiet=True
     )
-    naming = Naming(name, triptych, log, content_mask, choices["style_masks"])
+    naming = Naming(name, triptych, log, content_mask, choices["style_masks"], protect)
     blended = blended or choices["style_blend"] is not None
     places = listed(photographs, recursive=recursive, repeated=pairs)
     pictures = combined(places, style, pairs=pairs, blended=blended)

@@ -93,9 +93,9 @@ def _check_wishes(
     content, style = pictures
     placement = Placement(device, threads=threads)
     check_placement(placement)
-    stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
     recipe = load_recipe(DEFAULT_RECIPE)
-    wanted = plan.Plan(recipe, stages, recipe.init, clip=recipe.clip, optimizer=recipe.optimizer)
+    stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1, recipe.bleed)
+    wanted = plan.Plan(recipe, stages, recipe.init, clip=recipe.clip, bleed=recipe.bleed, optimizer=recipe.optimizer)
 
     def halos(layout: str) -> Halo | None:
         """Return the halo of the layout whose smallest tiles take the least memory; that of another needs onnx."""

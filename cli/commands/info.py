@@ -17,7 +17,7 @@ from impasto.figures import clock
 if TYPE_CHECKING:
     from impasto.runtime.engine.placement import Placement
     from impasto.runtime.model.metadata import Metadata
-    from impasto.runtime.plan.plan import Plan
+    from impasto.runtime.plan.plan import Plan, Stage
     from impasto.runtime.run.record import Record
 
 
@@ -115,7 +115,8 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
     for m in metadata:
         recipe = m.recipe
         lines += ["", f"recipe {recipe.name}: {recipe.description}"]
-        lines.append(f"  {'start':14} {recipe.init}, {recipe.size} px, {recipe.evaluations} evaluations")
+        size = "the photograph's size" if recipe.size == "content" else f"{recipe.size} px"
+        lines.append(f"  {'start':14} {recipe.init}, {size}, {recipe.evaluations} evaluations")
         lines.append(f"  {'pooling':14} {recipe.pooling}")
         for kind, term in (("content", recipe.content), ("style", recipe.style)):
             layers = ", ".join(f"{name} x {share:g}" for name, share in term.layers.items())
@@ -141,12 +142,14 @@ def _loss(record: Record) -> str:
 
 def _render_record(place: str, record: Record) -> list[str]:
     """Return a record as lines of text."""
+    from impasto.runtime.pictures.protection import PROTECT
+
     plan, origin, outcome = record.plan, record.origin, record.outcome
     versions = ", ".join(f"{name} {version}" for name, version in origin.machine.versions.items())
     sections: dict[str, Mapping[str, str]] = {
         f"{place}: {plan.width}x{plan.height}, made on {outcome.date}": {},
         "inputs": _inputs(record),
-        "what was done": _plan(plan),
+        "what was done": _plan(plan, protects=bool(record.inputs(PROTECT))),
         "outcome": {
             "loss": f"{_loss(record)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
@@ -184,8 +187,13 @@ def _optimizers(plan: Plan) -> str:
     for stage in plan.stages:
         if stage.optimizer or stage.pairs:
             pairs = f" with {stage.pairs} pairs" if stage.pairs else ""
-            others.append(f"{plan.optimizer_of(stage)}{pairs} at {stage.width}x{stage.height}")
+            others.append(f"{plan.optimizer_of(stage)}{pairs} at {_stage_size(plan, stage)}")
     return ", ".join([plan.optimizer, *others])
+
+
+def _stage_size(plan: Plan, stage: Stage) -> str:
+    """Return the size of a stage's picture, as text."""
+    return "{}x{}".format(*plan.size_of(stage))
 
 
 def _inputs(record: Record) -> dict[str, str]:
@@ -200,15 +208,19 @@ def _inputs(record: Record) -> dict[str, str]:
     return rows
 
 
-def _plan(plan: Plan) -> Mapping[str, str]:
-    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults."""
+def _plan(plan: Plan, *, protects: bool) -> Mapping[str, str]:
+    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults.
+
+    `protects` tells whether there is a mask of what is protected.
+    """
+    from impasto.runtime.plan.plan import chosen_colors
     from impasto.runtime.plan.terms import TERMS
 
     recipe = plan.recipe
     stages = ", ".join(
-        f"{stage.evaluations} at {stage.width}x{stage.height}"
+        f"{stage.evaluations} at {_stage_size(plan, stage)}"
         if stage.evaluations
-        else f"then enlarged to {stage.width}x{stage.height}"
+        else f"then enlarged to {_stage_size(plan, stage)}"
         for stage in plan.stages
     )
     start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]
@@ -222,6 +234,10 @@ def _plan(plan: Plan) -> Mapping[str, str]:
         "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
         "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
         "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
-        "colors": plan.colors if plan.colors != "style" else "",
+        "style crop": "; ".join(map(str, plan.crops)),
+        "bleed": f"{plan.bleed} pixels" if plan.bleed else "",
+        "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
         "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
+        "region strength": ", ".join(f"{color} {times:g}" for color, times in plan.region_strengths.items()),
+        "protect weight": f"{plan.protect_weight:g}" if protects else "",
     }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from impasto.runtime.pictures.photographs import Photograph
     from impasto.runtime.pictures.places import Place
 
-_COLORS = ("style", "keep")
+_COLORS = ("style", "keep", "keep-pixels")
 
 #: Prefixes of the keys of PNG texts that hold metadata; `write_picture` writes these anew.
 _NOT_KEPT = ("Raw profile type", "XML:com.adobe.xmp", "UserComment")
@@ -39,7 +39,8 @@ def mix(
         str,
         option(
             value=NAME,
-            help="style: the result's; keep: the photograph's, with the result's lightness.",
+            help="style: the result's; keep: the photograph's, with the result's lightness (keep-pixels: each stays in "
+            "its place).",
             complete=names(*_COLORS),
         ),
     ] = "style",
@@ -50,10 +51,11 @@ def mix(
     from impasto.runtime import InputError
     from impasto.runtime.pictures import colors as palette
     from impasto.runtime.pictures import encoding, photographs, places
+    from impasto.runtime.plan.plan import planned_colors
     from impasto.runtime.run.record import MIXED
 
     if colors not in _COLORS:
-        raise InputError(f"--colors {shown(colors)}: expected {' or '.join(_COLORS)}")
+        raise InputError(f"--colors {shown(colors)}: expected {', '.join(_COLORS[:-1])} or {_COLORS[-1]}")
     check_json(output, json)
     encoding.check_output(output, force=force, inputs=[result, content])
     painted, text = _read(result)
@@ -61,8 +63,8 @@ def mix(
     # A result without transparency was painted from the photograph over white.
     photograph = original.picture if painted.alpha else original.over_white()
     image = painted.picture
-    if colors == "keep":
-        image = palette.keep_colors(image, photograph)
+    if keep := palette.KEEPS.get(planned_colors(colors)):
+        image = keep(image, photograph)
     image = palette.mix(image, photograph, strength)
     if strength == 1 and colors == _COLORS[0]:
         warn("neither --strength nor --colors asks for anything of the photograph; this is the result as it was")

@@ -106,6 +106,7 @@ def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
         "evaluations": recipe.evaluations,
         "coarse_to_fine": recipe.coarse_to_fine,
         "clip": recipe.clip,
+        "bleed": recipe.bleed,
         "optimizer": recipe.optimizer,
         "pooling": recipe.pooling,
         "style_loss": recipe.style.loss,
@@ -153,12 +154,13 @@ def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
 def _block(entry: dict[str, Any]) -> str:
     """Return a recipe in a few lines, with its weights layer by layer."""
     finer = ", coarse to fine" if entry["coarse_to_fine"] else ""
-    clip = ", levels held in 0..255" if entry["clip"] else ""
+    held = ", levels held in 0..255" if entry["clip"] else ""
+    held += f", {entry['bleed']} pixels beyond each border cut off" if entry["bleed"] else ""
     variation = f"{entry['tv_form']}, exponent {entry['tv_exponent']:g}" if entry["tv_exponent"] else entry["tv_form"]
     weights = entry["effective_weights"]
     rows = {
         "picture": _picture(entry),
-        "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{clip}",
+        "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{held}",
         "content": _layers(weights, "content/"),
         "style": f"{entry['style_loss']}: {_layers(weights, 'style/')}",
         "variation": f"{variation}: {_number(weights['tv'])}" if weights["tv"] else "none",
@@ -172,10 +174,12 @@ def _block(entry: dict[str, Any]) -> str:
 
 def _picture(entry: Mapping[str, Any]) -> str:
     """Return the sizes of the result and of the style, in words."""
-    number, of = entry["size"], entry["size_of"]
-    size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
-    size = size.replace("long", "long side").replace("short", "short side")
+    number, of = entry["size"], {"long": "long side", "short": "short side"}.get(entry["size_of"], entry["size_of"])
     style = {"stretch": "stretched to the same size", "area": "of the same area", "same": "resized likewise"}
+    if number == "content":
+        style["same"] = f"of the same {of}"
+        return f"the photograph's own size, the style {style[entry['style_fit']]}"
+    size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
     return f"{size} pixels, the style {style[entry['style_fit']]}"
 
 

@@ -66,6 +66,10 @@ def rerun(
         list[str] | None,
         option(value=FILE, help="Where a style's mask is now; once for each, in order.", default=_NEAR, panel=REGIONS),
     ] = None,
+    protect: Annotated[
+        str | None,
+        option(value=FILE, help="Where the mask of what is protected is now.", default=_NEAR, panel=REGIONS),
+    ] = None,
     json: options.Json = False,
     force: options.Force = False,
     record: Annotated[
@@ -134,11 +138,13 @@ def rerun(
     from impasto.export.provision import add_missing
     from impasto.runtime.model.default import default_model
     from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
+    from impasto.runtime.pictures.protection import PROTECT
     from impasto.runtime.run.record import Origin, Record
 
     original = Record.read(picture)
     given = {"content": [content] if content else [], "style": style or [], "init": [init] if init else []}
     given |= {CONTENT_MASK: [content_mask] if content_mask else [], STYLE_MASK: style_mask or []}
+    given |= {PROTECT: [protect] if protect else []}
     search = Search(picture, given, inputs or [], trust_record)
     located = search.inputs(original)
     places = {role: [one.place for one in ones] for role, ones in located.items()}
@@ -146,7 +152,7 @@ def rerun(
     wishes.check([picture, *(place for ones in places.values() for place in ones)], None)
     folder, placement = (
         search.model(original, model, default_model()),
-        _placement(original, device, threads, tile, memory, by_region=CONTENT_MASK in located),
+        _placement(original, device, threads, tile, memory, by_region=CONTENT_MASK in located or PROTECT in located),
     )
     add_missing(folder, [original.plan.recipe.name], say)
     transfer = original.transfer(

@@ -122,8 +122,9 @@ def stylize(
         choices = {**choices, "optimizer": earlier.plan.recipe.optimizer}
     wishes.check([content, *styles, *further_inputs(choices)], earlier)
     transfer = drafted(content, styles, wanted.for_tiles({**choices, "model": find_model(choices["model"])}))
-    if transfer.material.regions:
-        say(str(transfer.material.regions))
+    for masks in (transfer.material.regions, transfer.material.protection):
+        if masks:
+            say(str(masks))
     with spreading(wanted, transfer, choices["threads"]) as engine:
         job = Job(transfer, wishes, earlier=earlier, engine=engine)
         job.announce(oversize=oversize, stages=choices["stages"])

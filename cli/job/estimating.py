@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from impasto import user_folders
@@ -49,7 +50,20 @@ def foresee(
     estimated = estimate(transfer, timings_file(), done, spent, measure=measure)
     if not oversize:
         estimated.check(options)
-    return [*choices, str(estimated)], estimated
+    return [*_told_of_crops(transfer), *choices, str(estimated)], estimated
+
+
+def _told_of_crops(transfer: Transfer) -> list[str]:
+    """Return a sentence for each style of which something is left out."""
+    from impasto.runtime.pictures import places
+
+    named = zip(transfer.material.places["style"], transfer.plan.crops, strict=False)
+    sides = "{} pixels at the left, {} at the top, {} at the right and {} at the bottom are left out"
+    return [
+        f"style {places.name(place) if place else number}: " + sides.format(*astuple(crop))
+        for number, (place, crop) in enumerate(named, 1)
+        if crop
+    ]
 
 
 def announce(foreseen: tuple[list[str], Estimate]) -> Estimate:

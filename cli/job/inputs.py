@@ -20,6 +20,7 @@ from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures import masks, places
 from impasto.runtime.pictures.photographs import Photograph, read_photograph
 from impasto.runtime.pictures.places import Place
+from impasto.runtime.pictures.protection import PROTECT, grey
 from impasto.runtime.run.record import Input, Record
 
 
@@ -33,7 +34,12 @@ class FoundInput:
 
     @property
     def image(self) -> Image.Image:
-        """The image for the transfer: a content without opacity, which the result gets back; others over white."""
+        """The image for the transfer: a content without opacity, which the result gets back; others over white.
+
+        A mask of what is protected is grey, over black.
+        """
+        if self.role == PROTECT:
+            return grey(self.photograph)
         return self.photograph.picture if self.role == "content" else self.photograph.over_white()
 
 

@@ -22,7 +22,7 @@ from impasto.runtime.pictures.places import Place
 from impasto.runtime.storage import names
 
 #: The options of a transfer without masks.
-NO_MASKS: Mapping[str, Any] = {"content_mask": None, "style_masks": None}
+NO_MASKS: Mapping[str, Any] = {"content_mask": None, "style_masks": None, "protect": None}
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Naming:
     ----------
     output, triptych, log
         Templates for files among the results; None for those that are not wished for.
-    content_mask
-        A colour, or a template for the photographs' masks.
+    content_mask, protect
+        Templates for the photographs' masks; of regions also a colour.
     style_masks
         A mask for each painting.
 
@@ -115,10 +115,13 @@ class Naming:
     log: str | None = None
     content_mask: str | None = None
     style_masks: Sequence[str] | None = None
+    protect: str | None = None
 
     def __post_init__(self) -> None:
         if self.content_mask is not None:
             check_template(self.content_mask, "--content-mask")
+        if self.protect is not None:
+            check_template(self.protect, "--protect")
 
     def tasks(
         self,
@@ -138,7 +141,8 @@ class Naming:
             When two files would have one name, there is not one mask for each painting, or a picture that is read
             more than once is a stream.
         """
-        given = {"init": init, "content_mask": self.content_mask, "style_masks": self.style_masks}
+        masks = {"content_mask": self.content_mask, "style_masks": self.style_masks, "protect": self.protect}
+        given = {"init": init, **masks}
         for place in (*styles, *further_inputs(given)):
             if places.is_stream(place):
                 raise InputError(
@@ -172,6 +176,8 @@ class Naming:
         """Yield the options of a transfer for the masks of a photograph and its paintings."""
         if self.content_mask is not None:
             yield "content_mask", self.content_mask.format(**named.raw)
+        if self.protect is not None:
+            yield "protect", self.protect.format(**named.raw)
         if self.style_masks:
             yield "style_masks", [self.style_masks[k] for k in styles]
 

@@ -119,11 +119,11 @@ def estimate(
         chosen = {**given["choices"], "model": find_model(model)}
         transfer = drafted(Path(content), [Path(style) for style in styles], chosen)
         lines, estimated = foresee(transfer, oversize=oversize or given["oversize"], measure=False)
-    regions = [str(transfer.material.regions)] if transfer.material.regions else []
+    masks = [str(one) for one in (transfer.material.regions, transfer.material.protection) if one]
     caught = [f"warning: {warning.message}" for warning in warned]
     work = {"width": estimated.width, "height": estimated.height, "fits": estimated.fits}
     work |= {"stages": estimated.stages, "evaluations": estimated.evaluations}
-    return {"estimate": {**work, **estimated.to_mapping()}, "messages": [*said, *caught, *regions, *lines]}
+    return {"estimate": {**work, **estimated.to_mapping()}, "messages": [*said, *caught, *masks, *lines]}
 
 
 # --- what they share ------------------------------------------------------------------------------------------

@@ -380,6 +380,20 @@ def _columns(b: Builder, op: ops.Columns, x: str) -> str:
     return b.node("Slice", x, b.ints(op.start), b.ints(op.stop), b.ints(1))
 
 
+@lowers(ops.Diagonal)
+def _diagonal(b: Builder, op: ops.Diagonal, a: str) -> str:
+    type_ = b.origin[a].type
+    assert isinstance(type_, Matrix)
+    return b.node("ReduceSum", b.node("Mul", a, _identity(b, ops.Identity(type_.rows))), b.ints(1))
+
+
+@lowers(ops.DiagonalMatrix)
+def _diagonal_matrix(b: Builder, op: ops.DiagonalMatrix, v: str) -> str:
+    type_ = b.origin[v].type
+    assert isinstance(type_, Matrix)
+    return b.node("Mul", v, _identity(b, ops.Identity(type_.rows)))
+
+
 @lowers(ops.WithDerivative)
 def _with_derivative(b: Builder, op: ops.WithDerivative, y: str, x: str, d: str) -> str:
     return b.node("Identity", y)

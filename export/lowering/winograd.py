@@ -62,6 +62,8 @@ _AS_DIRECT: tuple[type[Op], ...] = (
     graph.MatMul,
     ops.Beside,
     ops.Columns,
+    ops.Diagonal,
+    ops.DiagonalMatrix,
     ops.WithDerivative,
     ops.HalveGuides,
     ops.NormalizeGuides,

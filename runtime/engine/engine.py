@@ -42,7 +42,7 @@ from impasto.runtime.model.graphs import (
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.model.sums import Halo
 from impasto.runtime.plan.recipe import Recipe
-from impasto.runtime.plan.terms import GUIDES, IMAGE, effective_weights, weight_of
+from impasto.runtime.plan.terms import GUIDES, IMAGE, PROTECTION, effective_weights, weight_of
 from impasto.wording import option
 
 #: Graphs of larger pictures are not kept: memory is short then, and opening takes little of the time.
@@ -151,7 +151,10 @@ class Engine:
         if placement.side:  # on no device an older folder has graphs for tiles
             _halo(folder, recipe, placement.layout)
         height, width = references.shape
-        sides = extents(height, width, references.regions.number if references.regions else None)
+        by_region = references.guided is not None
+        if references.protection and not references.protection.is_idle:
+            check_protects(folder, recipe)
+        sides = extents(height, width, references.guided)
 
         def work(resolved: Placement) -> SessionEvaluator | TiledEvaluator:
             """Use one graph after the other: with a large picture, the first gives its memory back before."""
@@ -162,7 +165,7 @@ class Engine:
             if not keeps:
                 self.clear_graphs()
             # A content target has the layout of the objective's activations: both are for the content's size.
-            small, by_region = is_small(resolved.layout, height, width), references.regions is not None
+            small = is_small(resolved.layout, height, width)
             precision = provider_of(resolved.device).graphs_of(resolved.precision)
             key = GraphKey(OBJECTIVE, resolved.layout, by_region, small, precision)
             of_targets = _Graph.of(folder, recipe, key.targets, resolved.of_targets)
@@ -175,6 +178,8 @@ class Engine:
                 session = self._opened(graph)
                 chosen = session.metadata.recipe.with_weights(*weights)
                 feeds = {**targets, **_effective(session.metadata, chosen, height, width)}
+                if session.metadata.protects and (factors := references.factors) is not None:
+                    feeds[PROTECTION] = factors
                 warned = warnings_about(folder, session.metadata, session.device, placement)
                 evaluator = SessionEvaluator(session, chosen, (height, width), feeds, warned)
                 if keeps:
@@ -185,7 +190,7 @@ class Engine:
 
             return _tried_out(open_one, resolved, references)
 
-        return on_device(placement, work, by_region=references.regions is not None)
+        return on_device(placement, work, by_region=by_region)
 
     def _tiled(
         self,
@@ -229,7 +234,8 @@ class Engine:
         """Measure the content's targets in tiles, and return the evaluator; for `fixed` see `TiledEvaluator`."""
         contents = measure_content(graphs, references.content, tiling, after_tile)
         graphs.close(TILE_STATISTICS)
-        return TiledEvaluator(graphs, recipe, tiling, references.content, references.content_guides, contents, fixed)
+        guides, factors = references.content_guides, references.factors
+        return TiledEvaluator(graphs, recipe, tiling, references.content, guides, factors, contents, fixed)
 
     def keeps(self, placement: Placement, pixels: int) -> bool:
         """Whether graphs with this placement, for pictures of so many pixels, are kept."""
@@ -391,6 +397,19 @@ def _halo(folder: ModelFolder, recipe: str, layout: str) -> Halo:
         older = "has no graphs for tiles, it is of an older version"
         raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
     return halo
+
+
+def check_protects(folder: ModelFolder, recipe: str) -> None:
+    """Refuse a recipe whose graphs do not take the factor of the content's weight at each pixel.
+
+    Raises
+    ------
+    ModelError
+        Names the command that exports it again.
+    """
+    if not read_metadata(folder, recipe, GraphKey(by_region=True)).protects:
+        older = f"its recipe {recipe!r} cannot protect a part of the picture, it is of an older version"
+        raise ModelError(f"model {folder.path}: {older}; {export_again(folder.path)}")
 
 
 def _tried_out(

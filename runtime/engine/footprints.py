@@ -210,10 +210,10 @@ _PLANES, _GUIDE = 12, 4
 def kept_bytes(load: Load, windows: Windows) -> float:
     """Return the bytes of what is kept for a picture in tiles: the content's targets of every window, and guides.
 
-    The differences from the targets are those of one window.
+    The differences from the targets are those of one window; with masks, so are these times what each position counts.
     """
-    guides = _GUIDE * load.regions * load.pixels
-    return content_bytes(load.recipe) * (windows.total + windows.largest) + guides
+    guides, masks = _GUIDE * (load.regions + 1) * load.pixels, load.regions > 0
+    return content_bytes(load.recipe) * (windows.total + (1 + masks) * windows.largest) + masks * guides
 
 
 def content_bytes(recipe: Recipe) -> float:

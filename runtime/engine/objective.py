@@ -10,12 +10,12 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.defaults import DEFAULT_RECIPE
+from impasto.defaults import DEFAULT_RECIPE, PROTECT_WEIGHT
 from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.engine.evaluator import SessionEvaluator
 from impasto.runtime.engine.footprints import Load, budget_of, placed_within
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, weights_of
+from impasto.runtime.engine.options import ObjectiveOptions, defaults_of, placement_of, strengths_of, weights_of
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.references import References
 from impasto.runtime.engine.tile_graphs import halos_of
@@ -26,6 +26,7 @@ from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures.masks import Regions
 from impasto.runtime.pictures.photographs import Picture
 from impasto.runtime.pictures.planes import Planes, as_styles, measured_planes, to_planes
+from impasto.runtime.pictures.protection import Protection
 from impasto.runtime.plan.plan import normalized_blend
 from impasto.runtime.signatures import explained
 
@@ -56,7 +57,7 @@ class Objective:
         self.terms: dict[str, float] = {}
 
     @classmethod
-    @explained(ObjectiveOptions, defaults=defaults_of(Placement))
+    @explained(ObjectiveOptions, defaults={**defaults_of(Placement), "protect_weight": PROTECT_WEIGHT})
     def open(
         cls,
         model: str | Path | None = None,
@@ -88,12 +89,18 @@ class Objective:
         TransferError
             When measuring the targets fails; or, on CUDA, a first evaluation.
         """
-        placement, paintings = placement_of(options), as_styles(styles)
+        placement, paintings, protect = placement_of(options), as_styles(styles), options.get("protect")
         references = References(
             measured_planes(content, "content"),
             tuple(measured_planes(style, f"style {k}", over_white=True) for k, style in enumerate(paintings, 1)),
             normalized_blend(options.get("style_blend"), len(paintings)),
-            Regions.match(options.get("content_mask"), options.get("style_masks"), len(paintings)),
+            Regions.match(
+                options.get("content_mask"),
+                options.get("style_masks"),
+                len(paintings),
+                strengths_of(options),
+            ),
+            None if protect is None else Protection.given(protect, options.get("protect_weight", PROTECT_WEIGHT)),
         )
         folder = ModelFolder.open(find_model(model))
         placement = placed_within(placement, _load(folder, recipe, references, placement), budget_of(placement))
@@ -146,7 +153,7 @@ def _load(folder: ModelFolder, recipe: str, references: References, placement: P
         width,
         height,
         tuple((style.shape[3], style.shape[2]) for style in references.styles),
-        references.regions.number if references.regions else 0,
+        references.guided or 0,
         halos_of(folder, recipe),
         keeps=ENGINE.keeps(foreseen(placement), height * width),
     )

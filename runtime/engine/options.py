@@ -13,6 +13,7 @@ from impasto.runtime.engine.engine import TermWeights
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.masks import Mask
+from impasto.runtime.pictures.photographs import Picture
 from impasto.text import shown
 from impasto.wording import option
 
@@ -29,6 +30,13 @@ class ObjectiveOptions(TypedDict, total=False):
         of the same colour take their style from each other. See `impasto.runtime.pictures.masks`.
     style_masks
         A label picture of each style.
+    region_strengths
+        A region's colour in the masks, such as ``"#ff0000"`` -> how many times its style counts; 1 for those left out.
+    protect
+        A mask of the content: where it is white, the content counts `protect_weight` times, so that a face, say, stays;
+        where it is black, once; grey is in between. See `impasto.runtime.pictures.protection`.
+    protect_weight
+        How many times the content counts where it is protected.
     device
         ``"auto"``, ``"cpu"``, ``"cuda:N"``, ``"openvino:cpu"``, ``"openvino:gpu"``, ``"openvino:npu"`` or ``"webgpu"``;
         ``"auto"`` is the fastest that works here.
@@ -61,6 +69,9 @@ class ObjectiveOptions(TypedDict, total=False):
     style_blend: Sequence[float] | None
     content_mask: Mask | None
     style_masks: Mask | Sequence[Mask] | None
+    region_strengths: Mapping[str, float] | None
+    protect: Picture | None
+    protect_weight: float
     device: str
     lowering: str
     threads: int | None
@@ -124,6 +135,23 @@ def bytes_in(text: str) -> int:
     if size < 1:
         raise InputError(f"{option('memory')} {shown(text)}: expected 1 byte or more")
     return round(size)
+
+
+def strengths_of(options: ObjectiveOptions) -> dict[str, float]:
+    """Return the strengths of regions that the options give, by colour.
+
+    Raises
+    ------
+    InputError
+        When they are no mapping.
+    """
+    given: object = options.get("region_strengths")
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        expected = 'expected numbers by colour, such as {"#ff0000": 0.5}'
+        raise InputError(f"{option('region_strengths')} is {shown(given)}; {expected}")
+    return dict(given)
 
 
 def weights_of(options: ObjectiveOptions) -> TermWeights:

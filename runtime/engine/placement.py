@@ -243,7 +243,7 @@ def _check_masks(placement: Placement) -> None:
     placement = placement.on(placement.device)
     if placement.precision not in (able := provider_of(placement.device).masks):
         ways = " or ".join(option("precision", precision) for precision in able)
-        way = f"use {ways}" if able else f"leave out {option('content_mask')}"
+        way = f"use {ways}" if able else f"leave out {option('content_mask')} and {option('protect')}"
         refused = f"does not run graphs with masks in {WORDS[placement.precision]}"
         raise DeviceError(f"device {placement.device}: {refused}; {way}, or {use_cpu()}")
 

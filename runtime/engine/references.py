@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from impasto.runtime.engine.session import Session
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures.masks import Regions
-from impasto.runtime.pictures.planes import Planes
+from impasto.runtime.pictures.planes import Planes, surrounded
+from impasto.runtime.pictures.protection import Protection, guided
 from impasto.runtime.plan.terms import GUIDES, IMAGE, targets_of
 
 #: Names of a graph's inputs -> their values.
@@ -35,12 +36,18 @@ class References:
         The share of each style in the targets; they sum to 1.
     regions
         The regions of the content and of the styles, if there are masks.
+    protection
+        Where the content counts more, if anywhere.
+    bleed
+        The pixels that the content has beyond each border of the photograph: there its masks are mirrored, too.
     """
 
     content: Planes
     styles: tuple[Planes, ...]
     blend: tuple[float, ...]
     regions: Regions | None = None
+    protection: Protection | None = None
+    bleed: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -48,21 +55,41 @@ class References:
         height, width = self.content.shape[2:]
         return height, width
 
+    @property
+    def guided(self) -> int | None:
+        """See `impasto.runtime.pictures.protection.guided`."""
+        return guided(self.regions, self.protection)
+
     @cached_property
     def style_feeds(self) -> tuple[Targets, ...]:
-        """The inputs of a graph of statistics for each style: its picture and, with regions, their guides."""
+        """The inputs of a graph of statistics for each style: its picture and, by region, their guides."""
         feeds: list[Targets] = [{IMAGE: style} for style in self.styles]
-        if self.regions:
+        if self.guided:
             for number, feed in enumerate(feeds):
                 height, width = feed[IMAGE].shape[2:]
-                feed[GUIDES] = self.regions.style_guides(number, width, height)
+                regions = self.regions
+                feed[GUIDES] = regions.style_guides(number, width, height) if regions else _ones(height, width)
         return tuple(feeds)
 
     @property
     def content_guides(self) -> NDArray[np.float32] | None:
-        """The guides of the content, float32 [1, R, H, W], if there are regions."""
-        height, width = self.shape
-        return self.regions.content_guides(width, height) if self.regions else None
+        """The guides of the content, float32 [1, R, H, W], for graphs that take them."""
+        if self.regions:
+            return surrounded(self.regions.content_guides(*self._inner), self.bleed)
+        return _ones(*self.shape) if self.guided else None
+
+    @property
+    def factors(self) -> NDArray[np.float32] | None:
+        """The factor of the content's weight at each pixel, float32 [1, 1, H, W], for graphs that take it."""
+        if self.guided is None:
+            return None
+        return surrounded(self.protection.factors(*self._inner), self.bleed) if self.protection else _ones(*self.shape)
+
+    @property
+    def _inner(self) -> tuple[int, int]:
+        """(W, H) of the content without its bleed."""
+        height, width = (side - 2 * self.bleed for side in self.shape)
+        return width, height
 
     @property
     def content_feeds(self) -> Targets:
@@ -70,7 +97,7 @@ class References:
 
         The graph may measure the content's style, too, which is not used: one region is the least work.
         """
-        one_region = {GUIDES: np.ones((1, 1, *self.shape), np.float32)} if self.regions else {}
+        one_region = {GUIDES: _ones(*self.shape)} if self.guided else {}
         return {IMAGE: self.content, **one_region}
 
     def key(self, style: int) -> str:
@@ -80,6 +107,10 @@ class References:
             digest.update(f"{name} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+
+def _ones(height: int, width: int) -> NDArray[np.float32]:
+    return np.ones((1, 1, height, width), np.float32)
 
 
 def measure(session: Session, feeds: Targets, term: Literal["content", "style"]) -> Targets:

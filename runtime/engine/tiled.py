@@ -25,7 +25,7 @@ from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.model.sums import CORE, GUIDED, SHARE, Halo, Sum
 from impasto.runtime.pictures.planes import Planes
 from impasto.runtime.plan.recipe import Recipe
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, targets_of
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, PROTECTION, targets_of
 from impasto.wording import option
 
 #: Less than any sum of guides that are not zero.
@@ -206,7 +206,9 @@ class TiledEvaluator:
     content
         The content's picture, float32 [1, 3, H, W].
     guides
-        Its guides, float32 [1, R, H, W], if there are regions.
+        Its guides, float32 [1, R, H, W], if the graphs take them.
+    factors
+        The factor of its weight at each pixel, float32 [1, 1, H, W], if the graphs take it.
     contents
         The targets of the content, for each tile.
     fixed
@@ -231,6 +233,7 @@ class TiledEvaluator:
         tiling: Tiling,
         content: Planes,
         guides: NDArray[np.float32] | None,
+        factors: NDArray[np.float32] | None,
         contents: Sequence[Targets],
         fixed: Targets,
     ) -> None:
@@ -239,7 +242,7 @@ class TiledEvaluator:
         self.tiles = tiling.cut(content)
         self.after_tile: Callable[[TileStep], None] = ignore
         self._contents, self._fixed = contents, fixed
-        self._guides = guides
+        self._guides, self._factors = guides, factors
         self._regions = None if guides is None else guides.shape[1]
         graph = self._graph(TILE_SUMS, self.tiles[0])
         self.metadata, self.lowering = graph.metadata, graph.metadata.lowering
@@ -283,11 +286,17 @@ class TiledEvaluator:
             The number of tiles that were done before, in the other pass.
         """
         for number, (tile, content) in enumerate(zip(self.tiles, self._contents, strict=True), 1):
-            feeds = {**_inputs(tile, planes, self._guides), **content, **more(tile)}
+            feeds = {**_inputs(tile, planes, self._guides), **self._protection(tile), **content, **more(tile)}
             # After the last tile its memory is free for the other pass.
             yield tile, self._graph(role, tile).run(feeds, give_back=number == len(self.tiles))
             if done + number < 2 * len(self.tiles):  # after the last one, nothing would be gained by an end
                 self.after_tile(TileStep(done + number, 2 * len(self.tiles)))
+
+    def _protection(self, tile: Tile) -> Targets:
+        """Return the factor of the content's weight in a tile's window, for graphs that take it."""
+        if self._factors is None or not self.metadata.protects:
+            return {}
+        return {PROTECTION: np.ascontiguousarray(tile.of(self._factors))}
 
     def _graph(self, role: str, tile: Tile) -> TileGraph:
         return self._open(role, tile.shape, self._regions)

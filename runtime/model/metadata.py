@@ -60,6 +60,8 @@ class Metadata:
         Of a graph for tiles: the sums over positions that it gives.
     halo
         How far the recipe's layers see; None in folders of versions without tiles.
+    protects
+        Whether it takes the factor of the content's weight at each pixel. Older graphs with guides do not.
     """
 
     network: str
@@ -73,6 +75,7 @@ class Metadata:
     exporter: str
     sums: tuple[Sum, ...] = ()
     halo: Halo | None = None
+    protects: bool = False
 
     def __post_init__(self) -> None:
         GraphKey.named(self.lowering, self.kind)  # refuses a pair that no graph has

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,12 +13,18 @@ from PIL import Image, ImageChops, ImageCms
 
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures import strips
+from impasto.runtime.pictures.edges import colors_along
+from impasto.runtime.pictures.lab import from_lab, to_lab
+from impasto.runtime.plan.plan import KEEP_EDGES
 
 Array = NDArray[np.float64]
 Levels = NDArray[np.float32]
 
 #: Colours whose statistics are wanted: 8-bit RGB, or levels [..., 3].
 Colors = Image.Image | NDArray[np.floating]
+
+#: The mean [3] and the covariance [3, 3] of colours.
+Statistics = tuple[Array, Array]
 
 #: The coefficients of luma, the Y of YIQ and YCbCr, in R'G'B': ITU-R BT.601-7, section 2.5.1.
 LUMA = (0.299, 0.587, 0.114)
@@ -32,7 +38,28 @@ NOISE = 4.0
 
 
 def keep_colors(result: Image.Image, content: Image.Image) -> Image.Image:
-    """Return the result's luma with the content's chroma: the painting's strokes in the photograph's colours.
+    """Return the result's luma with the content's chroma, moved to the result's edges: strokes in its colours.
+
+    As `keep_pixels`, but where strokes have moved an edge of lightness, the colours move with it: see
+    `impasto.runtime.pictures.edges`. So no halo of the photograph's colour stays behind.
+
+    Parameters
+    ----------
+    result, content
+        8-bit RGB; the content is resized to the result's size.
+
+    Returns
+    -------
+    Image
+        8-bit RGB; its luma is the result's, up to rounding.
+    """
+    content = _fitted(content, result)
+    colors = colors_along(result, content)
+    return strips.painted("RGB", result.size, lambda rows: _rounded(_with_chroma(_levels(result, rows), colors(rows))))
+
+
+def keep_pixels(result: Image.Image, content: Image.Image) -> Image.Image:
+    """Return the result's luma with the content's chroma, pixel by pixel.
 
     Gatys, Bethge, Hertzmann and Shechtman, "Preserving Color in Neural Artistic Style Transfer" (2016,
     arXiv:1606.05897), luminance-only transfer: Y of one picture with I and Q of the other. As grey has neither I nor Q,
@@ -55,12 +82,18 @@ def keep_colors(result: Image.Image, content: Image.Image) -> Image.Image:
 def _with_chroma(levels: Levels, colors: Levels) -> Levels:
     """Return the luma of levels, [..., 3], with the chroma of colours, as far as it fits."""
     luma = levels @ np.array(LUMA, np.float32)
-    chroma = colors - (colors @ np.array(LUMA, np.float32))[..., None]
+    return _fitting(luma, colors - (colors @ np.array(LUMA, np.float32))[..., None])
+
+
+def _fitting(luma: Levels, chroma: Levels) -> Levels:
+    """Return levels of a luma, [...] within 0..255, with the chroma, [..., 3], scaled down until they are, too."""
     room = np.where(chroma > 0, 255 - luma[..., None], luma[..., None])
     with np.errstate(divide="ignore", invalid="ignore"):  # no chroma fits into any room: the minimum ignores NaN
         factor = np.fmin.reduce(room / np.abs(chroma), axis=-1, keepdims=True, initial=1)
-    kept: Levels = luma[..., None] + factor * chroma
-    return kept
+    return (luma[..., None] + factor * chroma).astype(np.float32, copy=False)
+
+
+# --- the painting's colours, matched --------------------------------------------------------------------------
 
 
 def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
@@ -82,14 +115,43 @@ def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
     return strips.painted("RGB", style.size, lambda rows: _rounded(_levels(style, rows) @ matrix + shift))
 
 
+def match_in_lab(style: Image.Image, content: Image.Image) -> Image.Image:
+    """Return the style picture in the content's colours: their mean and covariance in CIELAB become the content's.
+
+    As `match_colors`, but lightness and chroma are those that the eye sees. Where a colour is outside sRGB, chroma is
+    scaled down until it fits, as in `keep_pixels`.
+
+    Parameters
+    ----------
+    style, content
+        8-bit RGB of any sizes.
+
+    Returns
+    -------
+    Image
+        8-bit RGB of the style's size.
+    """
+    matrix, shift = map_between(statistics(style, _lab), statistics(content, _lab), NOISE * 100 / 255)
+
+    def matched(rows: slice) -> NDArray[np.uint8]:
+        levels = from_lab(to_lab(strips.levels(style, rows)) @ matrix + shift).astype(np.float32)
+        luma = levels @ np.array(LUMA, np.float32)
+        return _rounded(_fitting(luma.clip(0, 255), levels - luma[..., None]))
+
+    return strips.painted("RGB", style.size, matched)
+
+
+#: Fractions of CIELAB's units, so that statistics are of whole numbers.
+_FRACTIONS = 16
+
+
+def _lab(levels: NDArray[Any]) -> Array:
+    """Return 8-bit levels in CIELAB, rounded to fractions of a unit."""
+    return (to_lab(levels) * _FRACTIONS).round() / _FRACTIONS
+
+
 def color_map(source: Colors, target: Colors) -> tuple[Array, Array]:
     """Return the affine map x A + b that gives the colours of `source` the mean and covariance of `target`.
-
-    Of all such maps it moves colours least, by mean square. It is the Monge-Kantorovitch solution of Pitié and Kokaram,
-    "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer" (CVMP 2007),
-    A = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2 for covariances S and T. It is symmetric and, unlike that of Cholesky factors,
-    does not depend on the order of the channels. The noise of a flat picture is not amplified: the eigenvalues of S are
-    taken to be no less than `NOISE` squared, so that the covariance of the mapped colours never exceeds T.
 
     Parameters
     ----------
@@ -99,26 +161,55 @@ def color_map(source: Colors, target: Colors) -> tuple[Array, Array]:
     Returns
     -------
     matrix, shift
+        As of `map_between`; variances of `NOISE` squared are noise.
+    """
+    return map_between(statistics(source), statistics(target), NOISE)
+
+
+def map_between(source: Statistics, target: Statistics, noise: float) -> tuple[Array, Array]:
+    """Return the affine map x A + b that gives colours of some mean and covariance another mean and covariance.
+
+    Of all such maps it moves colours least, by mean square. It is the Monge-Kantorovitch solution of Pitié and Kokaram,
+    "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer" (CVMP 2007),
+    A = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2 for covariances S and T. It is symmetric and, unlike that of Cholesky factors,
+    does not depend on the order of the channels. The noise of a flat picture is not amplified: the eigenvalues of S are
+    taken to be no less than `noise` squared, so that the covariance of the mapped colours never exceeds T.
+
+    Parameters
+    ----------
+    source, target
+        The mean [3] and the covariance [3, 3] of each.
+    noise
+        The standard deviation that noise may have, in the unit of the colours.
+
+    Returns
+    -------
+    matrix, shift
         [3, 3], symmetric and positive semi-definite, and [3].
     """
-    source_mean, source_covariance = statistics(source)
-    target_mean, target_covariance = statistics(target)
+    (source_mean, source_covariance), (target_mean, target_covariance) = source, target
     values, vectors = np.linalg.eigh(source_covariance)
-    deviations = np.maximum(values, NOISE**2) ** 0.5
+    deviations = np.maximum(values, noise**2) ** 0.5
     root, inverse = (vectors * deviations) @ vectors.T, (vectors / deviations) @ vectors.T
     values, vectors = np.linalg.eigh(root @ target_covariance @ root)
     matrix = inverse @ (vectors * values.clip(0) ** 0.5) @ vectors.T @ inverse
     return matrix, target_mean - source_mean @ matrix
 
 
-def statistics(colors: Colors) -> tuple[Array, Array]:
+def statistics(colors: Colors, in_space: Callable[[NDArray[Any]], Array] | None = None) -> Statistics:
     """Return the mean [3] and the covariance [3, 3] of the colours of a picture, 8-bit RGB, or of levels [..., 3].
 
     Sums of whole levels and of their products are exact in float64: they do not depend on the strips.
+
+    Parameters
+    ----------
+    in_space
+        Turns levels [..., 3] into the coordinates whose statistics are wanted; by default they are those.
     """
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
     for strip in _strips(colors):
-        levels = strip.reshape(-1, 3).astype(np.float64)
+        levels = strip.reshape(-1, 3)
+        levels = in_space(levels) if in_space else levels.astype(np.float64)
         count, total, products = count + len(levels), total + levels.sum(0), products + levels.T @ levels
     mean = total / count
     return mean, products / count - np.outer(mean, mean)
@@ -129,6 +220,22 @@ def _strips(colors: Colors) -> Iterator[NDArray[Any]]:
         return (strips.levels(colors, rows) for rows in strips.rows(*colors.size))
     levels = colors.reshape(-1, 3)
     return (levels[rows] for rows in strips.rows(1, len(levels)))
+
+
+#: The name of a way to match a style's colours before a run, as a plan has it -> the function.
+MATCHES: Mapping[str, Callable[[Image.Image, Image.Image], Image.Image]] = {
+    "match": match_colors,
+    "match-lab": match_in_lab,
+}
+
+#: The name of a way to keep the photograph's colours, as a plan has it -> the function.
+KEEPS: Mapping[str, Callable[[Image.Image, Image.Image], Image.Image]] = {
+    "keep": keep_pixels,
+    KEEP_EDGES: keep_colors,
+}
+
+
+# --- mixing ---------------------------------------------------------------------------------------------------
 
 
 def mix(result: Image.Image, content: Image.Image, strength: float) -> Image.Image:

@@ -12,19 +12,23 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from impasto.runtime.errors import InputError, PictureError
 from impasto.runtime.pictures import arrays, places, strips
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import as_list
+from impasto.runtime.plan.crop import Crop
+from impasto.runtime.plan.plan import check_times
 from impasto.runtime.plan.sizes import MIN_SIDE
+from impasto.text import shown
 from impasto.wording import option
 
 #: float32 [1, R, H, W], 0..1: the share of each pixel in each of R regions. In a content picture they sum to 1; in a
@@ -118,6 +122,14 @@ class Labels:
             if region is not None:
                 self._draw_guide(guide, region, resample)
         return guides
+
+    def cropped(self, crop: Crop, width: int, height: int) -> Labels:
+        """Return the mask of what a crop leaves of its picture of width x height; its colours stay as they are."""
+        if not crop or len(self.colors) == 1:
+            return self
+        across, down = self.image.width / width, self.image.height / height
+        left, top, right, bottom = box = crop.scaled(across, down).box(*self.image.size)
+        return replace(self, image=self.image.crop(box), codes=self.codes[top:bottom, left:right])
 
     def _draw_guide(self, guide: NDArray[np.float32], region: int, resample: Image.Resampling) -> None:
         """Fill an array [H, W] with the share of each pixel in a region."""
@@ -314,23 +326,41 @@ class Regions:
         The masks.
     of_styles
         For each style and each of the content's regions, the number of the style's own region; None if it has none.
+    strengths
+        How many times the style of each of the content's regions counts; nothing if all count once.
     """
 
     content: Labels
     styles: tuple[Labels, ...]
     of_styles: tuple[tuple[int | None, ...], ...]
+    strengths: tuple[float, ...] = ()
 
     @classmethod
-    def match(cls, content_mask: Mask | None, style_masks: Mask | Sequence[Mask] | None, styles: int) -> Regions | None:
+    def match(
+        cls,
+        content_mask: Mask | None,
+        style_masks: Mask | Sequence[Mask] | None,
+        styles: int,
+        strengths: Mapping[str, float] = MappingProxyType({}),
+    ) -> Regions | None:
         """Match the colours of the content's mask and of one mask for each style; None if there are no masks.
+
+        Parameters
+        ----------
+        strengths
+            A region's colour, such as ``"#ff0000"`` -> how many times its style counts; 1 for those left out.
 
         Raises
         ------
         InputError
-            When a mask is missing or is not a mask, or a region of the content is in no style mask.
+            When a mask is missing or is not a mask, a region of the content is in no style mask, or no mask has a
+            colour of the strengths.
         """
         masks = _as_masks(style_masks)
         if content_mask is None and not masks:
+            if strengths:
+                strength, missing = option("region_strengths"), option("content_mask")
+                raise InputError(f"{strength}: there are no regions without {missing}; give that, or leave this out")
             return None
         if content_mask is None:
             missing, beside = option("content_mask"), option("style_masks")
@@ -348,7 +378,7 @@ class Regions:
                     f"region {hex_color(color)} of the content mask ({share:.1%} of it) is in no style mask ({has}); "
                     "give it an area in one of them"
                 )
-        return cls(content, read, of_styles)
+        return cls(content, read, of_styles, _strengths(strengths, content, read))
 
     @property
     def number(self) -> int:
@@ -379,17 +409,24 @@ class Regions:
             Names the mask.
         """
         for labels, size in zip((self.content, *self.styles), (content, *styles), strict=True):
-            (width, height), mask = size, labels.image
-            ratio = mask.width * height / (mask.height * width)
-            if len(labels.colors) > 1 and not 1 / _STRETCH <= ratio <= _STRETCH:
-                raise PictureError(
-                    f"{labels.subject}: {mask.width}x{mask.height} pixels for a picture of {width}x{height}; "
-                    "expected the same proportions"
-                )
+            if len(labels.colors) > 1:
+                check_proportions(labels.subject, labels.image.size, size)
+
+    def cropped(self, crops: Sequence[Crop], sizes: Sequence[tuple[int, int]]) -> Regions:
+        """Return the same regions of what crops leave of the styles, whose sizes, (width, height), are given."""
+        masks = zip(self.styles, crops, sizes, strict=True)
+        return replace(self, styles=tuple(mask.cropped(crop, *size) for mask, crop, size in masks))
 
     def content_guides(self, width: int, height: int) -> Guides:
-        """Return the guides of a content picture of width x height."""
-        return self.content.guides(width, height, range(self.number))
+        """Return the guides of a content picture of width x height, times the root of each region's strength.
+
+        A region's loss counts as much as the mean of its squared guide, while its statistics do not depend on the
+        guide's scale: so it counts `strengths` times as much.
+        """
+        guides = self.content.guides(width, height, range(self.number))
+        for guide, strength in zip(guides[0], self.strengths, strict=False):
+            guide *= np.float32(math.sqrt(strength))
+        return guides
 
     def style_guides(self, style: int, width: int, height: int) -> Guides:
         """Return the guides of a style picture, by its number from 0, of width x height."""
@@ -427,8 +464,10 @@ class Regions:
     def __str__(self) -> str:
         each = zip(self.content.colors, self.content.shares, strict=True)
         plural = "s" if self.number > 1 else ""
-        described = ", ".join(f"{hex_color(color)} {share:.1%}" for color, share in each)
-        return f"{self.number} region{plural}: {described}"
+        described = [f"{hex_color(color)} {share:.1%}" for color, share in each]
+        for number, strength in enumerate(self.strengths):
+            described[number] += f" (strength {strength:g})" if strength != 1 else ""
+        return f"{self.number} region{plural}: {', '.join(described)}"
 
 
 def _as_masks(masks: Mask | Sequence[Mask] | None) -> list[Mask]:
@@ -439,10 +478,57 @@ def _as_masks(masks: Mask | Sequence[Mask] | None) -> list[Mask]:
 
 def _counterpart(color: Color, content: Labels, style: Labels) -> int | None:
     """Return the number of the style's region that has a colour of the content's; None if there is none."""
-    distances = np.linalg.norm(np.array(style.colors, np.float64) - color, axis=1)
+    return _found(color, style, min(NOISE, _ACROSS * content.spacing, _ACROSS * style.spacing))
+
+
+def _found(color: Color, labels: Labels, tolerance: float) -> int | None:
+    """Return the number of a mask's region whose colour is the nearest, if it is within the tolerance."""
+    distances = np.linalg.norm(np.array(labels.colors, np.float64) - color, axis=1)
     nearest = int(distances.argmin())
-    tolerance = min(NOISE, _ACROSS * content.spacing, _ACROSS * style.spacing)
     return nearest if distances[nearest] <= tolerance else None
+
+
+def _strengths(given: Mapping[str, float], content: Labels, styles: Sequence[Labels]) -> tuple[float, ...]:
+    """Return the strength of each of the content's regions; nothing if none is given.
+
+    A region that only a style's mask has is not used, and neither is its strength.
+
+    Raises
+    ------
+    InputError
+        When no mask has the region, it is given twice, or its strength is out of range.
+    """
+    strengths = dict[int, float]()
+    for name, strength in given.items():
+        if not is_color(name):
+            raise InputError(f"{option('region_strengths')} {shown(name)}: expected a region's colour, such as #ff0000")
+        check_times(f"{option('region_strengths')} {name}", strength)
+        red, green, blue = ImageColor.getrgb(name)[:3]
+        number, *others = (
+            _found((red, green, blue), labels, min(NOISE, _ACROSS * labels.spacing)) for labels in (content, *styles)
+        )
+        if number in strengths:
+            raise InputError(f"{option('region_strengths')}: {name} is a region that is given twice; give it once")
+        if number is not None:
+            strengths[number] = strength
+        elif all(other is None for other in others):
+            has = ", ".join(map(hex_color, content.colors))
+            raise InputError(f"{option('region_strengths')} {name}: no such region in the content mask; it has {has}")
+    return tuple(strengths.get(number, 1.0) for number in range(len(content.colors))) if strengths else ()
+
+
+def check_proportions(subject: str, mask: tuple[int, int], picture: tuple[int, int]) -> None:
+    """Refuse a mask whose proportions are not those of its picture; both are given as (width, height).
+
+    Raises
+    ------
+    PictureError
+        Names the mask.
+    """
+    ratio = mask[0] * picture[1] / (mask[1] * picture[0])
+    if not 1 / _STRETCH <= ratio <= _STRETCH:
+        sizes = f"{mask[0]}x{mask[1]} pixels for a picture of {picture[0]}x{picture[1]}"
+        raise PictureError(f"{subject}: {sizes}; expected the same proportions")
 
 
 def _visible(guides: Guides, level: int) -> NDArray[np.bool_]:

@@ -120,10 +120,14 @@ class Photograph:
 
     def over_white(self, picture: Image.Image | None = None) -> Image.Image:
         """Return a picture of any size, by default this one, over white, with this photograph's opacity."""
+        return self.over("white", picture)
+
+    def over(self, ground: str, picture: Image.Image | None = None) -> Image.Image:
+        """Return a picture of any size, by default this one, over a colour, with this photograph's opacity."""
         picture = self.picture if picture is None else picture
         if self.alpha is None:
             return picture
-        composed = Image.new("RGB", picture.size, "white")
+        composed = Image.new("RGB", picture.size, ground)
         same = self.alpha.size == picture.size
         composed.paste(picture, mask=self.alpha if same else self.alpha.resize(picture.size, Image.Resampling.LANCZOS))
         return composed

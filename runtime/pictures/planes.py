@@ -139,6 +139,17 @@ def resize_planes(planes: Planes, width: int, height: int) -> Planes:
     return resized
 
 
+def surrounded(planes: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
+    """Return planes, float32 [1, C, H, W], mirrored beyond their borders: [1, C, H + 2 pixels, W + 2 pixels]."""
+    around = (pixels, pixels)
+    return np.pad(planes, ((0, 0), (0, 0), around, around), mode="symmetric") if pixels else planes
+
+
+def without_surroundings(planes: Planes, pixels: int) -> Planes:
+    """Return the inner part of what `surrounded` has made larger."""
+    return planes[:, :, pixels:-pixels, pixels:-pixels] if pixels else planes
+
+
 def resized_plane(plane: Planes, width: int, height: int) -> Iterator[tuple[slice, Planes]]:
     """Resize one channel, float32 [h, w], to width x height; yield rows of it, and their levels [rows, width]."""
     channel = Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS)

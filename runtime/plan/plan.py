@@ -7,11 +7,12 @@ be carried out again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
 
-from impasto.defaults import COLORS, INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
+from impasto.defaults import COLORS, INITS, OPTIMIZERS, PROTECT_WEIGHT, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
 from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
 from impasto.runtime.plan.terms import TERMS
@@ -23,6 +24,13 @@ from impasto.wording import option
 #: The `init` of a run that starts from a picture of the user's.
 PICTURE = "picture"
 
+#: What a plan calls the photograph's colours, moved to the result's edges.
+KEEP_EDGES = "keep-edges"
+
+#: What a plan calls a choice of colours, if not by its own name. The `keep` of older plans, and so of records and
+#: checkpoints, was pixel by pixel. It still is, so that their pictures are made again as they were.
+_COLORS_IN_PLANS = {"keep": KEEP_EDGES, "keep-pixels": "keep"}
+
 #: Pictures with a longer side are painted coarse to fine: a VGG network sees strokes of up to some 200 pixels, so that
 #: larger shapes are laid out while the picture is small.
 COARSEST = 400
@@ -30,12 +38,18 @@ COARSEST = 400
 #: The least and the largest `style_scale`.
 STYLE_SCALES: tuple[float, float] = (0.05, 20)
 
+#: The most that `protect_weight` and `region_strengths` may be: with more, single precision would lose all else.
+MOST_TIMES = 1_000_000
+
 #: The sum of shares may differ from 1 by so much, because of rounding.
 _ROUNDING = 1e-6
 
 #: L-BFGS never remembers more pairs of a step and the change of the gradient along it. Each takes two arrays of the
 #: picture's size.
 MOST_PAIRS = 100
+
+#: The most pixels that `Plan.bleed` may have: no network sees a border from farther away.
+MOST_BLEED = 256
 
 #: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
 FINER, FEWER = 2, 2
@@ -47,6 +61,8 @@ class Stage:
 
     Attributes
     ----------
+    width, height
+        Of the picture that is evaluated, the plan's bleed included.
     planned
         The planned number of evaluations, if there were fewer in the end: the fall of Adam's steps depends on it.
     optimizer, pairs
@@ -87,7 +103,7 @@ class Stage:
         return self.planned or self.evaluations
 
 
-def schedule(width: int, height: int, evaluations: int, stages: int | None = None) -> tuple[Stage, ...]:
+def schedule(width: int, height: int, evaluations: int, stages: int | None = None, bleed: int = 0) -> tuple[Stage, ...]:
     """Divide the evaluations among stages from coarse to fine, the last one of the full size.
 
     Parameters
@@ -97,6 +113,8 @@ def schedule(width: int, height: int, evaluations: int, stages: int | None = Non
     stages
         The number of stages; by default the first has a long side of at most 400 pixels. No stage has a side below 32
         pixels, so there may be fewer.
+    bleed
+        The pixels that every stage has beyond each border.
 
     Examples
     --------
@@ -115,7 +133,7 @@ Stage(width=1024, height=768, evaluations=30))
         counts[max(range(stages), key=lambda k: (counts[k], k))] -= 1
     sizes = [FINER**k for k in reversed(range(stages))]
     return tuple(
-        Stage(max(MIN_SIDE, round(width / by)), max(MIN_SIDE, round(height / by)), count)
+        Stage(max(MIN_SIDE, round(width / by)) + 2 * bleed, max(MIN_SIDE, round(height / by)) + 2 * bleed, count)
         for by, count in zip(sizes, counts, strict=True)
     )
 
@@ -139,15 +157,26 @@ class Plan:
         The seed of all noise.
     blend
         The share of each style in the targets; they sum to 1.
+    crops
+        What is left out of each style; empty if nothing is, of any.
     style_scale
         The style's size as a multiple of the recipe's.
     colors
-        ``style``: as the optimisation leaves them. ``keep``: the content's colours, with the result's lightness.
-        ``match``: the style's colours are matched to the content's before the run.
+        As `planned_colors` returns it. ``style``: as the optimisation leaves them. ``keep-edges``: the content's
+        colours, moved to the result's edges, with its lightness; ``keep``: the same pixel by pixel. ``match``: the
+        style's colours are matched to the content's before the run; ``match-lab``: the same in CIELAB.
     strength
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
+    protect_weight
+        How many times the content counts where it is protected, if there is a mask that says where.
+    region_strengths
+        A region's colour, as ``#rrggbb`` -> how many times its style counts; 1 for those left out.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
+    bleed
+        The pixels that are painted beyond each border, at every stage, and cut off in the end, as printers do. There
+        the photograph is mirrored. Zero padding tells the network where a picture ends, and a margin or a frame that
+        the painting has is painted there.
     optimizer
         ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-sobolev`` (L-BFGS in a metric that takes fewer evaluations),
         ``lbfgs-device`` (SciPy's method, on the device of the loss) or ``adam``, which needs less memory.
@@ -169,10 +198,14 @@ class Plan:
     noise: float = 0.0
     seed: int = 0
     blend: tuple[float, ...] = (1.0,)
+    crops: tuple[Crop, ...] = ()
     style_scale: float = 1.0
     colors: str = "style"
     strength: float = 1.0
+    protect_weight: float = PROTECT_WEIGHT
+    region_strengths: Mapping[str, float] = field(default_factory=dict)
     clip: bool = False
+    bleed: int = 0
     optimizer: str = REFERENCE_OPTIMIZER
     restart_every: int | None = None
     min_improvement: float | None = None
@@ -191,6 +224,10 @@ class Plan:
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}", least=0 if 1 < number == len(self.stages) else 1)
         expect(bool(self.stages), "stages: none; expected one or more")
+        _in_range(option("bleed"), self.bleed, 0, MOST_BLEED)
+        for number, stage in enumerate(self.stages, 1):
+            least = min(self.size_of(stage))
+            expect(least >= MIN_SIDE, f"stage {number}: {least} pixels within the bleed; expected {MIN_SIDE} or more")
         _in_range(option("evaluations"), self.evaluations, 1, MOST_EVALUATIONS)
         for restart in self.restarts:
             _in_range("restarts", restart, 1, MOST_EVALUATIONS)
@@ -198,6 +235,9 @@ class Plan:
         for name in ("noise", "strength"):
             _in_range(option(name), getattr(self, name), 0, 1)
         _in_range(option("style_scale"), self.style_scale, *STYLE_SCALES)
+        check_times(option("protect_weight"), self.protect_weight)
+        for color, strength in self.region_strengths.items():
+            check_times(f"{option('region_strengths')} {shown(color)}", strength)
         for name, low, high in (
             ("restart_every", 1, MOST_EVALUATIONS), ("min_improvement", 0, 1), ("time_limit", 0, math.inf)
         ):  # fmt: skip
@@ -205,11 +245,14 @@ class Plan:
                 _in_range(option(name), value, low, high)
         for name, choices in (("init", (*INITS, PICTURE)), ("colors", COLORS), ("optimizer", [*OPTIMIZERS])):
             value = getattr(self, name)
+            known = map(planned_colors, choices) if name == "colors" else choices
             expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
-            expect(value in choices, f"{option(name)} {shown(value)}: expected {expected}")
+            expect(value in known, f"{option(name)} {shown(value)}: expected {expected}")
         for share in self.blend:
             _in_range("blend", share, 0, 1)
         expect(abs(sum(self.blend) - 1) < _ROUNDING, f"blend is {shown(self.blend)}; expected shares that sum to 1")
+        count, styles = len(self.crops), len(self.blend)
+        expect(count in (0, styles), f"crops: {count} for {styles} styles; expected one for each, or none")
         restarted = self.optimizer != REFERENCE_OPTIMIZER and self.restart_every is not None
         expect(
             not restarted,
@@ -221,12 +264,16 @@ class Plan:
     @property
     def width(self) -> int:
         """The width of the result, in pixels."""
-        return self.stages[-1].width
+        return self.size_of(self.stages[-1])[0]
 
     @property
     def height(self) -> int:
         """The height of the result, in pixels."""
-        return self.stages[-1].height
+        return self.size_of(self.stages[-1])[1]
+
+    def size_of(self, stage: Stage) -> tuple[int, int]:
+        """Return (width, height) of a stage's picture, without the bleed."""
+        return stage.width - 2 * self.bleed, stage.height - 2 * self.bleed
 
     @property
     def finest(self) -> Stage:
@@ -252,14 +299,37 @@ class Plan:
             for stage, n in zip(self.stages, evaluations, strict=False)
             if n
         )
-        if stages and (stages[-1].width, stages[-1].height) != (self.width, self.height):
-            stages += (Stage(self.width, self.height, 0),)
+        last = self.stages[-1]
+        if stages and (stages[-1].width, stages[-1].height) != (last.width, last.height):
+            stages += (Stage(last.width, last.height, 0),)
         return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
+
+
+def planned_colors(choice: str) -> str:
+    """Return what a plan calls a choice of colours, one of `impasto.defaults.COLORS`; anything else as it is."""
+    return _COLORS_IN_PLANS.get(choice, choice) if isinstance(choice, str) else choice
+
+
+def chosen_colors(planned: str) -> str:
+    """Return the choice that a plan's `colors` stands for; any other text as it is."""
+    return {name: choice for choice, name in _COLORS_IN_PLANS.items()}.get(planned, planned)
 
 
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:
     expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
     expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
+
+
+def check_times(name: str, times: float) -> None:
+    """Refuse a `protect_weight`, or a strength of a region, that is out of range; the message calls it `name`.
+
+    Raises
+    ------
+    Misfit
+        When it is no number from 0 to `MOST_TIMES`.
+    """
+    codec.check_number(times, name)
+    _in_range(name, times, 0, MOST_TIMES)
 
 
 def normalized_blend(blend: Sequence[float] | None, styles: int) -> tuple[float, ...]:

@@ -13,10 +13,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.defaults import INITS, OPTIMIZERS, REFERENCE_OPTIMIZER
+from impasto.defaults import INITS, OPTIMIZERS, REFERENCE_OPTIMIZER, STYLE_CROPS
 from impasto.recipe_files import recipe_files
 from impasto.runtime.errors import RecipeError
-from impasto.runtime.plan.terms import CONTENT_CONVENTIONS, STYLE_CONVENTIONS, STYLE_LOSSES, TV_CONVENTIONS, TV_FORMS
+from impasto.runtime.plan.terms import (
+    CONTENT_CONVENTIONS,
+    OF_OTHER_UNIT,
+    STYLE_CONVENTIONS,
+    STYLE_LOSSES,
+    TV_CONVENTIONS,
+    TV_FORMS,
+)
 from impasto.runtime.storage import codec
 from impasto.runtime.storage.codec import expect
 from impasto.text import nearest, shown
@@ -104,8 +111,9 @@ class LayersTerm:
 class StyleTerm(LayersTerm):
     """A style loss; `loss` names the statistics of the activations that it compares.
 
-    ``gram``: Gram matrices; ``covariance``: covariance matrices and means; ``wasserstein``: the distance, by optimal
-    transport, between normal distributions with these means and covariances. It has only the convention ``mean``.
+    ``gram``: Gram matrices; ``moments``: these, and the mean and standard deviation of each channel; ``covariance``:
+    covariance matrices and means; ``wasserstein``: the distance, by optimal transport, between normal distributions
+    with these means and covariances. ``moments`` and ``wasserstein`` have only the convention ``mean``.
     """
 
     loss: str = "gram"
@@ -114,8 +122,8 @@ class StyleTerm(LayersTerm):
         """Refuse an inconsistent table; `key` is its key in the recipe."""
         super().check(key, conventions)
         _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
-        ok = self.loss != "wasserstein" or self.convention == "mean"
-        expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss wasserstein has")
+        ok = self.loss not in OF_OTHER_UNIT or self.convention == "mean"
+        expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss {self.loss} has")
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,8 @@ class Recipe:
     style_fit
         How the style picture is resized: ``stretch`` to exactly the result's width and height; with its own
         proportions, to the same ``area``; or by the ``same`` rule as the result, such as to the same long side.
+    style_crop
+        ``auto``: a plain margin or frame around a style is left out; ``off``: nothing is.
     init
         The start of the optimisation: ``random`` noise, the ``content`` picture, the ``style`` picture.
     evaluations
@@ -201,6 +211,8 @@ class Recipe:
         Whether a large picture is painted small first; see `impasto.runtime.plan.plan.schedule`.
     clip
         Whether levels are held within 0..255 while optimising, rather than only at the end.
+    bleed
+        The pixels that are painted beyond each border and cut off; see `impasto.runtime.plan.plan.Plan`.
     optimizer
         The optimiser's name, one of `impasto.defaults.OPTIMIZERS`.
     """
@@ -214,11 +226,13 @@ class Recipe:
     size: str = "512"
     size_of: str = "long"
     style_fit: str = "area"
+    style_crop: str = "off"
     init: str = "content"
     noise: Noise = field(default_factory=Noise)
     evaluations: int = 300
     coarse_to_fine: bool = True
     clip: bool = False
+    bleed: int = 0
     optimizer: str = REFERENCE_OPTIMIZER
 
     def __post_init__(self) -> None:
@@ -247,6 +261,7 @@ class Recipe:
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("size_of", self.size_of, tuple(SIZES_OF))
         _check_choice("style_fit", self.style_fit, FITS)
+        _check_choice("style_crop", self.style_crop, STYLE_CROPS)
         _check_choice("init", self.init, INITS)
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         parse_size(self.size)

@@ -4,7 +4,8 @@ Inside a graph every term is a mean, so that its value depends neither on the pi
 
 - content, layer l: the mean of (F - P)^2 over the C x M activations;
 - style, layer l: the mean of (G - A)^2 over the C x C entries of the Gram matrices G = F F^T / M; a recipe may name
-  another loss, see `impasto.export.style_losses`: `covariance`, over C x C entries, too, or `wasserstein`, over C;
+  another loss, see `impasto.export.style_losses`: `covariance`, over C x C entries, too, `wasserstein`, over C, or
+  `moments`, of both;
 - total variation: the mean of (a + b)^p over the 3 x (H-1) x (W-1) differences; or of another form.
 
 Recipes are written in the conventions of their sources (sums, the paper's 1 / (4 N^2 M^2), ...). The functions here
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 #: The input of every graph: the picture, float32 [1, 3, H, W], RGB, 0..255.
 IMAGE = "image"
 
-#: The other input of the guided graphs: how much each pixel belongs to each of R regions, float32 [1, R, H, W], 0..1.
+#: An input of the guided graphs: how much each pixel belongs to each of R regions, float32 [1, R, H, W], 0..1.
 GUIDES = "guides"
+
+#: A further input of the guided objectives: the factor of the content's weight at each pixel, float32 [1, 1, H, W].
+PROTECTION = "protection"
 
 #: The objective graph's main outputs; the gradient is with respect to the picture and shaped like it.
 LOSS, GRADIENT = "loss", "gradient"
@@ -60,7 +64,10 @@ CONTENT_CONVENTIONS: Mapping[str, Callable[[LayerSize], float]] = {
 
 #: The kinds of style loss. The conventions for Gram matrices fit covariance matrices, too: these have the same size and
 #: unit.
-STYLE_LOSSES = ("gram", "covariance", "wasserstein")
+STYLE_LOSSES = ("gram", "moments", "covariance", "wasserstein")
+
+#: Those that have another unit than Gram matrices, and so the convention ``mean`` only.
+OF_OTHER_UNIT = ("moments", "wasserstein")
 
 #: Convention -> factor from the mean of (G - A)^2 to the convention's own style loss; S is the picture's H * W.
 #: With un-normalised Gram matrices M G, a sum over their N^2 entries is N^2 M^2 times our mean.

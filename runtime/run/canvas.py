@@ -10,15 +10,17 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures import strips
-from impasto.runtime.pictures.colors import keep_colors, mix, statistics
+from impasto.runtime.pictures.colors import KEEPS, mix, statistics
 from impasto.runtime.pictures.planes import (
     Planes,
     image_planes,
     resize,
     resize_planes,
     resized_plane,
+    surrounded,
     to_image,
     to_planes,
+    without_surroundings,
 )
 from impasto.runtime.plan.plan import PICTURE, Plan
 from impasto.runtime.run.material import Material
@@ -29,6 +31,8 @@ LEVELS = (0.0, 255.0)
 
 def begin(plan: Plan, material: Material) -> Planes:
     """Return the picture that the first stage starts from, with the plan's share of noise: float32 [1, 3, h, w].
+
+    It has the stage's size, its bleed included.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def begin(plan: Plan, material: Material) -> Planes:
             picture = material.start
     if picture is None:
         raise InputError("init picture: none given; give the picture that the run started from")
-    start = to_planes(resize(picture, *size), "init")
+    start = surrounded(to_planes(resize(picture, *plan.size_of(stage)), "init"), plan.bleed)
     if not plan.noise:
         return start
     share = np.float32(plan.noise)
@@ -79,20 +83,24 @@ def _drawn(size: tuple[int, int], draw: Callable[[int], NDArray[np.float64]]) ->
 
 
 def enlarge(point: Planes, width: int, height: int, plan: Plan, material: Material) -> Planes:
-    """Return the best picture so far in another size, float32 [1, 3, height, width].
+    """Return the best picture so far in another size, float32 [1, 3, height, width], both with the plan's bleed.
 
     Its difference from the photograph is enlarged, and added to the photograph in the new size. So a finer stage starts
     with every detail of the photograph, rather than with a blurred picture. When the content has no weight, or when the
-    transfer started from another picture, the best picture itself is enlarged.
+    transfer started from another picture, the best picture itself is enlarged. Beyond its borders the result is
+    mirrored.
     """
-    enlarged = _enlarged(point, width, height, plan, material)
+    enlarged = point
+    if point.shape[2:] != (height, width):
+        inner, bleed = without_surroundings(point, plan.bleed), plan.bleed
+        enlarged = surrounded(_enlarged(inner, width - 2 * bleed, height - 2 * bleed, plan, material), bleed)
     if not plan.clip:
         return enlarged
     return np.clip(enlarged, *LEVELS, out=None if enlarged is point else enlarged)  # enlarged edges overshoot
 
 
 def _enlarged(point: Planes, width: int, height: int, plan: Plan, material: Material) -> Planes:
-    """Return a picture in another size as `enlarge` does, not clipped; made smaller, it needs no photograph."""
+    """Return a picture without bleed in another size, not clipped; made smaller, it needs no photograph."""
     *_, h, w = point.shape
     from_photograph = plan.init not in ("style", PICTURE) and plan.recipe.content.weight > 0
     if max(width, height) <= max(w, h) or not from_photograph:
@@ -117,10 +125,10 @@ def picture_of(point: Planes, plan: Plan, material: Material, side: int | None =
     """
     scale = min(1.0, side / max(plan.width, plan.height)) if side else 1.0
     width, height = max(1, round(scale * plan.width)), max(1, round(scale * plan.height))
-    image = to_image(_enlarged(point, width, height, plan, material))
+    image = to_image(_enlarged(without_surroundings(point, plan.bleed), width, height, plan, material))
     content = resize(material.content, *image.size)
-    if plan.colors == "keep":
-        image = keep_colors(image, content)
+    if plan.colors in KEEPS:
+        image = KEEPS[plan.colors](image, content)
     return mix(image, content, plan.strength)
 
 

@@ -24,7 +24,7 @@ from impasto.runtime.errors import InputError
 from impasto.runtime.model.graphs import SINGLE, WORDS
 from impasto.runtime.optimize.adam import LOSS_SCALES, Adam
 from impasto.runtime.pictures import places
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import Plan, Stage, chosen_colors
 from impasto.runtime.run.pace import Pace
 from impasto.runtime.run.record import Origin
 from impasto.runtime.run.state import State, Step
@@ -239,7 +239,9 @@ class Checkpoint:
 
     def _plan_differences(self, plan: Plan) -> list[str]:
         """Return how another plan differs."""
-        then, now = (_flat(codec.to_data(p)) for p in (self.plan, plan))
+        then, now = (
+            _flat(codec.to_data(p) | {"colors": chosen_colors(p.colors)}) for p in (self.plan, plan)
+        )  # in the user's words
         return [
             f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
             for name in {**then, **now}

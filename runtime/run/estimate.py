@@ -336,7 +336,7 @@ def fastest(transfer: Transfer, timings: Path | None) -> Placement:
         return placement
     with contextlib.suppress(DeviceError):
         placed = replace(placement, device=best)
-        check_placement(placed, by_region=transfer.material.regions is not None)
+        check_placement(placed, by_region=transfer.material.guided is not None)
         return placed
     return placement
 
@@ -440,9 +440,9 @@ def _timing(
 def _measure(timing: Timing, transfer: Transfer, placement: Placement) -> None:
     """Learn from a few evaluations of the transfer's recipe on small pictures of noise, with its masks."""
     noise = np.random.default_rng(0).uniform(0, 255, (1, 3, _TRIAL_SIDE, _TRIAL_SIDE)).astype(np.float32)
-    regions = transfer.material.regions
-    styles = (noise,) * (len(transfer.material.paintings) if regions else 1)
-    references = References(noise, styles, normalized_blend(None, len(styles)), regions)
+    material = transfer.material
+    styles = (noise,) * (len(material.paintings) if material.regions else 1)
+    references = References(noise, styles, normalized_blend(None, len(styles)), material.regions, material.protection)
     folder, engine = ModelFolder.open(transfer.model), transfer.engine or ENGINE
     began = time.perf_counter()
     evaluator = engine.evaluator(folder, transfer.plan.recipe.name, references, placement)
@@ -512,7 +512,7 @@ def _targets(transfer: Transfer, stage: Stage, timing: Timing) -> float:
 
 
 def _kind(transfer: Transfer, placement: Placement, *, tiled: bool = False) -> str:
-    regions = transfer.material.regions.number if transfer.material.regions else None
+    regions = transfer.material.guided
     return kind_of(transfer.plan, transfer.metadata.network, placement, regions, tiled=tiled)
 
 

@@ -12,12 +12,13 @@ from functools import cached_property
 from operator import itemgetter
 
 from impasto.runtime.engine.engine import Engine
-from impasto.runtime.engine.footprints import Halos, Load, Peak, placed_within, without_tiles
+from impasto.runtime.engine.footprints import Halos, Held, Load, Peak, placed_within, without_tiles
 from impasto.runtime.engine.placement import Placement, foreseen
 from impasto.runtime.engine.providers import AUTO, is_host
 from impasto.runtime.engine.tiles import side_of
 from impasto.runtime.optimize.footprints import held, pairs_of
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.pictures.edges import MOST_BYTES
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage
 from impasto.runtime.plan.sizes import fitted_size
 
 #: The numbers of pairs that L-BFGS remembers, where it can remember no more. With fewer than three it is hardly better
@@ -68,7 +69,7 @@ class Need:
         """Return what one stage asks of memory."""
         plan, pixels = self.plan, stage.width * stage.height
         optimizer, restarted = plan.optimizer_of(stage), plan.restart_every is not None
-        fitted = (fitted_size(style, plan.recipe, stage.width, stage.height, plan.style_scale) for style in self.styles)
+        fitted = (fitted_size(style, plan.recipe, *plan.size_of(stage), plan.style_scale) for style in self.styles)
         return Load(
             plan.recipe,
             stage.width,
@@ -76,9 +77,13 @@ class Need:
             tuple(fitted),
             self.regions,
             self.halos if optimizer != "lbfgs-device" else without_tiles,  # its gradients stay on the device
-            held(optimizer, pixels, pairs=stage.pairs, bounded=plan.clip, restarted=restarted),
+            self._with_picture(held(optimizer, pixels, pairs=stage.pairs, bounded=plan.clip, restarted=restarted)),
             self.engine is not None and self.engine.keeps(self.expected, pixels),
         )
+
+    def _with_picture(self, held: Held) -> Held:
+        """Return what an optimiser takes, with what the colours of a result take between evaluations."""
+        return held._replace(between=held.between + MOST_BYTES) if self.plan.colors == KEEP_EDGES else held
 
     def placed(self, stage: Stage, budget: int | None) -> Placement:
         """Return the placement for a stage, with a definite tile."""
@@ -177,7 +182,7 @@ def told(planned: Plan, fitted: Plan) -> list[str]:
     for before, after in zip(planned.stages, fitted.stages, strict=True):
         if (before.optimizer, before.pairs) == (after.optimizer, after.pairs):
             continue
-        name, size = fitted.optimizer_of(after), f"at {after.width}x{after.height}"
+        name, size = fitted.optimizer_of(after), "at {}x{}".format(*fitted.size_of(after))
         usual = pairs_of(name, after.width * after.height)
         if name == "adam":
             sentences.append(f"memory for Adam only, not for L-BFGS, {size}")

@@ -8,6 +8,7 @@ from impasto.runtime.engine.library import CUDA
 from impasto.runtime.engine.placement import foreseen
 from impasto.runtime.engine.providers import is_host, provider_of
 from impasto.runtime.optimize.search import PATIENCE
+from impasto.runtime.pictures.colors import MATCHES
 from impasto.runtime.plan.plan import Plan
 from impasto.runtime.run.transfer import Transfer
 from impasto.wording import option
@@ -36,7 +37,8 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
     dict
         The name of an option, as `impasto.wording.option` takes it -> the circumstance.
     """
-    return {**dict(_of_machine(transfer)), **dict(_of_plan(transfer.plan)), **dict(_of_stages(transfer.plan, stages))}
+    parts = _of_machine(transfer), _of_protection(transfer), _of_plan(transfer.plan), _of_stages(transfer.plan, stages)
+    return {name: why for part in parts for name, why in part}
 
 
 def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
@@ -47,8 +49,19 @@ def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
         yield "memory", f"on {device}"
     if provider_of(device).plugin:
         yield "low_memory", f"on {device}"
-    if not is_host(device) and not transfer.material.regions:  # with regions, the loops of the graphs run on the CPU
+    if not is_host(device) and not transfer.material.guided:  # with regions, the loops of the graphs run on the CPU
         yield "threads", "on a GPU"
+
+
+def _of_protection(transfer: Transfer) -> Iterator[tuple[str, str]]:
+    if not (protection := transfer.material.protection):
+        yield "protect_weight", f"without {option('protect')}"
+    elif transfer.plan.recipe.content.weight == 0:
+        yield from ((name, f"with {option('content_weight', 0)}") for name in ("protect", "protect_weight"))
+    elif protection.times == 1:
+        yield "protect", f"with {option('protect_weight', 1)}"
+    elif protection.is_idle:
+        yield from ((name, "with a mask that is black") for name in ("protect", "protect_weight"))
 
 
 def _of_plan(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -71,7 +84,7 @@ def _of_styles(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.recipe.style.weight == 0:
         without = f"with {option('style_weight', 0)}"
         yield from ((name, without) for name in ("style_blend", "style_scale"))
-        if plan.colors == "match" and plan.init not in _OF_STYLE:
+        if plan.colors in MATCHES and plan.init not in _OF_STYLE:
             yield "colors", without
 
 

@@ -44,13 +44,20 @@ class TransferOptions(ObjectiveOptions, total=False):
         The seed of all noise.
     style_scale
         The size of the styles, and so of the strokes, as a multiple of the recipe's.
+    style_crop
+        What is left out of each style at its sides: ``"auto"`` (a plain margin or frame, if one is found), ``"off"``,
+        or pixels at the left, the top, the right and the bottom: ``"12,0,12,40"``. By default as the recipe says.
     colors
-        ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, with the result's lightness.
-        ``"match"``: the styles' colours are matched to the content's before.
+        ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, moved to the result's edges,
+        with the result's lightness. ``"keep-pixels"``: the same pixel by pixel. ``"match"``: the styles' colours are
+        matched to the content's before, by a linear map of RGB; ``"match-lab"``: by one of CIELAB.
     strength
         The share of the result when it is mixed with the content afterwards: 1 is the result itself.
     clip
         Whether levels are held within 0..255 throughout; by default as the recipe says.
+    bleed
+        The pixels that are painted beyond each border and cut off in the end, so that no frame is painted; by default
+        as the recipe says.
     optimizer
         ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-sobolev"`` (L-BFGS in a metric that takes fewer evaluations; see
         docs/search.md), ``"lbfgs-device"`` (SciPy's method, on the device) or ``"adam"``, which needs less memory. By
@@ -74,9 +81,11 @@ class TransferOptions(ObjectiveOptions, total=False):
     noise: float
     seed: int
     style_scale: float
+    style_crop: str | None
     colors: str
     strength: float
     clip: bool | None
+    bleed: int | None
     optimizer: str | None
     restart_every: int | None
     min_improvement: float | None
@@ -84,4 +93,13 @@ class TransferOptions(ObjectiveOptions, total=False):
 
 
 #: The defaults of the options, by name; None is the recipe's own.
-DEFAULTS = MappingProxyType({**defaults_of(Plan, Placement), "recipe": DEFAULT_RECIPE, "clip": None, "optimizer": None})
+DEFAULTS = MappingProxyType(
+    {
+        **defaults_of(Plan, Placement),
+        "recipe": DEFAULT_RECIPE,
+        "clip": None,
+        "bleed": None,
+        "style_crop": None,
+        "optimizer": None,
+    }
+)

@@ -8,18 +8,21 @@ from typing import Unpack
 
 from PIL import Image
 
-from impasto.defaults import DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
+from impasto.defaults import COLORS, DEFAULT_RECIPE, INITS, REFERENCE_OPTIMIZER
+from impasto.runtime.engine.engine import check_protects
 from impasto.runtime.engine.opening import read_metadata
-from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, weights_of
+from impasto.runtime.engine.options import ObjectiveOptions, chosen, placement_of, strengths_of, weights_of
 from impasto.runtime.engine.placement import Placement, check_placement
 from impasto.runtime.errors import InputError
 from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
+from impasto.runtime.pictures.margins import find_margins
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
-from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, schedule
+from impasto.runtime.plan.crop import Crop, parse_crop
+from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, planned_colors, schedule
 from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
 from impasto.runtime.plan.sizes import result_size
 from impasto.runtime.run.material import Material
@@ -64,16 +67,23 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     photograph = Photograph.given(content, "content")
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(options.get("init"))
-    plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, len(paintings), options, start is not None)
-    check_placement(placement, by_region=options.get("content_mask") is not None)
+    crops = _crops(options.get("style_crop") or own.style_crop, paintings)
+    plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, crops, options, start is not None)
     material = Material.given(
         photograph,
         paintings,
         start=start,
         content_mask=options.get("content_mask"),
         style_masks=options.get("style_masks"),
-        matched=plan.colors == "match",
+        region_strengths=plan.region_strengths,
+        protect=options.get("protect"),
+        protect_weight=plan.protect_weight,
+        colors=plan.colors,
+        crops=plan.crops,
     )
+    check_placement(placement, by_region=material.guided is not None)
+    if metadata and material.protection and not material.protection.is_idle:
+        check_protects(ModelFolder.open(folder), recipe)
     placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
@@ -145,19 +155,34 @@ def _unrecorded(placement: Placement, optimizer: str) -> Placement:
     return placement.unrecorded()
 
 
-def _plan(recipe: Recipe, content: Image.Image, styles: int, options: TransferOptions, has_start: bool) -> Plan:
+def _crops(wanted: str, paintings: Sequence[Photograph]) -> tuple[Crop, ...]:
+    """Return what is left out of each painting: its margins, nothing, or what the option says."""
+    crop = parse_crop(wanted)
+    if isinstance(crop, Crop):
+        return (crop,) * len(paintings)
+    return tuple(find_margins(painting.over_white()) if crop == "auto" else Crop() for painting in paintings)
+
+
+def _plan(
+    recipe: Recipe, content: Image.Image, crops: tuple[Crop, ...], options: TransferOptions, has_start: bool
+) -> Plan:
     """Return the plan that the options ask for; the recipe's own values stand for those that are not given."""
-    clip, optimizer = options.get("clip"), options.get("optimizer")
+    clip, optimizer, given = options.get("clip"), options.get("optimizer"), options.get("bleed")
+    bleed = recipe.bleed if given is None else given
     count, usual = options.get("stages"), recipe.optimizer
     if options.get("restart_every") is not None:
         count, usual = 1, REFERENCE_OPTIMIZER
     values = {
         **chosen(Plan, options),
         "recipe": recipe,
-        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
+        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count, bleed),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
-        "blend": normalized_blend(options.get("style_blend"), styles),
+        "colors": planned_colors(options.get("colors", COLORS[0])),
+        "blend": normalized_blend(options.get("style_blend"), len(crops)),
+        "crops": crops if any(crops) else (),
+        "region_strengths": strengths_of(options),
         "clip": recipe.clip if clip is None else clip,
+        "bleed": bleed,
         "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
@@ -175,6 +200,7 @@ def _stages(
     size: int | tuple[int, int] | str | None,
     evaluations: int | None,
     stages: int | None,
+    bleed: int,
 ) -> tuple[Stage, ...]:
     """Return the stages that the options ask for; None stands for the recipe's own."""
     count = recipe.evaluations if evaluations is None else _whole(option("evaluations"), evaluations)
@@ -182,7 +208,7 @@ def _stages(
     full = (
         result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
     )
-    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1)
+    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1, bleed)
 
 
 def _whole(name: str, number: int) -> int:

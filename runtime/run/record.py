@@ -35,6 +35,7 @@ from impasto.runtime.pictures import places, strips
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK, is_color
 from impasto.runtime.pictures.photographs import read_text
 from impasto.runtime.pictures.places import Place
+from impasto.runtime.pictures.protection import PROTECT
 from impasto.runtime.plan.plan import PICTURE, Plan
 from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.run.state import RunEnding
@@ -56,9 +57,14 @@ _PACKAGES = ("numpy", "scipy", "pillow")
 
 #: The role of an input -> the least and the largest number of inputs that have it.
 _ROLES: Mapping[str, tuple[int, int]] = {
-    "content": (1, 1), "style": (1, 1000), "init": (0, 1), CONTENT_MASK: (0, 1), STYLE_MASK: (0, 1000)
+    "content": (1, 1), "style": (1, 1000), "init": (0, 1), CONTENT_MASK: (0, 1), STYLE_MASK: (0, 1000),
+    PROTECT: (0, 1),
 }  # fmt: skip
 
+
+#: The fields of a plan that earlier versions did not have. They are part of a `fingerprint` only where they differ from
+#: their defaults, so that a batch knows the pictures that it has made before.
+_ADDED = ("protect_weight", "region_strengths")
 
 #: The endings of transfers that have done what they were asked to, within the time that they were given.
 _AS_ASKED = (RunEnding.FINISHED, RunEnding.TIME_OVER)
@@ -339,7 +345,11 @@ def fingerprint(transfer: Transfer, origin: Origin) -> str:
     stages = tuple(replace(stage, optimizer=None, pairs=None) for stage in plan.stages)
     asked = replace(plan, recipe=replace(plan.recipe, description=""), stages=stages)
     pictures = [(picture.role, picture.width, picture.height, picture.sha256) for picture in origin.inputs]
-    inputs = [codec.to_data(asked), pictures, origin.model.weights_sha256]
+    data, usual = codec.to_data(asked), codec.to_data(Plan(asked.recipe, asked.stages, asked.init))
+    for name in _ADDED:
+        if data[name] == usual[name]:
+            del data[name]
+    inputs = [data, pictures, origin.model.weights_sha256]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
@@ -512,14 +522,18 @@ class Record:
         self._check_recipe(model)
         (content,) = pictures["content"]
         (start,) = pictures.get("init") or (None,)
-        (content_mask,) = pictures.get(CONTENT_MASK) or (None,)
+        (content_mask,), (protect,) = (pictures.get(role) or (None,) for role in (CONTENT_MASK, PROTECT))
         material = Material.given(
             content,
             pictures["style"],
             start=start,
             content_mask=content_mask,
             style_masks=pictures.get(STYLE_MASK),
-            matched=self.plan.colors == "match",
+            region_strengths=self.plan.region_strengths,
+            protect=protect,
+            protect_weight=self.plan.protect_weight,
+            colors=self.plan.colors,
+            crops=self.plan.crops,
         )
         transfer = Transfer(self.plan, material, model, placement)
         transfer.kept = len(self.plan.stages)  # it was carried out so

@@ -172,8 +172,7 @@ class Transfer:
         InputError
             When the model cannot be used.
         """
-        styles, regions = [style.size for style in self.material.paintings], self.material.regions
-        count = regions.number if regions else 0
+        styles, count = [style.size for style in self.material.cropped], self.material.guided or 0
         halos = halos_of(ModelFolder.open(self.model), self.plan.recipe.name)
         return Need(self.plan, styles, self.placement, count, halos, self.engine or ENGINE, self.kept)
 
@@ -276,7 +275,7 @@ class Transfer:
                     self.after_stage()
             seconds = time.perf_counter() - began
             if number and not self._budget.pays(number, seconds):
-                size = f"{stage.width}x{stage.height}"
+                size = "{}x{}".format(*self.plan.size_of(stage))
                 return self._end(RunEnding.TIME_OVER, f"{self._limit_text()} leaves too little for {size}")
             self._budget.begin(seconds)
             try:
@@ -398,15 +397,16 @@ class Transfer:
         self, number: int, evaluation: Evaluation, terms: dict[str, float], change: float, seconds: float
     ) -> None:
         """Update the state with an evaluation, call the callbacks, and keep to the time limit."""
-        share, stage = self._share.of(evaluation.loss), self.plan.stages[number]
+        share = self._share.of(evaluation.loss)
+        width, height = self.plan.size_of(self.plan.stages[number])
         self.state = self.state.after(evaluation, terms, self._share.best, seconds)
         step = Step(
             evaluation=self.state.evaluations,
             evaluations=self.plan.evaluations,
             stage=number + 1,
             stages=len(self.plan.stages),
-            width=stage.width,
-            height=stage.height,
+            width=width,
+            height=height,
             of_stage=self.state.made[number],
             loss=evaluation.loss,
             terms=terms,

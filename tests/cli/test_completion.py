@@ -78,7 +78,7 @@ def completed(line: str, **variables: str) -> list[str]:
         ("impasto stylize --colors ", COLORS),
         ("impasto stylize --conv-search ", ["heuristic", "exhaustive", "default"]),
         ("impasto stylize --size c", ["content"]),
-        ("impasto mix --colors ", ["style", "keep"]),
+        ("impasto mix --colors ", ["style", "keep", "keep-pixels"]),
         ("impasto rerun --device cu", ["cuda", "cuda:0"]),
         ("impasto export --network ", NETWORKS),
         ("impasto export --preprocessing ", PREPROCESSINGS),

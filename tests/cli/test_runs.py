@@ -446,10 +446,13 @@ PLANS: dict[str, tuple[str, ...]] = {
         "--colors", "match", "--strength", "0.7", "--clip",
     ),
     "kept colours, restarts": ("--size", "40", "--evaluations", "9", "--restart-every", "4", "--colors", "keep"),
+    "colours of pixels": ("--size", "40", "--evaluations", "3", "--colors", "keep-pixels"),
     "adam, statistics": ("--size", "72x64", "--stages", "2", "--evaluations", "7", "--optimizer", "adam",
-                         "--init", "statistics", "--style-scale", "1.5"),
+                         "--init", "statistics", "--style-scale", "1.5", "--colors", "match-lab"),
     "lbfgs-sobolev, coarse to fine": ("--size", "72x64", "--stages", "2", "--evaluations", "9", "--clip",
                                       "--optimizer", "lbfgs-sobolev"),
+    "style crop": ("--size", "40", "--evaluations", "3", "--style-crop", "2,1,0,3"),
+    "bleed, coarse to fine": ("--size", "72x64", "--stages", "2", "--evaluations", "6", "--bleed", "6"),
     "a picture to start from": ("--size", "40", "--evaluations", "4", "--init", "start.png", "--tv-weight", "3"),
 }  # fmt: skip
 

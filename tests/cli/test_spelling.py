@@ -24,13 +24,14 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
     "init": ("init", "nowhere", "nowhere", " 'nowhere': expected one of random, content"),
     "noise": ("noise", 2.0, "2", "expected "),
     "seed": ("seed", -1, "-1", "expected "),
-    "colors": ("colors", "loud", "loud", " 'loud': expected style, keep or match"),
+    "colors": ("colors", "loud", "loud", " 'loud': expected style, keep, keep-pixels, match or match-lab"),
     "strength": ("strength", float("nan"), "nan", "expected "),
     "style_blend": ("style_blend", [-1.0], "-1", " -1.0: expected weights of 0 or more"),
     "style_scale": ("style_scale", 99.0, "99", " is 99.0; expected 0.05 to 20"),
     "content_weight": ("content_weight", -1.0, "-1", " is -1.0; expected 0, or 1e-15"),
     "style_weight": ("style_weight", float("inf"), "inf", " is inf; expected a finite number"),
     "tv_weight": ("tv_weight", 1e38, "1e38", " is 1e+38; expected 0, or 1e-15"),
+    "protect_weight": ("protect_weight", -1.0, "-1", " is -1.0; expected 0 to 1000000"),
     "evaluations": ("evaluations", 0, "0", " is 0; expected 1 or more"),
     "stages": ("stages", 0, "0", "expected "),
     "optimizer": ("optimizer", "sgd", "sgd", " 'sgd': expected lbfgs, lbfgs-sobolev, lbfgs-device or adam"),
@@ -110,6 +111,11 @@ def test_an_option_is_called_what_was_typed(
         ),
         (("--style-mask", "#ff0000"), lambda: {"style_masks": "#ff0000"}, "{mask}: none given beside {masks}"),
         (("--content-mask", "#ff0000"), lambda: {"content_mask": "#ff0000"}, "{masks}: 0 given for 1 styles"),
+        (
+            ("--region-strength", "#ff0000=1"),
+            lambda: {"region_strengths": {"#ff0000": 1}},
+            "{strength}: there are no regions without {mask}",
+        ),
         (("--style-blend", "1,2"), lambda: {"style_blend": [1, 2]}, "{blend} has 2 weights for 1 styles"),
     ],
 )
@@ -124,6 +130,7 @@ def test_options_that_exclude_each_other_are_both_called_so(
         "{restart}": ("--restart-every", "restart_every"),
         "{mask}": ("--content-mask", "content_mask"),
         "{masks}": ("--style-mask", "style_masks"),
+        "{strength}": ("--region-strength", "region_strengths"),
         "{blend}": ("--style-blend", "style_blend"),
     }
     typed = spelled = reason
@@ -173,7 +180,8 @@ def test_options_of_an_export_are_called_what_was_typed(
 def test_the_command_line_spells_every_option_as_it_is_typed() -> None:
     group: Any = typer.main.get_command(app)
     flags = {flag for p in group.commands["stylize"].params for flag in [*p.opts, *p.secondary_opts]}
-    for name in (*WRONG, "low_memory", "style_masks", "content_mask", "cuda.tf32", "cuda.workspace", "cuda.graph"):
+    others = "low_memory", "cuda.tf32", "cuda.workspace", "cuda.graph"
+    for name in (*WRONG, *others, "content_mask", "style_masks", "region_strengths", "protect"):
         assert on_command_line(name) in flags
     assert on_command_line("cuda.tf32", False) in flags
     assert on_command_line("size", 512) == "--size 512"

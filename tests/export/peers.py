@@ -92,6 +92,17 @@ def pystiche(x: torch.Tensor, f: Layers, p: Layers, s: Layers) -> torch.Tensor:
     return loss
 
 
+def galerne(x: torch.Tensor, f: Layers, p: Layers, s: Layers) -> torch.Tensor:
+    """Return the loss of Scaling Painting Style Transfer: three terms for each layer, of weights that it computes."""
+    loss = F.mse_loss(f["block4_conv2"], p["block4_conv2"])
+    for k in FIRST:
+        n, of_gram = len(f[k]), 1e3 / len(f[k]) ** 2
+        loss = loss + of_gram * F.mse_loss(gram(f[k]) / f[k].shape[1], gram(s[k]) / s[k].shape[1])
+        for moment in (torch.mean, lambda y, dim: torch.std(y, dim, correction=0)):
+            loss = loss + of_gram * n**2 * 1000 / 100 * F.mse_loss(moment(f[k], dim=1), moment(s[k], dim=1))
+    return loss
+
+
 def root(m: torch.Tensor) -> torch.Tensor:
     """Return the square root of a symmetric matrix by its eigenvalues."""
     values, vectors = torch.linalg.eigh((m + m.T) / 2)

@@ -65,6 +65,8 @@ CASES: dict[type[Op], tuple[Make, tuple[Type, ...], tuple[int, ...]]] = {
     ops.RegionSum: (share_of_squares, (PerRegion(Matrix(3, 4)), PerRegion(Scalar())), (0,)),
     graph.Transpose: (lambda a: a.T, (Matrix(3, 4),), (0,)),
     graph.MatMul: (operator.matmul, (Matrix(3, 4), Matrix(4, 2)), (0, 1)),
+    ops.Diagonal: (ops.diagonal, (Matrix(3, 3),), (0,)),
+    ops.DiagonalMatrix: (ops.diagonal_matrix, (Matrix(3, 1),), (0,)),
     ops.WithDerivative: (
         lambda x: ops.with_derivative(ops.inner(x, x), x, 2.0 * x),
         (Matrix(3, 4),),

@@ -14,7 +14,7 @@ import {
   setStyle,
   watch,
 } from "./draft.js";
-import { afterRest, field, h, icon, iconButton, replace, segments } from "./dom.js";
+import { afterRest, field, h, icon, iconButton, replace } from "./dom.js";
 import { countChanged, find, further, input } from "./options.js";
 import { openPainter } from "./painter.js";
 import { active, learn, watch as watchRuns } from "./runs.js";
@@ -560,23 +560,34 @@ class Compose {
 
   colorsField() {
     const option = find(this.choices, "colors");
-    const names = { style: t("colors.style"), keep: t("colors.keep"), match: t("colors.match") };
-    const hints = { style: t("colors.style.hint"), keep: t("colors.keep.hint"), match: t("colors.match.hint") };
-    const hint = h("p.hint");
-    const show = (value) => (hint.textContent = hints[value] ?? "");
+    const names = {
+      style: t("colors.style"),
+      keep: t("colors.keep"),
+      "keep-pixels": t("colors.pixels"),
+      match: t("colors.match"),
+      "match-lab": t("colors.lab"),
+    };
+    const hints = {
+      style: t("colors.style.hint"),
+      keep: t("colors.keep.hint"),
+      "keep-pixels": t("colors.pixels.hint"),
+      match: t("colors.match.hint"),
+      "match-lab": t("colors.lab.hint"),
+    };
     const chosen = draft.options.colors ?? option.default;
-    show(chosen);
-    const whole = segments(
-      t("colors.name"),
-      option.choices.map((value) => [value, names[value] ?? value]),
-      chosen,
-      (value) => {
-        show(value);
-        setOption("colors", value === option.default ? undefined : value);
+    const choice = h(
+      "select",
+      {
+        onchange: ({ target: { value } }) => {
+          hint.textContent = hints[value] ?? "";
+          setOption("colors", value === option.default ? undefined : value);
+        },
       },
+      option.choices.map((value) => h("option", { value, selected: value === chosen }, names[value] ?? value)),
     );
-    whole.append(hint);
-    return h("div.field", {}, whole);
+    const whole = field(t("colors.name"), choice, hints[chosen] ?? "");
+    const hint = whole.lastChild;
+    return whole;
   }
 
   strengthField() {
@@ -628,6 +639,7 @@ class Compose {
           () => {
             draft.contentMask = null;
             draft.styles.forEach((style, i) => (style.mask = colorOf(i)));
+            draft.strengths = {};
           },
         ),
       );

@@ -10,12 +10,13 @@ export const COLORS = ["#2f6fd6", "#e0861a", "#2f9e5b", "#c43c6c", "#8453c9", "#
 /** The weight of a painting in a blend before it is changed: there is room for more, and for less. */
 const SHARE = 0.5;
 
-const empty = () => ({ content: null, styles: [], options: {}, contentMask: null, protect: null });
+const empty = () => ({ content: null, styles: [], options: {}, contentMask: null, strengths: {}, protect: null });
 
 /**
  * content: a picture as the server describes it, or null. styles: a list of {picture, share, mask}, where mask is the
  * colour of the region that all of it paints, or {picture: id}. options: those that differ from their defaults.
- * contentMask and protect: {picture: id}, or null.
+ * contentMask and protect: {picture: id}, or null. strengths: the colour of a region -> how strongly it is painted, if
+ * that is not 1.
  */
 export let draft = empty();
 
@@ -44,7 +45,7 @@ export const colorOf = (number) => COLORS[number % COLORS.length];
 
 /** Sets the photograph. Masks of another one do not fit it. */
 export function setContent(picture) {
-  Object.assign(draft, { content: picture, contentMask: null, protect: null });
+  Object.assign(draft, { content: picture, contentMask: null, strengths: {}, protect: null });
   changed();
 }
 
@@ -57,6 +58,12 @@ export function setStyle(picture, number = draft.styles.length) {
 export function removeStyle(number) {
   draft.styles.splice(number, 1);
   changed();
+}
+
+/** Sets how strongly the region of a colour is painted; the draft's change is yet to be told. */
+export function setStrength(color, strength) {
+  if (Number(strength) === 1) delete draft.strengths[color];
+  else draft.strengths[color] = Number(strength);
 }
 
 /** Sets an option; undefined stands for its default. */
@@ -76,6 +83,8 @@ export function request() {
   if (draft.contentMask) {
     options.content_mask = draft.contentMask;
     options.style_mask = draft.styles.map((style) => style.mask);
+    const strengths = Object.entries(draft.strengths).map(([color, strength]) => `${color}=${strength}`);
+    if (strengths.length) options.region_strength = strengths;
   }
   if (draft.protect) options.protect = draft.protect;
   return { content: draft.content?.id, styles: draft.styles.map((style) => style.picture.id), options };
@@ -83,7 +92,14 @@ export function request() {
 
 /** Makes a request the draft; inputs that are missing, which are null in it, are left out. */
 export async function load({ content, styles, options }) {
-  const { style_blend: blend, content_mask: contentMask, style_mask: masks, protect, ...others } = options ?? {};
+  const {
+    style_blend: blend,
+    content_mask: contentMask,
+    style_mask: masks,
+    region_strength: strengths,
+    protect,
+    ...others
+  } = options ?? {};
   const shares = typeof blend === "string" ? blend.split(",").map(Number) : [];
   const found = await Promise.all([content, ...styles].map(known));
   draft = empty();
@@ -94,18 +110,19 @@ export async function load({ content, styles, options }) {
   draft.styles = draft.styles.filter((style) => style.picture);
   draft.options = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
   if (draft.content) Object.assign(draft, { contentMask: contentMask ?? null, protect: protect ?? null });
+  if (draft.contentMask) for (const strength of strengths ?? []) setStrength(...strength.split("="));
   changed(true);
 }
 
 /** Takes up the draft of an earlier page, as far as its pictures are still there. */
 export async function recall() {
   try {
-    const { content, styles, options, contentMask, protect } = JSON.parse(localStorage.getItem(KEY)) ?? {};
+    const { content, styles, options, contentMask, strengths, protect } = JSON.parse(localStorage.getItem(KEY)) ?? {};
     if (!content && !styles?.length) return;
     const pictures = await Promise.all([content, ...styles.map((style) => style.picture)].map(known));
     draft = { ...empty(), content: pictures[0], options: options ?? {} };
     draft.styles = styles.map((style, i) => ({ ...style, picture: pictures[i + 1] })).filter((style) => style.picture);
-    if (draft.content) Object.assign(draft, { contentMask, protect });
+    if (draft.content) Object.assign(draft, { contentMask, strengths: strengths ?? {}, protect });
   } catch {
     draft = empty(); // it was another version's
   }

@@ -15,6 +15,7 @@ const ELSEWHERE = [
   "style_blend",
   "content_mask",
   "style_mask",
+  "region_strength",
   "protect",
 ];
 

@@ -1,7 +1,7 @@
 // Masks, painted over their pictures: which region belongs to which painting, and what keeps the photograph's content.
 
 import * as api from "./api.js";
-import { COLORS, changed, draft } from "./draft.js";
+import { COLORS, changed, draft, setStrength } from "./draft.js";
 import { choose, eachFrame, h, icon, iconButton, replace, segments, unique } from "./dom.js";
 import { find } from "./options.js";
 import { Mask } from "./raster.js";
@@ -74,6 +74,8 @@ class Painter {
   constructor(choices, shell) {
     this.shell = shell;
     this.withProtect = Boolean(find(choices, "protect"));
+    this.withStrengths = Boolean(find(choices, "region_strength"));
+    this.strengths = new Map(Object.entries(draft.strengths));
     this.colors = [...COLORS];
     this.whole = draft.styles.map((style) => style.mask);
     this.takeColors(this.whole.filter((mask) => typeof mask === "string"));
@@ -187,7 +189,7 @@ class Painter {
 
   /** Escape closes the dialog only while nothing would be lost. */
   refuseToLose(event) {
-    if ([...this.sheets.values()].some((sheet) => sheet.touched)) event.preventDefault();
+    if (this.changedStrength || [...this.sheets.values()].some((sheet) => sheet.touched)) event.preventDefault();
   }
 
   /** Shows the mask of a picture: "content", "protect", or the number of a painting. */
@@ -371,43 +373,45 @@ class Painter {
 
   setRegion(region) {
     this.region = region;
-    if (this.tool === "eraser") this.setTool("brush");
+    this.setTool(this.tool === "eraser" ? "brush" : this.tool);
   }
 
   setTool(tool) {
     this.tool = tool;
     choose(this.tools, tool);
-    const range = (label, key, least, most, step = 1) => {
-      const id = unique("slider");
-      return h(
-        "div.field",
-        {},
-        h("label", { for: id }, label),
-        h("input", {
-          id,
-          type: "range",
-          min: least,
-          max: most,
-          step,
-          value: this[key],
-          oninput: ({ target }) => {
-            this[key] = Number(target.value);
-            this.showRing(true);
-            this.paintOver();
-          },
-        }),
-      );
-    };
+    const own = (label, key, least, most, step = 1) =>
+      slider(label, this[key], [least, most, step], (value) => {
+        this[key] = value;
+        this.showRing(true);
+        this.paintOver();
+      });
     replace(
       this.sliders,
-      tool === "fill" ? range(t("painter.tolerance"), "tolerance", 0, 128) : range(t("painter.size"), "radius", 2, 160),
-      range(t("painter.opacity"), "opacity", 0.1, 1, 0.05),
+      tool === "fill" ? own(t("painter.tolerance"), "tolerance", 0, 128) : own(t("painter.size"), "radius", 2, 160),
+      own(t("painter.opacity"), "opacity", 0.1, 1, 0.05),
+      this.now?.key === "content" && this.withStrengths ? this.strength() : null,
       tool === "eraser" && this.now?.key === "content"
         ? h("p.hint", {}, t("painter.eraser.hint"))
         : tool === "fill"
           ? h("p.hint", {}, t("painter.fill.hint"))
           : null,
     );
+  }
+
+  /** Returns the slider for how much the style of the present region counts. */
+  strength() {
+    const color = this.colors[this.region];
+    const label = t("regions.strength", { region: this.region + 1 });
+    return slider(label, this.strengths.get(color) ?? 1, [0.1, 3, 0.1], (value) => {
+      this.strengths.set(color, value);
+      this.changedStrength = true;
+    });
+  }
+
+  /** Returns the strengths of the regions that the photograph's mask has. */
+  usedStrengths(content) {
+    const used = content?.mask.counts();
+    return [...this.strengths].filter(([color]) => !used || used.has(this.colors.indexOf(color)));
   }
 
   showHistory() {
@@ -624,6 +628,8 @@ class Painter {
       );
       if (protect?.touched) draft.protect = protect.isBlank ? null : await given(protect, t("mask.file.protect"));
       draft.contentMask = contentMask;
+      draft.strengths = {};
+      for (const [color, strength] of this.usedStrengths(content)) setStrength(color, strength);
       masks.forEach((mask, i) => (draft.styles[i].mask = mask));
       changed();
       this.dialog.close();
@@ -633,6 +639,21 @@ class Painter {
       this.done.disabled = false;
     }
   }
+}
+
+/** Returns a slider with its label; its value is told whenever it changes. */
+function slider(label, value, [min, max, step], change) {
+  const id = unique("slider");
+  const control = h("input", {
+    id,
+    type: "range",
+    min,
+    max,
+    step,
+    value,
+    oninput: () => change(Number(control.value)),
+  });
+  return h("div.field", {}, h("label", { for: id }, label), control);
 }
 
 /** Returns a picture's pixels in the size of a mask. Colours of masks are not mixed. */

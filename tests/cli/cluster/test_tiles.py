@@ -44,6 +44,7 @@ def evaluator(model: Path, engine: Engine, *, masked: bool = False) -> TiledEval
     """Return the loss of a picture in tiles, as an engine makes it."""
     content, style = picture(200, 140, 0), picture(90, 70, 1)
     regions = {"content_mask": masks(200, 140), "style_masks": [masks(90, 70)]} if masked else {}
+    regions |= {"protect": masks(200, 140)} if masked else {}
     transfer = draft(
         content, [style], model=model, recipe=RECIPE, size=(200, 140), device="cpu", lowering="direct", threads=1,
         tile=SIDE, **regions,

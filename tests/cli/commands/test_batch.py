@@ -23,6 +23,7 @@ from impasto.runtime.engine import engine as engine_module
 from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
+from impasto.runtime.pictures.protection import PROTECT
 from impasto.runtime.run.record import Record
 from impasto.runtime.run.result import Result
 
@@ -147,12 +148,13 @@ def test_masks_follow_their_pictures(model: Path) -> None:
             mask.paste("#0000ff", (0, 0, 20, 20))
         mask.save(f"masks/{name}.png")
     wish = ("--style", "painting.jpg", "--style", "other.png", "--style-mask", "#ff0000", "--style-mask", "#0000ff")
-    masks = ("--content-mask", "masks/{content}.png", "--blended", "-o", "out")
+    masks = ("--content-mask", "masks/{content}.png", "--protect", "masks/{content}.png", "--blended", "-o", "out")
     done = batch(model, "photos", *wish, *masks)
     assert done.returncode == 0, done.stderr
     made = Record.read("out/two-painting+other.png")
     assert [one.place for one in made.inputs(STYLE_MASK)] == ["#ff0000", "#0000ff"]
     assert [one.place for one in made.inputs(CONTENT_MASK)] == ["two.png"]
+    assert [one.place for one in made.inputs(PROTECT)] == ["two.png"]
     assert_refused(batch(model, "photos", *wish[:-2], *masks), "--style-mask: given 1 times for 2 paintings")
 
 
@@ -271,6 +273,10 @@ def test_a_time_limit_is_of_each_picture_and_its_result_is_done(model: Path) -> 
             "--init 'gone.png': expected one of",
         ),
         (("photos", "--style", "painting.jpg", "-o", "out", "--content-mask", "{x}.png"), "has no field 'x'"),
+        (
+            ("photos", "--style", "painting.jpg", "-o", "out", "--protect", "{x}.png"),
+            "has no field 'x'",
+        ),
         (
             ("photos", "--style", "other.png", "-o", ".", "--name", "{content}.png", "--init", "one.png", "--force"),
             "one of the pictures to be read",

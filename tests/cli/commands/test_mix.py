@@ -14,7 +14,7 @@ from processes import assert_refused, command, contents, environment, impasto_
 
 from impasto.runtime.formats.embedded import Metadata
 from impasto.runtime.formats.exif import parse
-from impasto.runtime.pictures.colors import keep_colors
+from impasto.runtime.pictures.colors import keep_colors, keep_pixels
 from impasto.runtime.pictures.colors import mix as mixed
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.photographs import Photograph, read_photograph, read_text
@@ -42,14 +42,15 @@ def pixels(path: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("strength", [0, 0.3, 1])
-@pytest.mark.parametrize("colors", ["style", "keep"])
+@pytest.mark.parametrize("colors", ["style", "keep", "keep-pixels"])
 def test_a_result_is_mixed_as_a_transfer_would_have(strength: float, colors: str) -> None:
     done = impasto_(
         "mix", "result.png", "photo.png", "-o", "out.png", "--strength", strength, "--colors", colors, "--json"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"output": "out.png", "width": 48, "height": 36}
-    painted = keep_colors(random(1), random(0)) if colors == "keep" else random(1)
+    keep = {"keep": keep_colors, "keep-pixels": keep_pixels}.get(colors)
+    painted = keep(random(1), random(0)) if keep else random(1)
     assert pixels("out.png").tobytes() == mixed(painted, random(0), strength).tobytes()
 
 
@@ -119,7 +120,7 @@ def test_a_pipe_leads_through() -> None:
         (("-o", "result.png", "--force"), "one of the pictures to be read"),
         (("-o", "photo.png", "--force"), "one of the pictures to be read"),
         (("-o", "result.jpg"), "exists already"),
-        (("-o", "out.png", "--colors", "match"), "--colors 'match': expected style or keep"),
+        (("-o", "out.png", "--colors", "match"), "--colors 'match': expected style, keep or keep-pixels"),
         (("-o", "out.png", "--strength", "1.5"), "--strength"),
         (("-o", "-", "--json"), "name a file"),
     ],

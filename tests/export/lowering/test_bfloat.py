@@ -20,7 +20,7 @@ from impasto.export.lowering.bfloat import bfloat
 from impasto.export.lowering.direct import direct
 from impasto.runtime.model.graphs import BFLOAT16, SINGLE, GraphKey
 from impasto.runtime.pictures.planes import to_planes
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, weight_of
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, PROTECTION, TV, weight_of
 from tests.export.running import Array, run_exactly
 
 ml_dtypes = pytest.importorskip(
@@ -138,7 +138,7 @@ def pictures() -> tuple[Rgb, Rgb, Rgb]:
     return content, style, image
 
 
-@pytest.mark.parametrize("recipe", ["seed", "gatys", "impasto", "crowson"])
+@pytest.mark.parametrize("recipe", ["seed", "gatys", "impasto", "crowson", "galerne"])
 @pytest.mark.parametrize("by_region", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_agrees_with_single_precision_up_to_its_rounding(recipe: str, by_region: bool, real_model: Path) -> None:
     content, style, image = pictures()
@@ -146,7 +146,8 @@ def test_it_agrees_with_single_precision_up_to_its_rounding(recipe: str, by_regi
     if by_region:
         guides[GUIDES] = np.random.default_rng(5).uniform(0, 1, (1, 2, *image.shape[:2])).astype(np.float32)
     exact, rounded = (GraphKey(by_region=by_region, precision=precision) for precision in (SINGLE, BFLOAT16))
-    feeds = {IMAGE: to_planes(image, "image"), **guides}
+    factors = np.random.default_rng(6).uniform(0, 30, (1, 1, *image.shape[:2])).astype(np.float32)
+    feeds = {IMAGE: to_planes(image, "image"), **guides, **({PROTECTION: factors} if by_region else {})}
     of_exact = targets(real_model, recipe, exact, content, style, guides)
     terms = [x.name for x in graph(real_model, recipe, exact).graph.output if x.name not in (LOSS, GRADIENT)]
     means = single(real_model, recipe, exact, feeds | of_exact | weights(terms))

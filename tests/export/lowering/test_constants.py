@@ -19,7 +19,7 @@ from impasto.export.lowering.constants import Constants
 from impasto.export.weights.weights import LayerWeights, Palette, Weights
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import PLAIN, WINOGRAD, GraphKey
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, TV, weight_of
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, PROTECTION, TV, weight_of
 from tests.conftest import SMALL
 
 Array = NDArray[np.float32]
@@ -48,7 +48,8 @@ def pictures(guided: bool) -> tuple[Feeds, Feeds]:
     rng = np.random.default_rng(1)
     image, target = rng.uniform(0, 255, (2, 1, 3, 45, 38)).astype(np.float32)
     guides: Feeds = {GUIDES: rng.uniform(0, 1, (1, 2, 45, 38)).astype(np.float32)} if guided else {}
-    return {IMAGE: target, **guides}, {IMAGE: image, **guides}
+    protection: Feeds = {PROTECTION: rng.uniform(0, 3, (1, 1, 45, 38)).astype(np.float32)} if guided else {}
+    return {IMAGE: target, **guides}, {IMAGE: image, **guides, **protection}
 
 
 def from_file(path: Path, feeds: Feeds) -> Feeds:

@@ -29,7 +29,7 @@ from impasto.runtime.errors import InputError
 from impasto.runtime.model.graphs import HALF, GraphKey
 from impasto.runtime.pictures.planes import to_planes
 from impasto.runtime.plan.recipe import load_recipe
-from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, weight_of
+from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, PROTECTION, weight_of
 from tests.export.running import run_exactly
 
 Rgb = NDArray[np.float32]
@@ -119,7 +119,7 @@ def test_convolutions_in_a_row_keep_biases_and_signal(
     assert np.abs(found - exact.numpy()).max() <= 0.02 * exact.abs().max().item() + 1e-20
 
 
-@pytest.mark.parametrize("recipe", ["seed", "crowson"])
+@pytest.mark.parametrize("recipe", ["seed", "crowson", "galerne"])
 def test_half_precision_agrees_with_single_up_to_its_rounding(recipe: str, real_model: Path) -> None:
     rng = np.random.default_rng(1)
     content, style, image = (rng.uniform(0, 255, (HEIGHT, WIDTH, 3)).astype(np.float32) for _ in range(3))
@@ -153,7 +153,10 @@ def problem(
     weight: float = 1.0,
     guides: NDArray[np.float32] | None = None,
 ) -> Problem:
-    """Weight a recipe's terms such that each comes to `weight` at a picture; by region, [1, R, H, W], with `guides`."""
+    """Weight a recipe's terms such that each comes to `weight` at a picture; by region, [1, R, H, W], with `guides`.
+
+    With these, the first one's shares are also how much more the content counts.
+    """
     key = GraphKey(by_region=guides is not None)
     measure, evaluate = (
         onnxruntime.InferenceSession(folder / single.file(recipe), providers=["CPUExecutionProvider"])
@@ -165,9 +168,10 @@ def problem(
         dict(zip(targets, measure.run(targets, {IMAGE: to_planes(picture, "picture"), **given_}), strict=True))
         for picture in (content, style)
     )
-    feeds = {IMAGE: to_planes(image, "image"), **given_} | {
-        name: (of_content if "content" in name else of_style)[name] for name in targets
-    }
+    feeds = {IMAGE: to_planes(image, "image"), **given_}
+    if guides is not None:
+        feeds[PROTECTION] = 1 + 29 * guides[:, :1]
+    feeds |= {name: (of_content if "content" in name else of_style)[name] for name in targets}
     terms = [x.name for x in evaluate.get_outputs() if x.name not in (LOSS, GRADIENT)]
     ones = {weight_of(term): np.ones((), np.float32) for term in terms}
     means = evaluate.run(terms, feeds | ones)
@@ -184,7 +188,7 @@ def small_pictures() -> tuple[Rgb, Rgb, Rgb]:
 
 @pytest.mark.parametrize(
     ("recipe", "weight"),
-    [("seed", 1e-20), ("seed", 1e20), ("seed", 1.0), ("gatys", 1.0), ("impasto", 1.0), ("crowson", 1.0)],
+    [("seed", 1e-20), ("seed", 1e20)] + [(name, 1.0) for name in ("seed", "gatys", "impasto", "crowson", "galerne")],
 )
 def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, weight: float, real_model: Path) -> None:
     posed = problem(real_model, recipe, *small_pictures(), weight)
@@ -195,7 +199,8 @@ def test_with_every_value_rounded_it_agrees_with_single_precision(recipe: str, w
 
 @pytest.mark.parametrize(
     ("recipe", "most"),
-    [("gatys", 3e-2), ("impasto", 3e-2), ("seed", 3e-2), pytest.param("crowson", 0.2, marks=pytest.mark.slow)],
+    [(name, 3e-2) for name in ("gatys", "impasto", "seed", "galerne")]
+    + [pytest.param("crowson", 0.2, marks=pytest.mark.slow)],
 )
 def test_by_region_with_every_value_rounded_it_agrees_with_single_precision(
     recipe: str, most: float, real_model: Path

@@ -28,6 +28,7 @@ from impasto.runtime.machine import processors
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.pictures.masks import Regions
+from impasto.runtime.pictures.protection import Protection
 from impasto.runtime.plan.recipe import Recipe
 
 Planes = NDArray[np.float32]
@@ -43,6 +44,7 @@ RECIPES = {
     "average": {"style": ["block1_conv2", "block4_conv1"], "content": "block2_conv2", "pooling": "average"},
     "shallow": {"style": ["block1_conv1"], "content": "block1_conv1", "tv": {"form": "absolute"}},
     "covariance": {"style": ["block2_conv1", "block3_conv4"], "content": "block3_conv1", "loss": "covariance"},
+    "moments": {"style": ["block2_conv2", "block3_conv2"], "content": "block2_conv1", "loss": "moments"},
     "nine-point": {"style": ["block1_conv1", "block2_conv1"], "content": "block2_conv1", "tv": {"form": "nine-point"}},
     "wasserstein": {"style": ["block1_conv1", "block2_conv2"], "content": "block2_conv1", "loss": "wasserstein"},
 }
@@ -84,10 +86,16 @@ def label(height: int, width: int, regions: int) -> Image.Image:
     return Image.fromarray(np.broadcast_to(colors[numbers], (height, width, 3)).copy())
 
 
-def references(height: int, width: int, regions: int) -> References:
+def references(height: int, width: int, regions: int, *, protected: bool = False) -> References:
     style = 0.3 * planes(1, 75, 118)  # unlike the content: small differences of Gram matrices would be rounding
     masks = Regions.match(label(height, width, regions), [label(75, 118, regions)], 1) if regions > 1 else None
-    return References(planes(0, height, width), (style,), (1.0,), masks)
+    protection = Protection.given(slope(height, width), 9) if protected else None
+    return References(planes(0, height, width), (style,), (1.0,), masks, protection)
+
+
+def slope(height: int, width: int) -> Image.Image:
+    """Return a mask that is black on the left and white on the right."""
+    return Image.fromarray(np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8), (height, width)).copy())
 
 
 def evaluate(folder: ModelFolder, name: str, compared: References, placement: Placement) -> Value:
@@ -117,23 +125,25 @@ def test_loss_and_gradient_are_those_of_the_whole_picture(
         st.integers(33, 170),
         st.integers(LEAST_SIDE, 60),
         st.integers(1, 3),
+        st.booleans(),
     )
-    def check(name: str, height: int, width: int, side: int, regions: int) -> None:
-        compared = references(height, width, regions)
+    def check(name: str, height: int, width: int, side: int, regions: int, protected: bool) -> None:
+        compared = references(height, width, regions, protected=protected)
         ours = evaluate(folder, name, compared, replace(whole, tile=side))
         assert_same(ours, evaluate(folder, name, compared, whole), tolerance)
 
     check()
 
 
-@pytest.mark.parametrize("regions", [1, 2])
+@pytest.mark.parametrize(("regions", "protected"), [(1, False), (2, False), (1, True)])
+@pytest.mark.parametrize("name", ["covariance", "moments"])
 def test_in_half_precision_tiles_give_what_the_whole_picture_gives_but_for_rounding(
-    folder: ModelFolder, regions: int
+    folder: ModelFolder, name: str, regions: int, protected: bool
 ) -> None:
-    compared = references(90, 130, regions)
+    compared = references(90, 130, regions, protected=protected)
     whole = Placement("cpu", "direct", threads=1, precision="fp16", tile="off")
-    exact = evaluate(folder, "covariance", compared, replace(whole, precision="fp32"))
-    ours = evaluate(folder, "covariance", compared, replace(whole, tile=32))
+    exact = evaluate(folder, name, compared, replace(whole, precision="fp32"))
+    ours = evaluate(folder, name, compared, replace(whole, tile=32))
     assert ours.loss == pytest.approx(exact.loss, rel=5e-3)
     difference = np.linalg.norm(ours.gradient - exact.gradient) / np.linalg.norm(exact.gradient)
     assert 0 < difference < 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from scipy.linalg import sqrtm
 
+from impasto.defaults import COLORS
 from impasto.runtime.errors import InputError
-from impasto.runtime.pictures.colors import LUMA, NOISE, color_map, from_srgb, keep_colors, match_colors, mix, to_srgb
+from impasto.runtime.pictures.colors import (
+    KEEPS,
+    LUMA,
+    MATCHES,
+    NOISE,
+    color_map,
+    from_srgb,
+    keep_colors,
+    keep_pixels,
+    match_colors,
+    match_in_lab,
+    mix,
+    to_srgb,
+)
+from impasto.runtime.pictures.lab import from_lab, to_lab
+from impasto.runtime.plan.plan import planned_colors
 from tests.runtime import icc
 
 Array = NDArray[Any]
@@ -53,9 +71,21 @@ def noise(mean: tuple[int, ...], *deviations: float, seed: int = 0) -> Image.Ima
 # --- keeping --------------------------------------------------------------------------------------------------
 
 
+#: Both ways to keep colours.
+both = pytest.mark.parametrize("keep", [keep_colors, keep_pixels])
+Keep = Callable[[Image.Image, Image.Image], Image.Image]
+
+
+def test_every_choice_of_colours_is_done_once_at_most() -> None:
+    found = [name for name in map(planned_colors, COLORS) if name in KEEPS or name in MATCHES]
+    assert sorted(found) == sorted([*KEEPS, *MATCHES])
+    assert [choice for choice in COLORS if planned_colors(choice) not in found] == ["style"]
+
+
+@both
 @given(result=pictures(), content=pictures())
-def test_kept_colours_have_the_luma_of_the_result(result: Image.Image, content: Image.Image) -> None:
-    kept = keep_colors(result, content)
+def test_kept_colours_have_the_luma_of_the_result(keep: Keep, result: Image.Image, content: Image.Image) -> None:
+    kept = keep(result, content)
     assert kept.size == result.size
     assert np.abs(luma(kept) - luma(result)).max() <= 0.501
 
@@ -63,7 +93,7 @@ def test_kept_colours_have_the_luma_of_the_result(result: Image.Image, content: 
 @given(st.data())
 def test_kept_colours_have_the_hue_of_the_content(data: st.DataObject) -> None:
     content = data.draw(pictures())
-    kept = keep_colors(data.draw(pictures(content.size)), content)
+    kept = keep_pixels(data.draw(pictures(content.size)), content)
     chroma, before = (np.asarray(p, float) - luma(p)[..., None] for p in (kept, content))
     share = (chroma * before).sum(-1, keepdims=True) / np.maximum((before**2).sum(-1, keepdims=True), 1e-9)
     assert np.abs(chroma - share * before).max() <= 1.5  # one multiple for all three channels, up to rounding
@@ -76,23 +106,25 @@ def test_the_chroma_is_the_contents_wherever_there_is_room_for_it(data: st.DataO
     result = data.draw(pictures(content.size))
     ideal = np.asarray(content, float) + (luma(result) - luma(content))[..., None]
     fits = ((ideal >= 0) & (ideal <= 255)).all(axis=-1)
-    assert np.abs(array(keep_colors(result, content)) - ideal)[fits].max(initial=0) <= 0.501
+    assert np.abs(array(keep_pixels(result, content)) - ideal)[fits].max(initial=0) <= 0.501
 
 
+@both
 @given(pictures())
-def test_keeping_the_colours_of_the_same_picture_changes_nothing(image: Image.Image) -> None:
-    np.testing.assert_array_equal(array(keep_colors(image, image)), array(image))
+def test_keeping_the_colours_of_the_same_picture_changes_nothing(keep: Keep, image: Image.Image) -> None:
+    np.testing.assert_array_equal(array(keep(image, image)), array(image))
 
 
 @given(result=pictures(), content=pictures())
 def test_keeping_colours_twice_is_keeping_them_once(result: Image.Image, content: Image.Image) -> None:
-    once = keep_colors(result, content)
-    assert np.abs(array(keep_colors(once, content)) - array(once)).max() <= 3  # roundings of luma, and of the room
+    once = keep_pixels(result, content)
+    assert np.abs(array(keep_pixels(once, content)) - array(once)).max() <= 3  # roundings of luma, and of the room
 
 
+@both
 @given(result=pictures(), content=pictures())
-def test_a_grey_content_makes_a_grey_result(result: Image.Image, content: Image.Image) -> None:
-    kept = array(keep_colors(result, content.convert("L").convert("RGB")))
+def test_a_grey_content_makes_a_grey_result(keep: Keep, result: Image.Image, content: Image.Image) -> None:
+    kept = array(keep(result, content.convert("L").convert("RGB")))
     assert np.ptp(kept, axis=-1).max() <= 1
     assert np.abs(kept - luma(result)[..., None]).max() <= 1
 
@@ -142,6 +174,47 @@ def test_a_matched_picture_has_the_contents_colours() -> None:
 def test_matching_a_picture_to_itself_changes_nothing() -> None:
     image = noise((120, 110, 130), 40, 20, 6)
     np.testing.assert_array_equal(array(match_colors(image, image)), array(image))
+
+
+@given(style=pictures(), content=pictures())
+def test_matching_in_cielab_stays_in_srgb_and_keeps_the_size(style: Image.Image, content: Image.Image) -> None:
+    assert match_in_lab(style, content).size == style.size
+
+
+def test_a_picture_matched_in_cielab_has_the_contents_mean_and_covariance_there() -> None:
+    style, content = noise((110, 100, 130), 30, 12, 9), noise((140, 120, 110), 20, 12, 8, seed=1)
+    found, expected = (statistics(to_lab(array(p))) for p in (match_in_lab(style, content), content))
+    np.testing.assert_allclose(found[0], expected[0], atol=0.1)  # 8 bits
+    np.testing.assert_allclose(found[1], expected[1], atol=0.02 * expected[1].trace())
+    before = statistics(to_lab(array(style)))
+    assert np.abs(before[1] - expected[1]).max() > 0.2 * expected[1].trace()
+
+
+def test_matching_a_picture_to_itself_in_cielab_changes_nothing() -> None:
+    image = noise((120, 110, 130), 40, 20, 12)
+    np.testing.assert_array_equal(array(match_in_lab(image, image)), array(image))
+
+
+def test_what_cielab_has_beyond_srgb_loses_chroma_and_neither_luma_nor_hue() -> None:
+    style, content = noise((128, 128, 128), 60, 20, 20), noise((200, 60, 60), 50, 10, 10, seed=1)
+    matched = match_in_lab(style, content)
+    source, target = (statistics(to_lab(array(p))) for p in (style, content))
+    matrix = mapped(source[1], target[1])
+    ideal = from_lab((to_lab(array(style)) - source[0]) @ matrix + target[0])
+    luma_, outside = ideal @ np.array(LUMA), ((ideal < 0) | (ideal > 255)).any(-1)
+    kept, chroma = np.asarray(matched, float), ideal - luma_[..., None]
+    inside = outside & (luma_ > 0) & (luma_ < 255)
+    assert 0.05 < inside.mean() < 0.95
+    assert np.abs(kept @ np.array(LUMA) - luma_)[inside].max() < 1.5
+    found = kept - (kept @ np.array(LUMA))[..., None]
+    cosine = (found * chroma).sum(-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(chroma, axis=-1)
+    assert cosine[inside & (np.linalg.norm(found, axis=-1) > 20)].min() > 0.998
+    assert np.abs(kept - ideal)[~outside].max() < 1.5
+
+
+def mapped(source: Array, target: Array) -> Array:
+    """Return the linear map by another way: of S T, whose square root is S^1/2 (S^1/2 T S^1/2)^1/2 S^-1/2."""
+    return np.real(np.linalg.inv(source) @ sqrtm(source @ target))
 
 
 def test_matching_twice_is_matching_once() -> None:

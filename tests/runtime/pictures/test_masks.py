@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,6 +254,52 @@ def test_what_does_not_match_is_refused(
         Regions.match(content, styles, count)
 
 
+def test_a_strength_is_of_the_region_with_its_colour_and_of_no_other() -> None:
+    regions = Regions.match(halves(64, 48), [halves(64, 48, BLUE, RED)], 1, {"#DC1E14": 0.25})
+    plain = Regions.match(halves(64, 48), [halves(64, 48, BLUE, RED)], 1)
+    assert regions is not None
+    assert plain is not None
+    red, blue = regions.content.colors.index(RED), regions.content.colors.index(BLUE)
+    ours, theirs = (found.content_guides(64, 48)[0] for found in (regions, plain))
+    np.testing.assert_array_equal(ours[red], 0.5 * theirs[red])  # the root of the strength
+    np.testing.assert_array_equal(ours[blue], theirs[blue])
+    np.testing.assert_array_equal(regions.style_guides(0, 64, 48), plain.style_guides(0, 64, 48))
+    assert str(regions) == "2 regions: #141edc 50.0%, #dc1e14 50.0% (strength 0.25)"
+
+
+def test_a_strength_of_a_region_that_only_a_style_has_is_not_used() -> None:
+    regions = Regions.match("#dc1e14", [halves(64, 48)], 1, {"#141edc": 3})
+    assert regions is not None
+    assert regions.strengths == ()
+
+
+@pytest.mark.parametrize(
+    ("strengths", "reason"),
+    [
+        ({"#0ac828": 1}, r"region_strengths #0ac828: no such region in the content mask; it has #141edc, #dc1e14"),
+        ({"#dc1e14": 1, "#dd1e14": 2}, "region_strengths: #dd1e14 is a region that is given twice"),
+        ({"#dc1e14": -1}, "region_strengths #dc1e14 is -1; expected 0 to 1000000"),
+        ({"#dc1e14": "much"}, "region_strengths #dc1e14 is 'much'; expected a number"),
+        ({"red": 1}, "region_strengths 'red': expected a region's colour, such as #ff0000"),
+    ],
+)
+def test_strengths_of_no_region_are_refused(strengths: dict[str, float], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        Regions.match(halves(64, 48), [halves(64, 48)], 1, strengths)
+
+
+def test_strengths_that_are_no_mapping_are_refused(small_model: Path, noise: Noise) -> None:
+    options: dict[str, Any] = {"content_mask": "#112233", "style_masks": "#112233", "region_strengths": [1, 2]}
+    for use in (prepare, lambda c, s, **more: Objective.open(content=c, styles=s, **more)):
+        with pytest.raises(InputError, match=r"region_strengths is \[1, 2\]; expected numbers by colour"):
+            use(noise(), noise(), model=small_model, recipe="small", **options)
+
+
+def test_strengths_without_masks_are_refused() -> None:
+    with pytest.raises(InputError, match="region_strengths: there are no regions without content_mask"):
+        Regions.match(None, None, 1, {"#ff0000": 1})
+
+
 def test_a_style_without_a_region_has_no_share_in_it() -> None:
     """The blend of the others is scaled up; a region that no style has is an error, not a picture of nothing."""
     regions = Regions.match(halves(64, 48), [halves(64, 48), "#dc1e14", "#0a0a0a"], 3)
@@ -379,6 +426,30 @@ def test_masks_work_in_stages_with_several_styles_and_on_both_lowerings(model: P
         losses.append(result.loss)
         assert result.image.size == (96, 64)
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+@pytest.mark.parametrize("lowering", ["direct", "winograd"])
+@pytest.mark.parametrize("tile", ["off", 32])
+@pytest.mark.parametrize("recipe", ["gatys", "wasserstein"])
+def test_a_region_counts_as_many_times_as_its_strength_says(
+    model: Path, noise: Noise, recipe: str, tile: str | int, lowering: str
+) -> None:
+    """The style's loss is linear in the strengths, so that two of them tell what each region adds; none is 0."""
+    content, style, image = noise(64, 96), noise(64, 96, 1), noise(64, 96, 2)
+
+    def terms(red: float, blue: float) -> dict[str, float]:
+        objective = Objective.open(
+            model, recipe, content=content, styles=[style], device="cpu", lowering=lowering, tile=tile,
+            content_mask=halves(96, 64), style_masks=[halves(96, 64, BLUE, RED)],
+            region_strengths={"#dc1e14": red, "#141edc": blue},
+        )  # fmt: skip
+        _, gradient = objective(image)
+        assert np.isfinite(gradient).all()
+        return {name: value for name, value in objective.terms.items() if name.startswith("style")}
+
+    only_red, only_blue, both = terms(1, 0), terms(0, 1), terms(0.3, 4)
+    for name, value in both.items():
+        assert value == pytest.approx(0.3 * only_red[name] + 4 * only_blue[name], rel=1e-4)
 
 
 @pytest.mark.slow

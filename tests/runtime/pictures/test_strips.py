@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.runtime.pictures import strips
-from impasto.runtime.pictures.colors import keep_colors, match_colors, mix, statistics
+from impasto.runtime.pictures.colors import KEEPS, MATCHES, mix, statistics
 from impasto.runtime.pictures.masks import read_labels
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.planes import difference, image_planes, resize_planes, to_image, to_planes
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage
 from impasto.runtime.plan.recipe import Noise, load_recipe
 from impasto.runtime.run import canvas
 from impasto.runtime.run.material import Material
@@ -108,7 +108,7 @@ def test_colours_are_kept_matched_and_mixed(
     seed: int, size: tuple[int, int], other: tuple[int, int], count: int, strength: float
 ) -> None:
     result, content = picture(seed, size), picture(seed + 1, other)
-    for change in (keep_colors, match_colors, lambda result, content: mix(result, content, strength)):
+    for change in (*KEEPS.values(), *MATCHES.values(), lambda result, content: mix(result, content, strength)):
         found, whole = in_strips(count, lambda change=change: change(result, content))  # type: ignore[misc]
         np.testing.assert_array_equal(np.asarray(found), np.asarray(whole))
 
@@ -228,7 +228,7 @@ def test_a_picture_of_the_same_size_is_not_changed_by_clipping() -> None:
     np.testing.assert_array_equal(found, before.clip(0, 255))
 
 
-@given(seed=seeds, side=st.integers(1, 200), scale=st.sampled_from([1, 2]), colors=st.sampled_from(["style", "keep"]))
+@given(seed=seeds, side=st.integers(1, 200), scale=st.sampled_from([1, 2]), colors=st.sampled_from(["style", *KEEPS]))
 def test_a_reduced_picture_has_the_long_side_that_is_asked_for_and_the_same_look(
     seed: int, side: int, scale: int, colors: str
 ) -> None:
@@ -243,7 +243,8 @@ def test_a_reduced_picture_has_the_long_side_that_is_asked_for_and_the_same_look
         return
     assert found.size == (side, max(1, round(80 * side / 120)))
     reduced = whole.resize(found.size, Image.Resampling.LANCZOS)
-    assert np.abs(np.asarray(found, float) - np.asarray(reduced)).mean() < 8
+    most = 25 if colors == KEEP_EDGES else 8  # a cell has four pixels at least, in a tiny picture, too
+    assert np.abs(np.asarray(found, float) - np.asarray(reduced)).mean() < most
 
 
 # --- memory ---------------------------------------------------------------------------------------------------
@@ -271,7 +272,8 @@ def test_nothing_takes_several_arrays_of_all_pixels(colors: str) -> None:
     whole = point.nbytes
     with strips_of(1 << 12):
         assert traced(lambda: canvas.picture_of(point, plan, material)) < 0.2 * whole
-        assert traced(lambda: match_colors(content, content)) < 0.2 * whole
+        for match in MATCHES.values():
+            assert traced(lambda match=match: match(content, content)) < 0.3 * whole
         assert traced(lambda: digest(content)) < 0.1 * whole
         assert traced(lambda: difference(point, point)) < 0.1 * whole
         assert traced(lambda: to_planes(content, "content")) < 1.2 * whole

@@ -19,7 +19,9 @@ from impasto.runtime.plan.plan import (
     PICTURE,
     Plan,
     Stage,
+    chosen_colors,
     normalized_blend,
+    planned_colors,
     schedule,
 )
 from impasto.runtime.plan.recipe import INITS, load_recipe
@@ -83,6 +85,17 @@ def test_the_schedule_of_the_documentation() -> None:
     assert [stage.evaluations for stage in schedule(2048, 2048, 8, 7)] == [2, *[1] * 6]
 
 
+@given(sides, sides, counts, st.none() | st.integers(1, 12), st.integers(0, 256))
+def test_every_stage_has_the_bleed_and_the_result_has_none(
+    width: int, height: int, evaluations: int, stages: int | None, bleed: int
+) -> None:
+    plain, bled = (schedule(width, height, evaluations, stages, pixels) for pixels in (0, bleed))
+    found = plan(stages=bled, bleed=bleed)
+    assert [found.size_of(stage) for stage in bled] == [(stage.width, stage.height) for stage in plain]
+    assert [stage.evaluations for stage in bled] == [stage.evaluations for stage in plain]
+    assert (found.width, found.height) == (width, height)
+
+
 # --- refusals -------------------------------------------------------------------------------------------------
 
 
@@ -103,7 +116,7 @@ def test_the_schedule_of_the_documentation() -> None:
         ({"time_limit": -1}, "time_limit is -1; expected 0 or more"),
         ({"time_limit": float("inf")}, "time_limit is inf"),
         ({"init": "noise"}, "init 'noise': expected random, content, style, statistics or picture"),
-        ({"colors": "grey"}, "colors 'grey': expected style, keep or match"),
+        ({"colors": "grey"}, "colors 'grey': expected style, keep, keep-pixels, match or match-lab"),
         ({"optimizer": "sgd"}, "optimizer 'sgd': expected lbfgs"),
         ({"optimizer": "adam", "restart_every": 20}, "restarts are SciPy's"),
         ({"stages": ()}, "stages: none"),
@@ -121,6 +134,10 @@ def test_the_schedule_of_the_documentation() -> None:
         ({"noise": 10**400}, "noise is 1000"),
         ({"noise": "much"}, "noise is 'much'; expected a number"),
         ({"clip": 1}, "clip is 1; expected true or false"),
+        ({"bleed": -1}, "bleed is -1; expected 0 to 256"),
+        ({"bleed": 257}, "bleed is 257; expected 0 to 256"),
+        ({"bleed": 1.5}, "bleed is 1.5; expected a whole number"),
+        ({"bleed": 5}, "stage 1: 30 pixels within the bleed; expected 32 or more"),
         ({"blend": ("a",)}, "blend is 'a'; expected a number"),
         ({"blend": (0.5, 0.4)}, "blend is (0.5, 0.4); expected shares that sum to 1"),
         ({"blend": (2.0, -1.0)}, "blend is 2.0; expected 0 to 1"),
@@ -157,6 +174,16 @@ def test_shares_that_make_no_sense_are_refused(blend: list[float]) -> None:
         normalized_blend(blend, 2)
 
 
+@pytest.mark.parametrize("choice", COLORS)
+def test_every_choice_of_colours_has_a_name_in_plans_and_is_known_by_it(choice: str) -> None:
+    assert chosen_colors(plan(colors=planned_colors(choice)).colors) == choice
+
+
+def test_the_kept_colours_of_older_plans_are_those_of_pixels() -> None:
+    assert chosen_colors("keep") == "keep-pixels"
+    assert planned_colors("keep") != "keep"
+
+
 # --- plain data -----------------------------------------------------------------------------------------------
 
 plans = st.builds(
@@ -170,9 +197,10 @@ plans = st.builds(
         lambda shares: normalized_blend(shares, len(shares))
     ),
     style_scale=st.floats(0.05, 20),
-    colors=st.sampled_from(COLORS),
+    colors=st.sampled_from(COLORS).map(planned_colors),
     strength=st.floats(0, 1),
     clip=st.booleans(),
+    bleed=st.just(0),
     optimizer=st.sampled_from([*OPTIMIZERS]),
     min_improvement=st.none() | st.floats(0, 1),
     time_limit=st.none() | st.floats(0, 1e6),
@@ -218,6 +246,12 @@ def test_a_plan_as_made_makes_what_was_made_and_nothing_else_ends_it(original: P
     assert (found.width, found.height) == (original.width, original.height)
     assert found.min_improvement is found.time_limit is None
     assert found.executed(made) == found
+
+
+def test_what_was_made_of_a_plan_with_a_bleed_has_it() -> None:
+    found = plan(stages=schedule(96, 80, 9, 2, bleed=8), bleed=8).executed([6, 0])
+    assert found.stages == (Stage(64, 56, 6), Stage(112, 96, 0))
+    assert (found.width, found.height) == (96, 80)
 
 
 def test_of_stages_that_had_not_begun_nothing_is_made_but_the_size() -> None:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from impasto.defaults import DEFAULT_RECIPE, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError, RecipeError
+from impasto.runtime.plan.plan import schedule
 from impasto.runtime.plan.recipe import (
     FITS,
     INITS,
@@ -28,9 +30,12 @@ from impasto.runtime.plan.recipe import (
     load_recipe,
     parse_size,
 )
+from impasto.runtime.plan.sizes import fitted_size, result_size
 from impasto.runtime.plan.terms import (
     CONTENT_CONVENTIONS,
+    OF_OTHER_UNIT,
     STYLE_CONVENTIONS,
+    STYLE_LOSSES,
     TV_CONVENTIONS,
     LayerSize,
     effective_weights,
@@ -124,6 +129,25 @@ def test_gatys_has_the_layers_of_the_paper() -> None:
     assert dict(gatys.style.layers) == dict.fromkeys([f"block{k}_conv1" for k in range(1, 6)], 0.2)
     assert gatys.tv.weight == 0
     assert gatys.layers == ("block4_conv2", *(f"block{k}_conv1" for k in range(1, 6)))
+
+
+def test_galerne_has_the_photographs_own_size_and_as_many_steps_as_its_program() -> None:
+    galerne, photograph = load_recipe("galerne"), Image.new("RGB", (1500, 1100))
+    assert result_size(parse_size(galerne.size), photograph, galerne.size_of) == (1500, 1100)
+    assert fitted_size((4000, 3000), galerne, 1500, 1100) == (1467, 1100)  # the short sides alike
+    assert not galerne.coarse_to_fine
+    assert galerne.evaluations == 600  # in one size, which is what its program has below 1024 pixels
+    stages = [(stage.width, stage.evaluations) for stage in schedule(1500, 1100, 900, 2)]
+    assert stages == [(750, 600), (1500, 300)]  # as docs/recipes.md has it for larger ones
+
+
+@pytest.mark.parametrize("loss", STYLE_LOSSES)
+def test_losses_of_another_unit_than_gram_matrices_have_the_convention_mean_only(tmp_path: Path, loss: str) -> None:
+    path = write(tmp_path, GOOD.replace("[style]", f'[style]\nloss = "{loss}"'))
+    if loss in OF_OTHER_UNIT:
+        assert f"style.convention is 'gatys'; expected mean, the one that style.loss {loss} has" in refusal(path)
+        path = write(tmp_path, path.read_text("utf-8").replace('"gatys"', '"mean"'))
+    assert load_recipe(path).style.loss == loss
 
 
 def test_recipes_of_programs_that_work_at_one_size_do_so_and_ours_keeps_its_balance_at_every_size() -> None:

@@ -300,6 +300,7 @@ def test_a_scale_that_no_loss_has_is_refused(checkpoint: Checkpoint, scale: str)
         ({"style_weight": 2.0}, "recipe.style.weight is 2.0"),
         ({"recipe": "other"}, "recipe.name is 'other', was 'small'"),
         ({"clip": True}, "clip is True, was False"),
+        ({"colors": "keep"}, "colors is 'keep', was 'style'"),
         ({"init": picture(3)}, "init is 'picture'"),
         ({"styles": [picture(9)]}, "style is another picture"),
         ({"styles": [picture(1), picture(2)]}, "blend"),
@@ -313,6 +314,18 @@ def test_another_run_is_refused_and_what_differs_is_said(
         checkpoint.check(transfer, Origin.of(transfer), "run.impasto")
     assert str(refused.value).startswith("checkpoint run.impasto: is of another run (")
     assert reason in str(refused.value)
+
+
+def test_a_run_that_kept_the_colours_of_pixels_goes_on_with_the_option_that_its_refusal_names(
+    checkpoint: Checkpoint, model: Path
+) -> None:
+    older = replace(checkpoint, plan=replace(checkpoint.plan, colors="keep"))  # as all such checkpoints had it
+    optimizer = checkpoint.plan.optimizer
+    with pytest.raises(InputError, match=r"\(colors is 'keep', was 'keep-pixels'\)"):
+        other = prepared(model, optimizer=optimizer, colors="keep")
+        older.check(other, Origin.of(other), "run.impasto")
+    same = prepared(model, optimizer=optimizer, colors="keep-pixels")
+    older.check(same, Origin.of(same), "run.impasto")
 
 
 def test_of_many_differences_the_first_are_told(checkpoint: Checkpoint, model: Path) -> None:

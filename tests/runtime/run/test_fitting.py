@@ -18,7 +18,8 @@ from impasto.runtime.engine.placement import Placement
 from impasto.runtime.engine.tiles import tiles_of
 from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.sums import Halo
-from impasto.runtime.plan.plan import Plan, Stage, schedule
+from impasto.runtime.pictures.edges import MOST_BYTES
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage, schedule
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.run.checkpoint import Checkpoint
 from impasto.runtime.run.estimate import estimate
@@ -49,6 +50,15 @@ def test_with_enough_memory_nothing_changes() -> None:
     wanted = need(3000, 2000)
     assert wanted.fitted(10**12) == wanted.fitted(None) == wanted.plan
     assert wanted.placed(wanted.plan.stages[-1], 10**12).tile == "off"
+
+
+def test_what_colours_that_are_kept_take_is_counted_whatever_the_size() -> None:
+    for side in (600, 3000):
+        plain, pixels, edges = (need(side, side, colors=colors) for colors in ("style", "keep", KEEP_EDGES))
+        stage = plain.plan.stages[-1]
+        assert plain.peak(stage, None) == pixels.peak(stage, None)
+        assert edges.peak(stage, None).size - plain.peak(stage, None).size in (0, int(MOST_BYTES))
+    assert edges.peak(stage, None).size > plain.peak(stage, None).size
 
 
 def test_tiles_come_before_another_optimiser() -> None:

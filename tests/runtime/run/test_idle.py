@@ -15,6 +15,7 @@ from impasto.runtime.run.idle import idle_options
 from impasto.runtime.run.prepare import prepare
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8))
+BLACK = Image.new("L", PICTURE.size)
 CUDA = {"cuda.memory", "cuda.tf32", "cuda.search", "cuda.workspace", "cuda.graph"}
 
 
@@ -54,6 +55,11 @@ def test_what_is_cudas_does_nothing_on_a_cpu_and_threads_nothing_on_a_gpu(
         ({"style_weight": 0.0, "styles": 2}, {"style_blend", "style_scale"}, {"colors"}),
         ({"style_weight": 0.0, "colors": "match"}, {"colors"}, set()),
         ({"style_weight": 0.0, "colors": "match", "init": "style"}, set(), {"colors"}),
+        ({}, {"protect_weight"}, set()),
+        ({"protect": PICTURE}, set(), {"protect", "protect_weight"}),
+        ({"protect": PICTURE, "protect_weight": 1.0}, {"protect"}, {"protect_weight"}),
+        ({"protect": PICTURE, "content_weight": 0.0}, {"protect", "protect_weight"}, set()),
+        ({"protect": BLACK}, {"protect", "protect_weight"}, set()),
     ],
 )
 def test_options_do_nothing_where_what_they_change_does_not_occur(
@@ -75,6 +81,10 @@ def test_options_do_nothing_where_what_they_change_does_not_occur(
         ({"style_weight": 0.0}, "colors", "match"),
         ({}, "min_improvement", 0.0),
         ({"evaluations": 3}, "min_improvement", 1.0),
+        ({}, "protect_weight", 5.0),
+        ({"protect": BLACK}, "protect_weight", 5.0),
+        ({}, "protect", BLACK),
+        ({"protect_weight": 1.0}, "protect", PICTURE),
     ],
 )
 def test_what_is_said_to_do_nothing_leaves_the_picture_as_it_is(

@@ -19,6 +19,7 @@ from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.evaluator import Evaluator, SessionEvaluator, TileStep
 from impasto.runtime.engine.references import References
 from impasto.runtime.model.folder import ModelFolder
+from impasto.runtime.pictures.colors import keep_colors, keep_pixels
 from impasto.runtime.pictures.planes import resize
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.recipe import LEAST_WEIGHT, MOST_WEIGHT, Noise
@@ -235,22 +236,33 @@ def test_the_scale_of_a_style_matters(model: Path) -> None:
     assert run(model, style_scale=2.0).loss != run(model).loss
 
 
-def test_kept_colours_are_the_contents_and_its_lightness_changes(model: Path) -> None:
+@pytest.mark.parametrize("colors", ["keep", "keep-pixels"])
+def test_kept_colours_are_the_contents_and_its_lightness_changes(model: Path, colors: str) -> None:
     content = Image.fromarray(picture()).resize((72, 64), Image.Resampling.LANCZOS)
-    plain, kept = run(model), run(model, colors="keep")
+    plain, kept = run(model), run(model, colors=colors)
     assert kept.loss == plain.loss  # it changes nothing of the run
     tint = [np.asarray(image.convert("YCbCr"), int)[..., 1:] for image in (content, kept.image, plain.image)]
     assert np.abs(tint[1] - tint[0]).mean() < np.abs(tint[2] - tint[0]).mean() / 2
 
 
-def test_matched_colours_change_the_style_and_not_what_is_remembered_as_given(model: Path) -> None:
-    transfer = prepared(model, colors="match")
+@pytest.mark.parametrize("colors", ["match", "match-lab"])
+def test_matched_colours_change_the_style_and_not_what_is_remembered_as_given(model: Path, colors: str) -> None:
+    transfer = prepared(model, colors=colors)
     np.testing.assert_array_equal(levels(transfer.material.paintings[0]), picture(1, 56, 40))
     matched, content = (
         levels(image).reshape(-1, 3) for image in (transfer.material.styles[0], transfer.material.content)
     )
     np.testing.assert_allclose(matched.mean(0), content.mean(0), atol=8)
     assert transfer.run().finished
+
+
+def test_the_kept_colours_of_an_older_record_are_made_again_as_they_were(model: Path) -> None:
+    transfer = prepared(model, colors="keep-pixels")
+    assert transfer.plan.colors == "keep"  # as records have had it from the first
+    content = transfer.material.content.resize((72, 64), Image.Resampling.LANCZOS)
+    plain = run(model).image
+    np.testing.assert_array_equal(levels(transfer.run().image), levels(keep_pixels(plain, content)))
+    np.testing.assert_array_equal(levels(run(model, colors="keep").image), levels(keep_colors(plain, content)))
 
 
 def test_strength_mixes_with_the_content_afterwards(model: Path) -> None:
@@ -493,6 +505,90 @@ def test_too_little_improvement_ends_a_stage_and_not_the_transfer(model: Path) -
     assert result.finished
 
 
+# --- the bleed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["content", "style", "random", "picture"])
+def test_a_bleed_is_painted_and_cut_off(model: Path, init: str) -> None:
+    transfer = prepared(model, bleed=5, init=Image.fromarray(picture(7)) if init == "picture" else init)
+    result = transfer.run()
+    assert [(stage.width, stage.height) for stage in result.plan.stages] == [(46, 42), (82, 74)]
+    assert {(step.width, step.height) for step in result.history} == {(36, 32), (72, 64)}
+    assert result.image.size == (72, 64)
+    point = transfer.state.point[0].transpose(1, 2, 0)
+    assert point.shape == (74, 82, 3)
+    np.testing.assert_array_equal(levels(result.image), point[5:-5, 5:-5].round().clip(0, 255))
+
+
+def test_beyond_the_borders_the_photograph_and_its_masks_are_mirrored_and_styles_are_as_large_as_before(
+    model: Path,
+) -> None:
+    mask = np.zeros((40, 48, 3), np.uint8)
+    mask[:, 20:] = 255
+    masks: dict[str, Any] = {"styles": [picture(1)], "content_mask": mask, "style_masks": [mask]}
+    plain, bled = (prepared(model, bleed=pixels, **dict(masks)) for pixels in (0, 5))
+    for without, stage in zip(plain.plan.stages, bled.plan.stages, strict=True):
+        expected, found = (one.material.references(one.plan, size) for one, size in ((plain, without), (bled, stage)))
+        around = ((0, 0), (0, 0), (5, 5), (5, 5))
+        np.testing.assert_array_equal(found.content, np.pad(expected.content, around, mode="symmetric"))
+        assert expected.content_guides is not None
+        np.testing.assert_array_equal(found.content_guides, np.pad(expected.content_guides, around, mode="symmetric"))
+        np.testing.assert_array_equal(found.styles[0], expected.styles[0])
+
+
+def test_a_bleed_wider_than_the_picture_is_mirrored_again_and_again(model: Path) -> None:
+    assert run(model, bleed=100, stages=1, evaluations=2).image.size == (72, 64)
+
+
+def test_the_loss_is_that_of_the_whole_picture_bleed_included(model: Path) -> None:
+    """The photograph, mirrored by hand, is painted alike; its style has to be the size that the smaller one has."""
+    style = picture(1, 64, 72)
+    bled = run(model, styles=[style], bleed=4, stages=1)
+    photograph = np.pad(levels(resize(Image.fromarray(picture()), 72, 64)), ((4, 4), (4, 4), (0, 0)), mode="symmetric")
+    scale = {"style_scale": (72 * 64 / (80 * 72)) ** 0.5}
+    other = prepare(
+        photograph.astype(np.uint8), [style], model=model, recipe="small", size=(80, 72), evaluations=9, stages=1,
+        **scale, **HERE,
+    ).run()  # fmt: skip
+    assert [step.loss for step in bled.history] == [step.loss for step in other.history]
+    np.testing.assert_array_equal(levels(bled.image), levels(other.image)[4:-4, 4:-4])
+
+
+def test_in_tiles_a_bleed_is_painted_alike(model: Path) -> None:
+    whole, tiled = (run(model, bleed=12, stages=1, size=(160, 96), evaluations=3, tile=tile) for tile in ("off", 96))
+    np.testing.assert_allclose([s.loss for s in tiled.history], [s.loss for s in whole.history], rtol=1e-5)
+
+
+# --- the crops of styles ---------------------------------------------------------------------------------------
+
+
+def test_a_cropped_style_is_the_rest_of_it_and_so_is_its_mask(model: Path) -> None:
+    style, mask = picture(1, 60, 70), np.zeros((60, 70, 3), np.uint8)
+    mask[:, 35:] = 255
+    masks: dict[str, Any] = {"content_mask": mask[:40, :47], "style_masks": [mask]}
+    rest = np.s_[4:-5, 3:-6]
+    cropped = run(model, styles=[style], style_crop="3,4,6,5", **masks)
+    by_hand = run(model, styles=[style[rest]], **{**masks, "style_masks": [mask[rest]]})
+    assert [step.loss for step in cropped.history] == [step.loss for step in by_hand.history]
+    np.testing.assert_array_equal(levels(cropped.image), levels(by_hand.image))
+
+
+def test_a_plain_margin_is_left_out_where_the_option_says_so_and_the_plan_says_how_much(model: Path) -> None:
+    style = np.full((80, 80, 3), 250, np.uint8)
+    style[10:-8, 6:-6] = picture(1, 62, 68) // 2
+    found, off, default = (prepared(model, styles=[style, picture(2)], style_crop=c) for c in ("auto", "off", None))
+    ((crop, none),) = [found.plan.crops]
+    assert crop.box(80, 80) == (7, 11, 73, 71)
+    assert not none
+    assert off.plan.crops == default.plan.crops == ()
+    assert [image.size for image in found.material.styles] == [(66, 60), (48, 40)]
+
+
+def test_a_crop_that_leaves_too_little_is_refused_before_any_work(model: Path) -> None:
+    with pytest.raises(InputError, match=r"style 1: 40x56 pixels, cropped by 9,0,0,0"):
+        prepared(model, style_crop="9,0,0,0")
+
+
 # --- in pieces ------------------------------------------------------------------------------------------------
 
 PLANS: dict[str, dict[str, Any]] = {
@@ -504,6 +600,8 @@ PLANS: dict[str, dict[str, Any]] = {
     "restarts": {"stages": 1, "restart_every": 3, "init": "random", "colors": "keep"},
     "adam": {"optimizer": "adam", "evaluations": 12},
     "statistics": {"init": "statistics", "style_scale": 1.5, "recipe": "other"},
+    "crop": {"style_crop": "2,0,3,1", "colors": "match"},
+    "bleed": {"bleed": 5, "noise": 0.2, "colors": "keep", "strength": 0.9},
 }  # fmt: skip
 
 

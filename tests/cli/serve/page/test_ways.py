@@ -374,14 +374,14 @@ def test_a_files_name_is_text_whatever_it_holds(page: Page) -> None:
 def test_a_draft_outlives_a_reload(page: Page) -> None:
     give(page, None, png(40, 40, 5), png(40, 40, 6))
     choose(page)
-    page.get_by_label("Photograph’s").check(force=True)
+    page.get_by_label("Colours", exact=True).select_option("keep")
     page.get_by_label("Share of painting1.png").fill("1")
     shares = page.locator(".share output").all_inner_texts()
     assert shares == ["33%", "67%"]
     page.reload()
     page.get_by_alt_text("The painting painting1.png").wait_for()
     assert page.locator(".share output").all_inner_texts() == shares
-    assert page.get_by_label("Photograph’s").is_checked()
+    assert page.get_by_label("Colours", exact=True).input_value() == "keep"
     assert page.get_by_label("Evaluations", exact=True).input_value() == "4"
 
 
