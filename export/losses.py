@@ -16,7 +16,7 @@ from impasto.export import ops
 from impasto.export.gradient import gradient
 from impasto.export.graph import Map, Scalar, Var
 from impasto.export.guidance import ByRegion, Everywhere, Guidance
-from impasto.export.networks import Network, Preprocessing
+from impasto.export.networks import ConvLayer, Network, Preprocessing
 from impasto.export.style_losses import STYLE_LOSSES
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import (
@@ -139,16 +139,19 @@ assert tuple(TERM_LOSSES) == TERMS
 
 
 def activations(
-    image: Var, network: Network, preprocessing: Preprocessing, pooling: str, wanted: Iterable[str]
+    image: Var, network: Network, preprocessing: Preprocessing, pooling: str, padding: str, wanted: Iterable[str]
 ) -> dict[str, Var]:
-    """Return the network's activations (after the ReLU) of the wanted layers, and compute no more than they need."""
+    """Return the network's activations (after the ReLU) of the wanted layers, and compute no more than they need.
+
+    `pooling` and `padding` are those of a `Recipe`.
+    """
     pool = {"max": ops.max_pool, "average": ops.average_pool}[pooling]
     x = ops.Normalize(preprocessing.mean, preprocessing.scale)(image)
     by_layer: dict[str, Var] = {}
     wanted = set(wanted)
     layers = network.up_to(wanted)
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
-        x = ops.Conv(layer.name, layer.inputs, layer.outputs)(x)
+        x = _convolved(layer, x, padding if layer is layers[0] else "zeros")
         pooled = after is not None and after.level > layer.level
         # Max pooling and ReLU commute: where the layer itself is not wanted, the ReLU can have a quarter of the work.
         pool_first = pooled and pooling == "max" and layer.name not in wanted
@@ -158,6 +161,13 @@ def activations(
         if pooled and not pool_first:
             x = pool(x)
     return by_layer
+
+
+def _convolved(layer: ConvLayer, x: Var, padding: str) -> Var:
+    """Return the convolution of x, which is surrounded by zeros, or by its own outermost positions once more."""
+    if padding == "zeros":
+        return ops.Conv(layer.name, layer.inputs, layer.outputs)(x)
+    return ops.Conv(layer.name, layer.inputs, layer.outputs, padding=0)(ops.PadEdge(1)(x))
 
 
 def statistics(
@@ -187,7 +197,7 @@ def objective(
 def scene_of(recipe: Recipe, network: Network, preprocessing: Preprocessing, guidance: Guidance) -> Scene:
     """Return a picture as a graph's input, with the activations of all layers that the recipe names."""
     image = ops.graph_input(IMAGE, Map(3))
-    by_layer = activations(image, network, preprocessing, recipe.pooling, recipe.layers)
+    by_layer = activations(image, network, preprocessing, recipe.pooling, recipe.padding, recipe.layers)
     return Scene(recipe, image, by_layer, guidance)
 
 

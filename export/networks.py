@@ -1,8 +1,8 @@
 """The VGG networks of Simonyan and Zisserman (2014), as data, and the form of picture that they expect.
 
 Both are chains of 3x3 convolutions (stride 1, zero padding 1), each followed by a ReLU, in five blocks with a 2x2
-pooling of stride 2 between them. A layer is named as Keras names it, ``block4_conv2``, and its name means the
-activation *after* the ReLU.
+pooling of stride 2 between them. A recipe may have the first convolution see the picture's border repeated in place of
+zeros. A layer is named as Keras names it, ``block4_conv2``, and its name means the activation *after* the ReLU.
 """
 
 from __future__ import annotations

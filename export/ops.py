@@ -150,17 +150,21 @@ class DifferenceAdjoint(_OfMap):
 
 
 class Conv(Unary):
-    """The 3x3 convolution `layer`, stride 1, zero padding 1, plus its bias unless `bias` is False."""
+    """The 3x3 convolution `layer`, stride 1, plus its bias unless `bias` is False.
+
+    With `padding` 1 the map is surrounded by zeros, and keeps its extent. With 0 it loses a row or column on each side.
+    """
 
     layer: str
     inputs: int
     outputs: int
     bias: bool = True
+    padding: Literal[0, 1] = 1
 
     def infer(self, x: Type) -> Type:
         if not isinstance(x, Map) or x.channels != self.inputs:
             raise self.reject(f"a map of {self.inputs} channels", x)
-        return Map(self.outputs, x.level)
+        return Map(self.outputs, x.level, x.trim + 2 * (1 - self.padding))
 
 
 class ConvAdjoint(Unary):
@@ -169,11 +173,12 @@ class ConvAdjoint(Unary):
     layer: str
     inputs: int
     outputs: int
+    padding: Literal[0, 1] = 1
 
     def infer(self, g: Type) -> Type:
         if not isinstance(g, Map) or g.channels != self.outputs:
             raise self.reject(f"a map of {self.outputs} channels", g)
-        return Map(self.inputs, g.level)
+        return Map(self.inputs, g.level, g.trim - 2 * (1 - self.padding))
 
 
 class Relu(Unary):

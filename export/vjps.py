@@ -62,8 +62,8 @@ vjp(ops.DifferenceAdjoint, lambda op, y, g: (ops.Difference(op.axis)(g),))
 
 # --- the network ----------------------------------------------------------------------------------------------
 
-vjp(ops.Conv, lambda op, y, g: (ops.ConvAdjoint(op.layer, op.inputs, op.outputs)(g),))
-vjp(ops.ConvAdjoint, lambda op, y, g: (ops.Conv(op.layer, op.inputs, op.outputs, bias=False)(g),))
+vjp(ops.Conv, lambda op, y, g: (ops.ConvAdjoint(op.layer, op.inputs, op.outputs, op.padding)(g),))
+vjp(ops.ConvAdjoint, lambda op, y, g: (ops.Conv(op.layer, op.inputs, op.outputs, bias=False, padding=op.padding)(g),))
 vjp(ops.Relu, lambda op, y, g: (ops.gate(g, y),))  # y > 0 exactly where x > 0: the derivative at zero is zero
 vjp(ops.Gate, lambda op, y, g: (ops.gate(g, y.inputs[1]), None))  # constant in the second wherever differentiable
 vjp(ops.MaxPool, lambda op, y, g: (ops.max_unpool(g, y.inputs[0], y),))

@@ -118,6 +118,7 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
         size = "the photograph's size" if recipe.size == "content" else f"{recipe.size} px"
         lines.append(f"  {'start':14} {recipe.init}, {size}, {recipe.evaluations} evaluations")
         lines.append(f"  {'pooling':14} {recipe.pooling}")
+        lines.append(f"  {'padding':14} {recipe.padding}")
         for kind, term in (("content", recipe.content), ("style", recipe.style)):
             layers = ", ".join(f"{name} x {share:g}" for name, share in term.layers.items())
             lines.append(f"  {kind:14} {term.weight:g} ({term.convention}): {layers}")

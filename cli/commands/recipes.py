@@ -109,6 +109,7 @@ def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
         "bleed": recipe.bleed,
         "optimizer": recipe.optimizer,
         "pooling": recipe.pooling,
+        "padding": recipe.padding,
         "style_loss": recipe.style.loss,
         "tv_form": recipe.tv.form,
         "tv_exponent": recipe.tv.exponent if recipe.tv.form == "power" else None,
@@ -159,7 +160,7 @@ def _block(entry: dict[str, Any]) -> str:
     variation = f"{entry['tv_form']}, exponent {entry['tv_exponent']:g}" if entry["tv_exponent"] else entry["tv_form"]
     weights = entry["effective_weights"]
     rows = {
-        "picture": _picture(entry),
+        "picture": _picture(entry) + (", its border repeated" if entry["padding"] == "replicate" else ""),
         "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{held}",
         "content": _layers(weights, "content/"),
         "style": f"{entry['style_loss']}: {_layers(weights, 'style/')}",

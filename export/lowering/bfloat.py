@@ -142,7 +142,7 @@ def _conv(b: Rounded, op: ops.Conv, x: str) -> str:
     else:
         factors = [_bfloat(b, factor) for factor in factors]
     biases = [_bfloat(b, bias(b, op.layer))] if op.bias else []
-    return _record(b, conv3x3(b, *factors, *biases))
+    return _record(b, conv3x3(b, *factors, *biases, zeros=op.padding))
 
 
 def _in_two(b: Rounded, x: str) -> tuple[str, str]:
@@ -152,7 +152,7 @@ def _in_two(b: Rounded, x: str) -> tuple[str, str]:
 
 @lowers(ops.ConvAdjoint)
 def _conv_adjoint(b: Rounded, op: ops.ConvAdjoint, g: str) -> str:
-    g = _record(b, conv3x3(b, _bfloat(b, g), _bfloat(b, flipped(b, op.layer))))
+    g = _record(b, conv3x3(b, _bfloat(b, g), _bfloat(b, flipped(b, op.layer)), zeros=2 - op.padding))
     return _single(b, g) if op.inputs == _PICTURE else g
 
 

@@ -216,12 +216,15 @@ def from_rows(b: Builder, rows: str, like: str) -> str:
 @lowers(ops.Conv)
 def _conv(b: Builder, op: ops.Conv, x: str) -> str:
     biases = [bias(b, op.layer)] if op.bias else []
-    return conv3x3(b, x, kernel(b, op.layer), *biases)
+    return conv3x3(b, x, kernel(b, op.layer), *biases, zeros=op.padding)
 
 
-def conv3x3(b: Builder, *factors: str) -> str:
-    """Convolve a map with kernels [out, C, 3, 3]; a third factor, if given, are the biases."""
-    return b.node("Conv", *factors, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+def conv3x3(b: Builder, *factors: str, zeros: int) -> str:
+    """Convolve a map with kernels [out, C, 3, 3]; a third factor, if given, are the biases.
+
+    The map is surrounded by so many rows and columns of zeros.
+    """
+    return b.node("Conv", *factors, kernel_shape=[3, 3], pads=[zeros] * 4)
 
 
 def flipped(b: Builder, layer: str) -> str:
@@ -232,7 +235,7 @@ def flipped(b: Builder, layer: str) -> str:
 
 @lowers(ops.ConvAdjoint)
 def _conv_adjoint(b: Builder, op: ops.ConvAdjoint, g: str) -> str:
-    return conv3x3(b, g, flipped(b, op.layer))
+    return conv3x3(b, g, flipped(b, op.layer), zeros=2 - op.padding)
 
 
 @lowers(ops.Relu)

@@ -192,17 +192,19 @@ lowers = half.lowers
 
 @lowers(ops.Conv)
 def _conv(b: Halved, op: ops.Conv, x: str) -> str:
-    return _convolve(b, x, kernel(b, op.layer), bias(b, op.layer) if op.bias else None)
+    return _convolve(b, x, kernel(b, op.layer), bias(b, op.layer) if op.bias else None, zeros=op.padding)
 
 
 @lowers(ops.ConvAdjoint)
 def _conv_adjoint(b: Halved, op: ops.ConvAdjoint, g: str) -> str:
-    g = _convolve(b, g, flipped(b, op.layer))
+    g = _convolve(b, g, flipped(b, op.layer), zeros=2 - op.padding)
     return _single(b, g) if op.inputs == _PICTURE else g
 
 
-def _convolve(b: Halved, x: str, weights: str, biases: str | None = None) -> str:
+def _convolve(b: Halved, x: str, weights: str, biases: str | None = None, *, zeros: int) -> str:
     """Convolve x with float32 kernels [out, C, 3, 3]; products in float16, their sums in float32.
+
+    Like `conv3x3`, it surrounds x with so many rows and columns of zeros.
 
     The kernels are scaled so that no sum of a kernel's magnitudes is over `_KERNEL`. That does not depend on the
     picture, so onnxruntime does it when it creates a session. The biases become float16 in the unit of the result. With
@@ -215,11 +217,12 @@ def _convolve(b: Halved, x: str, weights: str, biases: str | None = None) -> str
     if biases is None:
         x = _ready(b, x, _KERNEL)
         unit = b.node("Mul", b.scaled[x].unit, unit_of_kernels)
-        return _record(b, conv3x3(b, x, kernels), Scaled(unit, b.scaled[x].bound * _KERNEL))
+        return _record(b, conv3x3(b, x, kernels, zeros=zeros), Scaled(unit, b.scaled[x].bound * _KERNEL))
     floor = b.node("Div", _divisor(b, _magnitude(b, biases)), largest)
     x = _measured(b, x, floor) if _scaled(b, x) else _half(b, x, floor)
     unit = b.node("Mul", b.scaled[x].unit, unit_of_kernels)
-    return _record(b, conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit))), Scaled(unit, 2 * _KERNEL))
+    y = conv3x3(b, x, kernels, _float16(b, b.node("Div", biases, unit)), zeros=zeros)
+    return _record(b, y, Scaled(unit, 2 * _KERNEL))
 
 
 def _in_either(op: type[Op], *, positive: bool = False) -> None:

@@ -134,9 +134,18 @@ def pooled(b: Tiled, level: int) -> Layout:
     return Layout(above.m // 2, extent(b, level), above.down, above.across, above.stride)
 
 
-def untiled(b: Tiled, level: int) -> Layout:
-    """Return the layout of a level as rows of pixels in reading order, a picture's: tiles of one."""
-    return b.once(("untiled", level), lambda: _layout(b, 1, extent(b, level)))
+def untiled(b: Tiled, level: int, more: int = 0) -> Layout:
+    """Return the layout of a level as rows of pixels in reading order, a picture's: tiles of one.
+
+    The picture may have so many rows and columns more than the level.
+    """
+    return b.once(("untiled", level, more), lambda: _layout(b, 1, _enlarged(b, extent(b, level), more)))
+
+
+def _enlarged(b: Tiled, size: Extent, more: int) -> Extent:
+    if not more:
+        return size
+    return Extent(*(b.node("Add", side, b.ints(more)) for side in (size.height, size.width)))
 
 
 def _layout(b: Tiled, m: int, size: Extent) -> Layout:
@@ -147,13 +156,14 @@ def _layout(b: Tiled, m: int, size: Extent) -> Layout:
 # --- tables ---------------------------------------------------------------------------------------------------
 
 
-def windows(b: Tiled, level: int, source: Layout) -> str:
+def windows(b: Tiled, level: int, source: Layout, padding: int = 1) -> str:
     """Return, for each tile of a level, the rows in `source` of its pixels and of those around: [n * n, P + 1].
 
-    n = m + 2: a 3x3 filter reads one pixel beyond each side.
+    n = m + 2: a 3x3 filter reads one pixel beyond each side. With `padding` 0 the source has these pixels itself: its
+    first row and column are those before the level's.
     """
     target = layout_of(b, level)
-    return b.once(("windows", source), lambda: _table(b, target, source, target.m + 2, target.m, -1))
+    return b.once(("windows", source, padding), lambda: _table(b, target, source, target.m + 2, target.m, -padding))
 
 
 def unpooled(b: Tiled, level: int) -> str:
@@ -189,18 +199,20 @@ def places(b: Tiled, level: int) -> str:
     return b.once(("places", level), lambda: _table(b, layout_of(b, level), untiled(b, level), m, m, 0))
 
 
-def taps(b: Tiled, level: int) -> str:
+def taps(b: Tiled, level: int, padding: int = 1) -> str:
     """Return, for each tap of a 3x3 filter and each pixel in reading order, the share that the tap gives to the pixel.
 
     The table is [3, 3, H, W]. Rows are cut in nine shares, one for each tap: a number is nine times a row plus the tap.
+    With `padding` 0 the pixels are those that the filter takes, [3, 3, H + 2, W + 2]: see `windows`.
     """
     layout = layout_of(b, level)
+    pixels = _enlarged(b, layout.extent, 2 * (1 - padding))
 
     def coordinates(count: str) -> str:
-        return b.node("Sub", _range(b, count), b.array(np.array([[-1], [0], [1]], np.int64)))  # [3, count]
+        return b.node("Sub", _range(b, count), b.array(np.arange(3, dtype=np.int64)[:, None] - padding))  # [3, count]
 
-    y = b.node("Unsqueeze", layout.row(b, coordinates(layout.extent.height), 0), b.ints(1, 3))
-    x = b.node("Unsqueeze", layout.row(b, coordinates(layout.extent.width), 1), b.ints(0, 2))
+    y = b.node("Unsqueeze", layout.row(b, coordinates(pixels.height), 0), b.ints(1, 3))
+    x = b.node("Unsqueeze", layout.row(b, coordinates(pixels.width), 1), b.ints(0, 2))
     rows = b.node("Min", b.node("Add", y, x), layout.padding(b))
     tap = np.arange(9, dtype=np.int32).reshape(3, 3, 1, 1)
     return b.node("Add", b.node("Mul", rows, b.array(np.array(9, np.int32))), b.array(tap))

@@ -103,16 +103,17 @@ def _method(b: Tiled, level: int) -> Filtering:
 @lowers(ops.Conv)
 def _conv(b: Tiled, op: ops.Conv, x: str) -> str:
     level = _map(b, x).level
+    _check_padding(op)
     if _in_windows(b.origin[x]):
         source = tiles.pooled(b, level)
     elif _is_picture(_map(b, x)):
-        x, source = _pixel_rows(b, x), tiles.untiled(b, 0)
+        x, source = _pixel_rows(b, x), tiles.untiled(b, 0, -_map(b, x).trim)
     else:
         source = tiles.layout_of(b, level)
     method = _method(b, level)
     strips = []
     shift = tiles.strips(b, level, tiles.padding_only(b, level, _NEVER), 0) if op.bias else []
-    for k, table in enumerate(tiles.strips(b, level, tiles.windows(b, level, source), 1)):
+    for k, table in enumerate(tiles.strips(b, level, tiles.windows(b, level, source, op.padding), 1)):
         values = _to_products(b, _rows(b, x, op.inputs), table, method, op.inputs)
         products = b.node("FusedMatMul", values, _transformed(b, op, level), domain=_CONTRIB, transB=1)
         y = _from_products(b, products, method, op.outputs)
@@ -126,6 +127,7 @@ def _conv(b: Tiled, op: ops.Conv, x: str) -> str:
 def _conv_adjoint(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
     """Filter with the kernel reversed and its channels swapped: the same transformed kernel serves."""
     level = _map(b, g).level
+    _check_padding(op)
     if op.inputs == _RGB:
         return _to_picture(b, op, g)
     method = _method(b, level).reversed()
@@ -137,11 +139,20 @@ def _conv_adjoint(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
     return _join(b, strips)
 
 
+def _check_padding(op: ops.Conv | ops.ConvAdjoint) -> None:
+    """Refuse a map of any extent but its level's; a picture may have pixels around it."""
+    if op.padding == 0 and op.inputs != _RGB:
+        raise GraphError(f"{op} is lowered in {WINOGRAD} for pictures only")
+
+
 def _to_picture(b: Tiled, op: ops.ConvAdjoint, g: str) -> str:
-    """Compute the share of each tap first, three channels each, and add the shares of each pixel: [1, 3, H, W]."""
+    """Compute the share of each tap first, three channels each, and add the shares of each pixel.
+
+    The picture is [1, 3, H, W], or with the pixels around it [1, 3, H + 2, W + 2].
+    """
     taps = b.node("Reshape", b.node("Transpose", kernel(b, op.layer), perm=[0, 2, 3, 1]), b.ints(op.outputs, -1))
     shares = _join(b, (b.node("MatMul", strip, taps) for strip in _strips(b, g)))
-    gathered = b.node("Gather", _rows(b, shares, _RGB), tiles.taps(b, 0))
+    gathered = b.node("Gather", _rows(b, shares, _RGB), tiles.taps(b, 0, op.padding))
     pixels = b.node("ReduceSum", gathered, b.ints(0, 1), keepdims=0)
     return b.node("Transpose", b.node("Unsqueeze", pixels, b.ints(0)), perm=[0, 3, 1, 2])
 

@@ -2,8 +2,8 @@
 
 A tile's *core* are the pixels whose activations it is for. Its *window* are all pixels that these activations depend
 on: the core and a *halo* around it, as far as the deepest layer of the recipe sees. The picture's own borders need no
-halo: there the network pads with zeros. Windows begin where the windows of all poolings do, so that they are pooled as
-the whole picture is.
+halo: there the network pads the picture, and the window alike. Windows begin where the windows of all poolings do, so
+that they are pooled as the whole picture is.
 """
 
 from __future__ import annotations

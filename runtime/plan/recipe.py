@@ -30,6 +30,7 @@ from impasto.text import nearest, shown
 from impasto.wording import option
 
 POOLINGS = ("max", "average")
+PADDINGS = ("zeros", "replicate")
 FITS = ("stretch", "area", "same")
 NOISES = ("uniform", "normal")
 
@@ -193,6 +194,9 @@ class Recipe:
     ----------
     pooling
         ``max`` or ``average``.
+    padding
+        What surrounds the picture where the first convolution reads beyond its border: ``zeros``, or copies of the
+        outermost pixels, ``replicate``. Zeros surround the maps of all further convolutions.
     size
         The result's size: ``"512"``, in pixels, or ``"300x300"``, width x height to the letter.
     size_of
@@ -223,6 +227,7 @@ class Recipe:
     tv: TotalVariation = field(default_factory=TotalVariation)
     description: str = ""
     pooling: str = "max"
+    padding: str = "zeros"
     size: str = "512"
     size_of: str = "long"
     style_fit: str = "area"
@@ -259,6 +264,7 @@ class Recipe:
         self.tv.check()
         self.noise.check()
         _check_choice("pooling", self.pooling, POOLINGS)
+        _check_choice("padding", self.padding, PADDINGS)
         _check_choice("size_of", self.size_of, tuple(SIZES_OF))
         _check_choice("style_fit", self.style_fit, FITS)
         _check_choice("style_crop", self.style_crop, STYLE_CROPS)

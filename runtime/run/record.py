@@ -37,6 +37,7 @@ from impasto.runtime.pictures.photographs import read_text
 from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.protection import PROTECT
 from impasto.runtime.plan.plan import PICTURE, Plan
+from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.run.state import RunEnding
 from impasto.runtime.storage import codec
@@ -62,9 +63,10 @@ _ROLES: Mapping[str, tuple[int, int]] = {
 }  # fmt: skip
 
 
-#: The fields of a plan that earlier versions did not have. They are part of a `fingerprint` only where they differ from
-#: their defaults, so that a batch knows the pictures that it has made before.
-_ADDED = ("protect_weight", "region_strengths")
+#: The fields of a plan, and of its recipe, that earlier versions did not have. They are part of a `fingerprint` only
+#: where they differ from their defaults, so that a batch knows the pictures that it has made before.
+_ADDED = ("bleed", "crops", "protect_weight", "region_strengths")
+_ADDED_TO_RECIPES = ("bleed", "padding", "style_crop")
 
 #: The endings of transfers that have done what they were asked to, within the time that they were given.
 _AS_ASKED = (RunEnding.FINISHED, RunEnding.TIME_OVER)
@@ -346,9 +348,10 @@ def fingerprint(transfer: Transfer, origin: Origin) -> str:
     asked = replace(plan, recipe=replace(plan.recipe, description=""), stages=stages)
     pictures = [(picture.role, picture.width, picture.height, picture.sha256) for picture in origin.inputs]
     data, usual = codec.to_data(asked), codec.to_data(Plan(asked.recipe, asked.stages, asked.init))
-    for name in _ADDED:
-        if data[name] == usual[name]:
-            del data[name]
+    for table, usual_table, added in ((data, usual, _ADDED), (data["recipe"], vars(Recipe), _ADDED_TO_RECIPES)):
+        for name in added:
+            if table[name] == usual_table[name]:
+                del table[name]
     inputs = [data, pictures, origin.model.weights_sha256]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
@@ -544,7 +547,7 @@ class Record:
         wanted = self.plan.recipe
         own = read_metadata(ModelFolder.open(model), wanted.name).recipe
         own = own.with_weights(*wanted.weights)
-        for part in ("pooling", *(term.key for term in TERMS)):
+        for part in ("pooling", "padding", *(term.key for term in TERMS)):
             if getattr(own, part) != getattr(wanted, part):
                 raise InputError(
                     f"model {model}: its recipe {wanted.name!r} has another {part} than the one the picture was made "

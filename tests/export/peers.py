@@ -20,18 +20,24 @@ Loss = Callable[[torch.Tensor, Layers, Layers, Layers], torch.Tensor]
 
 FIRST = [f"block{k}_conv1" for k in range(1, 6)]
 
+#: What the first convolution sees around the picture, where it is not zeros, as PyTorch names it.
+PADDING_MODES = {"crowson": "replicate"}
 
-def activations(weights: Weights, x: torch.Tensor, wanted: Iterable[str], pooling: str = "max") -> Layers:
+
+def activations(
+    weights: Weights, x: torch.Tensor, wanted: Iterable[str], pooling: str = "max", padding_mode: str = "constant"
+) -> Layers:
     """Walk a network whose layers are named, in order, by block; return activations [C, H W] after the ReLU."""
     wanted, found, block = set(wanted), {}, 1
     mean, scale = (
         torch.tensor(v, dtype=x.dtype)[:, None, None] for v in (weights.preprocessing.mean, weights.preprocessing.scale)
     )
-    x = ((x - mean) * scale)[None]
+    x = F.pad(((x - mean) * scale)[None], (1, 1, 1, 1), padding_mode)
     for name, layer in weights.layers.items():
         if int(name[5]) > block:
             x, block = {"max": F.max_pool2d, "average": F.avg_pool2d}[pooling](x, 2), block + 1
-        x = F.relu(F.conv2d(x, *(torch.tensor(a, dtype=x.dtype) for a in (layer.dense(), layer.bias)), padding=1))
+        parameters = (torch.tensor(a, dtype=x.dtype) for a in (layer.dense(), layer.bias))
+        x = F.relu(F.conv2d(x, *parameters, padding=0 if name == "block1_conv1" else 1))
         if name in wanted:
             found[name] = x[0].flatten(1)
         if found.keys() == wanted:

@@ -52,10 +52,10 @@ class Conv(OpRun):
 
     op_domain = ""
 
-    def _run(self, x: Array, w: Array, b: Array | None = None, **attributes: Any) -> tuple[Array]:
+    def _run(self, x: Array, w: Array, b: Array | None = None, pads: Any = None, **attributes: Any) -> tuple[Array]:
         torch = pytest.importorskip("torch")
         tensors = [None if v is None else torch.tensor(v.astype(np.float32)) for v in (x, w, b)]
-        return (torch.nn.functional.conv2d(*tensors, padding=1).numpy().astype(x.dtype),)  # type: ignore[arg-type]
+        return (torch.nn.functional.conv2d(*tensors, padding=pads[0]).numpy().astype(x.dtype),)  # type: ignore[arg-type]
 
 
 class Gemm(OpRun):
@@ -151,7 +151,7 @@ def decisions(
     network = NETWORKS["vgg19"]
     names = [layer.name for layer in network.up_to(set(recipe.layers))]
     image = ops.graph_input("image", Map(3))
-    graph = activations(image, network, weights.preprocessing, recipe.pooling, names)
+    graph = activations(image, network, weights.preprocessing, recipe.pooling, recipe.padding, names)
     file = write_weights(weights, folder / "weights.data")
     onnx.save(change(lowering.lower("activations", graph, file.tensors)), folder / "activations.onnx")
     providers = None if provider is None else [provider]

@@ -46,12 +46,12 @@ ALL = [layer.name for layer in NETWORKS["vgg19"].layers]
 def our_chain(wanted: list[str], pooling: str = "max") -> list[tuple[object, ...]]:
     """Return our VGG-19 in the same words, from the logical graph; its last pooling is followed by nothing."""
     image = ops.graph_input("image", Map(3))
-    last = ops.max_pool(activations(image, NETWORKS["vgg19"], CAFFE, pooling, wanted)["block5_conv4"])
+    last = ops.max_pool(activations(image, NETWORKS["vgg19"], CAFFE, pooling, "zeros", wanted)["block5_conv4"])
     chain: list[tuple[object, ...]] = []
     for var in topological([last]):
         match var.op:
-            case ops.Conv(_, inputs, outputs, _):
-                chain.append(("conv", (outputs, inputs, 3, 3), (1, 1), (1, 1, 1, 1)))
+            case ops.Conv(_, inputs, outputs, _, padding):
+                chain.append(("conv", (outputs, inputs, 3, 3), (1, 1), (padding,) * 4))
             case ops.Relu():
                 chain.append(("relu",))
             case ops.MaxPool() | ops.AveragePool():
@@ -81,7 +81,7 @@ def test_max_pooling_comes_before_the_relu_of_a_layer_that_nobody_asks_for() -> 
 
 def test_the_chain_is_what_is_lowered() -> None:
     """The attributes that our chain claims are those of the ONNX nodes."""
-    graph = activations(ops.graph_input("image", Map(3)), NETWORKS["vgg19"], CAFFE, "max", ["block2_conv1"])
+    graph = activations(ops.graph_input("image", Map(3)), NETWORKS["vgg19"], CAFFE, "max", "zeros", ["block2_conv1"])
     parameters = {
         f"{layer.name}.{part}": onnx.TensorProto() for layer in NETWORKS["vgg19"].layers for part in ("kernel", "bias")
     }

@@ -222,7 +222,7 @@ def test_activations_of_every_layer_agree_with_pytorch(
     network = NETWORKS["vgg19"]
     names = [layer.name for layer in network.layers]
     image = ops.graph_input("image", Map(3))
-    graph = activations(image, network, real_weights.preprocessing, pooling, names)
+    graph = activations(image, network, real_weights.preprocessing, pooling, "zeros", names)
     file = write_weights(real_weights, tmp_path / "weights.data")
     onnx.save(direct.lower("activations", graph, file.tensors), tmp_path / "activations.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "activations.onnx", providers=["CPUExecutionProvider"])

@@ -116,7 +116,7 @@ def test_loss_and_gradient_are_the_peers(
     torch = peers.torch
     x = torch.tensor(planes(image)[0], dtype=torch.float64, requires_grad=True)
     f, p, s = (
-        peers.activations(weights, y, recipe.layers)
+        peers.activations(weights, y, recipe.layers, padding_mode=peers.PADDING_MODES.get(case, "constant"))
         for y in (x, *(torch.tensor(planes(y)[0], dtype=torch.float64) for y in (content, style)))
     )
     loss = formula(x, f, p, s)

@@ -241,7 +241,7 @@ def soft_factors(height: int, width: int) -> Array:
 def test_loss_and_gradient_by_region_agree_with_autograd(
     recipe: Recipe, lowering: Lowering, written: tuple[WeightsFile, Path], narrow: Weights, noise: Noise
 ) -> None:
-    from peers import activations, torch
+    from peers import PADDING_MODES, activations, torch
 
     image, content, style = noise(61, 75, 1), noise(61, 75, 2), noise(50, 67, 3)
     guides, of_style, factors = soft_guides(3, 61, 75, 1), soft_guides(3, 50, 67, 2), soft_factors(61, 75)
@@ -256,7 +256,7 @@ def test_loss_and_gradient_by_region_agree_with_autograd(
 
     x = torch.tensor(planes(image)[0], dtype=torch.float64, requires_grad=True)
     f, p, s = (
-        activations(narrow, y, recipe.layers)
+        activations(narrow, y, recipe.layers, padding_mode=PADDING_MODES.get(recipe.name, "constant"))
         for y in (x, *(torch.tensor(planes(y)[0], dtype=torch.float64) for y in (content, style)))
     )
     loss = torch.zeros(())

@@ -154,6 +154,13 @@ def test_rule_agrees_with_finite_differences(op: type[Op], by: int, signed: bool
     assert discrepancy(make, types, by, signed=signed) < 2e-4
 
 
+@pytest.mark.parametrize(
+    ("op", "type_"), [(ops.Conv("layer", 2, 3, padding=0), MAP), (ops.ConvAdjoint("layer", 2, 3, padding=0), Map(3))]
+)
+def test_without_padding_the_rules_of_a_convolution_hold_too(op: Unary, type_: Type) -> None:
+    assert discrepancy(op, (type_,), 0, signed=True) < 2e-4
+
+
 class Cube(Unary):
     """An operator that only this test knows."""
 

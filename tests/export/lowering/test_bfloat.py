@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from impasto.export import ops
+from impasto.export.gradient import gradient
 from impasto.export.graph import Map, Var
 from impasto.export.lowering.base import Lowering
 from impasto.export.lowering.bfloat import bfloat
 from impasto.export.lowering.direct import direct
+from impasto.export.lowering.half import half
 from impasto.runtime.model.graphs import BFLOAT16, SINGLE, GraphKey
 from impasto.runtime.pictures.planes import to_planes
 from impasto.runtime.plan.terms import GRADIENT, GUIDES, IMAGE, LOSS, PROTECTION, TV, weight_of
@@ -58,6 +60,18 @@ def test_a_picture_is_not_rounded() -> None:
     exact = np.stack([(x - np.roll(x, -1, axis)).sum(1) for axis in (3, 2)], 1)[..., :-1, :-1]
     assert np.abs(exact).max() > 0.2
     assert np.abs(y - exact).max() <= 0.005  # 16 bits of 200
+
+
+@pytest.mark.parametrize("lowering", [bfloat, half], ids=lambda x: x.precision)
+def test_a_repeated_border_and_its_gradient_are_those_of_single_precision(lowering: Lowering) -> None:
+    rng = np.random.default_rng(2)
+    kernels, x = (rng.normal(size=size).astype(np.float32) for size in ((4, 3, 3, 3), (1, 3, 9, 8)))
+    image = ops.graph_input("x", Map(3))
+    y = ops.Conv("layer", 3, 4, bias=False, padding=0)(ops.PadEdge(1)(image))
+    for var in (y, gradient(ops.mean_square(y), image)):
+        given, wanted = (result(var, {"x": x}, {"layer.kernel": kernels}, by) for by in (lowering, direct))
+        assert given.shape == wanted.shape
+        assert relative(given, wanted) <= ROUNDING
 
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 9), (6, 9), (7, 8)])

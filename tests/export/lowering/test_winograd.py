@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from running import from_tiles, run, to_tiles
 
 from impasto.export import ops
+from impasto.export.gradient import gradient
 from impasto.export.graph import GraphError, Map, Op
 from impasto.export.lowering import tiles
 from impasto.export.lowering.base import OPSET, Builder
 from impasto.export.lowering.direct import direct
 from impasto.export.lowering.tiles import Tiling
-from impasto.export.lowering.winograd import winograd
+from impasto.export.lowering.winograd import tiled, winograd
 from impasto.runtime import Objective
 from impasto.runtime.plan.terms import IMAGE
 
@@ -145,6 +146,39 @@ def test_strips_have_about_the_width_that_is_wanted_and_the_last_may_be_empty(
 
 def test_every_operator_is_lowered() -> None:
     assert winograd.rules.keys() == direct.rules.keys()
+
+
+@settings(max_examples=10, deadline=None)
+@given(TILINGS, SIDES, SIDES)
+def test_a_repeated_border_is_convolved_and_given_its_gradient_as_torch_does(
+    tiling: Tiling, height: int, width: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    sizes = ((8, 3, 3, 3), (1, 8, height, width), (1, 3, height, width))
+    kernel, upstream, picture = (rng.normal(size=size).astype(np.float32) for size in sizes)
+    image, wanted = ops.graph_input(IMAGE, Map(3)), ops.graph_input("wanted", Map(8))
+    y = ops.Conv("layer", 3, 8, bias=False, padding=0)(ops.PadEdge(1)(image))
+    loss = ops.mean_square(y - wanted)
+    tensors = {"layer.kernel": numpy_helper.from_array(kernel, "layer.kernel")}
+    model = tiled(tiling).lower("test", {"y": y, "gradient": gradient(loss, image)}, tensors)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {IMAGE: picture, "wanted": to_tiles(upstream, tiling.sides[0])}
+    got = dict(zip(("y", "gradient"), session.run(["y", "gradient"], feeds), strict=True))
+
+    x = torch.tensor(picture, dtype=torch.float64, requires_grad=True)
+    around = torch.nn.functional.pad(x, (1, 1, 1, 1), "replicate")
+    expected = torch.nn.functional.conv2d(around, torch.tensor(kernel).double())
+    torch.nn.functional.mse_loss(expected, torch.tensor(upstream).double()).backward()
+    assert x.grad is not None
+    for ours, theirs in ((from_tiles(got["y"], height, width), expected.detach()), (got["gradient"], x.grad)):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-4 * theirs.abs().max().item())
+
+
+def test_only_a_picture_may_have_pixels_around_it() -> None:
+    y = ops.Conv("layer", 8, 8, padding=0)(ops.PadEdge(1)(ops.graph_input("x", Map(8))))
+    with pytest.raises(GraphError, match="for pictures only"):
+        winograd.lower("test", {"y": y}, {})
 
 
 @pytest.mark.parametrize("op", [ops.Mean(), ops.Inner(), ops.Spread()])

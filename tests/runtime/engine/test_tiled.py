@@ -46,18 +46,23 @@ RECIPES = {
     "covariance": {"style": ["block2_conv1", "block3_conv4"], "content": "block3_conv1", "loss": "covariance"},
     "moments": {"style": ["block2_conv2", "block3_conv2"], "content": "block2_conv1", "loss": "moments"},
     "nine-point": {"style": ["block1_conv1", "block2_conv1"], "content": "block2_conv1", "tv": {"form": "nine-point"}},
+    "replicate": {"style": ["block1_conv1", "block3_conv1"], "content": "block2_conv2", "padding": "replicate"},
     "wasserstein": {"style": ["block1_conv1", "block2_conv2"], "content": "block2_conv1", "loss": "wasserstein"},
 }
 LAYOUTS = ("direct", "winograd")
 
 
 def recipe(name: str) -> Recipe:
-    entry = {"pooling": "max", "loss": "gram", "tv": {}, **RECIPES[name]}
+    entry = {"pooling": "max", "padding": "zeros", "loss": "gram", "tv": {}, **RECIPES[name]}
     style = {"weight": 5, "convention": "mean", "layers": dict.fromkeys(entry["style"], 1), "loss": entry["loss"]}
     content = {"weight": 1, "convention": "mean", "layers": {entry["content"]: 1}}
     tv = {"weight": 0.01, **entry["tv"]}
     return Recipe.from_mapping(
-        {"name": name, "pooling": entry["pooling"], "content": content, "style": style, "tv": tv}, "tests"
+        {
+            **{"name": name, "pooling": entry["pooling"], "padding": entry["padding"]},
+            **{"content": content, "style": style, "tv": tv},
+        },
+        "tests",
     )
 
 
@@ -133,6 +138,16 @@ def test_loss_and_gradient_are_those_of_the_whole_picture(
         assert_same(ours, evaluate(folder, name, compared, whole), tolerance)
 
     check()
+
+
+@pytest.mark.parametrize(("layout", "tolerance"), [("direct", 1e-5), ("winograd", 1e-2)])
+@pytest.mark.parametrize(("height", "width", "regions"), [(64, 96, 1), (65, 91, 1), (77, 66, 2)])
+def test_what_is_repeated_is_the_border_of_the_picture_and_not_of_tiles(
+    folder: ModelFolder, layout: str, tolerance: float, height: int, width: int, regions: int
+) -> None:
+    whole, compared = Placement("cpu", layout, threads=1), references(height, width, regions)
+    ours = evaluate(folder, "replicate", compared, replace(whole, tile=LEAST_SIDE))
+    assert_same(ours, evaluate(folder, "replicate", compared, whole), tolerance)
 
 
 @pytest.mark.parametrize(("regions", "protected"), [(1, False), (2, False), (1, True)])

@@ -19,6 +19,7 @@ from impasto.runtime.plan.recipe import (
     FITS,
     INITS,
     LAYER,
+    PADDINGS,
     POOLINGS,
     LayersTerm,
     Noise,
@@ -281,6 +282,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "part of an evaluation": ("evaluations = 3", "evaluations = 3.5", "evaluations is 3.5"),
     "evaluations that are true": ("evaluations = 3", "evaluations = true", "evaluations is True"),
     "bad pooling": ("evaluations = 3", 'pooling = "min"', "pooling is 'min'; expected one of max, average"),
+    "bad padding": ("evaluations = 3", 'padding = "edge"', "padding is 'edge'; expected one of zeros, replicate"),
     "bad fit": ("evaluations = 3", 'style_fit = "crop"', "style_fit is 'crop'; expected one of stretch, area"),
     "bad init": ("evaluations = 3", 'init = "noise"', "init is 'noise'; expected one of random, content, style"),
     "stages that are a number": (
@@ -379,6 +381,7 @@ recipes = st.builds(
     ),
     description=st.text(),
     pooling=st.sampled_from(POOLINGS),
+    padding=st.sampled_from(PADDINGS),
     size=st.one_of(st.integers(1, 9999).map(str), st.tuples(*[st.integers(1, 9999)] * 2).map("{0[0]}x{0[1]}".format)),
     style_fit=st.sampled_from(FITS),
     init=st.sampled_from(INITS),

@@ -164,6 +164,22 @@ def test_a_record_says_which_request_it_is_of(made: tuple[Transfer, Origin, Imag
     assert fingerprint(asked, asked.origin) == fingerprint(transfer, origin)
 
 
+def test_a_request_of_a_version_with_fewer_settings_is_known(model: Path) -> None:
+    transfer = prepared(model)
+    origin = transfer.origin
+    plan = replace(transfer.plan, recipe=replace(transfer.plan.recipe, description=""))
+    data = codec.to_data(plan)
+    for name in ("bleed", "crops", "protect_weight", "region_strengths"):
+        del data[name]
+    for name in ("bleed", "padding", "style_crop"):
+        del data["recipe"][name]
+    pictures = [(i.role, i.width, i.height, i.sha256) for i in origin.inputs]
+    text = json.dumps([data, pictures, origin.model.weights_sha256], sort_keys=True)
+    assert fingerprint(transfer, origin) == hashlib.sha256(text.encode()).hexdigest()
+    transfer.plan = replace(plan, recipe=replace(plan.recipe, padding="replicate"))
+    assert fingerprint(transfer, origin) != hashlib.sha256(text.encode()).hexdigest()
+
+
 def test_a_transfer_that_was_stopped_fulfils_nothing_and_one_whose_time_was_over_does(model: Path) -> None:
     def stop(step: Step) -> None:
         raise StopOptimization
@@ -357,6 +373,9 @@ def test_a_model_whose_recipe_is_another_is_refused(record: Record, model: Path)
     other = replace(record, plan=replace(record.plan, recipe=replace(record.plan.recipe, style=style)))
     with pytest.raises(InputError, match="its recipe 'small' has another style"):
         other.transfer(given_again(), model=model, placement=Placement("cpu"))
+    padded = replace(record, plan=replace(record.plan, recipe=replace(record.plan.recipe, padding="replicate")))
+    with pytest.raises(InputError, match="its recipe 'small' has another padding"):
+        padded.transfer(given_again(), model=model, placement=Placement("cpu"))
     heavier = record.plan.recipe.with_weights(style=3.0)  # weights are no part of the graphs
     again = replace(record, plan=replace(record.plan, recipe=heavier))
     assert again.transfer(given_again(), model=model, placement=Placement("cpu")).plan.recipe.style.weight == 3
