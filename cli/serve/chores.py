@@ -29,6 +29,7 @@ from impasto.runtime.model.default import find_model
 from impasto.runtime.pictures import photographs
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.photographs import Photograph, read_photograph
+from impasto.runtime.pictures.protection import grey
 from impasto.runtime.run.record import KEYWORD, Record, digest
 from impasto.wording import speak
 
@@ -67,7 +68,7 @@ def look(path: str, name: str) -> dict[str, Any]:
             "type": kind,
             "width": picture.picture.width,
             "height": picture.picture.height,
-            "digests": sorted({digest(picture.picture), digest(picture.over_white())}),
+            "digests": sorted({digest(one) for one in (picture.picture, picture.over_white(), grey(picture))}),
             "record": _record(Path(path)),
         }
     return described

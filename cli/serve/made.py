@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from impasto.defaults import COLORS, PROTECT_WEIGHT, STYLE_CROPS
 from impasto.runtime.model.graphs import SINGLE
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
-from impasto.runtime.plan.plan import PICTURE
+from impasto.runtime.pictures.protection import PROTECT
+from impasto.runtime.plan.plan import PICTURE, chosen_colors
 from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
 from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.run.record import Record
 
+AUTO, OFF = STYLE_CROPS
+
 #: Parts of a plan that are options of the same names, and their defaults.
 _SAME = {
-    "noise": 0.0, "seed": 0, "style_scale": 1.0, "colors": "style", "strength": 1.0, "restart_every": None,
-    "min_improvement": None, "time_limit": None,
+    "noise": 0.0, "seed": 0, "style_scale": 1.0, "strength": 1.0, "restart_every": None,
+    "min_improvement": None, "time_limit": None, "protect_weight": PROTECT_WEIGHT,
 }  # fmt: skip
 
 
 def describe(record: Record) -> dict[str, Any]:
     """Return the options of the request that made a result, its inputs, and what came of it, as plain data.
 
-    Inputs stand in the options as their numbers in the list of all inputs.
+    The options have none of the inputs: `request_of` puts these in.
     """
     inputs = record.origin.inputs
     return {
@@ -50,6 +54,10 @@ def _options(record: Record) -> Iterator[tuple[str, Any]]:
             yield name, value
     if len(set(plan.blend)) > 1:
         yield "style_blend", ",".join(f"{share:.6g}" for share in plan.blend)
+    if (colors := chosen_colors(plan.colors)) != COLORS[0]:
+        yield "colors", colors
+    if plan.region_strengths:
+        yield "region_strength", [f"{color}={strength:g}" for color, strength in plan.region_strengths.items()]
     if placement.precision != SINGLE:
         yield "precision", placement.precision
 
@@ -64,6 +72,11 @@ def _of_recipe(record: Record) -> Iterator[tuple[str, Any]]:
         yield "clip", plan.clip
     if own is None or plan.optimizer != own.optimizer:
         yield "optimizer", plan.optimizer
+    if own is None or plan.bleed != own.bleed:
+        yield "bleed", plan.bleed
+    crops = {str(crop) for crop in plan.crops}
+    if crops or own is None or own.style_crop != OFF:  # margins that were found differ from painting to painting
+        yield "style_crop", crops.pop() if len(crops) == 1 else AUTO if crops else OFF
     for term in TERMS:
         weight = term.table(recipe).weight
         if own is None or weight != term.table(own).weight:
@@ -86,7 +99,7 @@ def request_of(made: Mapping[str, Any], find: Any) -> dict[str, Any]:
             missing.append(one["name"] or one["role"])
         placed.setdefault(one["role"], []).append(value)
     options = dict(made["options"])
-    for role in ("init", CONTENT_MASK):
+    for role in ("init", CONTENT_MASK, PROTECT):
         if role in placed:
             options[_option(role)] = _as_value(placed[role][0])
     if STYLE_MASK in placed:

@@ -18,8 +18,9 @@ from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.masks import is_color
 from impasto.text import shown
 
-#: Free text: sizes, numbers with commas, amounts of memory, devices. Nothing that could be part of a path.
-_TEXT = re.compile(r"[A-Za-z0-9_.,:+-]{1,64}")
+#: Free text: sizes, numbers with commas, amounts of memory, devices, strengths of regions (``#ff0000=0.3``). It leads
+#: out of no folder, and options with such values open no file.
+_TEXT = re.compile(r"[A-Za-z0-9_.,:+#=-]{1,64}")
 
 #: Option -> its description: see `impasto.cli.serve.declared.offered`.
 Options = Mapping[str, Mapping[str, Any]]

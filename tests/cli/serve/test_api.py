@@ -192,7 +192,12 @@ def test_masks_are_pictures_of_a_request(server: Server) -> None:
     file = io.BytesIO()
     Image.fromarray(halves).save(file, "PNG")
     mask = server.upload(file.getvalue(), "mask.png")["id"]
-    request = server.request({**QUICK, "content_mask": {"picture": mask}, "style_mask": ["#ff0000", "#0000ff"]})
+    regions = {
+        "content_mask": {"picture": mask},
+        "style_mask": ["#ff0000", "#0000ff"],
+        "region_strength": ["#ff0000=0.5"],
+    }
+    request = server.request({**QUICK, **regions, "protect": {"picture": server.picture(3)}, "protect_weight": 7})
     request["styles"] = [server.picture(1), server.picture(2)]
     answer = server.ask("POST", "/api/runs", request)
     assert answer.status == 201, answer.body
@@ -200,7 +205,14 @@ def test_masks_are_pictures_of_a_request(server: Server) -> None:
     run = server.wait(answer.data["id"], "done")
     assert any("region" in line for line in run["messages"])
     roles = [one["role"] for one in server.get(f"/api/runs/{run['id']}/record").data["origin"]["inputs"]]
-    assert roles.count("style-mask") == 2 and "content-mask" in roles
+    assert roles.count("style-mask") == 2 and {"content-mask", "protect"} < {*roles}
+    made = server.upload(server.get(f"/api/runs/{run['id']}/result.png").body, "regions.png")["record"]
+    told = {**made["request"]["options"], "recipe": "small"}
+    assert made["missing"] == [] and {name: told[name] for name in request["options"] if name in told} == {
+        **{name: request["options"][name] for name in request["options"] if name in told},
+        "size": "64x48",
+    }
+    assert {*regions, "protect", "protect_weight"} < {*told}
 
 
 def test_a_run_is_stopped_and_goes_on(server: Server) -> None:
