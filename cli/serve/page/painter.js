@@ -41,6 +41,12 @@ class Sheet {
       this.mask.cells = nearest(await pixelsOf(api.place.shown(given.picture), w, tall, false), this.colors);
   }
 
+  /** Begins with all of it in one region. */
+  begin(region) {
+    this.mask.cells.fill(region);
+    this.touched = true;
+  }
+
   keep() {
     this.past = [...this.past.slice(1 - STEPS), this.mask.cells.slice()];
     this.future = [];
@@ -340,6 +346,7 @@ class Painter {
     ];
     const chosen = this.isWhole(key) ? this.colors.indexOf(this.whole[key]) : null;
     return this.palette(t("regions.of.painting"), choices, chosen, (region) => {
+      if (region === null && chosen !== null) this.now.begin(chosen);
       this.whole[key] = region === null ? null : this.colors[region];
       this.renderRegions();
       this.renderOver();
