@@ -26,7 +26,7 @@ def speed(server: Server, key: str) -> float:
 
 
 def watch(server: Server, heard: list[int], over: threading.Event) -> None:
-    """Watch all runs as a page does: every event is read, and the newest preview fetched now and then."""
+    """Watch all runs as a page does, which reads every event, until it is over or the server ends."""
     with contextlib.suppress(OSError), server.events() as events:
         for _ in events:
             heard[0] += 1
@@ -64,13 +64,16 @@ def test_memory_stays_flat_over_a_hundred_runs(start_server: Starter) -> None:
         family = [process, *process.children()]
         return sum(one.memory_info().rss for one in family if "stylize" not in one.cmdline())
 
-    sizes = []
-    with server.events() as events:  # one who watches, too
-        threading.Thread(target=lambda: [None for _ in events], daemon=True).start()
-        for number in range(100):
-            key = server.submit({**QUICK, "seed": number})
-            server.wait(key, "done")
-            server.get(f"/api/runs/{key}/thumbnail")
-            sizes.append(memory())
+    sizes, over = list[int](), threading.Event()
+    watcher = threading.Thread(target=watch, args=(server, [0], over), daemon=True)
+    watcher.start()
+    for number in range(100):
+        if number == 99:
+            over.set()  # with the last run's events
+        key = server.submit({**QUICK, "seed": number})
+        server.wait(key, "done")
+        server.get(f"/api/runs/{key}/thumbnail")
+        sizes.append(memory())
+    watcher.join(30)
     print(f"MB after 10, 50 and 100 runs: {', '.join(f'{sizes[n - 1] / 1e6:.1f}' for n in (10, 50, 100))}")
     assert statistics.median(sizes[-10:]) - statistics.median(sizes[5:15]) < 10_000_000, sizes
