@@ -113,7 +113,7 @@ def test_what_cannot_be_run_is_refused_in_the_command_lines_words(
         ({"options": {"sizes": "5"}}, "options: there is no 'sizes'"),
         ({"options": {"size": 512}}, "size: 512; expected a short text"),
         ({"options": {"evaluations": "9"}}, "evaluations: '9'; expected a whole number"),
-        ({"options": {"colors": "loud"}}, "colors: 'loud'; expected a name, such as style, keep, match"),
+        ({"options": {"colors": "loud"}}, "colors: 'loud'; expected a name, such as style, keep"),
         ({"options": {"clip": 1}}, "clip: 1; expected true or false"),
         ({"options": {"style_mask": "red"}}, "style_mask: expected a list"),
         ({"options": {"style_mask": ["red"]}}, "style_mask: 'red'; expected {\"picture\": id}"),
