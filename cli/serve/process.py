@@ -29,12 +29,12 @@ _PREVIEW = 1.0
 #: The bytes of messages that are read at a time.
 _MOST = 1 << 20
 
-# The signals that ask for the picture so far and the end, and for the end at once; and the flags of a process that does
-# not hear the server's own Ctrl-C.
+# The signal that asks for the picture so far and the end, and the flags of a process that does not hear the server's
+# own Ctrl-C.
 if sys.platform == "win32":
-    _STOP, _KILL, _FLAGS = signal.CTRL_BREAK_EVENT, signal.SIGTERM, subprocess.CREATE_NEW_PROCESS_GROUP
+    _STOP, _FLAGS = signal.CTRL_BREAK_EVENT, subprocess.CREATE_NEW_PROCESS_GROUP
 else:
-    _STOP, _KILL, _FLAGS = signal.SIGTERM, signal.SIGKILL, 0
+    _STOP, _FLAGS = signal.SIGTERM, 0
 
 _ERROR = "error: "
 
@@ -106,18 +106,16 @@ class Process:
 
     def stop(self) -> None:
         """Ask the process to write the best picture so far and its checkpoint, and to end."""
-        self._signal(_STOP)
+        if self.is_there and self._run.pid is not None:
+            with contextlib.suppress(OSError):
+                os.kill(self._run.pid, _STOP)
 
     def kill(self) -> None:
         """End the process at once, and wait for its end."""
-        self._signal(_KILL)
-        with contextlib.suppress(psutil.Error, subprocess.TimeoutExpired):
-            self._popen.wait(10) if self._popen is not None else psutil.Process(self._run.pid).wait(10)
-
-    def _signal(self, number: int) -> None:
-        if self.is_there and self._run.pid is not None:
-            with contextlib.suppress(OSError):
-                os.kill(self._run.pid, number)
+        if self.is_there:
+            with contextlib.suppress(psutil.Error, subprocess.TimeoutExpired):
+                psutil.Process(self._run.pid).kill()
+                self._popen.wait(10) if self._popen is not None else psutil.Process(self._run.pid).wait(10)
 
     def news(self) -> News:
         """Return what the process has told since it was last asked."""
