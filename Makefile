@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 TEST_VENV := .venv-test
 # What is installed: an environment that is no link to it has to be made again when it changes.
-SOURCES := $(wildcard src/impasto/*.py runtime/*.py runtime/*/*.py runtime/recipes/* export/*.py export/*/*.py cli/*.py cli/*/*.py cli/drawing/*.jpg)
+SOURCES := $(wildcard src/impasto/*.py runtime/*.py runtime/*/*.py runtime/recipes/* export/*.py export/*/*.py cli/*.py cli/*/*.py cli/drawing/*.jpg cli/serve/*.json cli/serve/page/*)
 # The lowest versions that pyproject.toml allows of everything, and no torch.
 LOWEST := .venv-lowest
 # What builds distributions, and nothing else.
@@ -15,8 +15,11 @@ BENCH := .bench
 TORCH := torch==2.13.0
 # Plug-ins of onnxruntime. Not every system has all of them.
 PLUGINS := onnxruntime-ep-openvino==1.8.1 onnxruntime-ep-webgpu==0.4.0
+# What drives a browser and what judges a page in it; 165 MB, so no part of the tests' environment.
+PLAYWRIGHT := playwright==1.65.2
+AXE := axe-core@4.14.1
 
-.PHONY: demo test test-lowest check types types-darwin types-win32 dist examples cuda-provider bench bench-cuda quality look pictures clean
+.PHONY: demo test test-lowest check types types-darwin types-win32 dist examples page cuda-provider bench bench-cuda quality look pictures clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/impasto demo --output demo/triptych.png --force
@@ -57,6 +60,11 @@ dist: $(DIST)/ready
 examples: $(TEST_VENV)/ready
 	npm ci --prefix examples
 	$(TEST_VENV)/bin/python -m pytest -q tests/examples
+
+# The page of `impasto serve` in a real browser. By hand, as nothing else needs Chromium, which comes from the system's
+# packages, and npm. Without them, `make test` skips what runs in a browser.
+page: $(TEST_VENV)/page/ready
+	PYTHONPATH="$(CURDIR)/$(TEST_VENV)/page" $(TEST_VENV)/bin/python -m pytest -q tests/cli/serve/page
 
 # What onnxruntime's CUDA provider makes of the graphs, over a stand-in for the device: needs gcc and binutils, and no
 # GPU. CUDA's own libraries are left out, for they would be found first.
@@ -100,6 +108,12 @@ $(TEST_VENV)/plugins/ready: $(TEST_VENV)/ready
 			--target $(TEST_VENV)/plugins $$plugin || missing="$$missing $$plugin"; \
 	done; \
 	if [ "$$missing" ]; then echo "make: without$$missing: their tests are skipped" >&2; else touch $@; fi
+
+$(TEST_VENV)/page/ready: $(TEST_VENV)/ready
+	mkdir -p $(TEST_VENV)/page
+	$(TEST_VENV)/bin/python -m pip install --quiet --upgrade --target $(TEST_VENV)/page $(PLAYWRIGHT)
+	npm install --silent --no-save --prefix $(TEST_VENV)/page $(AXE)
+	touch $@
 
 $(LOWEST)/ready: pyproject.toml tests/lowest.py
 	$(PYTHON) tests/lowest.py >/dev/null

@@ -25,6 +25,7 @@ from impasto.cli.commands.mix import mix
 from impasto.cli.commands.plot import plot
 from impasto.cli.commands.recipes import recipes
 from impasto.cli.commands.rerun import rerun
+from impasto.cli.commands.serve import serve
 from impasto.cli.commands.sheet import sheet
 from impasto.cli.commands.stylize import stylize
 from impasto.cli.terminal.errors import explain
@@ -60,7 +61,7 @@ def _common(
     """Declare the options of every command."""
 
 
-for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, batch, mix, doctor):
+for command in (export, stylize, info, rerun, plot, demo, recipes, sheet, batch, mix, doctor, serve):
     app.command(cls=GroupedCommand)(command)
 
 

@@ -62,7 +62,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 # --- what is in them ------------------------------------------------------------------------------------------
 
 
-def test_the_wheel_holds_every_module_the_recipes_the_demos_pictures_and_nothing_else(built: Built) -> None:
+def test_the_wheel_holds_every_module_the_recipes_the_demos_pictures_the_page_and_nothing_else(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {
@@ -73,7 +73,9 @@ def test_the_wheel_holds_every_module_the_recipes_the_demos_pictures_and_nothing
     recipes = {f"impasto/runtime/recipes/{path.name}" for path in (ROOT / "runtime" / "recipes").glob("*.toml")}
     assert len(recipes) == len(builtin_recipes()) > 0
     pictures = {f"impasto/cli/drawing/{name}.jpg" for name in ("town", "sunset")}
-    assert names == modules | recipes | pictures | {"impasto/py.typed"}
+    serve = ROOT / "cli" / "serve"
+    page = {f"impasto/cli/serve/{path.relative_to(serve).as_posix()}" for path in (serve / "page").iterdir()}
+    assert names == modules | recipes | pictures | page | {"impasto/py.typed", "impasto/cli/serve/openapi.json"}
 
 
 def test_the_wheels_metadata_tell_version_licence_and_the_whole_readme(built: Built) -> None:

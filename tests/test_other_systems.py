@@ -15,7 +15,7 @@ ELSEWHERE = """
 import asyncio, importlib, importlib.util, os, pkgutil, signal, sys
 import hypothesis.extra.numpy, numpy, onnx, onnxruntime, PIL.Image, pytest, rich.console, scipy.optimize, typer.testing
 import h5py, matplotlib.figure, platformdirs, psutil, safetensors.numpy, threadpoolctl, venv
-for package in ("torch", "distributed"):
+for package in ("torch", "distributed", "starlette", "uvicorn"):
     if importlib.util.find_spec(package):
         importlib.import_module(package)
 

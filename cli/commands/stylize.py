@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from impasto.cli import options
 from impasto.cli.cluster.options import cluster_options
 from impasto.cli.command import MEANWHILE, examples, needless
-from impasto.cli.options import FILE, WHOLE_NUMBER, argument, option
+from impasto.cli.options import FILE, SECONDS, WHOLE_NUMBER, argument, option
 from impasto.cli.shared_options import takes
 from impasto.cli.terminal.messages import say
 from impasto.cli.transfer_options import further_inputs, transfer_options
+from impasto.defaults import PREVIEW_SECONDS
 
 if TYPE_CHECKING:
     from impasto.cli.cluster.wanted import Wanted
@@ -56,6 +57,15 @@ def stylize(
             panel=MEANWHILE,
         ),
     ] = None,
+    preview_every: Annotated[
+        float,
+        option(
+            value=SECONDS,
+            min=0,
+            help="How often the preview is written, at most; less often where that takes long.",
+            panel=MEANWHILE,
+        ),
+    ] = PREVIEW_SECONDS,
     save_every: Annotated[
         int | None,
         option(
@@ -104,6 +114,14 @@ def stylize(
         option(value=FILE, help="Write the plan into a .toml file, as --plan takes it.", panel=MEANWHILE),
     ] = None,
     json: options.Json = False,
+    json_progress: Annotated[
+        bool,
+        option(
+            "--json-progress",
+            help="Tell every evaluation on standard error as a line of JSON, for programs.",
+            panel=MEANWHILE,
+        ),
+    ] = False,
     force: options.Force = False,
     oversize: options.Oversize = False,
     *,
@@ -111,12 +129,11 @@ def stylize(
     wanted: Wanted,
 ) -> None:
     """Repaint the photograph CONTENT in the manner of STYLES."""
+    from impasto.cli.job.drafting import drafted
     from impasto.cli.job.job import Job
     from impasto.cli.job.outputs import Wishes
-    from impasto.export.provision import add_missing
+    from impasto.cli.terminal.progress import JsonProgress, Progress
     from impasto.runtime.model.default import find_model
-    from impasto.runtime.pictures.photographs import Photograph
-    from impasto.runtime.run.prepare import draft
 
     wishes = Wishes(
         output,
@@ -131,20 +148,20 @@ def stylize(
         force,
         json,
         plan=write_plan,
+        preview_seconds=preview_every,
     )
     earlier = wishes.read_checkpoint()
     if earlier is not None:
         choices = as_before(choices, earlier.plan)
     wishes.check([content, *styles, *further_inputs(choices)], earlier)
-    photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
-    folder = find_model(choices["model"])
-    transfer = draft(photograph, paintings, **wanted.for_tiles({**choices, "model": folder}))
+    transfer = drafted(
+        content, styles, wanted.for_tiles({**choices, "model": find_model(choices["model"])}), dry=dry_run
+    )
     planned = transfer.plan
     if dry_run:
         tell(transfer, wishes, earlier, oversize=oversize, stages=choices["stages"])
         wishes.write_plan(planned, transfer.material.content)
         return
-    add_missing(folder, [choices["recipe"]], say)  # last, when everything else is checked
     for masks in (transfer.material.regions, transfer.material.protection):
         if masks:
             say(str(masks))
@@ -154,7 +171,7 @@ def stylize(
         wishes.write_plan(planned, transfer.material.content)
         if engine:
             say("the workers share the tiles: that time is of one process")
-        result = job.carry_out()
+        result = job.carry_out(JsonProgress if json_progress else Progress)
     if advice := speed_advice(result):
         say(advice)
     if json:

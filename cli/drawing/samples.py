@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
+Name = Literal["town", "sunset"]
 
-def open_sample(name: Literal["town", "sunset"]) -> Image.Image:
-    """Return one of the pictures, of 480x360 RGB pixels; `docs/samples.py` drew them."""
-    with Image.open(Path(__file__).with_name(f"{name}.jpg")) as image:
+#: Name -> what the picture is for: ``content`` or ``style``. `docs/samples.py` drew them, of 480x360 RGB pixels.
+SAMPLES: Mapping[Name, str] = {"town": "content", "sunset": "style"}
+
+
+def sample_file(name: Name) -> Path:
+    """Return the file of one of the pictures."""
+    return Path(__file__).with_name(f"{name}.jpg")
+
+
+def open_sample(name: Name) -> Image.Image:
+    """Return one of the pictures."""
+    with Image.open(sample_file(name)) as image:
         return image.copy()

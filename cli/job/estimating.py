@@ -31,11 +31,13 @@ def foresee(
     spent: float = 0.0,
     options: Collection[str] = CHOICES,
     earlier: Plan | None = None,
+    measure: bool = True,
 ) -> tuple[list[str], Estimate]:
     """Settle a transfer, and return what is to be said of it, and how much memory and time the rest of it will take.
 
     With `oversize` a picture is accepted that is too large for the free memory. `earlier` is the plan of an interrupted
-    run that goes on. `done` and `spent` are the evaluations of each stage so far, and their seconds; for `options` see
+    run that goes on. With `measure`, a time that is not known is measured, if it is long. `done` and `spent` are the
+    evaluations of each stage so far, and their seconds; for `options` see
     `impasto.runtime.run.estimate.Estimate.check`.
 
     Raises
@@ -45,7 +47,7 @@ def foresee(
     """
     transfer.placement = fastest(transfer, timings_file())
     choices = transfer.settle(earlier, done)
-    estimated = estimate(transfer, timings_file(), done, spent)
+    estimated = estimate(transfer, timings_file(), done, spent, measure=measure)
     if not oversize:
         estimated.check(options)
     return [*_told_of_crops(transfer), *choices, str(estimated)], estimated

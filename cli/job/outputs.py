@@ -18,6 +18,7 @@ from PIL import Image
 from impasto import figures, unfinished
 from impasto.cli.job.writing import check_json, write
 from impasto.cli.terminal.messages import say, warn
+from impasto.defaults import PREVIEW_SECONDS
 from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveError
 from impasto.runtime.pictures import encoding, photographs, places, planes
 from impasto.runtime.pictures.photographs import Photograph
@@ -39,6 +40,8 @@ class Wishes:
 
     Attributes
     ----------
+    preview_seconds
+        The seconds from one preview to the next.
     quiet
         Whether the command itself says what is written, and how to go on.
     replaceable
@@ -58,6 +61,7 @@ class Wishes:
     record_places: bool = False
     force: bool = False
     json: bool = False
+    preview_seconds: float = PREVIEW_SECONDS
     quiet: bool = False
     replaceable: tuple[Place, ...] = ()
     plan: Path | None = None
@@ -116,6 +120,8 @@ class Wishes:
     def idle_options(self, evaluations: int) -> dict[str, str]:
         """Return the options that do nothing in a run of so many evaluations, as `impasto.runtime.run.idle` does."""
         idle = {} if self.record else {"record_places": "with --no-record"}
+        if self.preview is None:
+            idle["preview_every"] = "without --preview"
         if self.save_every is not None and self.save_every > evaluations:
             idle["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
         return idle
@@ -295,7 +301,7 @@ class Ledger:
         if self._saves:
             watchers.append(self._saves)
         if wishes.preview:
-            watchers.append(Preview(wishes.preview, like=self._like))
+            watchers.append(Preview(wishes.preview, wishes.preview_seconds, like=self._like))
         return together(*watchers, report)
 
     def _text_at(self, _: Step) -> dict[str, str]:

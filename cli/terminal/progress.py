@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -152,6 +153,37 @@ class Progress:
             self._task = self._live.add_task("", total=self._evaluations, text="")
         named = self._batch is not None and self._batch.lanes > 1
         self._live.update(self._task, completed=evaluation, text=_line(self._name, text) if named else text)
+
+
+class JsonProgress(Progress):
+    """Tells every evaluation, and every tile of one, to a program: a line of JSON each, among the other messages.
+
+    ``{"step": {...}}`` has what a log has of an evaluation, and the numbers of all evaluations and stages that are
+    planned, the share of the start's loss, and the seconds that are left, or null. ``{"tile": {...}}`` has the
+    `evaluation`, the number of the `tile` that is done, and that of all `tiles`.
+    """
+
+    def __enter__(self) -> JsonProgress:
+        return self
+
+    def show(self, step: Step) -> None:
+        """Tell an evaluation."""
+        from impasto.runtime.run.watch import finite, line
+
+        left = self._clock.left(step)
+        self._evaluation = step.evaluation
+        self._correct(step, left)
+        more = {
+            "evaluations": step.evaluations,
+            "stages": step.stages,
+            "share": finite(step.share),
+            "left": None if left is None else round(left, 1),
+        }
+        say(json.dumps({"step": {**line(step), **more}}))
+
+    def show_tile(self, number: int, tiles: int) -> None:
+        """Tell that a tile of the present evaluation is done."""
+        say(json.dumps({"tile": {"evaluation": self._evaluation + 1, "tile": number, "tiles": tiles}}))
 
 
 class BatchProgress:

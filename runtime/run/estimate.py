@@ -175,7 +175,14 @@ class Estimate:
         }
 
 
-def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int] = (), spent: float = 0.0) -> Estimate:
+def estimate(
+    transfer: Transfer,
+    timings: Path | None = None,
+    done: Sequence[int] = (),
+    spent: float = 0.0,
+    *,
+    measure: bool = True,
+) -> Estimate:
     """Estimate the memory and the time that a transfer takes, before it runs.
 
     Parameters
@@ -185,11 +192,13 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
         is now: see `impasto.runtime.run.transfer.Transfer.settle`.
     timings
         A file with the known timings of this machine, which need not exist: see `learn`. If it has none for such a
-        transfer, and the transfer is long, evaluations are measured, which takes some seconds.
+        transfer, and the transfer is long, evaluations are measured, which takes some seconds; see `measure`.
     done
         The `State.made` of a transfer that goes on: the time is then that of the rest. The memory is not less.
     spent
         The seconds that the transfer has taken before: they count towards a time limit.
+    measure
+        Whether evaluations may be measured.
 
     Raises
     ------
@@ -201,7 +210,7 @@ def estimate(transfer: Transfer, timings: Path | None = None, done: Sequence[int
     left = _stages_left(plan, done)
     memory = estimate_memory(transfer.need, transfer.memory)
     forecast = replace(memory, stages=len(left), evaluations=sum(stage.evaluations for stage in left))
-    timing = _timing(transfer, left, placement, timings, measure=forecast.fits)
+    timing = _timing(transfer, left, placement, timings, measure=measure and forecast.fits)
     if timing is None and not is_host(placement.device):
         return forecast
     seconds = _seconds(transfer, left, timing or _rough_timing(placement), Timings(timings))

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from impasto import unfinished
+from impasto.defaults import PREVIEW_SECONDS
 from impasto.runtime.errors import ImpastoError, InputError, OutputError
 from impasto.runtime.model.graphs import SINGLE, WORDS
 from impasto.runtime.pictures import places
@@ -115,7 +116,7 @@ class Preview(Watcher):
 
     subject = "preview"
 
-    def __init__(self, place: str | Path, seconds: float = 5.0, *, like: Photograph | None = None) -> None:
+    def __init__(self, place: str | Path, seconds: float = PREVIEW_SECONDS, *, like: Photograph | None = None) -> None:
         super().__init__()
         self._file, self._like, self._pace = Own(Path(place), replace=True), like, Pace(seconds)
         self._better = False
@@ -419,15 +420,16 @@ def line(step: Step) -> dict[str, Any]:
         stage=step.stage,
         width=step.width,
         height=step.height,
-        loss=_finite(step.loss),
-        terms={name: _finite(value) for name, value in step.terms.items()},
+        loss=finite(step.loss),
+        terms={name: finite(value) for name, value in step.terms.items()},
         improved=step.improved,
-        change=_finite(step.change),
+        change=finite(step.change),
         seconds=round(step.seconds, 3),
         precision=step.precision,
     )
     return codec.to_data(entry)
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a number as JSON can have it: None in place of infinity, and of what is no number."""
     return value if math.isfinite(value) else None

@@ -42,6 +42,12 @@ OPTIMIZERS = {
 #: The reference: SciPy's, for recipes that name none, and wherever the reference's restarts are asked for.
 REFERENCE_OPTIMIZER = "lbfgs"
 
+#: Where `impasto serve` listens unless it is told otherwise.
+SERVE_HOST, SERVE_PORT = "127.0.0.1", 8765
+
+#: The seconds from one preview to the next.
+PREVIEW_SECONDS = 5.0
+
 #: How many times the content counts where it is protected, unless another number is given; docs/masks.md says why.
 PROTECT_WEIGHT = 20
 

@@ -29,3 +29,6 @@ PLOT = install("matplotlib")
 
 #: The package that spreads work over workers.
 CLUSTER = install("distributed")
+
+#: The packages that serve a page.
+SERVE = install("starlette", "uvicorn")

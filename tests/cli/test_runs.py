@@ -73,6 +73,29 @@ def log(path: str | Path = "run.jsonl") -> list[dict[str, Any]]:
 ALL = ("--log", "run.jsonl", "--preview", "preview.png", "--save-every", "2", "--checkpoint", "run.impasto")
 
 
+def test_a_program_is_told_every_evaluation(desk: Path) -> None:
+    done = stylize("-o", "out.png", "--log", "run.jsonl", "--json-progress", *QUICK)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line)["step"] for line in done.stderr.splitlines() if line.startswith('{"step": ')]
+    more = ("evaluations", "stages", "share", "left")
+    assert [{name: step[name] for name in step if name not in more} for step in told] == log()
+    assert all((step["evaluations"], step["stages"]) == (6, 1) for step in told)
+    assert told[0]["share"] == 1 and told[-1]["share"] < 1 and told[-1]["left"] == 0
+    assert not any("evaluation 1/6" in line for line in done.stderr.splitlines())
+
+
+def test_a_preview_is_written_as_often_as_it_is_asked_for(desk: Path) -> None:
+    evaluations = []
+    for seconds in ("0", "1000"):
+        done = stylize("-o", "out.png", "--force", "--preview", "now.png", "--preview-every", seconds, *QUICK)
+        assert done.returncode == 0, done.stderr
+        evaluations.append(int(read_text("now.png")[PREVIEW].split()[1]))
+    assert evaluations[0] > evaluations[1] == 1
+    done = stylize("-o", "out.png", "--force", "--preview-every", "3", *QUICK)
+    assert "warning: --preview-every does nothing without --preview" in done.stderr
+    assert_refused(stylize("-o", "x.png", "--preview-every", "-1", *QUICK), "--preview-every '-1': expected ")
+
+
 def test_everything_asked_for_is_there_and_the_checkpoint_is_gone(desk: Path) -> None:
     done = stylize("-o", "out.png", *ALL, *QUICK)
     assert done.returncode == 0, done.stderr

@@ -48,7 +48,7 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
 
 #: Options that have no value of a kind that could be wrong by itself: what they name is there, or not. And those that
 #: Python does not have.
-OTHERS = {"recipe", "save_every", "workers"}
+OTHERS = {"recipe", "save_every", "preview_every", "workers"}
 
 
 def in_python(name: str, value: Any, model: Path) -> str:

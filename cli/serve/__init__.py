@@ -1,0 +1,1 @@
+"""The page: a server for a browser on this machine, and its queue of runs, each a process of its own."""
