@@ -468,7 +468,7 @@ class Transfer:
             loss_precision=loss.precision,
             share=state.share,
             stage=state.stage,
-            evaluated=(state.point.shape[3], state.point.shape[2]),
+            evaluated=without_surroundings(state.point, self.plan.bleed).shape[:1:-1],
             evaluations=state.evaluations,
             reason=state.reason,
             ending=state.ending,

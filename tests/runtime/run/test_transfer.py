@@ -514,7 +514,7 @@ def test_a_bleed_is_painted_and_cut_off(model: Path, init: str) -> None:
     result = transfer.run()
     assert [(stage.width, stage.height) for stage in result.plan.stages] == [(46, 42), (82, 74)]
     assert {(step.width, step.height) for step in result.history} == {(36, 32), (72, 64)}
-    assert result.image.size == (72, 64)
+    assert result.image.size == result.evaluated == (72, 64)
     point = transfer.state.point[0].transpose(1, 2, 0)
     assert point.shape == (74, 82, 3)
     np.testing.assert_array_equal(levels(result.image), point[5:-5, 5:-5].round().clip(0, 255))
