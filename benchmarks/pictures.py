@@ -94,11 +94,11 @@ class Scene:
         with Image.open(self.path(name)) as image:
             return image.convert("RGB")
 
-    def material(self, *, masks: bool = False, colors: str = "style") -> Material:
+    def material(self, *, masks: bool = False) -> Material:
         """Return the pictures as a transfer has them."""
         mask, style_mask = (str(self.path(name)) for name in ("mask.png", "style mask.png"))
         masked = {"content_mask": mask, "style_masks": [style_mask]} if masks else {}
-        return Material.given(self.image(), [self.image("style.png")], colors=colors, **masked)  # type: ignore[arg-type]
+        return Material.given(self.image(), [self.image("style.png")], **masked)  # type: ignore[arg-type]
 
     def plan(self, **options: object) -> Plan:
         """Return a plan of two stages, the first half as large."""
@@ -143,9 +143,9 @@ def _decoding(name: str) -> Callable[[Scene], Work]:
     return lambda scene: lambda: read_photograph(scene.path(name))
 
 
-def _references(scene: Scene, **options: bool) -> Work:
-    material, plan = scene.material(**options), scene.plan()  # type: ignore[arg-type]
-    _ = material.styles
+def _references(scene: Scene, *, masks: bool = False, matched: bool = False) -> Work:
+    material, plan = scene.material(masks=masks), scene.plan(colors="match" if matched else "style")
+    _ = material.styles(plan.colors)
     return lambda: material.references(plan, plan.stages[-1])
 
 

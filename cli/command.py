@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from typer.core import TyperCommand, TyperGroup
@@ -39,6 +39,16 @@ def examples(*commands: str) -> Callable[[F], F]:
 
     def give(function: F) -> F:
         function.__dict__["examples"] = commands
+        return function
+
+    return give
+
+
+def needless(**flags: str) -> Callable[[F], F]:
+    """Let a command do without options that it requires otherwise: the parameter of each -> the flag that says so."""
+
+    def give(function: F) -> F:
+        function.__dict__["needless"] = flags
         return function
 
     return give
@@ -93,7 +103,8 @@ class GroupedCommand(_Helpful, TyperCommand):
         """
         typed = list(args)
         try:
-            return super().parse_args(ctx, args)
+            with self._spared(typed):
+                return super().parse_args(ctx, args)
         except Exception as error:
             parameter = getattr(error, "param", None)
             if parameter is None or not (expected := help.expected_value(parameter)):
@@ -103,6 +114,19 @@ class GroupedCommand(_Helpful, TyperCommand):
 
             name = max(parameter.opts, key=len)
             raise InputError(f"{name} {shown(value)}: expected {expected}") from None
+
+    @contextlib.contextmanager
+    def _spared(self, typed: list[str]) -> Iterator[None]:
+        """Do without the options that a flag among those typed makes needless: see `needless`."""
+        flags: dict[str, str] = getattr(self.callback, "needless", {})
+        spared = [one for one in self.params if one.required and one.name and flags.get(one.name) in typed]
+        try:
+            for one in spared:
+                one.required = False
+            yield
+        finally:
+            for one in spared:
+                one.required = True
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command's name in its usage."""

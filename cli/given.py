@@ -21,6 +21,11 @@ def remember(context: Any) -> None:
     _given.set({name: context.params[name] for name, source in sources if source and source.name in _SOURCES})
 
 
+def is_given(parameter: str) -> bool:
+    """Whether the user has given an option, by the name of its parameter."""
+    return parameter in _given.get()
+
+
 def warn_of_idle(idle: Mapping[str, str]) -> None:
     """Warn of options that do nothing, but only of those that the user has given.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from impasto.cli import completion, options
 from impasto.cli.command import OPTIMISATION, PICTURE, REGIONS, STYLE
 from impasto.cli.completion import names
+from impasto.cli.given import is_given
 from impasto.cli.options import FILE, NAME, NAME_OR_FILE, NUMBER, PIXELS, SECONDS, WHOLE_NUMBER, option
 from impasto.cli.recipe_defaults import recipe_default
 from impasto.defaults import (
@@ -23,6 +25,9 @@ from impasto.defaults import (
     STYLE_CROPS,
     TILES,
 )
+
+#: The options that have a default of their own, and not the recipe's: a plan may have another value.
+_DECIDED = ("noise", "seed", "colors", "strength", "style_scale", "protect_weight")
 
 _IN_ITS_CONVENTION = "the recipe's, in its convention"
 
@@ -174,6 +179,16 @@ def transfer_options(
         float,
         option(value=NUMBER, help="How many times the content counts where the mask is white.", panel=REGIONS),
     ] = PROTECT_WEIGHT,
+    plan: Annotated[
+        Path | None,
+        option(
+            value=FILE,
+            help="A plan: a .toml file with a list of stages, each with its own size, evaluations, styles, weights or "
+            "colours (see docs/plans). An option beside it overrules it in every stage.",
+            default="none",
+            panel=OPTIMISATION,
+        ),
+    ] = None,
     evaluations: options.Evaluations = None,
     stages: Annotated[
         int | None,
@@ -241,7 +256,8 @@ def transfer_options(
     """
     from impasto.runtime.engine.cuda import CudaOptions
 
-    return {
+    choices = {
+        "plan": plan,
         "size": size,
         "init": init,
         "noise": noise,
@@ -278,6 +294,17 @@ def transfer_options(
         "precision": precision,
         "cuda": CudaOptions(gpu_memory, tf32, conv_search, conv_workspace, cuda_graph),
     }
+    return choices if plan is None else _beside_plan(choices)
+
+
+def _beside_plan(choices: dict[str, Any]) -> dict[str, Any]:
+    """Return options with a plan that is read, and None for those that the plan decides: they were not given."""
+    from impasto.runtime.plan.plan_file import PlanFile
+
+    plan = PlanFile.given(choices["plan"])
+    left_to_it = dict.fromkeys(name for name in _DECIDED if not is_given(name))
+    recipe = choices["recipe"] if is_given("recipe") else plan.recipe or choices["recipe"]
+    return {**choices, **left_to_it, "plan": plan, "recipe": recipe}
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:
@@ -311,9 +338,10 @@ def _strengths(given: list[str] | None) -> dict[str, float] | None:
 
 
 def further_inputs(choices: Mapping[str, Any]) -> list[str]:
-    """Return the pictures that a transfer reads beside its photograph and paintings: its start, and its masks."""
+    """Return what a transfer reads beside its photograph and paintings: its start, its masks, and its plan."""
     from impasto.runtime.pictures.masks import is_color
 
     start = None if choices["init"] in INITS else choices["init"]
     masks = [choices["content_mask"], *(choices["style_masks"] or []), choices["protect"]]
-    return [place for place in (start, *masks) if place is not None and not is_color(place)]
+    plan = getattr(choices.get("plan"), "place", None)
+    return [str(place) for place in (start, *masks, plan) if place is not None and not is_color(place)]

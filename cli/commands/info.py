@@ -17,7 +17,6 @@ from impasto.figures import clock
 if TYPE_CHECKING:
     from impasto.runtime.engine.placement import Placement
     from impasto.runtime.model.metadata import Metadata
-    from impasto.runtime.plan.plan import Plan, Stage
     from impasto.runtime.run.record import Record
 
 
@@ -143,6 +142,7 @@ def _loss(record: Record) -> str:
 
 def _render_record(place: str, record: Record) -> list[str]:
     """Return a record as lines of text."""
+    from impasto.cli.job.plan_rows import in_lines, rows
     from impasto.runtime.pictures.protection import PROTECT
 
     plan, origin, outcome = record.plan, record.origin, record.outcome
@@ -150,7 +150,7 @@ def _render_record(place: str, record: Record) -> list[str]:
     sections: dict[str, Mapping[str, str]] = {
         f"{place}: {plan.width}x{plan.height}, made on {outcome.date}": {},
         "inputs": _inputs(record),
-        "what was done": _plan(plan, protects=bool(record.inputs(PROTECT))),
+        "what was done": rows(plan, protects=bool(record.inputs(PROTECT))),
         "outcome": {
             "loss": f"{_loss(record)} after {figures.evaluations(outcome.evaluations)} in {clock(outcome.seconds)}",
             **{f"  {name}": figures.number(value) for name, value in outcome.terms.items()},
@@ -171,7 +171,7 @@ def _render_record(place: str, record: Record) -> list[str]:
     lines: list[str] = []
     for title, entries in sections.items():
         lines += ["", title] if lines else [title]
-        lines += [f"  {name:22} {value}" for name, value in entries.items() if value]
+        lines += in_lines(entries)
     return lines
 
 
@@ -180,21 +180,6 @@ def _tiles(placement: Placement) -> str:
     if placement.side is not None:
         return f"of {placement.side} pixels"
     return "" if placement.tile == "off" or placement.memory is None else f"for {placement.memory / 1e9:.1f} GB"
-
-
-def _optimizers(plan: Plan) -> str:
-    """Return a plan's optimiser, and those of stages that had another, or fewer pairs, for want of memory."""
-    others = []
-    for stage in plan.stages:
-        if stage.optimizer or stage.pairs:
-            pairs = f" with {stage.pairs} pairs" if stage.pairs else ""
-            others.append(f"{plan.optimizer_of(stage)}{pairs} at {_stage_size(plan, stage)}")
-    return ", ".join([plan.optimizer, *others])
-
-
-def _stage_size(plan: Plan, stage: Stage) -> str:
-    """Return the size of a stage's picture, as text."""
-    return "{}x{}".format(*plan.size_of(stage))
 
 
 def _inputs(record: Record) -> dict[str, str]:
@@ -207,38 +192,3 @@ def _inputs(record: Record) -> dict[str, str]:
             text = f"{place} ({picture.width}x{picture.height}, sha256 {picture.sha256[:16]})"
             rows[role if len(pictures) == 1 else f"{role} {number}"] = text
     return rows
-
-
-def _plan(plan: Plan, *, protects: bool) -> Mapping[str, str]:
-    """Return a plan's recipe, stages and start, and those of its options that differ from their defaults.
-
-    `protects` tells whether there is a mask of what is protected.
-    """
-    from impasto.runtime.plan.plan import chosen_colors
-    from impasto.runtime.plan.terms import TERMS
-
-    recipe = plan.recipe
-    stages = ", ".join(
-        f"{stage.evaluations} at {_stage_size(plan, stage)}"
-        if stage.evaluations
-        else f"then enlarged to {_stage_size(plan, stage)}"
-        for stage in plan.stages
-    )
-    start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]
-    start += [f"seed {plan.seed}"] if plan.noise or plan.init in ("random", "statistics") else []
-    return {
-        "recipe": recipe.name,
-        "weights": ", ".join(f"{term.key} {term.table(recipe).weight:g}" for term in TERMS),
-        "evaluations": stages,
-        "start": ", ".join(start),
-        "optimizer": _optimizers(plan) + (", levels held in 0..255" if plan.clip else ""),
-        "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
-        "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
-        "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
-        "style crop": "; ".join(map(str, plan.crops)),
-        "bleed": f"{plan.bleed} pixels" if plan.bleed else "",
-        "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",
-        "strength": f"{plan.strength:g}" if plan.strength != 1 else "",
-        "region strength": ", ".join(f"{color} {times:g}" for color, times in plan.region_strengths.items()),
-        "protect weight": f"{plan.protect_weight:g}" if protects else "",
-    }

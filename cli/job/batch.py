@@ -186,15 +186,18 @@ class Batch:
         checkpoint = self.folder / UNFINISHED / f"{task.output.stem[:40]}.{request[:12]}"
         return Prepared(task, transfer, request, checkpoint)
 
-    def sketch(self, masks: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) -> Transfer:
+    def sketch(self, masks: Mapping[str, Any], pictures: Sequence[Place], sizes: Sequence[tuple[int, int]]) -> Transfer:
         """Return the transfer over blank pictures of some sizes: what it takes depends on no more.
+
+        The pictures have the places of those that they stand for, for a plan may name a style.
 
         Raises
         ------
         InputError
             When an option cannot be used.
         """
-        return self._draft(masks, *map(_blank, sizes))
+        blank = (replace(_blank(size), place=place) for place, size in zip(pictures, sizes, strict=True))
+        return self._draft(masks, *blank)
 
     def _draft(self, masks: Mapping[str, Any], content: Photograph, *paintings: Photograph) -> Transfer:
         return draft(content, paintings, **{**self.choices, **NO_MASKS, **masks})

@@ -125,7 +125,7 @@ class BatchRun:
         """
         task = self._batch.tasks[0]
         styles = [self._batch.shelf.size(style) or _SQUARE for style in task.named.styles]
-        self._batch.sketch({}, [_SQUARE, *styles])
+        self._batch.sketch({}, task.pictures, [_SQUARE, *styles])
 
     def workplace(self) -> AbstractContextManager[None]:
         """Return where the pictures are made, for a `with` block: by this process."""
@@ -146,7 +146,7 @@ class BatchRun:
             try:
                 kind = self._kind(task)
                 if kind is not None and kind not in sketched:
-                    sketch = self._batch.sketch(task.masks, kind[1])
+                    sketch = self._batch.sketch(task.masks, task.pictures, kind[1])
                     sketched[kind] = _work(sketch)
                     if largest is None or most_memory([largest[0], sketch]) is sketch:
                         largest = sketch, task

@@ -17,13 +17,15 @@ from impasto.runtime.run.prepare import draft
 from impasto.runtime.run.transfer import Transfer
 
 
-def drafted(content: Place, styles: Sequence[Place], choices: Mapping[str, Any]) -> Transfer:
+def drafted(content: Place, styles: Sequence[Place], choices: Mapping[str, Any], *, dry: bool = False) -> Transfer:
     """Read the pictures of a transfer, and plan it; then add its recipe to the model, if it is lacking there.
 
     Parameters
     ----------
     choices
         What `impasto.cli.transfer_options.transfer_options` returns, with the folder of the model.
+    dry
+        Whether the model is left as it is.
 
     Raises
     ------
@@ -32,5 +34,6 @@ def drafted(content: Place, styles: Sequence[Place], choices: Mapping[str, Any])
     """
     photograph, *paintings = (Photograph.given(picture, "picture") for picture in (content, *styles))
     transfer = draft(photograph, paintings, **choices)
-    add_missing(Path(transfer.model), [choices["recipe"]], say)  # last, when everything else is checked
+    if not dry:
+        add_missing(Path(transfer.model), [transfer.plan.recipe.name], say)  # last, when everything else is checked
     return transfer

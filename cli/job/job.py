@@ -149,6 +149,11 @@ class Job:
         self._estimate = foreseen[1] if quiet else announce(foreseen)
         return self._estimate
 
+    @property
+    def foreseen(self) -> dict[str, Any] | None:
+        """The estimate as plain data, once there is one."""
+        return self._estimate.to_mapping() if self._estimate else None
+
     def run(self, report: Callback) -> Result:
         """Run the transfer, write the outputs that are due meanwhile, and report every evaluation."""
         self.transfer.callback, state = self.ledger.watch(report), self.ledger.state
@@ -230,7 +235,7 @@ class Job:
             "lowering": result.lowering,
             "precision": result.precision,
             "tile": result.tile,
-            "estimate": self._estimate.to_mapping() if self._estimate else None,
+            "estimate": self.foreseen,
         }
 
     def end(self) -> None:

@@ -23,6 +23,8 @@ from impasto.runtime.errors import InputError, NameTaken, PictureError, SaveErro
 from impasto.runtime.pictures import encoding, photographs, places, planes
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
+from impasto.runtime.plan.plan import Plan
+from impasto.runtime.plan.plan_file import PlanFile
 from impasto.runtime.run.checkpoint import Checkpoint, Checkpoints
 from impasto.runtime.run.record import Origin, Record
 from impasto.runtime.run.result import Result
@@ -44,6 +46,8 @@ class Wishes:
         Whether the command itself says what is written, and how to go on.
     replaceable
         Files that may be replaced, because they are the command's own.
+    plan
+        The file for the plan of the transfer.
     """
 
     output: Place | None = None
@@ -60,6 +64,7 @@ class Wishes:
     preview_seconds: float = PREVIEW_SECONDS
     quiet: bool = False
     replaceable: tuple[Place, ...] = ()
+    plan: Path | None = None
 
     def read_checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint to resume from, if there is one.
@@ -107,6 +112,8 @@ class Wishes:
             encoding.check_output(self.preview, force=force, inputs=inputs, again=True)
         if self.log:
             places.check_destination(self.log, force=self.may_replace_log(earlier), inputs=inputs)
+        if self.plan:
+            places.check_destination(self.plan, force=self.may_replace_plan(), inputs=inputs)
         if self.checkpoint:  # `read_checkpoint` has refused one that must stay
             places.check_destination(self.checkpoint, force=True, inputs=inputs, again=True)
 
@@ -119,9 +126,28 @@ class Wishes:
             idle["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
         return idle
 
+    def write_plan(self, plan: Plan, content: Image.Image) -> None:
+        """Write a plan for a photograph, if that is wished for, and say so.
+
+        Raises
+        ------
+        SaveError
+            When it cannot be written.
+        """
+        if self.plan is None:
+            return
+        text = PlanFile.of(plan, content).to_toml()
+        with places.replacing(self.plan, replace=self.may_replace_plan()) as file:
+            file.write(text.encode())
+        say(f"wrote {places.name(self.plan)}: the plan, for --plan")
+
     def may_replace(self, place: Place, earlier: Checkpoint | None) -> bool:
         """Whether a result that exists may be replaced."""
         return self.force or place in self.replaceable or _is_as_written(place, earlier)
+
+    def may_replace_plan(self) -> bool:
+        """Whether a plan that exists may be replaced: by the same command, that goes on."""
+        return self.force or (self.resume and self.plan is not None and PlanFile.is_one(self.plan))
 
     def may_replace_log(self, earlier: Checkpoint | None) -> bool:
         """Whether a log that exists may be replaced, or continued."""
@@ -138,7 +164,7 @@ class Wishes:
     def files(self) -> list[tuple[str, Path]]:
         """Return the outputs that are files with a name, each with its label in messages."""
         named = {"output": self.output, "the triptych": self.triptych, "the preview": self.preview}
-        named |= {"the log": self.log, "the checkpoint": self.checkpoint}
+        named |= {"the log": self.log, "the checkpoint": self.checkpoint, "the plan": self.plan}
         return [(label, Path(place)) for label, place in named.items() if place is not None and places.is_file(place)]
 
 

@@ -50,11 +50,13 @@ KEPT_PIXELS = 512 * 512
 
 
 class TermWeights(NamedTuple):
-    """The weights of a recipe's terms, in its own conventions; None stands for the recipe's own."""
+    """The weights of a recipe's terms, in its own conventions, and shares of layers; None is the recipe's own."""
 
     content: float | None = None
     style: float | None = None
     tv: float | None = None
+    content_layers: Mapping[str, float] | None = None
+    style_layers: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)

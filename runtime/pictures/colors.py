@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -113,6 +113,29 @@ def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
     """
     matrix, shift = (values.astype(np.float32) for values in color_map(style, content))
     return strips.painted("RGB", style.size, lambda rows: _rounded(_levels(style, rows) @ matrix + shift))
+
+
+def with_colors(planes: Levels, target: Statistics) -> Levels:
+    """Return a picture, float32 [1, 3, H, W], with the mean and covariance of its colours changed by `color_map`.
+
+    Its levels may be beyond 0..255, before as after.
+    """
+    own = statistics(planes[0].transpose(1, 2, 0))
+    matrix, shift = (values.astype(np.float32) for values in map_between(own, target, NOISE))
+    changed = np.empty_like(planes)
+    for rows in strips.rows(planes.shape[3], planes.shape[2]):
+        changed[0][:, rows] = np.tensordot(matrix.T, planes[0][:, rows], 1) + shift[:, None, None]
+    return changed
+
+
+def mixture(parts: Sequence[tuple[Statistics, float]]) -> Statistics:
+    """Return the mean and the covariance of a mixture of colours; `parts` are the statistics, and the share, of each.
+
+    Of shares w, means m and covariances C: the mean m0 = sum w m, and sum w (C + (m - m0)(m - m0)^T).
+    """
+    mean = sum((share * own for (own, _), share in parts), np.zeros(3))
+    spread = (share * (own + np.outer(m - mean, m - mean)) for (m, own), share in parts)
+    return mean, sum(spread, np.zeros((3, 3)))
 
 
 def match_in_lab(style: Image.Image, content: Image.Image) -> Image.Image:

@@ -432,6 +432,12 @@ class Regions:
         """Return the guides of a style picture, by its number from 0, of width x height."""
         return self.styles[style].guides(width, height, self.of_styles[style])
 
+    def without_style(self, blend: Sequence[float]) -> list[str]:
+        """Return the colours of the regions that no style has, of those that have a share in a blend."""
+        used = [regions for regions, share in zip(self.of_styles, blend, strict=True) if share]
+        colors = enumerate(self.content.colors)
+        return [hex_color(color) for k, color in colors if all(regions[k] is None for regions in used)]
+
     def blend(self, blend: Sequence[float], guides: Sequence[Guides], level: int) -> NDArray[np.float64]:
         """Return the share of each style in the target of each region, [styles, R]; over the styles they sum to 1.
 

@@ -7,8 +7,9 @@ be carried out again.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from impasto.defaults import COLORS, INITS, OPTIMIZERS, PROTECT_WEIGHT, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
@@ -19,7 +20,7 @@ from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.storage import codec
 from impasto.runtime.storage.codec import expect
 from impasto.text import shown
-from impasto.wording import option
+from impasto.wording import of_data, option
 
 #: The `init` of a run that starts from a picture of the user's.
 PICTURE = "picture"
@@ -55,6 +56,66 @@ MOST_BLEED = 256
 FINER, FEWER = 2, 2
 
 
+#: The choices of `colors` that a stage has: what keeps the photograph's colours is done once, with the result.
+OF_STAGES = tuple(choice for choice in COLORS if not choice.startswith("keep"))
+
+#: The pictures whose colours the start of a stage may get.
+START_COLORS = ("content", "style")
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """What a stage has of its own; None is as in the whole run.
+
+    Attributes
+    ----------
+    content_weight, style_weight, tv_weight
+        The weights of the terms, in the recipe's conventions.
+    content_layers, style_layers
+        The shares of some of the recipe's layers in these terms; other layers keep the recipe's.
+    blend
+        The share of each of the run's styles in the targets: 0 for a style that this stage does without.
+    style_scale, colors, optimizer
+        As the plan's of the same names. `colors` is never ``keep``: that is done once, with the result.
+    start_colors
+        The picture that the stage starts from gets the mean and covariance of the colours of the photograph,
+        ``content``, or of the stage's styles, ``style``.
+    """
+
+    content_weight: float | None = field(default=None, metadata=codec.SPARSE)
+    style_weight: float | None = field(default=None, metadata=codec.SPARSE)
+    tv_weight: float | None = field(default=None, metadata=codec.SPARSE)
+    content_layers: Mapping[str, float] | None = field(default=None, metadata=codec.SPARSE)
+    style_layers: Mapping[str, float] | None = field(default=None, metadata=codec.SPARSE)
+    blend: tuple[float, ...] | None = field(default=None, metadata=codec.SPARSE)
+    style_scale: float | None = field(default=None, metadata=codec.SPARSE)
+    colors: str | None = field(default=None, metadata=codec.SPARSE)
+    optimizer: str | None = field(default=None, metadata=codec.SPARSE)
+    start_colors: str | None = field(default=None, metadata=codec.SPARSE)
+
+    @property
+    def of_recipe(self) -> dict[str, Any]:
+        """Those that `Recipe.with_weights` takes, by its names."""
+        return {
+            "content": self.content_weight,
+            "style": self.style_weight,
+            "tv": self.tv_weight,
+            "content_layers": self.content_layers,
+            "style_layers": self.style_layers,
+        }
+
+    @property
+    def of_plan(self) -> dict[str, Any]:
+        """Those that are fields of a plan, and are not None."""
+        named = {name: getattr(self, name) for name in ("blend", "style_scale", "colors", "optimizer")}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def without(self, names: Collection[str]) -> StageOptions | None:
+        """Return the options less some of them; None if none are left."""
+        left = replace(self, **{name: None for name in names if hasattr(self, name)})
+        return None if left == StageOptions() else left
+
+
 @dataclass(frozen=True)
 class Stage:
     """Evaluations at one size, in pixels; without any, the picture of the stage before is only enlarged.
@@ -68,6 +129,8 @@ class Stage:
     optimizer, pairs
         Where memory is short, another optimiser than the plan's, and the number of pairs that L-BFGS remembers; None
         for the plan's, and for as many as it remembers by itself.
+    options
+        What it has of its own; None if all is as in the whole run.
     """
 
     width: int
@@ -76,6 +139,7 @@ class Stage:
     planned: int | None = None
     optimizer: str | None = None
     pairs: int | None = None
+    options: StageOptions | None = field(default=None, metadata=codec.SPARSE)
 
     def check(self, subject: str, least: int = 1) -> None:
         """Refuse a stage with values out of range; errors name it `subject`, and it has `least` evaluations or more.
@@ -96,6 +160,10 @@ class Stage:
             expect(self.optimizer in OPTIMIZERS, f"{subject}: optimizer {shown(self.optimizer)}; expected {known}")
         if self.pairs is not None:
             _in_range(f"{subject}: pairs", self.pairs, 1, MOST_PAIRS)
+        if self.options is not None:
+            for name, choices in (("colors", OF_STAGES), ("start_colors", START_COLORS)):
+                value, expected = getattr(self.options, name), " or ".join(choices)
+                expect(value in (None, *choices), f"{subject}: {name} {shown(value)}; expected {expected}")
 
     @property
     def steps(self) -> int:
@@ -126,16 +194,21 @@ Stage(width=1024, height=768, evaluations=30))
         stages = 1 + max(0, math.ceil(math.log(max(width, height) / COARSEST, FINER)))
     possible = 1 + max(0, math.floor(math.log(min(width, height) / MIN_SIDE, FINER)))
     stages = min(stages, possible, evaluations)
-    shares = [FEWER**k for k in reversed(range(stages))]
-    counts = [max(1, evaluations * share // sum(shares)) for share in shares]
-    counts[0] += max(0, evaluations - sum(counts))  # the remainder of rounding
-    while sum(counts) > evaluations:  # too many, as each has one: the largest count, of equal ones the last, is reduced
-        counts[max(range(stages), key=lambda k: (counts[k], k))] -= 1
+    counts = divided(evaluations, [FEWER**k for k in reversed(range(stages))])
     sizes = [FINER**k for k in reversed(range(stages))]
     return tuple(
         Stage(max(MIN_SIDE, round(width / by)) + 2 * bleed, max(MIN_SIDE, round(height / by)) + 2 * bleed, count)
         for by, count in zip(sizes, counts, strict=True)
     )
+
+
+def divided(evaluations: int, shares: Sequence[int]) -> list[int]:
+    """Divide evaluations in the proportion of shares of 1 or more; each gets one, so there must be as many."""
+    counts = [max(1, evaluations * share // sum(shares)) for share in shares]
+    counts[0] += max(0, evaluations - sum(counts))  # the remainder of rounding
+    while sum(counts) > evaluations:  # too many, as each has one: the largest count, of equal ones the last, is reduced
+        counts[max(range(len(counts)), key=lambda k: (counts[k], k))] -= 1
+    return counts
 
 
 @dataclass(frozen=True)
@@ -260,6 +333,30 @@ class Plan:
         )
         weights = [term.table(self.recipe).weight for term in TERMS]
         expect(any(weights), "weights: all are 0, and so is any picture's loss; raise one")
+        for number, stage in enumerate(self.stages, 1):
+            self._check_options(number, stage)
+
+    def _check_options(self, number: int, stage: Stage) -> None:
+        """Refuse what a stage has of its own where it would be refused in a plan of the whole run."""
+        if stage.options is None:
+            return
+        try:
+            with of_data():
+                codec.check(stage.options)
+                shares = stage.options.blend
+                ok = shares is None or len(shares) == len(self.blend)
+                expect(ok, f"blend has {len(shares or ())} shares for {len(self.blend)} styles")
+                self.of(stage)
+        except InputError as refused:
+            raise InputError(f"stage {number}: {refused}") from None
+
+    def of(self, stage: Stage) -> Plan:
+        """Return the plan with what a stage has of its own in place of what holds for the whole run."""
+        if stage.options is None:
+            return self
+        stages = tuple(replace(one, options=None) for one in self.stages)
+        recipe = self.recipe.with_weights(**stage.options.of_recipe)
+        return replace(self, **{**stage.options.of_plan, "recipe": recipe, "stages": stages})
 
     @property
     def width(self) -> int:
@@ -282,7 +379,11 @@ class Plan:
 
     def optimizer_of(self, stage: Stage) -> str:
         """Return the optimiser of a stage."""
-        return stage.optimizer or self.optimizer
+        return stage.optimizer or self.optimizer_planned(stage)
+
+    def optimizer_planned(self, stage: Stage) -> str:
+        """Return the optimiser that a stage has if there is memory for it."""
+        return (stage.options and stage.options.optimizer) or self.optimizer
 
     @property
     def evaluations(self) -> int:
@@ -318,6 +419,14 @@ def chosen_colors(planned: str) -> str:
 def _in_range(name: str, value: float, low: float, high: float = math.inf) -> None:
     expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
     expect(low <= value <= high, f"{name} is {shown(value)}; expected {expected}")
+
+
+def used_styles(blend: Sequence[float], *, by_region: bool) -> list[int]:
+    """Return the numbers, from 0, of the styles that have to be measured: those that have a share.
+
+    Where there are masks it is all, for each style has one.
+    """
+    return [number for number, share in enumerate(blend) if share or by_region]
 
 
 def check_times(name: str, times: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from impasto.runtime.plan.terms import (
     TV_CONVENTIONS,
     TV_FORMS,
 )
-from impasto.runtime.storage import codec
+from impasto.runtime.storage import codec, toml
 from impasto.runtime.storage.codec import expect
 from impasto.text import nearest, shown
 from impasto.wording import option
@@ -55,9 +54,6 @@ MOST_LEVEL = 1e6
 #: No run has more evaluations: SciPy counts them in 32 bits, and even a thousandth of them is enough for any picture.
 MOST_EVALUATIONS = 1_000_000
 
-#: A recipe is a page of text; a file of more bytes is refused.
-_LONGEST_FILE = 1 << 20
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 #: A regular expression for the names of the layers of VGG-19, which include those of VGG-16.
@@ -83,6 +79,14 @@ def _check_given(name: str, weight: float) -> None:
         _check_weight(name, weight)
     except codec.Misfit as refused:
         raise RecipeError(str(refused)) from None
+
+
+def _check_layers(name: str, layers: Mapping[str, float], known: Mapping[str, float]) -> None:
+    """Refuse layers that the recipe does not compare: its graphs have no inputs for them."""
+    for layer in layers:
+        if layer not in known:
+            expected = f"expected layers that the recipe has: {', '.join(known)}"
+            raise RecipeError(f"{name} has {shown(layer)}; {expected}")
 
 
 @dataclass(frozen=True)
@@ -284,19 +288,33 @@ class Recipe:
         """Of content, style and total variation, as `with_weights` takes them."""
         return self.content.weight, self.style.weight, self.tv.weight
 
-    def with_weights(self, content: float | None = None, style: float | None = None, tv: float | None = None) -> Recipe:
-        """Return the recipe with the given weights for its terms.
+    def with_weights(
+        self,
+        content: float | None = None,
+        style: float | None = None,
+        tv: float | None = None,
+        content_layers: Mapping[str, float] | None = None,
+        style_layers: Mapping[str, float] | None = None,
+    ) -> Recipe:
+        """Return the recipe with the given weights for its terms, and the given shares for some of its layers.
 
         Raises
         ------
         RecipeError
-            When a weight is neither 0 nor one from `LEAST_WEIGHT` to `MOST_WEIGHT`.
+            When a weight is neither 0 nor one from `LEAST_WEIGHT` to `MOST_WEIGHT`, or the recipe lacks a layer.
         """
-        given = {"content": content, "style": style, "tv": tv}
-        changed = {key: weight for key, weight in given.items() if weight is not None}
-        for key, weight in changed.items():
-            _check_given(option(f"{key}_weight"), weight)
-        return replace(self, **{key: replace(getattr(self, key), weight=weight) for key, weight in changed.items()})
+        given = {"content": (content, content_layers), "style": (style, style_layers), "tv": (tv, None)}
+        tables = dict[str, Any]()
+        for key, (weight, layers) in given.items():
+            table = getattr(self, key)
+            if weight is not None:
+                _check_given(option(f"{key}_weight"), weight)
+                table = replace(table, weight=weight)
+            if layers:
+                _check_layers(option(f"{key}_layers"), layers, table.layers)
+                table = replace(table, layers={**table.layers, **layers})
+            tables[key] = table
+        return replace(self, **tables)
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], subject: str) -> Recipe:
@@ -380,21 +398,15 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if path.suffix != ".toml":
         raise RecipeError(f"recipe {shown(text)}: there is none; {guess_recipe(text)}; or give a path to a .toml file")
     try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST_FILE + 1)
-        if len(data) > _LONGEST_FILE:
-            raise RecipeError(f"recipe {text}: has more than {_LONGEST_FILE} bytes; expected a page of TOML")
-        return _parse(data.decode("utf-8-sig"), path.stem, text)  # some editors write a byte order mark
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise RecipeError(f"recipe {text}: {reason}; give a path to a readable .toml file") from None
+        data = toml.text_in(path)
+    except codec.Misfit as refused:
+        raise RecipeError(f"recipe {text}: {refused}") from None
+    return _parse(data, path.stem, text)
 
 
 def _parse(text: str, name: str, subject: str) -> Recipe:
     try:
-        data = tomllib.loads(text)
-    except RecursionError:
-        raise RecipeError(f"{subject}: not valid TOML: it is nested too deep") from None
-    except ValueError as error:  # TOML's own, or Python's of an integer with too many digits
-        raise RecipeError(f"{subject}: not valid TOML: {str(error).partition(';')[0]}") from None
+        data = toml.parsed(text)
+    except codec.Misfit as refused:
+        raise RecipeError(f"{subject}: {refused}") from None
     return Recipe.from_mapping({"name": name, **data}, subject)

@@ -8,7 +8,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from impasto.runtime.engine.engine import Engine, TermWeights
+from impasto.runtime.engine.engine import Engine
 from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.placement import foreseen
 from impasto.runtime.engine.providers import AUTO, provider_of
@@ -16,6 +16,7 @@ from impasto.runtime.errors import ImpastoError, MemoryShortage
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.graphs import SINGLE, WORDS
 from impasto.runtime.optimize.ending import StopOptimization
+from impasto.runtime.run.material import weights_in
 from impasto.runtime.run.state import Appraisal
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _appraise(transfer: Transfer) -> Appraisal:
     placement = need.placed(stage, budget)
     gc.collect()  # a circle of references may still hold the graphs of the evaluations, and their memory
     engine, folder = Engine(graphs=0), ModelFolder.open(transfer.model)
-    references, weights = material.references(plan, stage), TermWeights(*plan.recipe.weights)
+    references, weights = material.references(plan, stage), weights_in(plan.of(stage).recipe, stage)
     evaluator = engine.evaluator(folder, plan.recipe.name, references, placement, weights, transfer.after_tile)
     with contextlib.closing(evaluator):
         loss, terms, _ = evaluator.evaluate(state.point)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures import strips
-from impasto.runtime.pictures.colors import KEEPS, mix, statistics
+from impasto.runtime.pictures.colors import KEEPS, mix, mixture, statistics, with_colors
 from impasto.runtime.pictures.planes import (
     Planes,
     image_planes,
@@ -22,7 +22,7 @@ from impasto.runtime.pictures.planes import (
     to_planes,
     without_surroundings,
 )
-from impasto.runtime.plan.plan import PICTURE, Plan
+from impasto.runtime.plan.plan import PICTURE, Plan, Stage
 from impasto.runtime.run.material import Material
 
 #: The bounds of a picture's levels, when the plan has `clip`.
@@ -41,15 +41,16 @@ def begin(plan: Plan, material: Material) -> Planes:
     """
     stage = plan.stages[0]
     rng, size, noise = np.random.default_rng(plan.seed), (stage.width, stage.height), plan.recipe.noise
+    colors = plan.of(stage).colors
     match plan.init:
         case "random":
             return _noise(size, lambda rows: noise.draw(rng, stage.width, rows))
         case "statistics":
-            return _noise(size, _like(material.styles[0], stage.width, rng))
+            return _noise(size, _like(material.styles(colors)[0], stage.width, rng))
         case "content":
             picture: Image.Image | None = material.content
         case "style":
-            picture = material.styles[0]
+            picture = material.styles(colors)[0]
         case _:
             picture = material.start
     if picture is None:
@@ -80,6 +81,23 @@ def _drawn(size: tuple[int, int], draw: Callable[[int], NDArray[np.float64]]) ->
     """
     for rows in strips.rows(*size):
         yield rows, draw(rows.stop - rows.start).transpose(2, 0, 1).astype(np.float32)
+
+
+def entered(point: Planes, stage: Stage, plan: Plan, material: Material, *, fresh: bool) -> Planes:
+    """Return the picture that a search in a stage starts from, float32 [1, 3, height, width]: see `enlarge`.
+
+    Where the stage says so, and has evaluated no picture yet (`fresh`), it gets the colours of the photograph or of the
+    stage's styles.
+    """
+    own = plan.of(stage)
+    start = enlarge(point, stage.width, stage.height, own, material)
+    wanted = stage.options.start_colors if stage.options and fresh else None
+    if wanted is None:
+        return start
+    pictures, shares = ([material.content], [1.0]) if wanted == "content" else (material.styles(own.colors), own.blend)
+    used = [(statistics(picture), share) for picture, share in zip(pictures, shares, strict=True) if share]
+    recolored = with_colors(start, mixture(used))
+    return np.clip(recolored, *LEVELS, out=recolored) if plan.clip else recolored
 
 
 def enlarge(point: Planes, width: int, height: int, plan: Plan, material: Material) -> Planes:

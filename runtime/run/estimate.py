@@ -304,7 +304,7 @@ def largest_size(need: Need, available: int) -> tuple[int, int] | None:
         if min(width, height) < MIN_SIDE:
             low = side
             continue
-        alone = replace(plan, stages=(Stage(width, height, 1),), restarts=())
+        alone = replace(plan, stages=(Stage(width, height, 1, options=plan.finest.options),), restarts=())
         fits = _fits(replace(need, plan=alone), available)
         low, high = (side, high) if fits else (low, side)
     return scaled(low) if round(short * low / long) >= MIN_SIDE else None

@@ -18,7 +18,7 @@ from impasto.runtime.engine.providers import AUTO, is_host
 from impasto.runtime.engine.tiles import side_of
 from impasto.runtime.optimize.footprints import held, pairs_of
 from impasto.runtime.pictures.edges import MOST_BYTES
-from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage
+from impasto.runtime.plan.plan import KEEP_EDGES, Plan, Stage, used_styles
 from impasto.runtime.plan.sizes import fitted_size
 
 #: The numbers of pairs that L-BFGS remembers, where it can remember no more. With fewer than three it is hardly better
@@ -67,9 +67,10 @@ class Need:
 
     def load(self, stage: Stage) -> Load:
         """Return what one stage asks of memory."""
-        plan, pixels = self.plan, stage.width * stage.height
+        plan, pixels = self.plan.of(stage), stage.width * stage.height
         optimizer, restarted = plan.optimizer_of(stage), plan.restart_every is not None
-        fitted = (fitted_size(style, plan.recipe, *plan.size_of(stage), plan.style_scale) for style in self.styles)
+        styles = [self.styles[k] for k in used_styles(plan.blend, by_region=self.regions > 0)]
+        fitted = (fitted_size(style, plan.recipe, *plan.size_of(stage), plan.style_scale) for style in styles)
         return Load(
             plan.recipe,
             stage.width,
@@ -169,7 +170,7 @@ def alternatives(plan: Plan, stage: Stage) -> Iterator[Stage]:
         return
     pixels = stage.width * stage.height
     for name in dict.fromkeys((optimizer, "lbfgs-sobolev")):
-        own = replace(stage, optimizer=None if name == plan.optimizer else name)
+        own = replace(stage, optimizer=None if name == plan.optimizer_planned(stage) else name)
         if name != optimizer:
             yield own
         yield from (replace(own, pairs=pairs) for pairs in FEWER_PAIRS if pairs < pairs_of(name, pixels))

@@ -37,8 +37,12 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
     dict
         The name of an option, as `impasto.wording.option` takes it -> the circumstance.
     """
-    parts = _of_machine(transfer), _of_protection(transfer), _of_plan(transfer.plan), _of_stages(transfer.plan, stages)
-    return {name: why for part in parts for name, why in part}
+    plan = transfer.plan
+    plans = [plan.of(stage) for stage in plan.stages]  # what a stage has of its own may make use of an option
+    first, *others = [dict(_of_plan(own)) for own in plans]
+    idle = {name: reason for name, reason in first.items() if all(name in other for other in others)}
+    parts = dict(_of_machine(transfer)), dict(_of_protection(transfer)), idle, dict(_of_stages(plan, stages))
+    return {name: why for part in parts for name, why in part.items()}
 
 
 def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:

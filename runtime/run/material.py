@@ -9,7 +9,9 @@ from functools import cached_property
 from PIL import Image
 
 from impasto.defaults import PROTECT_WEIGHT
+from impasto.runtime.engine.engine import TermWeights
 from impasto.runtime.engine.references import References
+from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.colors import MATCHES
 from impasto.runtime.pictures.masks import Mask, Regions
 from impasto.runtime.pictures.photographs import Photograph, Picture
@@ -17,7 +19,8 @@ from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import fit_style, resize, surrounded, to_planes
 from impasto.runtime.pictures.protection import PROTECT, Protection, guided
 from impasto.runtime.plan.crop import Crop
-from impasto.runtime.plan.plan import Plan, Stage
+from impasto.runtime.plan.plan import Plan, Stage, StageOptions, used_styles
+from impasto.runtime.plan.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,6 @@ class Material:
         The mask of what is protected, if there is one.
     places
         The place of each picture, by role, in order; None for a picture that was made in memory.
-    colors
-        The plan's `colors`, for the styles' colours may be matched to the content's.
     crops
         What is left out of each style, and of its mask; empty if nothing is.
     """
@@ -51,7 +52,6 @@ class Material:
     regions: Regions | None
     protection: Protection | None
     places: Mapping[str, Sequence[Place | None]]
-    colors: str
     crops: tuple[Crop, ...] = ()
 
     @classmethod
@@ -66,7 +66,6 @@ class Material:
         region_strengths: Mapping[str, float] | None = None,
         protect: Picture | None = None,
         protect_weight: float = PROTECT_WEIGHT,
-        colors: str = "style",
         crops: tuple[Crop, ...] = (),
     ) -> Material:
         """Take pictures, images of 8-bit RGB or photographs, and masks as users give them.
@@ -102,7 +101,6 @@ class Material:
                 **(regions.places if regions else {}),
                 **(protection.places if protection else {}),
             },
-            colors,
             crops,
         )
 
@@ -119,12 +117,17 @@ class Material:
         pairs = zip(self.paintings, self.crops, strict=True)
         return tuple(painting.crop(crop.box(*painting.size)) if crop else painting for painting, crop in pairs)
 
-    @cached_property
-    def styles(self) -> tuple[Image.Image, ...]:
-        """The styles, cropped, with colours matched to the content's if the plan says so."""
-        if (match := MATCHES.get(self.colors)) is None:
+    def styles(self, colors: str) -> tuple[Image.Image, ...]:
+        """Return the styles, cropped, as a plan's `colors` has them: in the content's colours, if it says so."""
+        if (match := MATCHES.get(colors)) is None:
             return self.cropped
-        return tuple(match(painting, self.content) for painting in self.cropped)
+        if colors not in self._matched:
+            self._matched[colors] = tuple(match(painting, self.content) for painting in self.cropped)
+        return self._matched[colors]
+
+    @cached_property
+    def _matched(self) -> dict[str, tuple[Image.Image, ...]]:
+        return {}
 
     @cached_property
     def _cropped_regions(self) -> Regions | None:
@@ -148,13 +151,34 @@ class Material:
 
     def references(self, plan: Plan, stage: Stage) -> References:
         """Return the pictures that a picture of a stage is compared with."""
-        size = plan.size_of(stage)
-        styles = (fit_style(style, plan.recipe, *size, plan.style_scale) for style in self.styles)
+        own, size = plan.of(stage), plan.size_of(stage)
+        styles = self.styles(own.colors)
+        used = used_styles(own.blend, by_region=self.regions is not None)
+        fitted = (fit_style(styles[k], own.recipe, *size, own.style_scale) for k in used)
         return References(
             surrounded(to_planes(resize(self.content, *size), "content"), plan.bleed),
-            tuple(to_planes(style, f"style {number}") for number, style in enumerate(styles, 1)),
-            plan.blend,
+            tuple(to_planes(style, f"style {k + 1}") for k, style in zip(used, fitted, strict=True)),
+            tuple(own.blend[k] for k in used),
             self._cropped_regions,
             self.protection,
             plan.bleed,
         )
+
+    def check(self, plan: Plan) -> None:
+        """Refuse a plan with a stage in which a region of the masks has no style.
+
+        Raises
+        ------
+        InputError
+            Names the stage and the region.
+        """
+        for number, stage in enumerate(plan.stages, 1):
+            own = plan.of(stage)
+            for color in self.regions.without_style(own.blend) if self.regions and own is not plan else ():
+                raise InputError(f"stage {number}: region {color} has no style in it; give a share to one that has it")
+
+
+def weights_in(recipe: Recipe, stage: Stage) -> TermWeights:
+    """Return the weights of a stage; `recipe` is that of `Plan.of`."""
+    options = stage.options or StageOptions()
+    return TermWeights(*recipe.weights, options.content_layers, options.style_layers)

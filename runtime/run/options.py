@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from impasto.defaults import DEFAULT_RECIPE
 from impasto.runtime.engine.options import ObjectiveOptions, defaults_of
 from impasto.runtime.engine.placement import Placement
 from impasto.runtime.pictures.photographs import Picture
 from impasto.runtime.plan.plan import Plan
+from impasto.runtime.plan.plan_file import PlanFile
 from impasto.runtime.run.state import Callback
 
 
@@ -22,6 +25,9 @@ class TransferOptions(ObjectiveOptions, total=False):
         A model folder; by default that of `impasto.runtime.model.default`.
     recipe
         The name of one of the recipes that the model folder holds.
+    plan
+        A plan: the path of a .toml file, or what such a file holds, as a mapping; see docs/plans/README.md. An option
+        that is given beside it, and is not None, overrules it in every stage.
     callback
         Called after every evaluation; may raise `StopOptimization` to end early with the best picture so far.
     progress
@@ -72,6 +78,7 @@ class TransferOptions(ObjectiveOptions, total=False):
 
     model: str | Path | None
     recipe: str
+    plan: str | Path | Mapping[str, Any] | PlanFile | None
     callback: Callback | None
     progress: bool | None
     size: int | tuple[int, int] | str | None

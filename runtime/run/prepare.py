@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Unpack
 
 from PIL import Image
@@ -23,6 +25,7 @@ from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
 from impasto.runtime.plan.crop import Crop, parse_crop
 from impasto.runtime.plan.plan import PICTURE, Plan, Stage, normalized_blend, planned_colors, schedule
+from impasto.runtime.plan.plan_file import PlanFile, overruled
 from impasto.runtime.plan.recipe import Recipe, Size, builtin_recipes, load_recipe, parse_size
 from impasto.runtime.plan.sizes import result_size
 from impasto.runtime.run.material import Material
@@ -32,6 +35,9 @@ from impasto.runtime.run.transfer import Transfer
 from impasto.runtime.signatures import explained
 from impasto.text import shown
 from impasto.wording import option
+
+#: The optimiser that works on the device of the loss.
+_ON_DEVICE = "lbfgs-device"
 
 
 @explained(TransferOptions, ObjectiveOptions, defaults=DEFAULTS)
@@ -51,24 +57,28 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
     InputError
         When an argument cannot be used; an `OptionError` when there is no option of that name.
     """
-    callback, recipe = options.get("callback"), options.get("recipe", DEFAULT_RECIPE)
+    file = None if (plan_given := options.get("plan")) is None else PlanFile.given(plan_given)
+    callback, recipe = options.get("callback"), options.get("recipe", (file and file.recipe) or DEFAULT_RECIPE)
     if not isinstance(recipe, str):
         raise InputError(f"{option('recipe')} is {shown(recipe)}; expected the name of a recipe")
     if callback is not None and not callable(callback):
         raise InputError(f"callback is {shown(callback)}; expected a function that takes a step")
     given, placement = as_styles(styles), placement_of(options)
     _check_together(options)
-    if placement.side and options.get("optimizer") == "lbfgs-device":
-        tile, other = option("tile", placement.side), option("optimizer", "lbfgs-device")
-        raise InputError(f"{tile}: its gradients are added up on the host; leave it out with {other}")
+    if options.get("optimizer") == _ON_DEVICE:
+        _check_whole(placement)
     folder = find_model(options.get("model"))
     metadata = _metadata(ModelFolder.open(folder), recipe)
     own = metadata.recipe if metadata else load_recipe(recipe)
     photograph = Photograph.given(content, "content")
     paintings = [Photograph.given(style, f"style {k}") for k, style in enumerate(given, 1)]
     start = _start(options.get("init"))
-    crops = _crops(options.get("style_crop") or own.style_crop, paintings)
-    plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, crops, options, start is not None)
+    crops = _crops(options.get("style_crop") or (file and file.style_crop) or own.style_crop, paintings)
+    if file:
+        plan = _plan_of_file(file, own, photograph, paintings, options, start is not None)
+        plan = replace(plan, crops=crops if any(crops) else ())
+    else:
+        plan = _plan(own.with_weights(*weights_of(options)), photograph.picture, crops, options, start is not None)
     material = Material.given(
         photograph,
         paintings,
@@ -78,13 +88,15 @@ def draft(content: Picture, styles: Picture | Sequence[Picture], **options: Unpa
         region_strengths=plan.region_strengths,
         protect=options.get("protect"),
         protect_weight=plan.protect_weight,
-        colors=plan.colors,
         crops=plan.crops,
     )
+    material.check(plan)
     check_placement(placement, by_region=material.guided is not None)
     if metadata and material.protection and not material.protection.is_idle:
         check_protects(ModelFolder.open(folder), recipe)
-    placement = _unrecorded(placement, plan.optimizer) if plan.optimizer == "lbfgs-device" else placement
+    if _ON_DEVICE in map(plan.optimizer_of, plan.stages):
+        _check_whole(placement)
+        placement = _unrecorded(placement, _ON_DEVICE)
     transfer = Transfer(plan, material, folder, placement, callback, options.get("progress"))
     if metadata:
         transfer.metadata = metadata  # so that it is not read again
@@ -147,6 +159,13 @@ def _check_together(options: TransferOptions) -> None:
         raise InputError(f"{named} there is one; leave one of the two out")
 
 
+def _check_whole(placement: Placement) -> None:
+    """Refuse tiles of a definite side for an optimiser that needs whole pictures."""
+    if placement.side:
+        tile, other = option("tile", placement.side), option("optimizer", _ON_DEVICE)
+        raise InputError(f"{tile}: its gradients are added up on the host; leave it out with {other}")
+
+
 def _unrecorded(placement: Placement, optimizer: str) -> Placement:
     """Return the placement without recording, for an optimiser whose pictures change addresses."""
     if placement.cuda.graph:
@@ -155,12 +174,20 @@ def _unrecorded(placement: Placement, optimizer: str) -> Placement:
     return placement.unrecorded()
 
 
-def _crops(wanted: str, paintings: Sequence[Photograph]) -> tuple[Crop, ...]:
-    """Return what is left out of each painting: its margins, nothing, or what the option says."""
-    crop = parse_crop(wanted)
-    if isinstance(crop, Crop):
-        return (crop,) * len(paintings)
-    return tuple(find_margins(painting.over_white()) if crop == "auto" else Crop() for painting in paintings)
+def _crops(wanted: str | Sequence[str], paintings: Sequence[Photograph]) -> tuple[Crop, ...]:
+    """Return what is left out of each painting: its margins, nothing, or what the option, or a plan for each, says."""
+    each = [wanted] * len(paintings) if isinstance(wanted, str) else list(wanted)
+    if len(each) != len(paintings):
+        raise InputError(
+            f"{option('style_crop')}: {len(each)} given for {len(paintings)} styles; give one, or one for each"
+        )
+    crops = []
+    for text, painting in zip(each, paintings, strict=True):
+        crop = parse_crop(text)
+        if not isinstance(crop, Crop):
+            crop = find_margins(painting.over_white()) if crop == "auto" else Crop()
+        crops.append(crop)
+    return tuple(crops)
 
 
 def _plan(
@@ -186,6 +213,27 @@ def _plan(
         "optimizer": usual if optimizer is None else optimizer,
     }
     return Plan(**values)
+
+
+def _plan_of_file(
+    file: PlanFile,
+    recipe: Recipe,
+    photograph: Photograph,
+    paintings: Sequence[Photograph],
+    options: TransferOptions,
+    has_start: bool,
+) -> Plan:
+    """Return the plan of a file; the options that are given beside it overrule it, in every stage."""
+    content, size, evaluations = photograph.picture, options.get("size"), options.get("evaluations")
+    names = [None if style.place is None else Path(places.name(style.place)).name for style in paintings]
+    plan = file.plan(recipe, content, names, has_start=has_start)
+    if size is not None:
+        sizes = zip(plan.stages, file.sizes(recipe, content, _size(size)), strict=True)
+        around = 2 * plan.bleed
+        stages = (replace(stage, width=w + around, height=h + around) for stage, (w, h) in sizes)
+        plan = replace(plan, stages=tuple(stages))
+    given = {**options, "evaluations": None if evaluations is None else _whole(option("evaluations"), evaluations)}
+    return overruled(plan, given)
 
 
 def _metadata(folder: ModelFolder, recipe: str) -> Metadata | None:

@@ -347,7 +347,7 @@ def fingerprint(transfer: Transfer, origin: Origin) -> str:
     stages = tuple(replace(stage, optimizer=None, pairs=None) for stage in plan.stages)
     asked = replace(plan, recipe=replace(plan.recipe, description=""), stages=stages)
     pictures = [(picture.role, picture.width, picture.height, picture.sha256) for picture in origin.inputs]
-    data, usual = codec.to_data(asked), codec.to_data(Plan(asked.recipe, asked.stages, asked.init))
+    data, usual = codec.to_data(asked), codec.to_data(Plan(asked.recipe, asked.stages, asked.init, blend=asked.blend))
     for table, usual_table, added in ((data, usual, _ADDED), (data["recipe"], vars(Recipe), _ADDED_TO_RECIPES)):
         for name in added:
             if table[name] == usual_table[name]:
@@ -535,7 +535,6 @@ class Record:
             region_strengths=self.plan.region_strengths,
             protect=protect,
             protect_weight=self.plan.protect_weight,
-            colors=self.plan.colors,
             crops=self.plan.crops,
         )
         transfer = Transfer(self.plan, material, model, placement)

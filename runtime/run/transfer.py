@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from impasto import figures
-from impasto.runtime.engine.engine import ENGINE, Engine, TermWeights
+from impasto.runtime.engine.engine import ENGINE, Engine
 from impasto.runtime.engine.evaluator import Evaluator, TileStep, ignore
 from impasto.runtime.engine.footprints import budget_of
 from impasto.runtime.engine.opening import read_metadata
@@ -40,7 +40,7 @@ from impasto.runtime.run import canvas, notebook
 from impasto.runtime.run.appraisal import appraise
 from impasto.runtime.run.budget import Budget
 from impasto.runtime.run.fitting import Need, told, told_of_tiles
-from impasto.runtime.run.material import Material
+from impasto.runtime.run.material import Material, weights_in
 from impasto.runtime.run.record import Origin, Record
 from impasto.runtime.run.result import Result
 from impasto.runtime.run.share import Share
@@ -358,7 +358,8 @@ class Transfer:
     def _search(self, number: int, stage: Stage, evaluator: Evaluator, began: float) -> Minimum:
         """Search until the stage is over, or L-BFGS must start again."""
         parity, done = self.plan.restart_every is not None, self.state.evaluations
-        start = previous = canvas.enlarge(self.state.point, stage.width, stage.height, self.plan, self.material)
+        fresh = self.state.made[number] == 0
+        start = previous = canvas.entered(self.state.point, stage, self.plan, self.material, fresh=fresh)
         left = stage.evaluations - self.state.made[number]
         optimizer = self.plan.optimizer_of(stage)
         resident = evaluator.resident() if optimizer_named(optimizer).on_device else None
@@ -439,8 +440,8 @@ class Transfer:
             raise SearchOver("the rest of the time is for finer stages")
 
     def _evaluator(self, stage: Stage, placement: Placement) -> Evaluator:
-        recipe, references = self.plan.recipe, self.material.references(self.plan, stage)
-        weights = TermWeights(*recipe.weights)
+        recipe, references = self.plan.of(stage).recipe, self.material.references(self.plan, stage)
+        weights = weights_in(recipe, stage)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
         evaluator = engine.evaluator(folder, recipe.name, references, placement, weights, self.after_tile)
         for warning in evaluator.warnings:

@@ -6,6 +6,7 @@ message names its key. A dataclass checks all other rules itself, in its `__post
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -18,7 +19,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from impasto.runtime.errors import InputError
-from impasto.text import shown
+from impasto.text import nearest, shown
 from impasto.wording import of_data
 
 T = TypeVar("T")
@@ -60,6 +61,10 @@ class OtherFormat(Misfit):
 
 #: The `metadata` of a dataclass's field that is not part of its data.
 BESIDE: Mapping[str, bool] = types.MappingProxyType({"beside": True})
+
+#: The `metadata` of a field that is part of the data only where its value is not the default. So data that do without a
+#: newer field are written as they were before there was one.
+SPARSE: Mapping[str, bool] = types.MappingProxyType({"sparse": True})
 
 
 def expect(condition: bool, refusal: str) -> None:
@@ -134,7 +139,12 @@ def from_json(type_: type[T], text: str, version: int) -> T:
 
 def to_data(instance: object) -> dict[str, Any]:
     """Return a dataclass as plain data: tables, lists, text and numbers. `from_data` reads it back."""
-    return {field.name: _plain(getattr(instance, field.name)) for field in _data_fields(type(instance))}
+    values = ((field, getattr(instance, field.name)) for field in _data_fields(type(instance)))
+    return {field.name: _plain(value) for field, value in values if not _is_left_out(field, value)}
+
+
+def _is_left_out(field: Field[Any], value: object) -> bool:
+    return bool(field.metadata.get("sparse")) and value == field.default
 
 
 def _plain(value: Any) -> Any:
@@ -171,7 +181,9 @@ def from_data(type_: type[T], data: object, key: str = "") -> T:
     known = {field.name: field for field in _data_fields(schema)}
     for name in data:
         if name not in known:
-            raise Misfit(f"unknown key {prefix}{_bare(name)}; expected one of {', '.join(sorted(known))}")
+            meant = nearest(name, known) if isinstance(name, str) else None
+            advice = f"; did you mean {prefix}{meant}?" if meant else ""
+            raise Misfit(f"unknown key {prefix}{_bare(name)}; expected one of {', '.join(sorted(known))}{advice}")
     for name, field in known.items():
         if name not in data and field.default is field.default_factory is MISSING:
             raise Misfit(f"{prefix}{name} is missing")
@@ -197,7 +209,8 @@ def _converted(type_: Any, value: Any, key: str) -> Any:
     if isinstance(type_, type) and is_dataclass(type_):
         return from_data(type_, value, key)
     if kind is tuple and isinstance(value, (list, tuple)):
-        value = tuple(_converted(parts[0], item, key) for item in value)
+        keys = (f"{key}.{number}" if is_dataclass(parts[0]) else key for number in itertools.count(1))
+        value = tuple(_converted(parts[0], item, own) for item, own in zip(value, keys, strict=False))
     _check(type_, value, key)
     return value
 

@@ -250,7 +250,7 @@ def test_matched_colours_change_the_style_and_not_what_is_remembered_as_given(mo
     transfer = prepared(model, colors=colors)
     np.testing.assert_array_equal(levels(transfer.material.paintings[0]), picture(1, 56, 40))
     matched, content = (
-        levels(image).reshape(-1, 3) for image in (transfer.material.styles[0], transfer.material.content)
+        levels(image).reshape(-1, 3) for image in (transfer.material.styles("match")[0], transfer.material.content)
     )
     np.testing.assert_allclose(matched.mean(0), content.mean(0), atol=8)
     assert transfer.run().finished
