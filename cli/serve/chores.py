@@ -171,11 +171,12 @@ def _bounded(path: Path, name: str) -> Photograph:
 
 
 def _record(path: Path) -> dict[str, Any] | None:
-    """Return how a picture was made, if it has a record that can be read."""
+    """Return how a picture was made, if it has a record that can be read, and a request can ask for the same."""
     try:
-        return describe(Record.read(path))
+        read = Record.read(path)
     except InputError:
         return None
+    return None if any(stage.options for stage in read.plan.stages) else describe(read)  # a plan's: no request has one
 
 
 def _kind(error: Exception) -> str:

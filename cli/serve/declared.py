@@ -1,7 +1,7 @@
 """The options of a transfer, as the command line declares them: for a page that offers them, and for requests.
 
-There is no second list: what `impasto.cli.transfer_options` declares is what a request may have, but for the model
-folder, which is the server's affair.
+There is no second list: what `impasto.cli.transfer_options` declares is what a request may have, but for files that are
+no pictures: the model, which is the server's affair, and plans.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from impasto import __version__
 from impasto.cli import options
 from impasto.cli.command import GROUPS, GroupedCommand
 from impasto.cli.help import default_text
-from impasto.cli.options import FILE, FOLDER, NAME, NAME_OR_FILE
+from impasto.cli.options import FILE, NAME, NAME_OR_FILE
 from impasto.cli.shared_options import takes
 from impasto.cli.transfer_options import transfer_options
 from impasto.defaults import DEFAULT_RECIPE
@@ -65,7 +65,7 @@ def offered(model: Path) -> dict[str, Any]:
     declared = [
         _option(parameter, info, [recipe["name"] for recipe in recipes])
         for parameter, info in _declarations()
-        if info.metavar != FOLDER
+        if not _names_file(parameter)
     ]
     return {"version": __version__, "recipes": recipes, "groups": [*GROUPS], "options": declared}
 
@@ -123,6 +123,12 @@ def _type(parameter: inspect.Parameter) -> type:
     if get_origin(declared) is list:
         return list
     return next(one for one in known if one in parts)
+
+
+def _names_file(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter is the path of a file or a folder; pictures may have addresses, too, and are no paths."""
+    declared = get_args(parameter.annotation)[0]
+    return Path in (declared, *get_args(declared))
 
 
 def _kind(name: str, kind: type, word: str | None, names: list[str]) -> str:

@@ -41,6 +41,7 @@ class Watcher:
         """Have an event wait; `encoded` is the same as it is sent, if that is known."""
         if len(self._waiting) >= _MOST:
             self._waiting = {(LOST, ""): encode(LOST, {})}
+        self._waiting.pop((kind, run), None)  # events come in the order of what is newest in them
         self._waiting[kind, run] = encoded or encode(kind, data)
         self._something.set()
         if self._until_over and (kind == REMOVED or (kind == RUN and data["state"] in _OVER)):

@@ -29,6 +29,13 @@ def test_a_slow_reader_gets_the_newest_of_each_kind_and_run() -> None:
     assert taken(watcher, 0.01) == []
 
 
+def test_the_end_of_a_run_comes_after_its_last_evaluation() -> None:
+    watcher = Watcher("a", until_over=True)
+    for kind, data in (("run", {"state": "running"}), ("step", {"number": 1}), ("run", {"state": "done"})):
+        watcher.put(kind, "a", data)
+    assert taken(watcher) == [("step", {"number": 1}), ("run", {"state": "done"})] and watcher.is_over
+
+
 def test_a_reader_that_is_too_slow_is_told_that_something_is_lost() -> None:
     watcher = Watcher()
     for number in range(events._MOST + 1):

@@ -69,7 +69,7 @@ def test_options_are_those_of_the_command_line_and_mean_the_same(options: Option
     assert chosen["style_masks"] == ["#ff0000", "m.png"] and chosen["init"] == "i.png"
     assert (chosen["device"], chosen["cuda"].tf32, chosen["low_memory"]) == ("cuda:1", False, False)
     names = {parameter_name(name) for name in chosen if name != "cuda"} - {"model"}
-    assert names <= set(options)
+    assert names - {"plan"} <= set(options) and not {"plan", "model"} & set(options)  # files that are no pictures
     assert request.pictures() == ["a", "b", "m", "i"]
 
 

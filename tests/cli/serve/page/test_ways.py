@@ -219,7 +219,7 @@ def test_fill_eraser_undo_and_a_painting_marked_by_hand(page: Page, server: Serv
     page.get_by_label("Parts, marked by hand").check(force=True)
     says.filter(has_text="2: painting1 100%").wait_for()
     page.get_by_label("1: painting0").check(force=True)
-    page.get_by_label("Brush").check(force=True)
+    page.get_by_label("Brush", exact=True).check(force=True)
     stroke(page, easel, (0.1, 0.1), (0.1, 0.9))
     says.filter(has_text=re.compile("1: painting0, painting1 [0-9]+%")).wait_for()
     page.get_by_role("button", name="Done").click()
