@@ -33,7 +33,7 @@ from impasto.runtime.optimize.minimize import Minimum, minimize, optimizer_named
 from impasto.runtime.optimize.noise import NOISE
 from impasto.runtime.optimize.search import Evaluation
 from impasto.runtime.optimize.variable import Within
-from impasto.runtime.pictures.planes import Planes, difference
+from impasto.runtime.pictures.planes import Planes, difference, without_surroundings
 from impasto.runtime.pictures.planes import resize as resize_image
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.run import canvas, notebook
@@ -459,7 +459,7 @@ class Transfer:
     def _result(self) -> Result:
         image, state, photograph = self.picture(), self.state, self.material.photograph
         alpha = resize_image(photograph.alpha, *image.size) if photograph.alpha else None
-        loss = state.appraisal
+        loss, (height, width) = state.appraisal, without_surroundings(state.point, self.plan.bleed).shape[2:]
         assert state.ending is not None
         return Result(
             image=image,
@@ -468,7 +468,7 @@ class Transfer:
             loss_precision=loss.precision,
             share=state.share,
             stage=state.stage,
-            evaluated=without_surroundings(state.point, self.plan.bleed).shape[:1:-1],
+            evaluated=(width, height),
             evaluations=state.evaluations,
             reason=state.reason,
             ending=state.ending,
