@@ -94,7 +94,7 @@ def _check_wishes(
     placement = Placement(device, threads=threads)
     check_placement(placement)
     recipe = load_recipe(DEFAULT_RECIPE)
-    stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1, recipe.bleed)
+    stages = plan.schedule(*sizes.result_size(parse_size(size), content), 1, 1)
     wanted = plan.Plan(recipe, stages, recipe.init, clip=recipe.clip, bleed=recipe.bleed, optimizer=recipe.optimizer)
 
     def halos(layout: str) -> Halo | None:

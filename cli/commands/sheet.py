@@ -184,11 +184,10 @@ class _Cell:
     @cached_property
     def path(self) -> Path:
         """The file for the result: its name has a hash of everything that the result depends on."""
-        from impasto.runtime.run.record import digest
-        from impasto.runtime.storage import codec
+        from impasto.runtime.run.record import digest, plan_data
 
         pictures = [(picture.size, digest(picture)) for picture in (self.content.picture, self.style.picture)]
-        inputs = [codec.to_data(self.transfer.plan), pictures, self.weights, impasto.__version__]
+        inputs = [plan_data(self.transfer.plan), pictures, self.weights, impasto.__version__]
         key = hashlib.sha256(json_.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
         return self.folder / f"{_slug(self.content.name)}.{_slug(self.style.name)}.{self.recipe}.{key}.png"
 

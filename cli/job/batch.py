@@ -31,6 +31,7 @@ from impasto.runtime.errors import InputError, OutputError
 from impasto.runtime.pictures import photographs, places, planes
 from impasto.runtime.pictures.photographs import Photograph
 from impasto.runtime.pictures.places import Place
+from impasto.runtime.plan.plan_file import PlanFile
 from impasto.runtime.run.checkpoint import Checkpoint
 from impasto.runtime.run.prepare import draft
 from impasto.runtime.run.record import Record, digest, fingerprint
@@ -197,10 +198,16 @@ class Batch:
             When an option cannot be used.
         """
         blank = (replace(_blank(size), place=place) for place, size in zip(pictures, sizes, strict=True))
+        if self.choices["content_mask"] is not None and "content_mask" not in masks:  # the strengths are of its regions
+            masks = {**masks, "region_strengths": None, "plan": _without_strengths(self.choices["plan"])}
         return self._draft(masks, *blank)
 
     def _draft(self, masks: Mapping[str, Any], content: Photograph, *paintings: Photograph) -> Transfer:
         return draft(content, paintings, **{**self.choices, **NO_MASKS, **masks})
+
+
+def _without_strengths(plan: PlanFile | None) -> PlanFile | None:
+    return plan and replace(plan, region_strengths=None)
 
 
 def _blank(size: tuple[int, int]) -> Photograph:

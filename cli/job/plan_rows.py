@@ -19,9 +19,9 @@ def rows(plan: Plan, *, protects: bool) -> Mapping[str, str]:
     """
     recipe = plan.recipe
     stages = ", ".join(
-        f"{stage.evaluations} at {_size(plan, stage)}"
+        f"{stage.evaluations} at {stage.width}x{stage.height}"
         if stage.evaluations
-        else f"then enlarged to {_size(plan, stage)}"
+        else f"then enlarged to {stage.width}x{stage.height}"
         for stage in plan.stages
     )
     start = [plan.init, *([f"{plan.noise:g} of it noise"] if plan.noise else [])]
@@ -43,11 +43,6 @@ def rows(plan: Plan, *, protects: bool) -> Mapping[str, str]:
         "protect weight": f"{plan.protect_weight:g}" if protects else "",
         **{f"stage {number}": _own(stage) for number, stage in enumerate(plan.stages, 1)},
     }
-
-
-def _size(plan: Plan, stage: Stage) -> str:
-    """Return the size of a stage's picture, as text."""
-    return "{}x{}".format(*plan.size_of(stage))
 
 
 def _own(stage: Stage) -> str:
@@ -80,5 +75,5 @@ def _optimizers(plan: Plan) -> str:
     for stage in plan.stages:
         if stage.optimizer or stage.pairs:
             pairs = f" with {stage.pairs} pairs" if stage.pairs else ""
-            others.append(f"{plan.optimizer_of(stage)}{pairs} at {_size(plan, stage)}")
+            others.append(f"{plan.optimizer_of(stage)}{pairs} at {stage.width}x{stage.height}")
     return ", ".join([plan.optimizer, *others])

@@ -30,6 +30,7 @@ from impasto.runtime.pictures import photographs
 from impasto.runtime.pictures.encoding import write_picture
 from impasto.runtime.pictures.photographs import Photograph, read_photograph
 from impasto.runtime.pictures.protection import grey
+from impasto.runtime.plan.plan import Plan, schedule
 from impasto.runtime.run.record import KEYWORD, Record, digest
 from impasto.wording import speak
 
@@ -176,7 +177,18 @@ def _record(path: Path) -> dict[str, Any] | None:
         read = Record.read(path)
     except InputError:
         return None
-    return None if any(stage.options for stage in read.plan.stages) else describe(read)  # a plan's: no request has one
+    return describe(read) if _is_scheduled(read.plan) else None  # else it is of a plan file: no request has one
+
+
+def _is_scheduled(plan: Plan) -> bool:
+    """Whether a request without a plan file leads to a plan's stages, as far as they were made."""
+    if any(stage.options for stage in plan.stages):
+        return False
+    was_cut = any(stage.planned or not stage.evaluations for stage in plan.stages)
+    usual = schedule(plan.width, plan.height, plan.evaluations, len(plan.stages))
+    return was_cut or [(s.width, s.height, s.evaluations) for s in plan.stages] == [
+        (s.width, s.height, s.evaluations) for s in usual
+    ]
 
 
 def _kind(error: Exception) -> str:

@@ -115,12 +115,12 @@ def match_colors(style: Image.Image, content: Image.Image) -> Image.Image:
     return strips.painted("RGB", style.size, lambda rows: _rounded(_levels(style, rows) @ matrix + shift))
 
 
-def with_colors(planes: Levels, target: Statistics) -> Levels:
+def with_colors(planes: Levels, target: Statistics, *, of: Levels | None = None) -> Levels:
     """Return a picture, float32 [1, 3, H, W], with the mean and covariance of its colours changed by `color_map`.
 
-    Its levels may be beyond 0..255, before as after.
+    Its levels may be beyond 0..255, before as after. The map is that of the colours of a part, `of`, if one is given.
     """
-    own = statistics(planes[0].transpose(1, 2, 0))
+    own = statistics((planes if of is None else of)[0].transpose(1, 2, 0))
     matrix, shift = (values.astype(np.float32) for values in map_between(own, target, NOISE))
     changed = np.empty_like(planes)
     for rows in strips.rows(planes.shape[3], planes.shape[2]):

@@ -35,7 +35,7 @@ def find_margins(image: Image.Image) -> Crop:
     """
     scale = min(1.0, _SIDE / max(image.size))
     small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BOX)
-    levels = np.asarray(small, np.float32)
+    levels = np.asarray(small.convert("RGB"), np.float32)
     turned = levels.transpose(1, 0, 2)
     views = (turned, levels, turned[::-1], levels[::-1])  # lines from the left, the top, the right, the bottom
     colour = _common([np.median(view[: max(1, len(view) // 100)], axis=(0, 1)) for view in views])

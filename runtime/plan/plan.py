@@ -14,7 +14,7 @@ from typing import Any
 from impasto.defaults import COLORS, INITS, OPTIMIZERS, PROTECT_WEIGHT, REFERENCE_OPTIMIZER
 from impasto.runtime.errors import InputError
 from impasto.runtime.plan.crop import Crop
-from impasto.runtime.plan.recipe import MOST_EVALUATIONS, Recipe
+from impasto.runtime.plan.recipe import MOST_BLEED, MOST_EVALUATIONS, Recipe
 from impasto.runtime.plan.sizes import MAX_SIDE, MIN_SIDE
 from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.storage import codec
@@ -48,9 +48,6 @@ _ROUNDING = 1e-6
 #: L-BFGS never remembers more pairs of a step and the change of the gradient along it. Each takes two arrays of the
 #: picture's size.
 MOST_PAIRS = 100
-
-#: The most pixels that `Plan.bleed` may have: no network sees a border from farther away.
-MOST_BLEED = 256
 
 #: Each stage is half as long and half as wide as the next one, and has twice as many evaluations.
 FINER, FEWER = 2, 2
@@ -123,7 +120,7 @@ class Stage:
     Attributes
     ----------
     width, height
-        Of the picture that is evaluated, the plan's bleed included.
+        Of the picture, without the plan's bleed.
     planned
         The planned number of evaluations, if there were fewer in the end: the fall of Adam's steps depends on it.
     optimizer, pairs
@@ -171,7 +168,7 @@ class Stage:
         return self.planned or self.evaluations
 
 
-def schedule(width: int, height: int, evaluations: int, stages: int | None = None, bleed: int = 0) -> tuple[Stage, ...]:
+def schedule(width: int, height: int, evaluations: int, stages: int | None = None) -> tuple[Stage, ...]:
     """Divide the evaluations among stages from coarse to fine, the last one of the full size.
 
     Parameters
@@ -181,8 +178,6 @@ def schedule(width: int, height: int, evaluations: int, stages: int | None = Non
     stages
         The number of stages; by default the first has a long side of at most 400 pixels. No stage has a side below 32
         pixels, so there may be fewer.
-    bleed
-        The pixels that every stage has beyond each border.
 
     Examples
     --------
@@ -197,7 +192,7 @@ Stage(width=1024, height=768, evaluations=30))
     counts = divided(evaluations, [FEWER**k for k in reversed(range(stages))])
     sizes = [FINER**k for k in reversed(range(stages))]
     return tuple(
-        Stage(max(MIN_SIDE, round(width / by)) + 2 * bleed, max(MIN_SIDE, round(height / by)) + 2 * bleed, count)
+        Stage(max(MIN_SIDE, round(width / by)), max(MIN_SIDE, round(height / by)), count)
         for by, count in zip(sizes, counts, strict=True)
     )
 
@@ -298,9 +293,6 @@ class Plan:
             stage.check(f"stage {number}", least=0 if 1 < number == len(self.stages) else 1)
         expect(bool(self.stages), "stages: none; expected one or more")
         _in_range(option("bleed"), self.bleed, 0, MOST_BLEED)
-        for number, stage in enumerate(self.stages, 1):
-            least = min(self.size_of(stage))
-            expect(least >= MIN_SIDE, f"stage {number}: {least} pixels within the bleed; expected {MIN_SIDE} or more")
         _in_range(option("evaluations"), self.evaluations, 1, MOST_EVALUATIONS)
         for restart in self.restarts:
             _in_range("restarts", restart, 1, MOST_EVALUATIONS)
@@ -361,16 +353,20 @@ class Plan:
     @property
     def width(self) -> int:
         """The width of the result, in pixels."""
-        return self.size_of(self.stages[-1])[0]
+        return self.stages[-1].width
 
     @property
     def height(self) -> int:
         """The height of the result, in pixels."""
-        return self.size_of(self.stages[-1])[1]
+        return self.stages[-1].height
 
-    def size_of(self, stage: Stage) -> tuple[int, int]:
-        """Return (width, height) of a stage's picture, without the bleed."""
-        return stage.width - 2 * self.bleed, stage.height - 2 * self.bleed
+    def canvas(self, stage: Stage) -> tuple[int, int]:
+        """Return (width, height) of what is evaluated in a stage: its picture with the bleed around it."""
+        return stage.width + 2 * self.bleed, stage.height + 2 * self.bleed
+
+    def pixels(self, stage: Stage) -> int:
+        """Return the number of pixels that are evaluated in a stage."""
+        return math.prod(self.canvas(stage))
 
     @property
     def finest(self) -> Stage:
@@ -400,9 +396,8 @@ class Plan:
             for stage, n in zip(self.stages, evaluations, strict=False)
             if n
         )
-        last = self.stages[-1]
-        if stages and (stages[-1].width, stages[-1].height) != (last.width, last.height):
-            stages += (Stage(last.width, last.height, 0),)
+        if stages and (stages[-1].width, stages[-1].height) != (self.width, self.height):
+            stages += (Stage(self.width, self.height, 0),)
         return replace(self, stages=stages, min_improvement=None, time_limit=None, restarts=tuple(restarts))
 
 

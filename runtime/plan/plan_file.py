@@ -96,9 +96,9 @@ class StageInFile:
     optimizer: str | None = None
 
     @classmethod
-    def of(cls, stage: Stage, size: tuple[int, int], full: tuple[int, int]) -> StageInFile:
-        """Describe a stage whose picture has a size; that of the plan's result is `full`."""
-        options = stage.options or StageOptions()
+    def of(cls, stage: Stage, full: tuple[int, int]) -> StageInFile:
+        """Describe a stage of a plan whose result has the size `full`."""
+        size, options = (stage.width, stage.height), stage.options or StageOptions()
         return cls(
             stage.evaluations,
             _share_of(size, full) or "{}x{}".format(*size),
@@ -294,7 +294,7 @@ class PlanFile:
         same["colors"] = chosen_colors(plan.colors)
         same |= zip(_WEIGHTS, plan.recipe.weights, strict=True)
         return cls(
-            tuple(StageInFile.of(stage, plan.size_of(stage), full) for stage in plan.stages),
+            tuple(StageInFile.of(stage, full) for stage in plan.stages),
             recipe=plan.recipe.name,
             size=long if scaled_size(long, "long", *content.size) == full else f"{plan.width}x{plan.height}",
             init=plan.init,
@@ -347,7 +347,7 @@ class PlanFile:
         given = {name: value for name, value in values.items() if value is not None}
         plan = Plan(
             recipe=recipe.with_weights(*(getattr(self, name) for name in _WEIGHTS)),
-            stages=self._stages(recipe, content, styles, {**usual, **given}["bleed"]),
+            stages=self._stages(recipe, content, styles),
             init=PICTURE if has_start else self.init or recipe.init,
             blend=_shares(self.style_blend, len(styles)),
             region_strengths=dict(self.region_strengths or {}),
@@ -356,16 +356,13 @@ class PlanFile:
         check_restarts(plan)
         return plan
 
-    def _stages(
-        self, recipe: Recipe, content: Image.Image, styles: Sequence[str | None], bleed: int
-    ) -> tuple[Stage, ...]:
+    def _stages(self, recipe: Recipe, content: Image.Image, styles: Sequence[str | None]) -> tuple[Stage, ...]:
         expect(bool(self.stages), "stages is empty; expected one or more")
         size = None if self.size is None else parse_size(str(self.size))
         stages = []
         for number, (stage, sides) in enumerate(zip(self.stages, self.sizes(recipe, content, size), strict=True), 1):
             try:
-                width, height = (side + 2 * bleed for side in sides)
-                stages.append(Stage(width, height, stage.evaluations, options=stage.options(styles)))
+                stages.append(Stage(*sides, stage.evaluations, options=stage.options(styles)))
             except InputError as refused:
                 raise codec.Misfit(f"stage {number}: {refused}") from None
         return tuple(stages)
@@ -439,15 +436,8 @@ def overruled(plan: Plan, options: Mapping[str, Any]) -> Plan:
     if (total := given.get("evaluations")) is not None:
         counts = _counts(counts, total)
     names = {"blend" if name == "style_blend" else name for name in given} | (changed.keys() & {"optimizer"})
-    more = 2 * (given.get("bleed", plan.bleed) - plan.bleed)
     stages = (
-        replace(
-            stage,
-            width=stage.width + more,
-            height=stage.height + more,
-            evaluations=count,
-            options=stage.options and stage.options.without(names),
-        )
+        replace(stage, evaluations=count, options=stage.options and stage.options.without(names))
         for stage, count in zip(plan.stages, counts, strict=True)
     )
     recipe = plan.recipe.with_weights(*(given.get(name) for name in _WEIGHTS))

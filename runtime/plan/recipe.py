@@ -54,6 +54,9 @@ MOST_LEVEL = 1e6
 #: No run has more evaluations: SciPy counts them in 32 bits, and even a thousandth of them is enough for any picture.
 MOST_EVALUATIONS = 1_000_000
 
+#: The most pixels of a bleed: no network sees a border from farther away.
+MOST_BLEED = 256
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 #: A regular expression for the names of the layers of VGG-19, which include those of VGG-16.
@@ -276,6 +279,7 @@ class Recipe:
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         parse_size(self.size)
         count = self.evaluations
+        expect(0 <= self.bleed <= MOST_BLEED, f"bleed is {shown(self.bleed)}; expected 0 to {MOST_BLEED}")
         expect(1 <= count <= MOST_EVALUATIONS, f"evaluations is {shown(count)}; expected 1 to {MOST_EVALUATIONS}")
 
     @property

@@ -52,9 +52,8 @@ def _appraise(transfer: Transfer) -> Appraisal:
     device = "cpu" if provider_of(state.device).on_host else state.device
     placement = replace(foreseen(replace(transfer.placement, device=device, precision=SINGLE)), lowering=AUTO)
     # No optimiser runs any more: Adam's share of memory is the least.
-    alone = replace(
-        plan, stages=(replace(stage, optimizer=None, pairs=None),), optimizer="adam", restarts=(), restart_every=None
-    )
+    least = replace(stage, optimizer="adam", pairs=None)
+    alone = replace(plan, stages=(least,), optimizer="adam", restarts=(), restart_every=None)
     need, budget = replace(transfer.need, plan=alone, placement=placement, engine=None), budget_of(placement)
     if not estimate_memory(need, budget).fits:
         raise MemoryShortage("it takes more memory than there is")

@@ -32,7 +32,7 @@ LEVELS = (0.0, 255.0)
 def begin(plan: Plan, material: Material) -> Planes:
     """Return the picture that the first stage starts from, with the plan's share of noise: float32 [1, 3, h, w].
 
-    It has the stage's size, its bleed included.
+    It has the plan's bleed around it.
 
     Raises
     ------
@@ -40,13 +40,13 @@ def begin(plan: Plan, material: Material) -> Planes:
         When the plan starts from a picture, and there is none.
     """
     stage = plan.stages[0]
-    rng, size, noise = np.random.default_rng(plan.seed), (stage.width, stage.height), plan.recipe.noise
+    rng, size, noise = np.random.default_rng(plan.seed), plan.canvas(stage), plan.recipe.noise
     colors = plan.of(stage).colors
     match plan.init:
         case "random":
-            return _noise(size, lambda rows: noise.draw(rng, stage.width, rows))
+            return _noise(size, lambda rows: noise.draw(rng, size[0], rows))
         case "statistics":
-            return _noise(size, _like(material.styles(colors)[0], stage.width, rng))
+            return _noise(size, _like(material.styles(colors)[0], size[0], rng))
         case "content":
             picture: Image.Image | None = material.content
         case "style":
@@ -55,12 +55,12 @@ def begin(plan: Plan, material: Material) -> Planes:
             picture = material.start
     if picture is None:
         raise InputError("init picture: none given; give the picture that the run started from")
-    start = surrounded(to_planes(resize(picture, *plan.size_of(stage)), "init"), plan.bleed)
+    start = surrounded(to_planes(resize(picture, stage.width, stage.height), "init"), plan.bleed)
     if not plan.noise:
         return start
     share = np.float32(plan.noise)
     start *= 1 - share
-    for rows, drawn in _drawn(size, lambda rows: noise.draw(rng, stage.width, rows)):
+    for rows, drawn in _drawn(size, lambda rows: noise.draw(rng, size[0], rows)):
         start[0][:, rows] += share * drawn
     return start
 
@@ -96,22 +96,21 @@ def entered(point: Planes, stage: Stage, plan: Plan, material: Material, *, fres
         return start
     pictures, shares = ([material.content], [1.0]) if wanted == "content" else (material.styles(own.colors), own.blend)
     used = [(statistics(picture), share) for picture, share in zip(pictures, shares, strict=True) if share]
-    recolored = with_colors(start, mixture(used))
+    recolored = with_colors(start, mixture(used), of=without_surroundings(start, plan.bleed))
     return np.clip(recolored, *LEVELS, out=recolored) if plan.clip else recolored
 
 
 def enlarge(point: Planes, width: int, height: int, plan: Plan, material: Material) -> Planes:
-    """Return the best picture so far in another size, float32 [1, 3, height, width], both with the plan's bleed.
+    """Return the best picture so far in another size, width x height; before as after, it has the plan's bleed around.
 
     Its difference from the photograph is enlarged, and added to the photograph in the new size. So a finer stage starts
     with every detail of the photograph, rather than with a blurred picture. When the content has no weight, or when the
     transfer started from another picture, the best picture itself is enlarged. Beyond its borders the result is
     mirrored.
     """
-    enlarged = point
-    if point.shape[2:] != (height, width):
-        inner, bleed = without_surroundings(point, plan.bleed), plan.bleed
-        enlarged = surrounded(_enlarged(inner, width - 2 * bleed, height - 2 * bleed, plan, material), bleed)
+    enlarged, inner = point, without_surroundings(point, plan.bleed)
+    if inner.shape[2:] != (height, width):
+        enlarged = surrounded(_enlarged(inner, width, height, plan, material), plan.bleed)
     if not plan.clip:
         return enlarged
     return np.clip(enlarged, *LEVELS, out=None if enlarged is point else enlarged)  # enlarged edges overshoot

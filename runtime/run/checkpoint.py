@@ -198,7 +198,7 @@ class Checkpoint:
     @classmethod
     def _of(cls, about: _About, archive: npz.Archive) -> Checkpoint:
         standing = about.standing
-        arrays = _read_arrays(archive, standing.stage_of(about.plan), with_adam=standing.steps > 0)
+        arrays = _read_arrays(archive, about.plan.canvas(standing.stage_of(about.plan)), with_adam=standing.steps > 0)
         return cls(about.plan, about.origin, standing.state(arrays), about.log, dict(about.written))
 
     @classmethod
@@ -260,7 +260,7 @@ class Checkpoint:
         ]
 
 
-def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict[str, NDArray[np.float32]]:
+def _read_arrays(archive: npz.Archive, size: tuple[int, int], *, with_adam: bool) -> dict[str, NDArray[np.float32]]:
     """Return the arrays of a checkpoint; with L-BFGS the picture may be the smaller one of the stage before.
 
     Raises
@@ -268,14 +268,15 @@ def _read_arrays(archive: npz.Archive, stage: Stage, *, with_adam: bool) -> dict
     ValueError
         When an array is missing, unknown or not finite, or its type or shape is not the stage's.
     """
+    width, height = size
     wanted = _ARRAYS if with_adam else _ARRAYS[:1]
     if set(archive.sizes) != {"about", *wanted}:
         raise ValueError(f"it holds the arrays {shown(sorted(archive.sizes))}")
-    most = math.prod((3, stage.height, stage.width, np.dtype(np.float32).itemsize))
+    most = math.prod((3, height, width, np.dtype(np.float32).itemsize))
     arrays = {name: archive.read(name, most) for name in wanted}
     for name, array in arrays.items():
         ok = array.dtype == np.float32 and array.ndim == 4 and array.shape[:2] == (1, 3) and array.size
-        if not ok or (with_adam and array.shape[2:] != (stage.height, stage.width)):
+        if not ok or (with_adam and array.shape[2:] != (height, width)):
             raise ValueError(f"array {name} is {array.dtype}{list(array.shape)}")
         if not all(np.isfinite(plane).all() for plane in array[0]):
             raise ValueError(f"array {name} has values that are not finite")

@@ -324,7 +324,7 @@ def fastest(transfer: Transfer, timings: Path | None) -> Placement:
     placement, known = transfer.placement, Timings(timings)
     if placement.device != AUTO:
         return placement
-    expected, pixels = _foreseen(transfer).device, transfer.plan.finest.width * transfer.plan.finest.height
+    expected, pixels = _foreseen(transfer).device, transfer.plan.pixels(transfer.plan.finest)
     seconds = dict[str, float]()
     for device in (name for provider in PROVIDERS.values() for name in provider.definite_devices):
         with contextlib.suppress(InputError):
@@ -363,7 +363,7 @@ def learn(transfer: Transfer, result: Result, timings: Path) -> None:
         kind = _kind(transfer, _placed(transfer, stage, result.device), tiled=work > 1)
         timing, seen = learnt.setdefault(kind, (known[kind] or Timing(), []))
         if seconds := [later.seconds - earlier.seconds for earlier, later in pairwise(steps)]:
-            timing.learn(first.width * first.height, max(median(seconds), 1e-6) / work)
+            timing.learn(transfer.plan.pixels(stage), max(median(seconds), 1e-6) / work)
         if began is not None:
             seen.append(_Seen(stage, work, first.seconds - began))
         began = steps[-1].seconds
@@ -384,7 +384,7 @@ class _Seen(NamedTuple):
 def _learn_opening(timing: Timing, transfer: Transfer, seen: Sequence[_Seen]) -> None:
     """Learn the seconds before the first evaluation of each stage, less those of measuring the targets."""
     for stage, work, seconds in seen:
-        evaluating = work * timing.evaluation(stage.width * stage.height)
+        evaluating = work * timing.evaluation(transfer.plan.pixels(stage))
         timing.learn_opening(max(0.0, seconds - evaluating - _targets(transfer, stage, timing)))
 
 
@@ -418,13 +418,13 @@ def _timing(
     timing, plan = known[kind], transfer.plan
     if not is_host(placement.device):  # a GPU's is learnt from its first run: opening its graphs takes as long
         return timing
-    if timing and timing.serves(plan.width * plan.height):
+    if timing and timing.serves(plan.pixels(plan.stages[-1])):
         return timing
     rough = _rough_timing(placement)
     expected = _seconds(transfer, left, rough, known)
     if not measure or _within_limit(plan.time_limit, expected) < WORTH_MEASURING:
         return None
-    if SETTLED * rough.evaluation(left[0].width * left[0].height) < SOON:
+    if SETTLED * rough.evaluation(plan.pixels(left[0])) < SOON:
         return None
     timing = timing or Timing()
     try:
@@ -481,7 +481,7 @@ def _seconds(transfer: Transfer, stages: Sequence[Stage], timing: Timing, known:
     total = 0.0
     for stage in stages:
         own, factor = _timing_of_stage(transfer, stage, timing, known)
-        evaluating = stage.evaluations * _work(transfer, stage) * own.evaluation(stage.width * stage.height)
+        evaluating = stage.evaluations * _work(transfer, stage) * own.evaluation(transfer.plan.pixels(stage))
         total += own.opening + factor * (evaluating + _targets(transfer, stage, own))
     return total
 
@@ -507,7 +507,7 @@ def _work(transfer: Transfer, stage: Stage) -> float:
 def _targets(transfer: Transfer, stage: Stage, timing: Timing) -> float:
     """Return the seconds of measuring the targets of a stage; those of tiles have halos, too."""
     work, load = _work(transfer, stage), transfer.need.load(stage)
-    pixels = [width * height for width, height in ((stage.width, stage.height), *load.styles)]
+    pixels = [width * height for width, height in (transfer.plan.canvas(stage), *load.styles)]
     return max(1.0, work / TILED_WORK) * timing.targets(pixels)
 
 

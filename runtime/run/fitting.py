@@ -67,14 +67,13 @@ class Need:
 
     def load(self, stage: Stage) -> Load:
         """Return what one stage asks of memory."""
-        plan, pixels = self.plan.of(stage), stage.width * stage.height
+        plan, pixels = self.plan.of(stage), self.plan.pixels(stage)
         optimizer, restarted = plan.optimizer_of(stage), plan.restart_every is not None
         styles = [self.styles[k] for k in used_styles(plan.blend, by_region=self.regions > 0)]
-        fitted = (fitted_size(style, plan.recipe, *plan.size_of(stage), plan.style_scale) for style in styles)
+        fitted = (fitted_size(style, plan.recipe, stage.width, stage.height, plan.style_scale) for style in styles)
         return Load(
             plan.recipe,
-            stage.width,
-            stage.height,
+            *plan.canvas(stage),
             tuple(fitted),
             self.regions,
             self.halos if optimizer != "lbfgs-device" else without_tiles,  # its gradients stay on the device
@@ -102,7 +101,8 @@ class Need:
         """Return the side of the tiles of a stage as they are made, in pixels; None if its pictures are whole."""
         placed = self._definite(stage, budget)
         halo = self.halos(placed.layout) if placed.side else None
-        return side_of(stage.height, stage.width, placed.side, halo) if placed.side and halo else placed.side
+        width, height = self.plan.canvas(stage)
+        return side_of(height, width, placed.side, halo) if placed.side and halo else placed.side
 
     def work(self, stage: Stage, budget: int | None) -> float:
         """Return the work of an evaluation in a stage, as a multiple of that of a whole picture."""
@@ -168,7 +168,7 @@ def alternatives(plan: Plan, stage: Stage) -> Iterator[Stage]:
     optimizer = plan.optimizer_of(stage)
     if plan.restart_every is not None or stage.optimizer or stage.pairs or optimizer not in ("lbfgs", "lbfgs-sobolev"):
         return
-    pixels = stage.width * stage.height
+    pixels = plan.pixels(stage)
     for name in dict.fromkeys((optimizer, "lbfgs-sobolev")):
         own = replace(stage, optimizer=None if name == plan.optimizer_planned(stage) else name)
         if name != optimizer:
@@ -183,8 +183,8 @@ def told(planned: Plan, fitted: Plan) -> list[str]:
     for before, after in zip(planned.stages, fitted.stages, strict=True):
         if (before.optimizer, before.pairs) == (after.optimizer, after.pairs):
             continue
-        name, size = fitted.optimizer_of(after), "at {}x{}".format(*fitted.size_of(after))
-        usual = pairs_of(name, after.width * after.height)
+        name, size = fitted.optimizer_of(after), f"at {after.width}x{after.height}"
+        usual = pairs_of(name, fitted.pixels(after))
         if name == "adam":
             sentences.append(f"memory for Adam only, not for L-BFGS, {size}")
         elif name == planned.optimizer_of(before):

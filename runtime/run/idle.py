@@ -60,7 +60,7 @@ def _of_machine(transfer: Transfer) -> Iterator[tuple[str, str]]:
 def _of_protection(transfer: Transfer) -> Iterator[tuple[str, str]]:
     if not (protection := transfer.material.protection):
         yield "protect_weight", f"without {option('protect')}"
-    elif transfer.plan.recipe.content.weight == 0:
+    elif all(transfer.plan.of(stage).recipe.content.weight == 0 for stage in transfer.plan.stages):
         yield from ((name, f"with {option('content_weight', 0)}") for name in ("protect", "protect_weight"))
     elif protection.times == 1:
         yield "protect", f"with {option('protect_weight', 1)}"

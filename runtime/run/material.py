@@ -151,7 +151,7 @@ class Material:
 
     def references(self, plan: Plan, stage: Stage) -> References:
         """Return the pictures that a picture of a stage is compared with."""
-        own, size = plan.of(stage), plan.size_of(stage)
+        own, size = plan.of(stage), (stage.width, stage.height)
         styles = self.styles(own.colors)
         used = used_styles(own.blend, by_region=self.regions is not None)
         fitted = (fit_style(styles[k], own.recipe, *size, own.style_scale) for k in used)

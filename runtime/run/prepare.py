@@ -176,7 +176,7 @@ def _unrecorded(placement: Placement, optimizer: str) -> Placement:
 
 def _crops(wanted: str | Sequence[str], paintings: Sequence[Photograph]) -> tuple[Crop, ...]:
     """Return what is left out of each painting: its margins, nothing, or what the option, or a plan for each, says."""
-    each = [wanted] * len(paintings) if isinstance(wanted, str) else list(wanted)
+    each = [wanted] * len(paintings) if not isinstance(wanted, Sequence) or isinstance(wanted, str) else list(wanted)
     if len(each) != len(paintings):
         raise InputError(
             f"{option('style_crop')}: {len(each)} given for {len(paintings)} styles; give one, or one for each"
@@ -202,7 +202,7 @@ def _plan(
     values = {
         **chosen(Plan, options),
         "recipe": recipe,
-        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count, bleed),
+        "stages": _stages(recipe, content, options.get("size"), options.get("evaluations"), count),
         "init": PICTURE if has_start else str(options.get("init") or recipe.init),
         "colors": planned_colors(options.get("colors", COLORS[0])),
         "blend": normalized_blend(options.get("style_blend"), len(crops)),
@@ -229,8 +229,7 @@ def _plan_of_file(
     plan = file.plan(recipe, content, names, has_start=has_start)
     if size is not None:
         sizes = zip(plan.stages, file.sizes(recipe, content, _size(size)), strict=True)
-        around = 2 * plan.bleed
-        stages = (replace(stage, width=w + around, height=h + around) for stage, (w, h) in sizes)
+        stages = (replace(stage, width=w, height=h) for stage, (w, h) in sizes)
         plan = replace(plan, stages=tuple(stages))
     given = {**options, "evaluations": None if evaluations is None else _whole(option("evaluations"), evaluations)}
     return overruled(plan, given)
@@ -248,7 +247,6 @@ def _stages(
     size: int | tuple[int, int] | str | None,
     evaluations: int | None,
     stages: int | None,
-    bleed: int,
 ) -> tuple[Stage, ...]:
     """Return the stages that the options ask for; None stands for the recipe's own."""
     count = recipe.evaluations if evaluations is None else _whole(option("evaluations"), evaluations)
@@ -256,7 +254,7 @@ def _stages(
     full = (
         result_size(_size(recipe.size), content, recipe.size_of) if size is None else result_size(_size(size), content)
     )
-    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1, bleed)
+    return schedule(*full, count, number if number or recipe.coarse_to_fine else 1)
 
 
 def _whole(name: str, number: int) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -338,6 +338,16 @@ class Outcome:
             raise codec.Misfit(f"outcome.loss_precision is {shown(self.loss_precision)}; expected {known}")
 
 
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """Return a plan as data for a hash; what later versions have added is left out where it has its default."""
+    data, usual = codec.to_data(plan), codec.to_data(Plan(plan.recipe, plan.stages, plan.init, blend=plan.blend))
+    for table, usual_table, added in ((data, usual, _ADDED), (data["recipe"], vars(Recipe), _ADDED_TO_RECIPES)):
+        for name in added:
+            if table[name] == usual_table[name]:
+                del table[name]
+    return data
+
+
 def fingerprint(transfer: Transfer, origin: Origin) -> str:
     """Return a hash, a SHA-256, of what a transfer is asked to do: of its plan, pictures and weights.
 
@@ -347,12 +357,7 @@ def fingerprint(transfer: Transfer, origin: Origin) -> str:
     stages = tuple(replace(stage, optimizer=None, pairs=None) for stage in plan.stages)
     asked = replace(plan, recipe=replace(plan.recipe, description=""), stages=stages)
     pictures = [(picture.role, picture.width, picture.height, picture.sha256) for picture in origin.inputs]
-    data, usual = codec.to_data(asked), codec.to_data(Plan(asked.recipe, asked.stages, asked.init, blend=asked.blend))
-    for table, usual_table, added in ((data, usual, _ADDED), (data["recipe"], vars(Recipe), _ADDED_TO_RECIPES)):
-        for name in added:
-            if table[name] == usual_table[name]:
-                del table[name]
-    inputs = [data, pictures, origin.model.weights_sha256]
+    inputs = [plan_data(asked), pictures, origin.model.weights_sha256]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

@@ -275,7 +275,7 @@ class Transfer:
                     self.after_stage()
             seconds = time.perf_counter() - began
             if number and not self._budget.pays(number, seconds):
-                size = "{}x{}".format(*self.plan.size_of(stage))
+                size = f"{stage.width}x{stage.height}"
                 return self._end(RunEnding.TIME_OVER, f"{self._limit_text()} leaves too little for {size}")
             self._budget.begin(seconds)
             try:
@@ -398,16 +398,15 @@ class Transfer:
         self, number: int, evaluation: Evaluation, terms: dict[str, float], change: float, seconds: float
     ) -> None:
         """Update the state with an evaluation, call the callbacks, and keep to the time limit."""
-        share = self._share.of(evaluation.loss)
-        width, height = self.plan.size_of(self.plan.stages[number])
+        share, stage = self._share.of(evaluation.loss), self.plan.stages[number]
         self.state = self.state.after(evaluation, terms, self._share.best, seconds)
         step = Step(
             evaluation=self.state.evaluations,
             evaluations=self.plan.evaluations,
             stage=number + 1,
             stages=len(self.plan.stages),
-            width=width,
-            height=height,
+            width=stage.width,
+            height=stage.height,
             of_stage=self.state.made[number],
             loss=evaluation.loss,
             terms=terms,

@@ -158,6 +158,25 @@ def test_masks_follow_their_pictures(model: Path) -> None:
     assert_refused(batch(model, "photos", *wish[:-2], *masks), "--style-mask: given 1 times for 2 paintings")
 
 
+def test_strengths_of_regions_and_crops_hold_for_every_picture(model: Path) -> None:
+    Path("masks").mkdir()
+    for name in ("one", "two"):
+        with Image.open(f"photos/{name}.png") as photograph:
+            mask = Image.new("RGB", photograph.size, "#ff0000")
+            mask.paste("#0000ff", (0, 0, 20, 20))
+        mask.save(f"masks/{name}.png")
+    wish = ("--style", "painting.jpg", "--style", "other.png", "--style-mask", "#ff0000", "--style-mask", "#0000ff")
+    more = ("--content-mask", "masks/{content}.png", "--region-strength", "#0000ff=0.5", "--style-crop", "auto")
+    done = batch(model, "photos", *wish, *more, "--bleed", "4", "--blended", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    made = Record.read("out/two-painting+other.png").plan
+    assert (made.region_strengths, made.bleed, made.crops) == ({"#0000ff": 0.5}, 4, ())
+    again = batch(model, "photos", *wish, *more, "--bleed", "4", "--blended", "-o", "out")
+    assert "2 were there" in again.stderr or "there already" in again.stderr, again.stderr
+    without = ("--style", "painting.jpg", "--region-strength", "#0000ff=0.5", "-o", "none")
+    assert_refused(batch(model, "photos", *without), "there are no regions without --content-mask")
+
+
 def test_outputs_of_single_pictures_get_names_of_their_own(model: Path) -> None:
     more = ("--name", "{number:02}/{content}.jpg", "--triptych", "{content}-three.png", "--log", "{content}.jsonl")
     done = batch(model, "photos", "--style", "painting.jpg", "-o", "out", *more, "--save-every", "2")

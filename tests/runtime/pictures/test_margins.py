@@ -58,6 +58,13 @@ def test_a_plain_picture_has_no_margin(size: tuple[int, int]) -> None:
     assert not find_margins(Image.new("RGB", size, "#808080"))
 
 
+def test_a_grey_picture_has_margins_as_any_other() -> None:
+    assert find_margins(framed(20, 20, 20, 20).convert("L")) == find_margins(
+        framed(20, 20, 20, 20).convert("L").convert("RGB")
+    )
+    assert not find_margins(Image.new("L", (300, 220)))
+
+
 def test_a_margin_is_found_alike_in_a_large_picture() -> None:
     large = framed(30, 24, 30, 24).resize((2400, 1760), Image.Resampling.BICUBIC)
     found = find_margins(large)

@@ -37,7 +37,7 @@ def plan(data: dict[str, Any], names: list[str | None] | list[str] = NAMES, cont
 
 
 def sizes(found: Plan) -> list[tuple[int, int]]:
-    return [found.size_of(stage) for stage in found.stages]
+    return [(stage.width, stage.height) for stage in found.stages]
 
 
 # --- what is written is read back -----------------------------------------------------------------------------

@@ -290,6 +290,8 @@ BAD: dict[str, tuple[str, str, str]] = {
         "coarse_to_fine = 3",
         "coarse_to_fine is 3; expected true or false",
     ),
+    "negative bleed": ("evaluations = 3", "bleed = -7", "bleed is -7; expected 0 to 256"),
+    "wide bleed": ("evaluations = 3", "bleed = 1000", "bleed is 1000; expected 0 to 256"),
     "clip that is text": ("evaluations = 3", 'clip = "yes"', "clip is 'yes'; expected true or false"),
     "bad optimizer": (
         "evaluations = 3",

@@ -24,7 +24,7 @@ from impasto.runtime.machine.memory import Room
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.optimize.ending import StopOptimization
 from impasto.runtime.run import estimate as estimates
-from impasto.runtime.run.estimate import Estimate, estimate, fastest, learn
+from impasto.runtime.run.estimate import Estimate, estimate, fastest, largest_size, learn
 from impasto.runtime.run.fitting import Need
 from impasto.runtime.run.prepare import prepare
 from impasto.runtime.run.result import Result
@@ -350,6 +350,28 @@ def test_of_more_memory_than_the_machine_has_only_that_is_taken(
     assert asked.fits
     assert asked.tiles > 1
     assert replace(asked, seconds=0.0) == replace(unasked, seconds=0.0)
+
+
+def test_times_of_a_bleed_are_those_of_the_pixels_that_are_evaluated(
+    transfer: Callable[..., Transfer], tmp_path: Path
+) -> None:
+    path = tmp_path / "timings.json"
+    bled = transfer(size=(100, 36), bleed=46, stages=1)  # 192x128 are evaluated
+    result = bled.run()
+    steps = tuple(replace(step, seconds=3.0 + 0.6 * k) for k, step in enumerate(result.history))
+    learn(bled, replace(result, history=steps), path)
+    seconds = [estimate(transfer(size=(192, 128), stages=1, evaluations=n), path).seconds or 0 for n in (10, 20)]
+    assert seconds[1] - seconds[0] == pytest.approx(10 * 0.6)
+
+
+def test_a_bleed_is_part_of_what_does_not_fit(transfer: Callable[..., Transfer]) -> None:
+    need = transfer(size=(3000, 2250), bleed=8, tile="off", memory="600MB").need
+    plain, bled = (
+        largest_size(replace(need, plan=replace(need.plan, bleed=bleed)), 3_000_000_000) for bleed in (0, 200)
+    )
+    assert plain is not None
+    assert bled is not None
+    assert bled[0] + 300 < plain[0]
 
 
 def test_times_of_tiles_are_learnt_apart_and_for_the_same_work(

@@ -512,7 +512,7 @@ def test_too_little_improvement_ends_a_stage_and_not_the_transfer(model: Path) -
 def test_a_bleed_is_painted_and_cut_off(model: Path, init: str) -> None:
     transfer = prepared(model, bleed=5, init=Image.fromarray(picture(7)) if init == "picture" else init)
     result = transfer.run()
-    assert [(stage.width, stage.height) for stage in result.plan.stages] == [(46, 42), (82, 74)]
+    assert [(stage.width, stage.height) for stage in result.plan.stages] == [(36, 32), (72, 64)]
     assert {(step.width, step.height) for step in result.history} == {(36, 32), (72, 64)}
     assert result.image.size == result.evaluated == (72, 64)
     point = transfer.state.point[0].transpose(1, 2, 0)
@@ -554,6 +554,12 @@ def test_the_loss_is_that_of_the_whole_picture_bleed_included(model: Path) -> No
     np.testing.assert_array_equal(levels(bled.image), levels(other.image)[4:-4, 4:-4])
 
 
+@pytest.mark.parametrize(("option", "value"), [("bleed", "8"), ("bleed", 1.5), ("style_crop", 3)])
+def test_values_of_another_type_are_refused_in_one_line(model: Path, option: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"{option}.* expected"):
+        prepared(model, **{option: value})
+
+
 def test_in_tiles_a_bleed_is_painted_alike(model: Path) -> None:
     whole, tiled = (run(model, bleed=12, stages=1, size=(160, 96), evaluations=3, tile=tile) for tile in ("off", 96))
     np.testing.assert_allclose([s.loss for s in tiled.history], [s.loss for s in whole.history], rtol=1e-5)
@@ -581,7 +587,7 @@ def test_a_plain_margin_is_left_out_where_the_option_says_so_and_the_plan_says_h
     assert crop.box(80, 80) == (7, 11, 73, 71)
     assert not none
     assert off.plan.crops == default.plan.crops == ()
-    assert [image.size for image in found.material.styles] == [(66, 60), (48, 40)]
+    assert [image.size for image in found.material.styles("style")] == [(66, 60), (48, 40)]
 
 
 def test_a_crop_that_leaves_too_little_is_refused_before_any_work(model: Path) -> None:
