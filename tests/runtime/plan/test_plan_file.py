@@ -63,7 +63,7 @@ options = st.none() | st.builds(
     start_colors=st.none() | st.sampled_from(START_COLORS),
 ).map(lambda one: None if one == StageOptions() else one)
 stages = st.lists(st.builds(Stage, sides, sides, st.integers(1, 5000), options=options), min_size=1, max_size=4)
-regular = st.builds(schedule, sides, sides, st.integers(1, 5000), st.none() | st.integers(1, 6), st.just(14))
+regular = st.builds(schedule, sides, sides, st.integers(1, 5000), st.none() | st.integers(1, 6))
 plans = st.builds(
     Plan,
     recipe=st.builds(RECIPE.with_weights, weights, st.floats(1e-3, 1e6), weights),
@@ -76,7 +76,7 @@ plans = st.builds(
     colors=st.sampled_from(COLORS).map(planned_colors),
     strength=st.floats(0, 1),
     clip=st.booleans(),
-    bleed=st.integers(0, 14),
+    bleed=st.integers(0, 256),
     protect_weight=st.floats(0, 100),
     region_strengths=st.dictionaries(st.sampled_from(["#ff0000", "#0000ff"]), st.floats(0, 9)),
     optimizer=st.sampled_from([*OPTIMIZERS]),
