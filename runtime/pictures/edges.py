@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from impasto.runtime.pictures import strips
 
@@ -172,6 +171,8 @@ def _summed(
 
 def _blurred(sums: Array) -> Array:
     """Return sums in cells, each with its neighbours' by a Gaussian; outside the picture there is nothing."""
+    from scipy import ndimage  # here, because few runs need it, and it takes a fifth of a second
+
     for one in sums:
         ndimage.gaussian_filter(one, _REACH, output=one, mode="constant", truncate=3)
     return sums
@@ -179,4 +180,6 @@ def _blurred(sums: Array) -> Array:
 
 def _interpolated(sums: Array, places: Sequence[Array]) -> list[Array]:
     """Return each of several sums in cells at places, linearly interpolated."""
+    from scipy import ndimage
+
     return [ndimage.map_coordinates(one, places, order=1, mode="nearest") for one in sums]

@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 #: One that lasts until it is stopped.
-LONG = {**QUICK, "evaluations": 90_000, "init": "random"}
+LONG = {**QUICK, "evaluations": 900_000, "init": "random", "optimizer": "adam"}
 
 #: Seconds that anything may take, on a busy machine.
 PATIENCE = 120.0

@@ -69,7 +69,10 @@ def completed(line: str, **variables: str) -> list[str]:
     ("line", "expected"),
     [
         ("impasto sty", ["stylize"]),
-        ("impasto stylize --style-", ["--style-blend", "--style-scale", "--style-weight", "--style-mask"]),
+        (
+            "impasto stylize --style-",
+            ["--style-blend", "--style-scale", "--style-crop", "--style-weight", "--style-mask"],
+        ),
         ("impasto stylize --device ", DEVICES),
         ("impasto stylize --lowering w", ["winograd"]),
         ("impasto stylize --precision ", ["auto", "fp32", "bf16", "fp16"]),

@@ -121,6 +121,7 @@ def test_every_answer_is_of_the_form_that_the_description_says(server: Server) -
             check({"$ref": "#/components/schemas/Event"}, {"event": name, "data": data})
             if name == "run" and data["id"] == run and data["state"] == "done":
                 break
+    server.wait(waiting, "stopped")  # whichever of the two came first
     ask("post", "/api/runs/{run}/resume", {}, run=waiting)
     ask("post", "/api/runs/{run}/cancel", run=waiting)
     ask("get", "/api/runs")
