@@ -35,7 +35,7 @@ def test_every_plan_is_told_of_and_serves_pictures_of_any_proportions(place: Pat
     for width, height in ((400, 300), (200, 500)):
         found = plan(file, width, height)
         assert max(found.width, found.height) == file.size
-        for w, h in map(found.size_of, found.stages):
+        for w, h in ((stage.width, stage.height) for stage in found.stages):
             assert abs(w / h * height / width - 1) < 0.02
 
 
