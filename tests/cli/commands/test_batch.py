@@ -219,6 +219,7 @@ def test_ctrl_c_keeps_the_best_of_the_present_picture_and_the_same_command_goes_
     running.wait_for("in all")
     while not any(path.stat().st_size > 5000 for path in Path("out/.unfinished").glob("*")):
         time.sleep(0.05)
+    time.sleep(0.3)  # the checkpoint is written first; then the evaluation is told, and a signal keeps the picture
     running.interrupt()
     code, _, err = running.finish()
     assert code == 1, err
