@@ -56,7 +56,8 @@ def test_two_dropped_files_become_a_downloaded_result_that_can_be_made_again(
     np.testing.assert_array_equal(levels(again.read_bytes()), levels(result.read_bytes()))
 
     jpeg = download(page, "Download JPEG", tmp_path)
-    assert Image.open(jpeg).format == "JPEG"
+    with Image.open(jpeg) as image:
+        assert image.format == "JPEG"
     assert Record.read(jpeg).plan == Record.read(result).plan
 
 
