@@ -14,26 +14,27 @@ from scipy.spatial import cKDTree
 
 Array = npt.NDArray[np.floating[Any]]
 
-_SCALE = 3  # drawn so many times larger, for smooth edges
+#: Paintings are drawn so many times larger, for smooth edges.
+SCALE = 3
 
 
 def draw_mosaic(width: int = 480, height: int = 360) -> Image.Image:
     """Lay a mosaic of rings and waves, its tesserae set in courses, in `width` x `height` RGB pixels."""
     rng = np.random.default_rng(79)
-    x, y = _grid(width, height)
+    x, y = grid(width, height)
     aspect = width / height
     stones: Array = np.stack([rng.uniform(-0.05, aspect + 0.05, 9000), rng.uniform(-0.05, 1.05, 9000)], axis=-1)
     for _ in range(3):  # Lloyd's relaxation on a coarse grid evens the stones out
         stones = _relaxed(stones, aspect)
     distance, nearest = (np.asarray(found) for found in cKDTree(stones).query(np.stack([x, y], axis=-1), k=2))
-    joint = _step(0.0012, 0.0028, distance[..., 1] - distance[..., 0])
+    joint = smoothstep(0.0012, 0.0028, distance[..., 1] - distance[..., 0])
     own = nearest[..., 0]
     tilt = rng.normal(0, 1, (len(stones), 2))
     offset = np.stack([x, y], axis=-1) - stones[own]
     bevel = (offset * tilt[own]).sum(axis=-1) * 6
     colour = _mosaic_colours(stones, aspect, rng)[own] * (1 + bevel)[..., None]
     grout = np.array(ImageColor.getrgb("#4a4038")) / 255
-    return _image(grout + (colour - grout) * joint[..., None], width, height)
+    return reduced(grout + (colour - grout) * joint[..., None], width, height)
 
 
 def _relaxed(points: Array, aspect: float) -> Array:
@@ -58,7 +59,7 @@ def _mosaic_colours(stones: Array, aspect: float, rng: np.random.Generator) -> A
 
 def draw_woodcut(width: int = 480, height: int = 360) -> Image.Image:
     """Cut a red sun, hills and a river into wood and print it, in `width` x `height` RGB pixels."""
-    x, y = _grid(width, height)
+    x, y = grid(width, height)
     aspect = width / height
     waver = 0.006 * np.sin(23 * x + 9 * np.sin(5 * y)) + 0.004 * np.sin(47 * y + 11 * x)
     sun = np.hypot(x - 0.66 * aspect, y - 0.3)
@@ -69,24 +70,24 @@ def draw_woodcut(width: int = 480, height: int = 360) -> Image.Image:
     front = _cut((y - near + 0.5 * waver - 0.25 * np.sin(3 * x)) * 240, 0.45 + 1.1 * (y - near))
     ink = np.where(y > near, front, np.where(y > ridge, far, sky))
     for edge in (np.abs(y - ridge), np.where(y > ridge - 0.3, np.abs(y - near), 1)):
-        ink = np.maximum(ink, 1 - _step(0.004, 0.007, edge))
+        ink = np.maximum(ink, 1 - smoothstep(0.004, 0.007, edge))
     paper, black, red = (np.array(ImageColor.getrgb(f"#{name}")) / 255 for name in ("f1e4c8", "1c1a1d", "c8321f"))
-    disc = (1 - _step(0.128, 0.131, sun)) * (y < ridge)
+    disc = (1 - smoothstep(0.128, 0.131, sun)) * (y < ridge)
     ground = paper + (red - paper) * disc[..., None]
-    ink = ink * (1 - disc * _step(-0.3, 0.3, np.sin(sun * 380)))
-    return _image(ground + (black - ground) * ink[..., None], width, height)
+    ink = ink * (1 - disc * smoothstep(-0.3, 0.3, np.sin(sun * 380)))
+    return reduced(ground + (black - ground) * ink[..., None], width, height)
 
 
 def _cut(phase: Array, tone: Array) -> Array:
     """Return lines of ink, one for each turn of the phase in radians, so wide that they darken to the tone."""
     wide = np.clip(tone, 0.12, 0.88)
-    return _step(-0.12, 0.12, np.cos(phase) + np.cos(np.pi * (1 - wide)) * 0.95)
+    return smoothstep(-0.12, 0.12, np.cos(phase) + np.cos(np.pi * (1 - wide)) * 0.95)
 
 
-def _grid(width: int, height: int) -> tuple[Array, Array]:
+def grid(width: int, height: int) -> tuple[Array, Array]:
     """Return the columns and rows of each point that is drawn, in picture heights."""
-    columns = (np.arange(width * _SCALE) + 0.5) / (height * _SCALE)
-    rows = (np.arange(height * _SCALE) + 0.5) / (height * _SCALE)
+    columns = (np.arange(width * SCALE) + 0.5) / (height * SCALE)
+    rows = (np.arange(height * SCALE) + 0.5) / (height * SCALE)
     x, y = np.meshgrid(columns, rows)
     return x, y
 
@@ -98,12 +99,13 @@ def _pick(t: Array, names: str) -> Array:
     return chosen
 
 
-def _step(low: float, high: float, t: Array) -> Array:
+def smoothstep(low: float, high: float, t: Array) -> Array:
     """Return 0 below `low`, 1 above `high`, and a smooth ramp between."""
     t = np.clip((t - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _image(levels: Array, width: int, height: int) -> Image.Image:
+def reduced(levels: Array, width: int, height: int) -> Image.Image:
+    """Return levels that were drawn larger as a picture, in `width` x `height` RGB pixels."""
     image = Image.fromarray((np.clip(levels, 0, 1) * 255 + 0.5).astype(np.uint8))
     return image.resize((width, height), Image.Resampling.BOX)

@@ -13,17 +13,16 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw
 from scipy import ndimage
 
-Array = npt.NDArray[np.floating[Any]]
+from docs.paintings import SCALE, grid, reduced, smoothstep
 
-#: Drawn so many times larger, for smooth edges.
-_SCALE = 3
+Array = npt.NDArray[np.floating[Any]]
 
 _PAPER = "#f3ecdc"
 
 
 def draw_hatching(width: int = 480, height: int = 360) -> Image.Image:
     """Draw a hill, a tree and clouds in hatched ink on paper, in `width` x `height` RGB pixels."""
-    x, y = _grid(width, height)
+    x, y = grid(width, height)
     aspect, waver = width / height, 0.004 * np.sin(31 * x + 7 * np.sin(13 * y)) + 0.003 * np.sin(53 * y)
     hill = 0.62 + 0.1 * np.sin(2.9 * x + 0.4) + 0.02 * np.sin(17 * x)
     crown = np.hypot((x - 0.42 * aspect) / 0.21, (y - 0.38) / 0.17) + 0.12 * np.sin(9 * x) * np.sin(11 * y)
@@ -36,18 +35,18 @@ def draw_hatching(width: int = 480, height: int = 360) -> Image.Image:
     for number, angle in enumerate((0.9, -0.7, 0.1)):  # the darker, the more directions cross
         across = (x * np.sin(angle) + y * np.cos(angle) + waver) * 330
         share = np.clip(2.2 * tone - 0.55 * number, 0, 0.8)
-        ink = np.maximum(ink, _step(-0.15, 0.15, np.cos(across) - np.cos(np.pi * share)) * (share > 0.04))
+        ink = np.maximum(ink, smoothstep(-0.15, 0.15, np.cos(across) - np.cos(np.pi * share)) * (share > 0.04))
     margin = np.minimum(np.minimum(x, aspect - x), np.minimum(y, 1 - y)) + waver
-    ink = ink * _step(0.05, 0.056, margin)
+    ink = ink * smoothstep(0.05, 0.056, margin)
     paper, black = _colour(_PAPER), _colour("#1f2430")
-    return _image(paper + (black - paper) * ink[..., None], width, height)
+    return reduced(paper + (black - paper) * ink[..., None], width, height)
 
 
 def draw_dots(width: int = 480, height: int = 360) -> Image.Image:
     """Set a bay at noon in dots of pure colours, in `width` x `height` RGB pixels."""
     rng = np.random.default_rng(1884)
-    image = Image.new("RGB", (width * _SCALE, height * _SCALE), "#e9e2cf")
-    pen, unit, aspect = ImageDraw.Draw(image), height * _SCALE, width / height
+    image = Image.new("RGB", (width * SCALE, height * SCALE), "#e9e2cf")
+    pen, unit, aspect = ImageDraw.Draw(image), height * SCALE, width / height
     for _ in range(42_000):
         x, y = rng.uniform(0, aspect), rng.uniform(0, 1)
         shore = 0.72 + 0.12 * np.sin(2.1 * x + 1) + 0.3 * (x - 0.8 * aspect)
@@ -67,7 +66,7 @@ def draw_dots(width: int = 480, height: int = 360) -> Image.Image:
 def draw_washes(width: int = 480, height: int = 360) -> Image.Image:
     """Lay washes of watercolour on paper, hills behind hills, in `width` x `height` RGB pixels."""
     rng = np.random.default_rng(1801)
-    x, y = _grid(width, height)
+    x, y = grid(width, height)
     aspect = width / height
     cloud = _clouds(rng, x.shape, 90)
     picture = np.broadcast_to(_colour(_PAPER), (*x.shape, 3)).copy()
@@ -75,17 +74,17 @@ def draw_washes(width: int = 480, height: int = 360) -> Image.Image:
     picture = _wash(picture, sky, "#6f9fc4")
     for number, (top, hue) in enumerate(((0.42, "#8fa6b8"), (0.55, "#7f9a7a"), (0.68, "#b08a4e"), (0.82, "#4f6b58"))):
         edge = top + 0.06 * np.sin((2.3 + number) * x + 2 * number) + 0.03 * _clouds(rng, x.shape, 40)
-        inside = _step(0, 0.012, y - edge)
+        inside = smoothstep(0, 0.012, y - edge)
         pooled = np.exp(-np.clip(y - edge, 0, None) / 0.012)  # pigment gathers where a wash ends
         depth = (
             inside * (0.55 + 0.35 * _clouds(rng, x.shape, 60) + 0.35 * pooled) * np.exp(-1.2 * np.clip(y - edge, 0, 1))
         )
         picture = _wash(picture, depth, hue)
-    grain = ndimage.gaussian_filter(rng.standard_normal(x.shape), _SCALE * 0.8)
+    grain = ndimage.gaussian_filter(rng.standard_normal(x.shape), SCALE * 0.8)
     picture = picture * (1 + 0.06 * grain / grain.std())[..., None] ** 0.5
     margin = np.minimum(np.minimum(x, aspect - x), np.minimum(y, 1 - y)) + 0.006 * _clouds(rng, x.shape, 30)
-    kept = _step(0.045, 0.055, margin)[..., None]
-    return _image(_colour(_PAPER) + (picture - _colour(_PAPER)) * kept, width, height)
+    kept = smoothstep(0.045, 0.055, margin)[..., None]
+    return reduced(_colour(_PAPER) + (picture - _colour(_PAPER)) * kept, width, height)
 
 
 def _wash(picture: Array, depth: Array, hue: str) -> Array:
@@ -104,24 +103,5 @@ def _clouds(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> A
     return clouds
 
 
-def _grid(width: int, height: int) -> tuple[Array, Array]:
-    """Return the columns and rows of each point that is drawn, in picture heights."""
-    columns = (np.arange(width * _SCALE) + 0.5) / (height * _SCALE)
-    rows = (np.arange(height * _SCALE) + 0.5) / (height * _SCALE)
-    x, y = np.meshgrid(columns, rows)
-    return x, y
-
-
 def _colour(name: str) -> Array:
     return np.array(ImageColor.getrgb(name)[:3]) / 255
-
-
-def _step(low: float, high: float, t: Array) -> Array:
-    """Return 0 below `low`, 1 above `high`, and a smooth ramp between."""
-    t = np.clip((t - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _image(levels: Array, width: int, height: int) -> Image.Image:
-    image = Image.fromarray((np.clip(levels, 0, 1) * 255 + 0.5).astype(np.uint8))
-    return image.resize((width, height), Image.Resampling.BOX)

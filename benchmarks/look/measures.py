@@ -1,6 +1,7 @@
 """Measures of a painted picture, beside the photograph and the painting that it was made of.
 
-None of them is a loss that impasto or a peer optimises. Pictures are float64 (H, W, 3), RGB, 0..255.
+None of them is a loss that impasto or a peer optimises, and none calls what it measures: luma and CIE Lab are written
+down once more here. Pictures are float64 (H, W, 3), RGB, 0..255.
 
 - *Effect*: the distance of the picture's statistics from the painting's, in percent of the photograph's distance. The
   distance is the sliced Wasserstein distance (Rabin et al. 2011; Heitz et al. 2021) of activations of layers that no

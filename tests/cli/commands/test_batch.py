@@ -140,14 +140,19 @@ def test_pairs_and_blends(model: Path) -> None:
     assert_refused(refused, "output pairs.png: exists already")
 
 
-def test_masks_follow_their_pictures(model: Path) -> None:
+def with_masks() -> tuple[str, ...]:
+    """Draw a mask of two regions for each photograph, ``masks/{content}.png``; return the options of their styles."""
     Path("masks").mkdir()
     for name in ("one", "two"):
         with Image.open(f"photos/{name}.png") as photograph:
             mask = Image.new("RGB", photograph.size, "#ff0000")
             mask.paste("#0000ff", (0, 0, 20, 20))
         mask.save(f"masks/{name}.png")
-    wish = ("--style", "painting.jpg", "--style", "other.png", "--style-mask", "#ff0000", "--style-mask", "#0000ff")
+    return ("--style", "painting.jpg", "--style", "other.png", "--style-mask", "#ff0000", "--style-mask", "#0000ff")
+
+
+def test_masks_follow_their_pictures(model: Path) -> None:
+    wish = with_masks()
     masks = ("--content-mask", "masks/{content}.png", "--protect", "masks/{content}.png", "--blended", "-o", "out")
     done = batch(model, "photos", *wish, *masks)
     assert done.returncode == 0, done.stderr
@@ -159,20 +164,14 @@ def test_masks_follow_their_pictures(model: Path) -> None:
 
 
 def test_strengths_of_regions_and_crops_hold_for_every_picture(model: Path) -> None:
-    Path("masks").mkdir()
-    for name in ("one", "two"):
-        with Image.open(f"photos/{name}.png") as photograph:
-            mask = Image.new("RGB", photograph.size, "#ff0000")
-            mask.paste("#0000ff", (0, 0, 20, 20))
-        mask.save(f"masks/{name}.png")
-    wish = ("--style", "painting.jpg", "--style", "other.png", "--style-mask", "#ff0000", "--style-mask", "#0000ff")
+    wish = with_masks()
     more = ("--content-mask", "masks/{content}.png", "--region-strength", "#0000ff=0.5", "--style-crop", "auto")
     done = batch(model, "photos", *wish, *more, "--bleed", "4", "--blended", "-o", "out")
     assert done.returncode == 0, done.stderr
     made = Record.read("out/two-painting+other.png").plan
     assert (made.region_strengths, made.bleed, made.crops) == ({"#0000ff": 0.5}, 4, ())
     again = batch(model, "photos", *wish, *more, "--bleed", "4", "--blended", "-o", "out")
-    assert "2 were there" in again.stderr or "there already" in again.stderr, again.stderr
+    assert "2 of 2 pictures are there already" in again.stderr
     without = ("--style", "painting.jpg", "--region-strength", "#0000ff=0.5", "-o", "none")
     assert_refused(batch(model, "photos", *without), "there are no regions without --content-mask")
 
