@@ -27,7 +27,7 @@ from impasto.defaults import (
 )
 
 #: The options that have a default of their own, and not the recipe's: a plan may have another value.
-_DECIDED = ("noise", "seed", "colors", "strength", "style_scale", "protect_weight")
+_DECIDED = ("noise", "seed", "colors", "strength", "style_scale", "boldness", "protect_weight")
 
 _IN_ITS_CONVENTION = "the recipe's, in its convention"
 
@@ -104,11 +104,21 @@ def transfer_options(
             panel=STYLE,
         ),
     ] = 1,
+    boldness: Annotated[
+        float,
+        option(
+            value=NUMBER,
+            min=-1,
+            max=1,
+            help="From -1, a hint of the style, over 0, as the recipe is, to 1, with abandon: its large forms first.",
+            panel=STYLE,
+        ),
+    ] = 0,
     style_crop: Annotated[
         str | None,
         option(
             value="SIDES|WORD",
-            help="Left out of styles: auto (a plain margin or frame), off, or pixels at each side: 9,0,9,0.",
+            help="Left out of styles: auto (a plain margin, and 3 % of each side: a canvas's edges), off, or pixels: 9,0,9,0.",
             default=recipe_default("style_crop"),
             complete=names(*STYLE_CROPS),
             panel=STYLE,
@@ -269,6 +279,7 @@ def transfer_options(
         "recipe": recipe,
         "style_blend": _numbers("--style-blend", style_blend),
         "style_scale": style_scale,
+        "boldness": boldness,
         "style_crop": style_crop,
         "content_weight": content_weight,
         "style_weight": style_weight,

@@ -35,6 +35,7 @@ def rows(plan: Plan, *, protects: bool) -> Mapping[str, str]:
         "restarts": ", ".join(map(str, plan.restarts)) or (f"every {plan.restart_every}" if plan.restart_every else ""),
         "style blend": ", ".join(f"{share:g}" for share in plan.blend) if len(plan.blend) > 1 else "",
         "style scale": f"{plan.style_scale:g}" if plan.style_scale != 1 else "",
+        "boldness": f"{plan.boldness:g}" if plan.boldness else "",
         "style crop": "; ".join(map(str, plan.crops)),
         "bleed": f"{plan.bleed} pixels" if plan.bleed else "",
         "colors": chosen_colors(plan.colors) if plan.colors != "style" else "",

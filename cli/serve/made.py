@@ -18,7 +18,7 @@ AUTO, OFF = STYLE_CROPS
 
 #: Parts of a plan that are options of the same names, and their defaults.
 _SAME = {
-    "noise": 0.0, "seed": 0, "style_scale": 1.0, "strength": 1.0, "restart_every": None,
+    "noise": 0.0, "seed": 0, "style_scale": 1.0, "boldness": 0.0, "strength": 1.0, "restart_every": None,
     "min_improvement": None, "time_limit": None, "protect_weight": PROTECT_WEIGHT,
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Margins of paintings: the plain paper, card or frame around what is painted, which is no part of a manner."""
+"""Margins and edges of paintings, which are no part of a manner: plain paper or frame, and where a canvas ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.runtime.plan.crop import Crop
+from impasto.runtime.plan.sizes import MIN_SIDE
 
 #: Margins are looked for in a picture of this long side at most: paper has a grain, which this evens out.
 _SIDE = 512
@@ -25,6 +26,26 @@ _LEAST, _MOST, _BLUR = 0.012, 0.25, 0.006
 
 #: A margin has so many sides at least, of one colour: one side alone may well be painted.
 _SIDES = 3
+
+
+#: The share of each side that is an edge: bare canvas, a frame's shadow, or a scan's blur, in lines that are not plain.
+_EDGE = 0.03
+
+
+def find_surroundings(image: Image.Image) -> Crop:
+    """Return the margins of an 8-bit RGB picture, and the edge of what they leave; no side gets too short by an edge.
+
+    Zero padding tells the network where a picture ends. What a painting has there, and only there, is painted at the
+    borders of every result, as a frame.
+    """
+    margins = find_margins(image)
+    left, top, right, bottom = margins.box(*image.size)
+    across, down = (_edge(side) for side in (right - left, bottom - top))
+    return Crop(margins.left + across, margins.top + down, margins.right + across, margins.bottom + down)
+
+
+def _edge(side: int) -> int:
+    return max(0, min(round(_EDGE * side), (side - MIN_SIDE) // 2))
 
 
 def find_margins(image: Image.Image) -> Crop:

@@ -39,6 +39,9 @@ COARSEST = 400
 #: The least and the largest `style_scale`.
 STYLE_SCALES: tuple[float, float] = (0.05, 20)
 
+#: The least and the largest `boldness`.
+BOLDNESS: tuple[float, float] = (-1, 1)
+
 #: The most that `protect_weight` and `region_strengths` may be: with more, single precision would lose all else.
 MOST_TIMES = 1_000_000
 
@@ -245,6 +248,9 @@ class Plan:
         The pixels that are painted beyond each border, at every stage, and cut off in the end, as printers do. There
         the photograph is mirrored. Zero padding tells the network where a picture ends, and a margin or a frame that
         the painting has is painted there.
+    boldness
+        How far the style is shifted against the content, from -1 to 1; see
+        `impasto.runtime.plan.recipe.Recipe.with_boldness`. `recipe` is as it is without, and `of` has the shift.
     optimizer
         ``lbfgs`` (SciPy's L-BFGS-B), ``lbfgs-sobolev`` (L-BFGS in a metric that takes fewer evaluations),
         ``lbfgs-device`` (SciPy's method, on the device of the loss) or ``adam``, which needs less memory.
@@ -274,6 +280,7 @@ class Plan:
     region_strengths: Mapping[str, float] = field(default_factory=dict)
     clip: bool = False
     bleed: int = 0
+    boldness: float = field(default=0.0, metadata=codec.SPARSE)
     optimizer: str = REFERENCE_OPTIMIZER
     restart_every: int | None = None
     min_improvement: float | None = None
@@ -299,6 +306,7 @@ class Plan:
         _in_range(option("seed"), self.seed, 0)
         for name in ("noise", "strength"):
             _in_range(option(name), getattr(self, name), 0, 1)
+        _in_range(option("boldness"), self.boldness, *BOLDNESS)
         _in_range(option("style_scale"), self.style_scale, *STYLE_SCALES)
         check_times(option("protect_weight"), self.protect_weight)
         for color, strength in self.region_strengths.items():
@@ -330,25 +338,30 @@ class Plan:
 
     def _check_options(self, number: int, stage: Stage) -> None:
         """Refuse what a stage has of its own where it would be refused in a plan of the whole run."""
-        if stage.options is None:
+        if stage.options is None and not self.boldness:
             return
         try:
             with of_data():
-                codec.check(stage.options)
-                shares = stage.options.blend
-                ok = shares is None or len(shares) == len(self.blend)
-                expect(ok, f"blend has {len(shares or ())} shares for {len(self.blend)} styles")
+                if stage.options:
+                    codec.check(stage.options)
+                    shares = stage.options.blend
+                    ok = shares is None or len(shares) == len(self.blend)
+                    expect(ok, f"blend has {len(shares or ())} shares for {len(self.blend)} styles")
                 self.of(stage)
         except InputError as refused:
             raise InputError(f"stage {number}: {refused}") from None
 
     def of(self, stage: Stage) -> Plan:
-        """Return the plan with what a stage has of its own in place of what holds for the whole run."""
-        if stage.options is None:
+        """Return the plan with what a stage has of its own in place of what holds for the whole run.
+
+        The recipe's weights are those that count: the boldness is in them.
+        """
+        if stage.options is None and not self.boldness:
             return self
+        options = stage.options or StageOptions()
         stages = tuple(replace(one, options=None) for one in self.stages)
-        recipe = self.recipe.with_weights(**stage.options.of_recipe)
-        return replace(self, **{**stage.options.of_plan, "recipe": recipe, "stages": stages})
+        recipe = self.recipe.with_weights(**options.of_recipe).with_boldness(self.boldness)
+        return replace(self, **{**options.of_plan, "recipe": recipe, "stages": stages, "boldness": 0.0})
 
     @property
     def width(self) -> int:

@@ -50,12 +50,13 @@ _OF_PLAN = (
     "strength",
     "clip",
     "bleed",
+    "boldness",
     "protect_weight",
     "optimizer",
     "restart_every",
 )
 _LIMITS = ("min_improvement", "time_limit")
-_NUMBERS = ("noise", "style_scale", "strength", *_LIMITS)
+_NUMBERS = ("noise", "style_scale", "strength", "boldness", *_LIMITS)
 
 #: The weights of the terms, of a whole run as of a stage.
 _WEIGHTS = ("content_weight", "style_weight", "tv_weight")
@@ -216,6 +217,7 @@ class PlanFile:
     strength: float | None = None
     clip: bool | None = None
     bleed: int | None = None
+    boldness: float | None = None
     protect_weight: float | None = None
     region_strengths: Mapping[str, float] | None = None
     style_crop: tuple[str, ...] | str | None = None

@@ -62,7 +62,19 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 #: A regular expression for the names of the layers of VGG-19, which include those of VGG-16.
 LAYER = r"block(?:[12]_conv[12]|[345]_conv[1-4])"
 _LAYER = re.compile(LAYER)
+
+
+#: The most by which `Recipe.with_boldness` multiplies the content's weight, and a layer's share in the style, by its
+#: block.
+HINT: float = 16
+ABANDON: Mapping[str, float] = {"block4": 4, "block5": 16}
+
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
+
+
+def block_of(layer: str) -> str:
+    """Return the block of a layer, ``block4`` of ``block4_conv2``: its layers lie between two poolings."""
+    return layer.partition("_")[0]
 
 
 def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
@@ -213,7 +225,7 @@ class Recipe:
         How the style picture is resized: ``stretch`` to exactly the result's width and height; with its own
         proportions, to the same ``area``; or by the ``same`` rule as the result, such as to the same long side.
     style_crop
-        ``auto``: a plain margin or frame around a style is left out; ``off``: nothing is.
+        ``auto``: a plain margin or frame around a style is left out, and its edges; ``off``: nothing is.
     init
         The start of the optimisation: ``random`` noise, the ``content`` picture, the ``style`` picture.
     evaluations
@@ -319,6 +331,32 @@ class Recipe:
                 table = replace(table, layers={**table.layers, **layers})
             tables[key] = table
         return replace(self, **tables)
+
+    def with_boldness(self, boldness: float) -> Recipe:
+        """Return the recipe with its style shifted against its content.
+
+        Below 0, the content counts up to `HINT` times as much. Above 0, the style's deep layers count up to so many
+        times as much as `ABANDON` says: a painting's large forms are theirs. Between, the factors are the powers of
+        these that `boldness` says, so that equal steps are equal changes.
+
+        Parameters
+        ----------
+        boldness
+            From -1, a hint of the style, over 0, the recipe as it is, to 1, with abandon.
+
+        Raises
+        ------
+        RecipeError
+            When a weight gets larger than `MOST_WEIGHT`.
+        """
+        if boldness <= 0:
+            return self.with_weights(content=self.content.weight * HINT**-boldness) if boldness else self
+        deep = {
+            name: share * ABANDON[block] ** boldness
+            for name, share in self.style.layers.items()
+            if (block := block_of(name)) in ABANDON
+        }
+        return self.with_weights(style_layers=deep)
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], subject: str) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from impasto.runtime.engine.library import CUDA
 from impasto.runtime.engine.placement import foreseen
@@ -41,7 +42,13 @@ def idle_options(transfer: Transfer, stages: int | None = None) -> dict[str, str
     plans = [plan.of(stage) for stage in plan.stages]  # what a stage has of its own may make use of an option
     first, *others = [dict(_of_plan(own)) for own in plans]
     idle = {name: reason for name, reason in first.items() if all(name in other for other in others)}
-    parts = dict(_of_machine(transfer)), dict(_of_protection(transfer)), idle, dict(_of_stages(plan, stages))
+    parts = (
+        dict(_of_machine(transfer)),
+        dict(_of_protection(transfer)),
+        dict(_of_boldness(plan)),
+        idle,
+        dict(_of_stages(plan, stages)),
+    )
     return {name: why for part in parts for name, why in part.items()}
 
 
@@ -80,6 +87,17 @@ def _of_plan(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "min_improvement", "at 0"
     elif max(stage.evaluations for stage in plan.stages) <= PATIENCE:
         yield "min_improvement", f"in stages of {PATIENCE} evaluations or fewer"
+
+
+def _of_boldness(plan: Plan) -> Iterator[tuple[str, str]]:
+    without = replace(plan, boldness=0.0)
+    counted = [(plan.of(stage).recipe, without.of(stage).recipe) for stage in plan.stages]
+    if plan.boldness < 0 and all(bold.content == plain.content for bold, plain in counted):
+        yield "boldness", f"with {option('content_weight', 0)}"
+    if plan.boldness > 0 and all(bold.style.weight == 0 for bold, _ in counted):
+        yield "boldness", f"with {option('style_weight', 0)}"
+    elif plan.boldness > 0 and all(bold.style == plain.style for bold, plain in counted):
+        yield "boldness", "above 0 with a recipe whose style has no deep layer"
 
 
 def _of_styles(plan: Plan) -> Iterator[tuple[str, str]]:

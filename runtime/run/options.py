@@ -51,8 +51,9 @@ class TransferOptions(ObjectiveOptions, total=False):
     style_scale
         The size of the styles, and so of the strokes, as a multiple of the recipe's.
     style_crop
-        What is left out of each style at its sides: ``"auto"`` (a plain margin or frame, if one is found), ``"off"``,
-        or pixels at the left, the top, the right and the bottom: ``"12,0,12,40"``. By default as the recipe says.
+        What is left out of each style at its sides: ``"auto"`` (a plain margin or frame, if one is found, and 3 % of
+        each side, where canvases end), ``"off"``, or pixels at the left, the top, the right and the bottom:
+        ``"12,0,12,40"``. By default as the recipe says.
     colors
         ``"style"``: as the optimisation leaves them. ``"keep"``: the content's colours, moved to the result's edges,
         with the result's lightness. ``"keep-pixels"``: the same pixel by pixel. ``"match"``: the styles' colours are
@@ -64,6 +65,9 @@ class TransferOptions(ObjectiveOptions, total=False):
     bleed
         The pixels that are painted beyond each border and cut off in the end, so that no frame is painted; by default
         as the recipe says.
+    boldness
+        How boldly it is painted: from -1, a hint of the style, over 0, as the recipe is, to 1, with abandon, where the
+        painting's large forms come first, and what is shown second.
     optimizer
         ``"lbfgs"`` (SciPy's L-BFGS-B), ``"lbfgs-sobolev"`` (L-BFGS in a metric that takes fewer evaluations; see
         docs/search.md), ``"lbfgs-device"`` (SciPy's method, on the device) or ``"adam"``, which needs less memory. By
@@ -93,6 +97,7 @@ class TransferOptions(ObjectiveOptions, total=False):
     strength: float
     clip: bool | None
     bleed: int | None
+    boldness: float
     optimizer: str | None
     restart_every: int | None
     min_improvement: float | None

@@ -20,7 +20,7 @@ from impasto.runtime.model.default import find_model
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.model.metadata import Metadata
 from impasto.runtime.pictures import places
-from impasto.runtime.pictures.margins import find_margins
+from impasto.runtime.pictures.margins import find_surroundings
 from impasto.runtime.pictures.photographs import Photograph, Picture
 from impasto.runtime.pictures.planes import as_styles
 from impasto.runtime.plan.crop import Crop, parse_crop
@@ -185,7 +185,7 @@ def _crops(wanted: str | Sequence[str], paintings: Sequence[Photograph]) -> tupl
     for text, painting in zip(each, paintings, strict=True):
         crop = parse_crop(text)
         if not isinstance(crop, Crop):
-            crop = find_margins(painting.over_white()) if crop == "auto" else Crop()
+            crop = find_surroundings(painting.over_white()) if crop == "auto" else Crop()
         crops.append(crop)
     return tuple(crops)
 

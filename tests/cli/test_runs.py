@@ -453,6 +453,7 @@ PLANS: dict[str, tuple[str, ...]] = {
                                       "--optimizer", "lbfgs-sobolev"),
     "style crop": ("--size", "40", "--evaluations", "3", "--style-crop", "2,1,0,3"),
     "bleed, coarse to fine": ("--size", "72x64", "--stages", "2", "--evaluations", "6", "--bleed", "6"),
+    "boldness": ("--size", "72x64", "--stages", "2", "--evaluations", "6", "--boldness", "-0.5"),
     "a picture to start from": ("--size", "40", "--evaluations", "4", "--init", "start.png", "--tv-weight", "3"),
 }  # fmt: skip
 

@@ -510,7 +510,8 @@ class Compose {
       this.sizeField(),
       recipe,
       this.colorsField(),
-      this.strengthField(),
+      this.rangedField("boldness", [-1, 1, 0.1], 0, "decimal"),
+      this.rangedField("strength", [0, 1, 0.05], 1, "percent"),
       field(t("evaluations.name"), this.evaluations, t("evaluations.hint")),
     );
     this.describeRecipe();
@@ -590,20 +591,21 @@ class Compose {
     return whole;
   }
 
-  strengthField() {
+  /** Returns a slider for an option that is a number from `min` to `max`, and is left out where it is `usual`. */
+  rangedField(option, [min, max, step], usual, style) {
     const text = h("output");
-    const show = () => (text.textContent = number(Number(control.value), "percent"));
+    const show = () => (text.textContent = number(Number(control.value), style));
     const control = h("input", {
       type: "range",
-      min: "0",
-      max: "1",
-      step: "0.05",
-      value: draft.options.strength ?? 1,
+      min,
+      max,
+      step,
+      value: draft.options[option] ?? usual,
       oninput: show,
-      onchange: () => setOption("strength", Number(control.value) === 1 ? undefined : Number(control.value)),
+      onchange: () => setOption(option, Number(control.value) === usual ? undefined : Number(control.value)),
     });
     show();
-    const whole = field(t("strength.name"), control, t("strength.hint"), "field.ranged");
+    const whole = field(t(`${option}.name`), control, t(`${option}.hint`), "field.ranged");
     control.before(text);
     return whole;
   }

@@ -10,6 +10,7 @@ const ELSEWHERE = [
   "size",
   "recipe",
   "colors",
+  "boldness",
   "strength",
   "evaluations",
   "style_blend",

@@ -73,6 +73,8 @@ const TEXTS = {
   "colors.pixels.hint": "Only light and dark are painted; each colour stays where it is",
   "colors.match.hint": "The painting takes the photograph’s colours first",
   "colors.lab.hint": "The painting takes the photograph’s colours first, as the eye compares them",
+  "boldness.name": "Boldness",
+  "boldness.hint": "From a hint of the painting, on the left, to its large forms first, on the right",
   "strength.name": "Strength",
   "strength.hint": "Less lets the photograph shine through",
   "evaluations.name": "Evaluations",

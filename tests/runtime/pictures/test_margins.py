@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from impasto.runtime.pictures.margins import find_margins
+from impasto.runtime.pictures.margins import find_margins, find_surroundings
 from impasto.runtime.plan.crop import Crop
 
 
@@ -75,3 +75,21 @@ def test_a_margin_is_found_alike_in_a_large_picture() -> None:
 def test_a_few_pixels_at_the_border_are_a_scan_s_edge_and_a_wide_plain_part_is_the_picture() -> None:
     assert not find_margins(framed(2, 2, 2, 2))
     assert find_margins(framed(90, 70, 90, 70)) == Crop()
+
+
+def test_the_edges_of_a_painting_without_a_margin_are_left_out() -> None:
+    assert find_surroundings(painting(300, 200)) == Crop(9, 6, 9, 6)
+
+
+def test_within_a_margin_edges_are_left_out_too() -> None:
+    image = framed(30, 20, 40, 20)
+    margins, found = find_margins(image), find_surroundings(image)
+    assert margins
+    assert found == Crop(margins.left + 7, margins.top + 5, margins.right + 7, margins.bottom + 5)
+
+
+@given(st.integers(1, 80), st.integers(1, 80))
+def test_no_painting_gets_too_small_by_its_edges(width: int, height: int) -> None:
+    left, top, right, bottom = find_surroundings(painting(width, height)).box(width, height)
+    assert right - left >= min(width, 32)
+    assert bottom - top >= min(height, 32)

@@ -19,6 +19,7 @@ from impasto.runtime.plan.plan import (
     PICTURE,
     Plan,
     Stage,
+    StageOptions,
     chosen_colors,
     normalized_blend,
     planned_colors,
@@ -130,6 +131,12 @@ def test_what_is_evaluated_has_the_bleed_and_the_result_has_none() -> None:
         ({"noise": 10**400}, "noise is 1000"),
         ({"noise": "much"}, "noise is 'much'; expected a number"),
         ({"clip": 1}, "clip is 1; expected true or false"),
+        ({"boldness": 1.5}, "boldness is 1.5; expected -1 to 1"),
+        ({"boldness": "much"}, "boldness is 'much'; expected a number"),
+        (
+            {"boldness": -1.0, "recipe": RECIPE.with_weights(content=1e15)},
+            "content_weight is 1.6e+16; expected 0, or 1e-15",
+        ),
         ({"bleed": -1}, "bleed is -1; expected 0 to 256"),
         ({"bleed": 257}, "bleed is 257; expected 0 to 256"),
         ({"bleed": 1.5}, "bleed is 1.5; expected a whole number"),
@@ -179,6 +186,24 @@ def test_the_kept_colours_of_older_plans_are_those_of_pixels() -> None:
     assert planned_colors("keep") != "keep"
 
 
+def test_the_boldness_is_in_the_weights_of_every_stage_and_not_in_the_recipe() -> None:
+    own = StageOptions(content_weight=3.0, style_layers={"block5_conv3": 2.0})
+    stages = (Stage(40, 40, 1, options=own), Stage(80, 80, 1))
+    hint, abandon = (plan(recipe=load_recipe("seed"), stages=stages, boldness=boldness) for boldness in (-0.5, 0.5))
+    assert hint.recipe == abandon.recipe == load_recipe("seed")
+    assert hint.of(stages[0]).recipe.content.weight == 4 * 3
+    assert hint.of(stages[1]).recipe.content.weight == 4 * load_recipe("seed").content.weight
+    assert abandon.of(stages[0]).recipe.style.layers["block5_conv3"] == 4 * 2
+    once = abandon.of(stages[1])
+    assert once.recipe.style.layers["block5_conv3"] == 4 * load_recipe("seed").style.layers["block5_conv3"]
+    assert once.of(stages[1]) == once
+
+
+def test_a_plan_without_boldness_is_written_as_before_there_was_one() -> None:
+    assert "boldness" not in codec.to_data(plan())
+    assert codec.to_data(plan(boldness=0.5))["boldness"] == 0.5
+
+
 # --- plain data -----------------------------------------------------------------------------------------------
 
 plans = st.builds(
@@ -196,6 +221,7 @@ plans = st.builds(
     strength=st.floats(0, 1),
     clip=st.booleans(),
     bleed=st.integers(0, 256),
+    boldness=st.floats(-1, 1),
     optimizer=st.sampled_from([*OPTIMIZERS]),
     min_improvement=st.none() | st.floats(0, 1),
     time_limit=st.none() | st.floats(0, 1e6),

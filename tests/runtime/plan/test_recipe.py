@@ -433,6 +433,29 @@ def test_weights_are_replaced_where_given() -> None:
     assert seed.with_weights() == seed
 
 
+def test_a_hint_has_more_content_and_abandon_more_of_the_deep_layers() -> None:
+    seed = load_recipe("seed")
+    hint, abandon = seed.with_boldness(-1), seed.with_boldness(1)
+    assert (hint.content.weight, hint.style, hint.tv) == (16 * seed.content.weight, seed.style, seed.tv)
+    own, deeper = seed.style.layers, {"block4_conv3": 4, "block5_conv3": 16}
+    assert abandon.style.layers == {layer: share * deeper.get(layer, 1) for layer, share in own.items()}
+    assert (abandon.content, abandon.style.weight) == (seed.content, seed.style.weight)
+    assert seed.with_boldness(0) == seed
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_more_boldness_never_means_more_content_or_less_of_a_layer(one: float, other: float) -> None:
+    less, more = (load_recipe("seed").with_boldness(boldness) for boldness in sorted((one, other)))
+    assert less.content.weight >= more.content.weight
+    assert all(share <= more.style.layers[layer] for layer, share in less.style.layers.items())
+
+
+def test_half_of_a_boldness_twice_is_all_of_it() -> None:
+    for boldness in (-1, 1):
+        twice = load_recipe("seed").with_boldness(boldness / 2).with_boldness(boldness / 2)
+        assert twice == load_recipe("seed").with_boldness(boldness)
+
+
 @pytest.mark.parametrize("term", ["content", "style", "tv"])
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), 1e38, 1e-38, 5e-324, 10**400])
 def test_weights_that_are_none_are_refused(term: str, weight: float) -> None:
