@@ -118,7 +118,7 @@ def transfer_options(
         str | None,
         option(
             value="SIDES|WORD",
-            help="Left out of styles: auto (a plain margin, and 3 % of each side: a canvas's edges), off, or pixels: 9,0,9,0.",
+            help="Left out of styles: auto (a plain margin, and 3 % of each side: its edges), off, or pixels: 9,0,9,0.",
             default=recipe_default("style_crop"),
             complete=names(*STYLE_CROPS),
             panel=STYLE,

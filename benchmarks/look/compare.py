@@ -36,8 +36,9 @@ def medians(measured: Mapping[str, Measured]) -> str:
         values = [np.median([m[name] for m in measured[candidate]]) for candidate in names]
         better = "larger" if direction.larger_is_better else "smaller"
         rows.append((f"{direction.text} ({better} is better)", *(f"{value:.3g}" for value in values)))
-    worst = [max(m["frame"] for m in measured[candidate]) for candidate in names]
-    rows.append(("frame's step, the largest of all pairs", *(f"{value:.3g}" for value in worst)))
+    for name in ("frame", "beyond"):
+        worst = [max(m[name] for m in measured[candidate]) for candidate in names]
+        rows.append((f"{MEASURES[name].text}, the largest of all pairs", *(f"{value:.3g}" for value in worst)))
     seconds = [np.nanmedian([m.get("seconds", math.nan) for m in measured[candidate]]) for candidate in names]
     rows.append(("seconds", *(f"{value:.0f}" for value in seconds)))
     return table(rows)

@@ -9,7 +9,8 @@ down once more here. Pictures are float64 (H, W, 3), RGB, 0..255.
 - *Large forms*: the same of the pictures made small, where strokes are gone and shapes remain.
 - *Coherence*: how much of the photograph is still there: its luminance gradients, and its deepest activations.
 - *Grain*: the energy at the highest frequencies, where the photograph is flat.
-- *Frame*: the step between a side's outermost pixels and those further inside, beside such steps in the interior.
+- *Frame*: the step between a side's outermost pixels and those further inside, beside such steps in the interior; and
+  the same as a multiple of the photograph's, where that has a step itself, such as a dark edge of a hill.
 - *Gamut*: levels at the ends of their range, and chroma, beside the painting's.
 """
 
@@ -60,6 +61,7 @@ MEASURES: Mapping[str, Direction] = {
     "deep": Direction(True, "deep activations kept, %"),
     "grain": Direction(False, "grain, levels"),
     "frame": Direction(False, "frame's step"),
+    "beyond": Direction(False, "frame's step beyond the photograph's"),
     "clipped": Direction(False, "clipped beyond the painting's, %"),
     "chroma": Direction(True, "chroma of the painting's, %"),
 }
@@ -67,6 +69,7 @@ MEASURES: Mapping[str, Direction] = {
 
 def measure(picture: Array, photograph: Array, painting: Array, network: Network) -> dict[str, float]:
     """Return all measures of a picture by name; the photograph has its size."""
+    steps, own = frame_steps(picture), frame_steps(photograph)
     left = {name: _left(picture, photograph, painting, network, side) for name, side in _sides(photograph).items()}
     return {
         "effect": left["whole"],
@@ -75,7 +78,8 @@ def measure(picture: Array, photograph: Array, painting: Array, network: Network
         "gradients": 100 * gradients_kept(picture, photograph),
         "deep": 100 * deep_kept(network(picture)[DEEP_LAYER], network(photograph)[DEEP_LAYER]),
         "grain": grain(picture, photograph),
-        "frame": max(frame_steps(picture).values()),
+        "frame": max(steps.values()),
+        "beyond": max(step / max(1.0, own[side]) for side, step in steps.items()),
         "clipped": 100 * max(0.0, clipped(picture) - clipped(painting)),
         "chroma": 100 * chroma(picture) / max(chroma(painting), 1e-9),
     }

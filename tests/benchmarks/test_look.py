@@ -28,7 +28,7 @@ from benchmarks.look.measures import (
     measure,
     sliced_wasserstein,
 )
-from benchmarks.look.network import RECIPE, Activations
+from benchmarks.look.network import RECIPE, Activations, interior
 from benchmarks.look.pairs import PAINTINGS, PHOTOGRAPHS, Pair, pairs
 from benchmarks.look.sheets import write_sheets
 from impasto.export.weights.weights import Weights
@@ -197,4 +197,21 @@ def test_a_whole_run_paints_once_measures_and_compares(
 def test_activations_are_those_of_the_layers_that_measures_name(look_model: Path) -> None:
     activations = Activations(look_model)(noise(48, 64))
     assert {*measures.STYLE_LAYERS, measures.DEEP_LAYER} == {*activations}
-    assert activations["block2_conv2"].shape == (128, 24 * 32)
+    assert activations["block2_conv2"].shape == (128, (24 - 2 * 6) * (32 - 2 * 8))
+
+
+def test_activations_near_the_border_are_left_out() -> None:
+    picture = np.zeros((3, 64, 48))
+    picture[:, 16:-16, 16:-16] = 1
+    assert interior(picture, 0).shape == (3, 32 * 24)
+    picture[:, 16:-16, 12:-12] = 1  # a quarter of a side, and no more
+    assert interior(picture, 0).all()
+    assert interior(picture[:, :5, :3], 4).shape == (3, 3 * 3)
+
+
+def test_a_step_that_the_photograph_has_is_no_frame() -> None:
+    photograph = noise(200, 260)
+    photograph[:4] = 20
+    found = measure(photograph, photograph, noise(200, 260, 3), colours)
+    assert found["frame"] > 1.5
+    assert found["beyond"] == pytest.approx(1, abs=0.2)
