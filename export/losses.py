@@ -17,7 +17,7 @@ from impasto.export.gradient import gradient
 from impasto.export.graph import Map, Scalar, Var
 from impasto.export.guidance import ByRegion, Everywhere, Guidance
 from impasto.export.networks import ConvLayer, Network, Preprocessing
-from impasto.export.style_losses import STYLE_LOSSES
+from impasto.export.style_losses import style_loss_of
 from impasto.runtime.plan.recipe import Recipe
 from impasto.runtime.plan.terms import (
     CONTENT,
@@ -107,12 +107,12 @@ def content_loss(scene: Scene, layer: str, target: str) -> Var:
 
 def style_target(scene: Scene, layer: str) -> Var:
     """Return the target of the recipe's style loss."""
-    return scene.guidance.target(STYLE_LOSSES[scene.recipe.style.loss], scene.activations[layer])
+    return scene.guidance.target(style_loss_of(scene.recipe.style), scene.activations[layer])
 
 
 def style_loss(scene: Scene, layer: str, target: str) -> Var:
     """Return the recipe's style loss."""
-    return scene.guidance.loss(STYLE_LOSSES[scene.recipe.style.loss], scene.activations[layer], target)
+    return scene.guidance.loss(style_loss_of(scene.recipe.style), scene.activations[layer], target)
 
 
 def total_variation(scene: Scene, layer: str, target: str) -> Var:

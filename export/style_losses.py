@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from impasto.export import ops
 from impasto.export.graph import Matrix, Var, square
 from impasto.export.roots import polar_factor, square_root
+from impasto.runtime.plan.recipe import StyleTerm
 
 #: Added to variances before their roots are drawn, so that these have a derivative everywhere. It is far below the
 #: variance of a channel, whose activations are of 1 to 1000.
@@ -84,25 +86,21 @@ def gram_loss(f: Moments, a: Var) -> Var:
     return ops.mean_square(f.gram - a)
 
 
-#: What means and standard deviations count beside Gram matrices.
-MOMENTS = 10.0
-
-
 def moments_target(f: Moments) -> Var:
     """Return [G m s], the Gram matrix, the mean and the standard deviation."""
     return ops.beside(ops.beside(f.gram, f.mean), f.deviation)
 
 
-def moments_loss(f: Moments, target: Var) -> Var:
-    """Return the mean of (G - A)^2, over C^2, and `MOMENTS` times the means of (m - n)^2 and of (s - t)^2.
+def moments_loss(f: Moments, target: Var, times: float) -> Var:
+    """Return the mean of (G - A)^2, over C^2, and so many times the means of (m - n)^2 and of (s - t)^2.
 
     G, m, s are the Gram matrix, means and standard deviations of the picture's C channels, A, n, t the style picture's.
-    It is the loss of Galerne, Raad, Lezama and Morel, "Scaling Painting Style Transfer" (Computer Graphics Forum 2024),
-    divided by 1000.
+    With 10 times it is the loss of Galerne, Raad, Lezama and Morel, "Scaling Painting Style Transfer" (Computer
+    Graphics Forum 2024), divided by 1000.
     """
     a, n, t = _split(target)
     of_channels = ops.mean_square(f.mean - n) + ops.mean_square(f.deviation - t)
-    return 1 / f.channels**2 * ops.mean_square(f.gram - a) + MOMENTS * of_channels
+    return 1 / f.channels**2 * ops.mean_square(f.gram - a) + times * of_channels
 
 
 def covariance_target(f: Moments) -> Var:
@@ -168,10 +166,17 @@ def _matrix_and_columns(count: int) -> Callable[[int], Matrix]:
     return lambda channels: Matrix(channels, channels + count)
 
 
-#: The losses by the name that a recipe has as `style.loss`.
-STYLE_LOSSES: Mapping[str, StyleLoss] = {
-    "gram": StyleLoss(gram_target, gram_loss, square),
-    "moments": StyleLoss(moments_target, moments_loss, _matrix_and_columns(2)),
-    "covariance": StyleLoss(covariance_target, covariance_loss, _matrix_and_columns(1)),
-    "wasserstein": StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_columns(1)),
+#: The losses by the name that a recipe has as `style.loss`, each made for the recipe's table.
+STYLE_LOSSES: Mapping[str, Callable[[StyleTerm], StyleLoss]] = {
+    "gram": lambda style: StyleLoss(gram_target, gram_loss, square),
+    "moments": lambda style: StyleLoss(
+        moments_target, partial(moments_loss, times=style.moments), _matrix_and_columns(2)
+    ),
+    "covariance": lambda style: StyleLoss(covariance_target, covariance_loss, _matrix_and_columns(1)),
+    "wasserstein": lambda style: StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_columns(1)),
 }
+
+
+def style_loss_of(style: StyleTerm) -> StyleLoss:
+    """Return the style loss of a recipe, by its table."""
+    return STYLE_LOSSES[style.loss](style)

@@ -127,6 +127,10 @@ class LayersTerm:
             expect(ok, f"{key}.weight times {key}.layers.{name} is {product:g}; expected {MOST_WEIGHT:g} at most")
 
 
+#: How many times means and standard deviations count beside Gram matrices, in the loss that is published.
+MOMENTS = 10.0
+
+
 @dataclass(frozen=True)
 class StyleTerm(LayersTerm):
     """A style loss; `loss` names the statistics of the activations that it compares.
@@ -134,14 +138,21 @@ class StyleTerm(LayersTerm):
     ``gram``: Gram matrices; ``moments``: these, and the mean and standard deviation of each channel; ``covariance``:
     covariance matrices and means; ``wasserstein``: the distance, by optimal transport, between normal distributions
     with these means and covariances. ``moments`` and ``wasserstein`` have only the convention ``mean``.
+
+    With ``moments``, the number `moments` says how many times the mean squares of means and standard deviations count
+    beside those of Gram matrices.
     """
 
     loss: str = "gram"
+    moments: float = field(default=MOMENTS, metadata=codec.SPARSE)
 
     def check(self, key: str, conventions: Mapping[str, object]) -> None:
         """Refuse an inconsistent table; `key` is its key in the recipe."""
         super().check(key, conventions)
         _check_choice(f"{key}.loss", self.loss, STYLE_LOSSES)
+        _check_weight(f"{key}.moments", self.moments)
+        ok = self.loss == "moments" or self.moments == MOMENTS
+        expect(ok, f"{key}.moments is {shown(self.moments)}, and {key}.loss {self.loss} has none; leave it out")
         ok = self.loss not in OF_OTHER_UNIT or self.convention == "mean"
         expect(ok, f"{key}.convention is {self.convention!r}; expected mean, the one that {key}.loss {self.loss} has")
 

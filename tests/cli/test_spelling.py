@@ -28,6 +28,7 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
     "strength": ("strength", float("nan"), "nan", "expected "),
     "style_blend": ("style_blend", [-1.0], "-1", " -1.0: expected weights of 0 or more"),
     "style_scale": ("style_scale", 99.0, "99", " is 99.0; expected 0.05 to 20"),
+    "boldness": ("boldness", 2.0, "2", "expected "),
     "content_weight": ("content_weight", -1.0, "-1", " is -1.0; expected 0, or 1e-15"),
     "style_weight": ("style_weight", float("inf"), "inf", " is inf; expected a finite number"),
     "tv_weight": ("tv_weight", 1e38, "1e38", " is 1e+38; expected 0, or 1e-15"),

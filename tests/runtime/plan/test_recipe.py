@@ -269,6 +269,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         "weight = 1e15\nlayers.block3_conv1 = 1e10\n",
         "style.weight times style.layers.block3_conv1 is 1e+25",
     ),
+    "moments of another loss": (
+        "weight = 3.5\n",
+        "weight = 3.5\nmoments = 2\n",
+        "style.moments is 2, and style.loss gram has none; leave it out",
+    ),
     "layer that VGG has not": ("block4_conv2", "block1_conv4", "content.layers has 'block1_conv4'"),
     "key that is there twice": ("weight = 2\n", "weight = 2\nweight = 3\n", "not valid TOML"),
     "too many evaluations": ("evaluations = 3", f"evaluations = {10**18}", "evaluations is 1000000000000000000"),
@@ -374,6 +379,14 @@ recipes = st.builds(
         convention=st.sampled_from(list(STYLE_CONVENTIONS)),
         layers=shares,
         loss=st.sampled_from(["gram", "covariance"]),
+    )
+    | st.builds(
+        StyleTerm,
+        weight=numbers,
+        convention=st.just("mean"),
+        layers=shares,
+        loss=st.just("moments"),
+        moments=numbers,
     ),
     tv=st.builds(
         TotalVariation,
