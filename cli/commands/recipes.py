@@ -103,6 +103,7 @@ def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
         "size": recipe.size,
         "size_of": recipe.size_of,
         "style_fit": recipe.style_fit,
+        "style_crop": recipe.style_crop,
         "evaluations": recipe.evaluations,
         "coarse_to_fine": recipe.coarse_to_fine,
         "clip": recipe.clip,
@@ -111,6 +112,7 @@ def _describe(recipe: Recipe, width: int, height: int) -> dict[str, Any]:
         "pooling": recipe.pooling,
         "padding": recipe.padding,
         "style_loss": recipe.style.loss,
+        "style_moments": recipe.style.moments if recipe.style.loss == "moments" else None,
         "tv_form": recipe.tv.form,
         "tv_exponent": recipe.tv.exponent if recipe.tv.form == "power" else None,
         "effective_weights": weights,
@@ -158,12 +160,13 @@ def _block(entry: dict[str, Any]) -> str:
     held = ", levels held in 0..255" if entry["clip"] else ""
     held += f", {entry['bleed']} pixels beyond each border cut off" if entry["bleed"] else ""
     variation = f"{entry['tv_form']}, exponent {entry['tv_exponent']:g}" if entry["tv_exponent"] else entry["tv_form"]
-    weights = entry["effective_weights"]
+    weights, times = entry["effective_weights"], entry["style_moments"]
+    beside = "" if times is None else f", {times:g} times beside Gram"
     rows = {
         "picture": _picture(entry) + (", its border repeated" if entry["padding"] == "replicate" else ""),
         "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{held}",
         "content": _layers(weights, "content/"),
-        "style": f"{entry['style_loss']}: {_layers(weights, 'style/')}",
+        "style": f"{entry['style_loss']}{beside}: {_layers(weights, 'style/')}",
         "variation": f"{variation}: {_number(weights['tv'])}" if weights["tv"] else "none",
     }
     lines = [entry["name"] + (" (the default)" if entry["default"] else "")]
@@ -177,11 +180,12 @@ def _picture(entry: Mapping[str, Any]) -> str:
     """Return the sizes of the result and of the style, in words."""
     number, of = entry["size"], {"long": "long side", "short": "short side"}.get(entry["size_of"], entry["size_of"])
     style = {"stretch": "stretched to the same size", "area": "of the same area", "same": "resized likewise"}
+    less = ", less its margins and edges" if entry["style_crop"] == "auto" else ""
     if number == "content":
         style["same"] = f"of the same {of}"
-        return f"the photograph's own size, the style {style[entry['style_fit']]}"
+        return f"the photograph's own size, the style {style[entry['style_fit']]}{less}"
     size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
-    return f"{size} pixels, the style {style[entry['style_fit']]}"
+    return f"{size} pixels, the style {style[entry['style_fit']]}{less}"
 
 
 def _fill(text: str, first: str, rest: str) -> list[str]:
