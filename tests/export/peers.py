@@ -21,7 +21,10 @@ Loss = Callable[[torch.Tensor, Layers, Layers, Layers], torch.Tensor]
 FIRST = [f"block{k}_conv1" for k in range(1, 6)]
 
 #: What the first convolution sees around the picture, where it is not zeros, as PyTorch names it.
-PADDING_MODES = {"crowson": "replicate"}
+PADDING_MODES = {"crowson": "replicate", "impasto": "replicate"}
+
+#: The poolings of those that do not take the maximum.
+POOLINGS = {"impasto": "average"}
 
 
 def activations(
@@ -150,3 +153,14 @@ def covariance(x: torch.Tensor, f: Layers, p: Layers, s: Layers) -> torch.Tensor
         (m, a), (n, b) = ((y.mean(1), torch.cov(y, correction=0)) for y in (f[k], s[k]))
         loss = loss + 2e4 / 5 / 4 * (F.mse_loss(a, b) + F.mse_loss(torch.outer(m, m), torch.outer(n, n)))
     return loss
+
+
+def impasto(x: torch.Tensor, f: Layers, p: Layers, s: Layers) -> torch.Tensor:
+    """Return our own loss, as docs/recipes.md has it."""
+    loss = 0.08 * F.mse_loss(f["block4_conv2"], p["block4_conv2"])
+    for k in FIRST:
+        loss = loss + 8 / len(f[k]) ** 2 * F.mse_loss(gram(f[k]) / f[k].shape[1], gram(s[k]) / s[k].shape[1])
+        for moment in (torch.mean, lambda y, dim: torch.std(y, dim, correction=0)):
+            loss = loss + 1.6 * F.mse_loss(moment(f[k], dim=1), moment(s[k], dim=1))
+    a, b = squares(x)
+    return loss + 0.7 * (a + b).mean()

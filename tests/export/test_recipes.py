@@ -44,7 +44,7 @@ GATYS, PASTICHE = load_recipe("gatys"), load_recipe("pastiche")
 CASES: dict[str, tuple[Recipe, peers.Loss, str]] = {
     **{
         name: (load_recipe(name), getattr(peers, name), "vgg16" if name == "titu" else "vgg19")
-        for name in ("johnson", "keras", "titu", "pastiche", "pystiche", "crowson", "galerne")
+        for name in ("johnson", "keras", "titu", "pastiche", "pystiche", "crowson", "galerne", "impasto")
     },
     "pastiche, smoothed": (
         replace(PASTICHE, tv=TotalVariation(3, "sum", form="absolute")), peers.pastiche_smoothed, "vgg19",
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Recipe, peers.Loss, str]] = {
 MOST = {"gram": 5e-3, "moments": 5e-3, "covariance": 5e-3, "wasserstein": 2e-2}
 
 #: Those whose operators are lowered differently in `winograd`.
-FAST = ("johnson", "galerne", "covariance", "pastiche, smoothed")
+FAST = ("johnson", "galerne", "impasto", "covariance", "pastiche, smoothed")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,9 @@ def test_loss_and_gradient_are_the_peers(
     torch = peers.torch
     x = torch.tensor(planes(image)[0], dtype=torch.float64, requires_grad=True)
     f, p, s = (
-        peers.activations(weights, y, recipe.layers, padding_mode=peers.PADDING_MODES.get(case, "constant"))
+        peers.activations(
+            weights, y, recipe.layers, peers.POOLINGS.get(case, "max"), peers.PADDING_MODES.get(case, "constant")
+        )
         for y in (x, *(torch.tensor(planes(y)[0], dtype=torch.float64) for y in (content, style)))
     )
     loss = formula(x, f, p, s)
