@@ -398,12 +398,13 @@ def test_every_option_of_the_command_that_is_changed_reaches_the_run(page: Page,
     page.get_by_label("low memory").check()
     page.get_by_label("clip").select_option("off")
     page.get_by_label("Strength").fill("0.5")
+    page.get_by_label("Boldness").fill("-0.4")
     page.get_by_text("5 changed").wait_for()
     run = paint(page)
     wait_for(page, "Done")
     options = server.run(run)["request"]["options"]
     wanted = {"style_scale": 1.5, "seed": 7, "init": "random", "low_memory": True, "clip": False, "strength": 0.5}
-    assert wanted.items() <= options.items()
+    assert {**wanted, "boldness": -0.4}.items() <= options.items()
 
 
 def test_the_drawn_samples_are_taken_with_two_clicks(page: Page) -> None:
