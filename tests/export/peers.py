@@ -157,10 +157,10 @@ def covariance(x: torch.Tensor, f: Layers, p: Layers, s: Layers) -> torch.Tensor
 
 def impasto(x: torch.Tensor, f: Layers, p: Layers, s: Layers) -> torch.Tensor:
     """Return our own loss, as docs/recipes.md has it."""
-    loss = 0.08 * F.mse_loss(f["block4_conv2"], p["block4_conv2"])
+    loss = 0.09 * F.mse_loss(f["block4_conv2"], p["block4_conv2"])
     for k in FIRST:
         loss = loss + 8 / len(f[k]) ** 2 * F.mse_loss(gram(f[k]) / f[k].shape[1], gram(s[k]) / s[k].shape[1])
         for moment in (torch.mean, lambda y, dim: torch.std(y, dim, correction=0)):
             loss = loss + 1.6 * F.mse_loss(moment(f[k], dim=1), moment(s[k], dim=1))
     a, b = squares(x)
-    return loss + 0.7 * (a + b).mean()
+    return loss + 0.9 * (a + b).mean()
