@@ -289,6 +289,7 @@ def _prepare(
         evaluations=evaluations,
         stages=stages,
         init=init,
+        style_crop="off",  # the whole painting is measured
         device="cpu",
         threads=plan.threads,
         callback=progress(label),

@@ -31,13 +31,12 @@ def measure(statistics: InferenceSession, image: Planes, kind: str) -> Feeds:
     return dict(zip(names, statistics.run(names, {"image": image}), strict=True))
 
 
-def weigh(objective: InferenceSession, targets: Feeds) -> Feeds:
-    """Return the weight of every term: the recipe's, in the conventions that recipe `impasto` has."""
+def weigh(objective: InferenceSession) -> Feeds:
+    """Return the weight of every term: the recipe's, in the convention `mean` that recipe `impasto` has."""
     recipe: dict[str, Any] = json.loads(objective.get_modelmeta().custom_metadata_map["impasto"])["recipe"]
     content, style, tv = recipe["content"], recipe["style"], recipe["tv"]
     weights = {f"content/{layer}": content["weight"] * share for layer, share in content["layers"].items()}
-    for layer, share in style["layers"].items():
-        weights[f"style/{layer}"] = style["weight"] * share / targets[f"style/{layer}.target"].size  # over C^2
+    weights |= {f"style/{layer}": style["weight"] * share for layer, share in style["layers"].items()}
     weights["tv"] = tv["weight"]
     return {f"{term}.weight": np.array(weight, np.float32) for term, weight in weights.items()}  # of no dimensions
 
@@ -54,7 +53,7 @@ def main(model: str, photo: str, painting: str, result: str, evaluations: str = 
     targets = measure(statistics, content, "content/") | measure(statistics, style, "style/")
     del statistics  # with its memory
     objective = session("objective")
-    fixed = targets | weigh(objective, targets)
+    fixed = targets | weigh(objective)
 
     def evaluate(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         image = x.astype(np.float32).reshape(content.shape)

@@ -7,13 +7,13 @@ channel; and two on the mean and the covariance of activations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from impasto.export import ops
 from impasto.export.graph import Matrix, Var, square
 from impasto.export.roots import polar_factor, square_root
-from impasto.runtime.plan.recipe import StyleTerm
+from impasto.runtime.plan.recipe import MOMENTS, StyleTerm
 
 #: Added to variances before their roots are drawn, so that these have a derivative everywhere. It is far below the
 #: variance of a channel, whose activations are of 1 to 1000.
@@ -91,7 +91,7 @@ def moments_target(f: Moments) -> Var:
     return ops.beside(ops.beside(f.gram, f.mean), f.deviation)
 
 
-def moments_loss(f: Moments, target: Var, times: float) -> Var:
+def moments_loss(f: Moments, target: Var, times: float = MOMENTS) -> Var:
     """Return the mean of (G - A)^2, over C^2, and so many times the means of (m - n)^2 and of (s - t)^2.
 
     G, m, s are the Gram matrix, means and standard deviations of the picture's C channels, A, n, t the style picture's.
@@ -166,17 +166,16 @@ def _matrix_and_columns(count: int) -> Callable[[int], Matrix]:
     return lambda channels: Matrix(channels, channels + count)
 
 
-#: The losses by the name that a recipe has as `style.loss`, each made for the recipe's table.
-STYLE_LOSSES: Mapping[str, Callable[[StyleTerm], StyleLoss]] = {
-    "gram": lambda style: StyleLoss(gram_target, gram_loss, square),
-    "moments": lambda style: StyleLoss(
-        moments_target, partial(moments_loss, times=style.moments), _matrix_and_columns(2)
-    ),
-    "covariance": lambda style: StyleLoss(covariance_target, covariance_loss, _matrix_and_columns(1)),
-    "wasserstein": lambda style: StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_columns(1)),
+#: The losses by the name that a recipe has as `style.loss`.
+STYLE_LOSSES: Mapping[str, StyleLoss] = {
+    "gram": StyleLoss(gram_target, gram_loss, square),
+    "moments": StyleLoss(moments_target, moments_loss, _matrix_and_columns(2)),
+    "covariance": StyleLoss(covariance_target, covariance_loss, _matrix_and_columns(1)),
+    "wasserstein": StyleLoss(wasserstein_target, wasserstein_loss, _matrix_and_columns(1)),
 }
 
 
 def style_loss_of(style: StyleTerm) -> StyleLoss:
-    """Return the style loss of a recipe, by its table."""
-    return STYLE_LOSSES[style.loss](style)
+    """Return the loss that a recipe's table of the style says."""
+    loss = STYLE_LOSSES[style.loss]
+    return replace(loss, loss=partial(moments_loss, times=style.moments)) if style.loss == "moments" else loss

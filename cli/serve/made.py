@@ -7,10 +7,11 @@ from typing import Any
 
 from impasto.defaults import COLORS, PROTECT_WEIGHT, STYLE_CROPS
 from impasto.runtime.model.graphs import SINGLE
+from impasto.runtime.pictures.margins import edges_of
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
 from impasto.runtime.pictures.protection import PROTECT
 from impasto.runtime.plan.plan import PICTURE, chosen_colors
-from impasto.runtime.plan.recipe import builtin_recipes, load_recipe
+from impasto.runtime.plan.recipe import Recipe, builtin_recipes, load_recipe
 from impasto.runtime.plan.terms import TERMS
 from impasto.runtime.run.record import Record
 
@@ -74,13 +75,24 @@ def _of_recipe(record: Record) -> Iterator[tuple[str, Any]]:
         yield "optimizer", plan.optimizer
     if own is None or plan.bleed != own.bleed:
         yield "bleed", plan.bleed
-    crops = {str(crop) for crop in plan.crops}
-    if crops or own is None or own.style_crop != OFF:  # margins that were found differ from painting to painting
+    found = tuple(edges_of(style.width, style.height) for style in record.inputs("style"))
+    usual = found if own is not None and own.style_crop == AUTO and any(found) else ()
+    as_usual = own is not None and plan.crops == usual
+    if not as_usual:  # margins that were found differ from painting to painting
+        crops = {str(crop) for crop in plan.crops}
         yield "style_crop", crops.pop() if len(crops) == 1 else AUTO if crops else OFF
+    if own is not None and not _is_same_loss(recipe, own):  # of an earlier version: its weights are of another unit
+        return
     for term in TERMS:
         weight = term.table(recipe).weight
         if own is None or weight != term.table(own).weight:
             yield f"{term.key}_weight", weight
+
+
+def _is_same_loss(one: Recipe, other: Recipe) -> bool:
+    """Whether the weights of two recipes mean the same."""
+    units = [(r.style.loss, r.style.moments, r.style.convention, r.content.convention) for r in (one, other)]
+    return units[0] == units[1]
 
 
 def request_of(made: Mapping[str, Any], find: Any) -> dict[str, Any]:

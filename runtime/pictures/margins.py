@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,7 +29,6 @@ _LEAST, _MOST, _BLUR = 0.012, 0.25, 0.006
 #: A margin has so many sides at least, of one colour: one side alone may well be painted.
 _SIDES = 3
 
-
 #: The share of each side that is an edge: bare canvas, a frame's shadow, or a scan's blur, in lines that are not plain.
 _EDGE = 0.03
 
@@ -40,12 +41,17 @@ def find_surroundings(image: Image.Image) -> Crop:
     """
     margins = find_margins(image)
     left, top, right, bottom = margins.box(*image.size)
-    across, down = (_edge(side) for side in (right - left, bottom - top))
-    return Crop(margins.left + across, margins.top + down, margins.right + across, margins.bottom + down)
+    if min(right - left, bottom - top) < MIN_SIDE:  # too little would be left
+        margins, right, bottom = Crop(), *image.size
+        left = top = 0
+    edges = edges_of(right - left, bottom - top)
+    return Crop(*(margin + edge for margin, edge in zip(astuple(margins), astuple(edges), strict=True)))
 
 
-def _edge(side: int) -> int:
-    return max(0, min(round(_EDGE * side), (side - MIN_SIDE) // 2))
+def edges_of(width: int, height: int) -> Crop:
+    """Return the edges of a painting of so many pixels; `MIN_SIDE` are left on each side, if it has them."""
+    across, down = (max(0, min(round(_EDGE * side), (side - MIN_SIDE) // 2)) for side in (width, height))
+    return Crop(across, down, across, down)
 
 
 def find_margins(image: Image.Image) -> Crop:

@@ -286,10 +286,11 @@ class PlanFile:
         return toml.written({**data, "description": self.description or None, "stages": stages})
 
     @classmethod
-    def of(cls, plan: Plan, content: Image.Image) -> PlanFile:
+    def of(cls, plan: Plan, content: Image.Image, style_crop: str | tuple[str, ...] | None = None) -> PlanFile:
         """Describe a plan for a photograph: the same plan is made of it again, and one like it for another photograph.
 
-        What was chosen for want of memory, and where a run was resumed, is left out.
+        What was chosen for want of memory, and where a run was resumed, is left out. `style_crop` is what was asked
+        for, None for the recipe's own, and not what was found in these styles: others have other margins.
         """
         full, long = (plan.width, plan.height), max(plan.width, plan.height)
         same: dict[str, Any] = {name: getattr(plan, name) for name in (*_OF_PLAN, *_LIMITS)}
@@ -301,7 +302,7 @@ class PlanFile:
             size=long if scaled_size(long, "long", *content.size) == full else f"{plan.width}x{plan.height}",
             init=plan.init,
             region_strengths=plan.region_strengths or None,
-            style_crop=tuple(map(str, plan.crops)) or "off",
+            style_crop=style_crop,
             style_blend=plan.blend if len(plan.blend) > 1 else None,
             **same,
         )

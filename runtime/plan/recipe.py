@@ -62,14 +62,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 #: A regular expression for the names of the layers of VGG-19, which include those of VGG-16.
 LAYER = r"block(?:[12]_conv[12]|[345]_conv[1-4])"
 _LAYER = re.compile(LAYER)
-
+_SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 #: The most by which `Recipe.with_boldness` multiplies the content's weight, and a layer's share in the style, by its
 #: block.
 HINT: float = 16
 ABANDON: Mapping[str, float] = {"block4": 4, "block5": 16}
-
-_SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
 def block_of(layer: str) -> str:

@@ -60,7 +60,7 @@ def _appraise(transfer: Transfer) -> Appraisal:
     placement = need.placed(stage, budget)
     gc.collect()  # a circle of references may still hold the graphs of the evaluations, and their memory
     engine, folder = Engine(graphs=0), ModelFolder.open(transfer.model)
-    references, weights = material.references(plan, stage), weights_in(plan.of(stage).recipe, stage)
+    references, weights = material.references(plan, stage), weights_in(plan.of(stage).recipe)
     evaluator = engine.evaluator(folder, plan.recipe.name, references, placement, weights, transfer.after_tile)
     with contextlib.closing(evaluator):
         loss, terms, _ = evaluator.evaluate(state.point)

@@ -19,7 +19,7 @@ from impasto.runtime.pictures.places import Place
 from impasto.runtime.pictures.planes import fit_style, resize, surrounded, to_planes
 from impasto.runtime.pictures.protection import PROTECT, Protection, guided
 from impasto.runtime.plan.crop import Crop
-from impasto.runtime.plan.plan import Plan, Stage, StageOptions, used_styles
+from impasto.runtime.plan.plan import Plan, Stage, used_styles
 from impasto.runtime.plan.recipe import Recipe
 
 
@@ -178,7 +178,6 @@ class Material:
                 raise InputError(f"stage {number}: region {color} has no style in it; give a share to one that has it")
 
 
-def weights_in(recipe: Recipe, stage: Stage) -> TermWeights:
-    """Return the weights of a stage; `recipe` is that of `Plan.of`."""
-    options = stage.options or StageOptions()
-    return TermWeights(*recipe.weights, options.content_layers, options.style_layers)
+def weights_in(recipe: Recipe) -> TermWeights:
+    """Return the weights of a stage; `recipe` is that of `Plan.of`, which a graph's own recipe need not be."""
+    return TermWeights(*recipe.weights, recipe.content.layers, recipe.style.layers)

@@ -175,7 +175,7 @@ def _unrecorded(placement: Placement, optimizer: str) -> Placement:
 
 
 def _crops(wanted: str | Sequence[str], paintings: Sequence[Photograph]) -> tuple[Crop, ...]:
-    """Return what is left out of each painting: its margins, nothing, or what the option, or a plan for each, says."""
+    """Return what is left out of each painting, as the option says, or a plan for each."""
     each = [wanted] * len(paintings) if not isinstance(wanted, Sequence) or isinstance(wanted, str) else list(wanted)
     if len(each) != len(paintings):
         raise InputError(

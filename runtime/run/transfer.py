@@ -440,7 +440,7 @@ class Transfer:
 
     def _evaluator(self, stage: Stage, placement: Placement) -> Evaluator:
         recipe, references = self.plan.of(stage).recipe, self.material.references(self.plan, stage)
-        weights = weights_in(recipe, stage)
+        weights = weights_in(recipe)
         engine, folder = self.engine or ENGINE, ModelFolder.open(self.model)
         evaluator = engine.evaluator(folder, recipe.name, references, placement, weights, self.after_tile)
         for warning in evaluator.warnings:

@@ -24,6 +24,7 @@ from impasto.runtime.engine.engine import ENGINE
 from impasto.runtime.errors import InputError
 from impasto.runtime.pictures.masks import CONTENT_MASK, STYLE_MASK
 from impasto.runtime.pictures.protection import PROTECT
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.run.record import Record
 from impasto.runtime.run.result import Result
 
@@ -169,7 +170,8 @@ def test_strengths_of_regions_and_crops_hold_for_every_picture(model: Path) -> N
     done = batch(model, "photos", *wish, *more, "--bleed", "4", "--blended", "-o", "out")
     assert done.returncode == 0, done.stderr
     made = Record.read("out/two-painting+other.png").plan
-    assert (made.region_strengths, made.bleed, made.crops) == ({"#0000ff": 0.5}, 4, ())
+    assert (made.region_strengths, made.bleed) == ({"#0000ff": 0.5}, 4)
+    assert made.crops == (Crop(2, 1, 2, 1), Crop(1, 2, 1, 2))
     again = batch(model, "photos", *wish, *more, "--bleed", "4", "--blended", "-o", "out")
     assert "2 of 2 pictures are there already" in again.stderr
     without = ("--style", "painting.jpg", "--region-strength", "#0000ff=0.5", "-o", "none")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from impasto.runtime.pictures.margins import find_margins, find_surroundings
+from impasto.runtime.pictures.margins import edges_of, find_margins, find_surroundings
 from impasto.runtime.plan.crop import Crop
 
 
@@ -93,3 +93,13 @@ def test_no_painting_gets_too_small_by_its_edges(width: int, height: int) -> Non
     left, top, right, bottom = find_surroundings(painting(width, height)).box(width, height)
     assert right - left >= min(width, 32)
     assert bottom - top >= min(height, 32)
+
+
+@pytest.mark.parametrize(("size", "margin"), [((48, 48), 8), ((60, 60), 14), ((100, 40), 6)])
+def test_a_margin_stays_where_too_little_would_be_left_without(size: tuple[int, int], margin: int) -> None:
+    width, height = size
+    image = Image.new("RGB", size, "#fafafa")
+    image.paste(painting(width - 2 * margin, height - 2 * margin).point(lambda level: level // 2), (margin, margin))
+    assert find_margins(image)
+    assert find_surroundings(image) == edges_of(width, height)
+    find_surroundings(image).check("style", width, height)

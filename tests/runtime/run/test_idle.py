@@ -58,6 +58,7 @@ def test_what_is_cudas_does_nothing_on_a_cpu_and_threads_nothing_on_a_gpu(
         ({"boldness": -0.5}, set(), {"boldness"}),
         ({"boldness": -0.5, "content_weight": 0.0}, {"boldness"}, set()),
         ({"boldness": 0.5, "style_weight": 0.0}, {"boldness"}, set()),
+        ({"boldness": 0.5}, {"boldness"}, set()),  # this recipe's layers are not deep
         ({}, {"protect_weight"}, set()),
         ({"protect": PICTURE}, set(), {"protect", "protect_weight"}),
         ({"protect": PICTURE, "protect_weight": 1.0}, {"protect"}, {"protect_weight"}),

@@ -21,6 +21,7 @@ from impasto.runtime.engine.references import References
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.pictures.colors import keep_colors, keep_pixels
 from impasto.runtime.pictures.planes import resize
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.plan import Plan, Stage
 from impasto.runtime.plan.recipe import LEAST_WEIGHT, MOST_WEIGHT, Noise
 from impasto.runtime.run import transfer as transfer_module
@@ -565,6 +566,15 @@ def test_in_tiles_a_bleed_is_painted_alike(model: Path) -> None:
     np.testing.assert_allclose([s.loss for s in tiled.history], [s.loss for s in whole.history], rtol=1e-5)
 
 
+def test_boldness_is_in_the_loss_itself(deep_model: Path) -> None:
+    given: dict[str, Any] = {"recipe": "gatys", "evaluations": 1, "stages": 1, "size": (64, 48), "init": "style"}
+    plain, bold, hint = (run(deep_model, boldness=b, **given).history[0].terms for b in (0, 1, -1))
+    times = {"style/block4_conv1": 4, "style/block5_conv1": 16}
+    for name, value in plain.items():
+        assert bold[name] == pytest.approx(times.get(name, 1) * value, rel=1e-5)
+        assert hint[name] == pytest.approx((16 if name.startswith("content/") else 1) * value, rel=1e-5)
+
+
 # --- the crops of styles ---------------------------------------------------------------------------------------
 
 
@@ -583,11 +593,11 @@ def test_a_plain_margin_is_left_out_where_the_option_says_so_and_the_plan_says_h
     style = np.full((80, 80, 3), 250, np.uint8)
     style[10:-8, 6:-6] = picture(1, 62, 68) // 2
     found, off, default = (prepared(model, styles=[style, picture(2)], style_crop=c) for c in ("auto", "off", None))
-    ((crop, none),) = [found.plan.crops]
-    assert crop.box(80, 80) == (7, 11, 73, 71)
-    assert not none
+    crop, edges = found.plan.crops
+    assert crop.box(80, 80) == (9, 13, 71, 69)
+    assert edges == Crop(1, 1, 1, 1)
     assert off.plan.crops == default.plan.crops == ()
-    assert [image.size for image in found.material.styles("style")] == [(66, 60), (48, 40)]
+    assert [image.size for image in found.material.styles("style")] == [(62, 56), (46, 38)]
 
 
 def test_a_crop_that_leaves_too_little_is_refused_before_any_work(model: Path) -> None:
