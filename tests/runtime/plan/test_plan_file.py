@@ -13,6 +13,7 @@ from PIL import Image
 
 from impasto.defaults import COLORS, INITS, OPTIMIZERS, PROTECT_WEIGHT
 from impasto.runtime.errors import InputError
+from impasto.runtime.plan.crop import Crop
 from impasto.runtime.plan.plan import (
     OF_STAGES,
     START_COLORS,
@@ -108,12 +109,19 @@ def test_the_stages_of_an_ordinary_run_are_written_for_pictures_of_any_proportio
     assert not even or all(str(stage.size).endswith("%") for stage in written.stages)
 
 
+def test_a_written_plan_says_which_crop_was_asked_for_and_not_what_was_found() -> None:
+    found = Plan(RECIPE, schedule(400, 300, 30, 2), "content", crops=(Crop(9, 6, 9, 6),))
+    assert PlanFile.of(found, CONTENT).style_crop is None
+    assert PlanFile.of(found, CONTENT, "auto").style_crop == "auto"
+    assert 'style_crop = "9,6,9,6"' in PlanFile.of(found, CONTENT, "9,6,9,6").to_toml()
+
+
 def test_a_written_plan_says_what_would_be_done_in_the_terms_of_the_options() -> None:
     original = Plan(RECIPE, schedule(400, 300, 30, 2), "content", seed=7)
     assert PlanFile.of(original, CONTENT).to_toml() == (
         'recipe = "impasto"\nsize = 400\ninit = "content"\nnoise = 0.0\nseed = 7\ncolors = "style"\nstrength = 1.0\n'
         f"clip = false\nbleed = 0\nboldness = 0.0\n"
-        f'protect_weight = {PROTECT_WEIGHT}\nstyle_crop = "off"\nstyle_scale = 1.0\n'
+        f"protect_weight = {PROTECT_WEIGHT}\nstyle_scale = 1.0\n"
         f"content_weight = {RECIPE.content.weight}\nstyle_weight = {RECIPE.style.weight}\n"
         f'tv_weight = {RECIPE.tv.weight}\noptimizer = "lbfgs"\n'
         '\n[[stages]]\nevaluations = 20\nsize = "50%"\n\n[[stages]]\nevaluations = 10\nsize = "100%"\n'
