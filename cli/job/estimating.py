@@ -54,15 +54,17 @@ def foresee(
 
 
 def _told_of_crops(transfer: Transfer) -> list[str]:
-    """Return a sentence for each style of which something is left out."""
+    """Return a sentence for each style of which more, or less, is left out than the usual edges."""
     from impasto.runtime.pictures import places
+    from impasto.runtime.pictures.margins import edges_of
 
-    named = zip(transfer.material.places["style"], transfer.plan.crops, strict=False)
+    paintings = transfer.material.paintings
+    named = zip(transfer.material.places["style"], transfer.plan.crops, paintings, strict=False)
     sides = "{} pixels at the left, {} at the top, {} at the right and {} at the bottom are left out"
     return [
         f"style {places.name(place) if place else number}: " + sides.format(*astuple(crop))
-        for number, (place, crop) in enumerate(named, 1)
-        if crop
+        for number, (place, crop, painting) in enumerate(named, 1)
+        if crop and crop != edges_of(*painting.size)
     ]
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from benchmarks.look.pairs import PAINTINGS, PHOTOGRAPHS, Pair, pairs
 from benchmarks.look.sheets import write_sheets
 from impasto.export.weights.weights import Weights
 from impasto.runtime.plan.recipe import load_recipe
+from impasto.runtime.storage import codec, toml
 from tests.conftest import SharedFolder, export_unchecked, of_few_layers
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="benchmarks run on Linux only")
@@ -139,9 +141,12 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+FEW = replace(of_few_layers(load_recipe("gatys")), name="few", description="of few layers")
+
+
 @pytest.fixture(scope="module")
 def look_model(shared_folder: SharedFolder, random_weights: Weights) -> Path:
-    recipes = [load_recipe(RECIPE), of_few_layers(load_recipe("gatys"))]
+    recipes = [load_recipe(RECIPE), FEW]
     return shared_folder("look", lambda folder: export_unchecked(folder, recipes, random_weights))
 
 
@@ -176,7 +181,10 @@ def test_a_whole_run_paints_once_measures_and_compares(
     images: Path, look_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = tmp_path / "candidates.toml"
-    named.write_text('[short]\nrecipe = "gatys"\noptions = ["-e", 1]\n[long]\nrecipe = "gatys"\noptions = ["-e", 4]\n')
+    named.write_text(
+        '[short]\nrecipe = "few.toml"\noptions = ["-e", 1]\n[long]\nrecipe = "few.toml"\noptions = ["-e", 4]\n'
+    )
+    (tmp_path / "few.toml").write_text(toml.written(codec.to_data(FEW)))
     given = ["short", "long", "--file", str(named), "--images", str(images), "--model", str(look_model), "--size", "64"]
     given += ["--only", "lion-udnie", "lion-tahiti", "--work", str(tmp_path / "work"), "--processes", "1"]
     options = parse([*given, "--output", str(tmp_path / "look.json")])

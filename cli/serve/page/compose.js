@@ -510,8 +510,8 @@ class Compose {
       this.sizeField(),
       recipe,
       this.colorsField(),
-      this.rangedField("boldness", [-1, 1, 0.1], 0, "decimal"),
-      this.rangedField("strength", [0, 1, 0.05], 1, "percent"),
+      this.rangedField("boldness", [-1, 1, 0.1], 0, "decimal", t("boldness.name"), t("boldness.hint")),
+      this.rangedField("strength", [0, 1, 0.05], 1, "percent", t("strength.name"), t("strength.hint")),
       field(t("evaluations.name"), this.evaluations, t("evaluations.hint")),
     );
     this.describeRecipe();
@@ -592,7 +592,7 @@ class Compose {
   }
 
   /** Returns a slider for an option that is a number from `min` to `max`, and is left out where it is `usual`. */
-  rangedField(option, [min, max, step], usual, style) {
+  rangedField(option, [min, max, step], usual, style, name, hint) {
     const text = h("output");
     const show = () => (text.textContent = number(Number(control.value), style));
     const control = h("input", {
@@ -605,7 +605,7 @@ class Compose {
       onchange: () => setOption(option, Number(control.value) === usual ? undefined : Number(control.value)),
     });
     show();
-    const whole = field(t(`${option}.name`), control, t(`${option}.hint`), "field.ranged");
+    const whole = field(name, control, hint, "field.ranged");
     control.before(text);
     return whole;
   }

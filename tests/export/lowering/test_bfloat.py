@@ -186,4 +186,5 @@ def test_a_picture_is_at_no_distance_from_its_own_targets(recipe: str, real_mode
         found = run_exactly(model, feeds | targets(real_model, recipe, measured_by, picture, picture, {}))
         return sum(float(found[term]) for term in terms if term != TV.name())
 
-    assert distance(key) <= 1e-4 * distance(replace(key, precision=SINGLE))
+    most = 1e-2 if recipe == "impasto" else 1e-4  # a deviation is the root of a difference, whose last digits it shows
+    assert distance(key) <= most * distance(replace(key, precision=SINGLE))
