@@ -44,6 +44,9 @@ SIDES = (512, 1024, 2048, 4096)
 _WHOLE, _PART = (0.0, 0.0, 1.0, 1.0), (0.3, 0.45, 0.5, 0.65)
 _SHOWN = 320
 
+#: The columns of the picture of boldness.
+_BOLDNESS = (-1, -0.5, 0, 0.5, 1)
+
 #: The weights in the picture of protection.
 _WEIGHTS = (1, 3, 20)
 
@@ -94,6 +97,22 @@ def controls(model: Path) -> None:
     row = [_kept(f"controls-{k}", lambda w=w: make(**w)) for k, w in enumerate(_CONTROLS.values())]
     columns = [Label((name,)) for name in _CONTROLS]
     _write(contact_sheet([Label(())], columns, [row], 240), "controls.jpg")
+
+
+def boldness(model: Path) -> None:
+    """Make the town from a hint of the sunset to abandon."""
+    content, style = draw_content(), draw_style()
+
+    def made(value: float) -> Image.Image:
+        return _kept(
+            f"boldness-{value:g}",
+            lambda: stylize(
+                content, [style], model=model, size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS, boldness=value
+            ),
+        )
+
+    columns = [Label((f"--boldness {value:g}",)) for value in _BOLDNESS]
+    _write(contact_sheet([Label(())], columns, [[made(value) for value in _BOLDNESS]], 240), "boldness.jpg")
 
 
 def colors(model: Path) -> None:
@@ -226,7 +245,7 @@ def _write(image: Image.Image, name: str) -> None:
     print(f"wrote {name} ({len(data.getvalue()) / 1e3:.0f} kB)")
 
 
-ALL = (demo, gallery, controls, colors, recipes, clip, protect)
+ALL = (demo, gallery, controls, boldness, colors, recipes, clip, protect)
 
 #: By name only: it takes more than half an hour.
 BY_NAME = (scale,)
