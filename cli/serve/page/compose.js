@@ -123,6 +123,7 @@ class Compose {
               : t("compose.needs.both"),
         ),
       ]);
+    else if (this.foreseen.querySelector(".next")) this.showForeseen([]); // it holds no longer; an estimate follows
     this.estimate();
   }
 
