@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,36 +101,27 @@ def controls(model: Path) -> None:
 
 def boldness(model: Path) -> None:
     """Make the town from a hint of the sunset to abandon."""
-    content, style = draw_content(), draw_style()
-
-    def made(value: float) -> Image.Image:
-        return _kept(
-            f"boldness-{value:g}",
-            lambda: stylize(
-                content, [style], model=model, size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS, boldness=value
-            ),
-        )
-
     columns = [Label((f"--boldness {value:g}",)) for value in _BOLDNESS]
-    _write(contact_sheet([Label(())], columns, [[made(value) for value in _BOLDNESS]], 240), "boldness.jpg")
+    _write(contact_sheet([Label(())], columns, [_varied(model, "boldness", _BOLDNESS)], 240), "boldness.jpg")
 
 
 def colors(model: Path) -> None:
     """Make the town with every choice of `--colors`; below, a part of it, twice as large."""
-    content, style = draw_content(), draw_style()
-
-    def made(choice: str) -> Image.Image:
-        return _kept(
-            f"colors-{choice}",
-            lambda: stylize(
-                content, [style], model=model, size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS, colors=choice
-            ),
-        )
-
-    pictures = [made(choice) for choice in COLORS]
+    pictures = _varied(model, "colors", COLORS)
     parts = [picture.crop(_COLORS_PART).resize((240, 180), Image.Resampling.NEAREST) for picture in pictures]
     columns = [Label((f"--colors {choice}",)) for choice in COLORS]
     _write(contact_sheet([Label(("the whole",)), Label(("a part",))], columns, [pictures, parts], 240), "colors.jpg")
+
+
+def _varied(model: Path, option: str, values: Sequence[str | float]) -> list[Image.Image]:
+    """Make the town as the sunset, once with each value of an option."""
+    content, style = draw_content(), draw_style()
+
+    def make(value: str | float) -> Any:
+        wishes: dict[str, Any] = {option: value}
+        return stylize(content, [style], model=model, size=RECIPE_SIZE, evaluations=RECIPE_EVALUATIONS, **wishes)
+
+    return [_kept(f"{option}-{value}", lambda value=value: make(value)) for value in values]
 
 
 def protect(model: Path) -> None:

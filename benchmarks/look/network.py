@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from benchmarks.look.measures import Array
 from impasto.runtime.engine.opening import read_metadata
 from impasto.runtime.model.folder import ModelFolder
 from impasto.runtime.plan.recipe import load_recipe
 from impasto.runtime.plan.terms import CONTENT, IMAGE, target_of
-
-Activation = NDArray[np.floating[Any]]
 
 #: The pixels at each side that make no activations, as far as a small picture has them.
 BORDER = 16
@@ -52,12 +48,12 @@ class Activations:
         names = [target_of(CONTENT.name(layer)) for layer in self._layers]
         values = self._session.run(names, {IMAGE: planes})
         return {
-            layer: interior(np.squeeze(value, axis=0), level).astype(np.float64)
+            layer: interior(np.asarray(value, np.float64)[0], level)
             for (layer, level), value in zip(self._layers.items(), values, strict=True)
         }
 
 
-def interior(activations: Activation, level: int) -> Activation:
+def interior(activations: Array, level: int) -> Array:
     """Return activations [C, H, W] after so many poolings as [C, M], less those at the border.
 
     Half of each side is left, or more.
